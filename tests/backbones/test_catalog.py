@@ -1,0 +1,75 @@
+"""The catalogue is plain data: complete, consistent, and found under any spelling."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from tlkit.backbones import catalog
+from tlkit.backbones.runtime import import_keras
+from tlkit.errors import TlkitError
+
+
+def test_every_network_of_keras_applications_has_one_row():
+    applications = import_keras().applications
+    functions = {name for name, value in vars(applications).items() if inspect.isfunction(value)}
+    rows = [catalog.get(name).keras_name for name in catalog.names()]
+    assert {row for row in rows if row} == functions
+    assert len(rows) == len(set(rows)) == 41
+
+
+def test_default_is_first_and_packaged():
+    assert catalog.names()[0] == catalog.DEFAULT
+    assert catalog.get(catalog.DEFAULT).packaged
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_row_is_consistent(name):
+    row = catalog.get(name)
+    assert row.name == name == name.lower()
+    assert 32 <= row.min_size <= row.input_size
+    assert row.preprocessing in {"caffe", "tf", "torch", "included", "lite"}
+    assert 0 < row.params < row.params_top
+    assert row.top1 is None or 50 < row.top1 < 95
+    assert row.top5 is None or row.top1 < row.top5 < 100
+    assert row.source
+    assert row.packaged == (row.keras_name == "") == (row.weights_file == "")
+    if not row.packaged:
+        assert row.weights_file.endswith(".h5")
+        assert "top" in row.weights_file
+        assert row.weights_url.startswith("https://")
+        assert len(row.weights_checksum) in (0, 32, 64)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("ResNet50V2", "resnet50-v2"),
+        ("resnet50_v2", "resnet50-v2"),
+        ("ResNet 50 v2", "resnet50-v2"),
+        ("EfficientNetV2B0", "efficientnet-v2-b0"),
+        ("VGG-16", "vgg16"),
+        ("efficientnet_lite0", "efficientnet-lite0"),
+    ],
+)
+def test_any_spelling_finds_the_row(spelling, name):
+    assert catalog.get(spelling).name == name
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_keras_own_name_finds_the_row(name):
+    assert catalog.get(catalog.get(name).keras_name or name).name == name
+
+
+@pytest.mark.parametrize(("wrong", "suggestion"), [("resnet51", "resnet50"), ("vgg", "vgg16"), ("!!", catalog.DEFAULT)])
+def test_unknown_name_suggests_the_nearest(wrong, suggestion):
+    with pytest.raises(TlkitError) as caught:
+        catalog.get(wrong)
+    assert caught.value.message == f"unknown backbone '{wrong}'"
+    assert suggestion in caught.value.hint
+
+
+def test_catalogue_does_not_import_tensorflow():
+    code = "import sys, tlkit.backbones.catalog; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlkit.backbones import store as module
+from tlkit.backbones.store import FeatureKey, FeatureStore
+
+KEY = FeatureKey("net", "weights", 224, 224, 1, (("stage1", 3), ("top", 5)))
+
+
+def content(number: int) -> bytes:
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+def fill(root: Path, numbers: range, key: FeatureKey = KEY) -> FeatureStore:
+    store = FeatureStore(key, root)
+    store.add([content(n) for n in numbers], vectors(numbers))
+    return store
+
+
+def vectors(numbers: range) -> np.ndarray:
+    return np.stack([np.full(8, n + 0.25, dtype=np.float32) for n in numbers])
+
+
+def test_rows_come_back_exactly_in_another_process_life(tmp_path: Path) -> None:
+    fill(tmp_path, range(5)).close()
+    again = FeatureStore(KEY, tmp_path)
+    for n in range(5):
+        np.testing.assert_array_equal(again.get(content(n)), vectors(range(n, n + 1))[0])
+    assert again.get(content(99)) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        FeatureKey("other", "weights", 224, 224, 1, KEY.taps),
+        FeatureKey("net", "other", 224, 224, 1, KEY.taps),
+        FeatureKey("net", "weights", 192, 224, 1, KEY.taps),
+        FeatureKey("net", "weights", 224, 224, 2, KEY.taps),
+        FeatureKey("net", "weights", 224, 224, 1, (("stage1", 5), ("top", 3))),
+    ],
+)
+def test_every_part_of_the_key_counts(tmp_path: Path, changed: FeatureKey) -> None:
+    fill(tmp_path, range(3))
+    assert FeatureStore(changed, tmp_path).get(content(1)) is None
+
+
+def test_two_writers_at_once_keep_both(tmp_path: Path) -> None:
+    one, two = FeatureStore(KEY, tmp_path), FeatureStore(KEY, tmp_path)
+    one.add([content(1)], vectors(range(1, 2)))
+    two.add([content(2), content(1)], vectors(range(1, 3))[::-1])
+    both = FeatureStore(KEY, tmp_path)
+    assert both.get(content(1)) is not None
+    assert both.get(content(2)) is not None
+
+
+@pytest.mark.parametrize("cut", [0, 1, 50, 127, 128, 200, -1])
+def test_a_cut_shard_is_as_good_as_absent(tmp_path: Path, cut: int) -> None:
+    fill(tmp_path, range(3))
+    (shard,) = tmp_path.rglob("*.npy")
+    shard.write_bytes(shard.read_bytes()[:cut])
+    assert FeatureStore(KEY, tmp_path).get(content(1)) is None
+    again = fill(tmp_path, range(3))
+    assert FeatureStore(KEY, tmp_path).get(content(1)) is not None
+    assert again.problem is None
+
+
+def test_a_damaged_row_is_as_good_as_absent_and_the_others_stay(tmp_path: Path) -> None:
+    fill(tmp_path, range(3))
+    (shard,) = tmp_path.rglob("*.npy")
+    data = bytearray(shard.read_bytes())
+    data[-3] ^= 0x40  # inside the last row's vector
+    shard.write_bytes(bytes(data))
+    store = FeatureStore(KEY, tmp_path)
+    assert store.get(content(2)) is None
+    assert store.get(content(1)) is not None
+
+
+def test_a_half_written_shard_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(file: object, array: np.ndarray) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.np, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path, range(3))
+    monkeypatch.undo()
+    assert not [file for file in tmp_path.rglob("*") if file.suffix in (".npy", ".part")]
+
+
+def test_killed_writers_leave_whole_rows_only(tmp_path: Path) -> None:
+    program = (
+        "import sys, itertools\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from test_store import FeatureStore, KEY, content, vectors\n"
+        "store = FeatureStore(KEY, Path(sys.argv[1]))\n"
+        "print('ready', flush=True)\n"
+        "for n in itertools.count():\n"
+        "    store.add([content(n)], vectors(range(n, n + 1)))\n"
+    )
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path), str(Path(__file__).parent)],
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.1)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    store = FeatureStore(KEY, tmp_path)
+    assert len(store) > 0
+    for n in range(len(store)):
+        np.testing.assert_array_equal(store.get(content(n)), vectors(range(n, n + 1))[0])
+
+
+def test_many_shards_become_one(tmp_path: Path) -> None:
+    store = FeatureStore(KEY, tmp_path)
+    for n in range(40):
+        store.add([content(n)], vectors(range(n, n + 1)))
+    merged = FeatureStore(KEY, tmp_path)
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+    assert all(merged.get(content(n)) is not None for n in range(40))
+
+
+def test_the_least_recently_used_key_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [FeatureKey("net", f"weights{n}", 8, 8, 1, KEY.taps) for n in range(3)]
+    for age, key in enumerate(keys):
+        store = fill(tmp_path, range(100), key)
+        os.utime(store.folder, (1e9 - age * 1e6, 1e9 - age * 1e6))
+    size = sum(file.stat().st_size for file in store.folder.iterdir())
+    monkeypatch.setenv("TLKIT_CACHE_SIZE", str(int(2.5 * size)))
+    FeatureStore(keys[2], tmp_path).close()
+    left = {key.weights for key in keys if FeatureStore(key, tmp_path).get(content(1)) is not None}
+    assert left == {"weights0", "weights2"}
+
+
+def test_a_cache_that_cannot_be_written_costs_only_the_reuse(tmp_path: Path) -> None:
+    (tmp_path / "features").write_text("a file where the folder should be")
+    store = fill(tmp_path, range(3))
+    assert store.problem is not None
+    assert "not kept" in store.problem

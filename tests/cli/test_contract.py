@@ -1,0 +1,100 @@
+"""The command line's own promises: start-up, help, exit codes, streams."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ran
+
+Tlkit = Callable[..., Ran]
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, tlkit, tlkit.cli, tlkit.cli.app\n"
+        "heavy = {'tensorflow', 'keras', 'sklearn', 'scipy', 'h5py'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_comes_within_half_a_second(tlkit: Tlkit) -> None:
+    tlkit("--help")  # compiles the modules
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert tlkit("--help").code == 0
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_every_command_has_help_with_an_example(tlkit: Tlkit, command: str) -> None:
+    ran = tlkit(command, "--help")
+    assert ran.code == 0
+    assert f"Example: tlkit {command}" in ran.out
+
+
+def test_version_and_no_arguments(tlkit: Tlkit) -> None:
+    import tlkit as package
+
+    assert tlkit("--version").out == f"tlkit {package.__version__}\n"
+    assert "Commands" in tlkit().out
+    done = subprocess.run([sys.executable, "-m", "tlkit", "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout == f"tlkit {package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "No such command 'trian'"),
+        (["train"], "Missing argument 'IMAGES'"),
+        (["train", "x", "--sede", "1"], "No such option: --sede"),
+        (["train", "x", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["train", "x", "--seed", "one"], "Invalid value for '--seed'"),
+        (["predict", "x", "--format", "xml"], "Invalid value for '--format'"),
+        (["predict"], "Missing argument"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_a_hint(tlkit: Tlkit, arguments: list[str], message: str) -> None:
+    ran = tlkit(*arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    lines = ran.err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert lines[1].startswith("hint: tlkit")
+    assert len(lines) == 2
+
+
+def test_debug_shows_the_traceback(tlkit: Tlkit, tmp_path: Path) -> None:
+    assert "Traceback" not in tlkit("train", tmp_path / "none").err
+    assert "Traceback" in tlkit("train", tmp_path / "none", "--debug").err
+    assert "Traceback" in tlkit("--debug", "train", tmp_path / "none").err
+    assert "Traceback" in tlkit("train", tmp_path / "none", env={"TLKIT_DEBUG": "1"}).err
+
+
+def run_guarded(raising: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    from tlkit.cli.exits import guarded
+
+    def command() -> None:
+        raise raising
+
+    return guarded(command), capsys.readouterr().err
+
+
+def test_every_ending_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    from tlkit.errors import TlkitError
+
+    assert run_guarded(TlkitError("wrong\nthing", "do this"), capsys) == (2, "error: wrong thing\nhint: do this\n")
+    assert run_guarded(KeyboardInterrupt(), capsys) == (130, "error: interrupted\n")
+    code, err = run_guarded(ZeroDivisionError("oh"), capsys)
+    assert code == 1
+    assert "defect in tlkit: ZeroDivisionError: oh" in err
+    assert run_guarded(MemoryError(), capsys)[0] == 2

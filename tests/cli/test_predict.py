@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ran, Trained
+
+Tlkit = Callable[..., Ran]
+
+
+def truth(file: str) -> str:
+    return Path(file).name.split("-")[0]
+
+
+@pytest.fixture(scope="module")
+def labelled(tlkit: Tlkit, trained: Trained, unseen: Path) -> Ran:
+    return tlkit("predict", unseen, "--model", trained.bundle, "--json")
+
+
+def test_unseen_pictures_are_labelled_right(labelled: Ran) -> None:
+    rows = labelled.lines
+    assert len(rows) == 8
+    assert sum(row["label"] == truth(row["file"]) for row in rows) >= 0.8 * len(rows)
+    for row in rows:
+        assert set(row) == {"file", "label", "probability", "top", "unknown", "error"}
+        assert row["error"] is None
+        assert row["top"][0] == {"label": row["label"], "probability": row["probability"]}
+        assert sum(each["probability"] for each in row["top"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_moved_bundle_gives_the_same_answers(
+    tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere" / "ü b.tlkit"
+    shutil.copytree(trained.bundle, moved)
+    ran = tlkit("predict", unseen, "--json", cwd=moved.parent)  # the newest bundle in the folder is the default
+    assert ran.lines == labelled.lines
+    assert "note: model: " in ran.err
+    assert "ü b.tlkit" in ran.err
+
+
+def test_formats(tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path) -> None:
+    as_csv = tlkit("predict", unseen, "--model", trained.bundle, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(as_csv.out)))
+    assert [row["label"] for row in rows] == [row["label"] for row in labelled.lines]
+    table = tlkit("predict", unseen / "birds-magpie.png", "--model", trained.bundle, "--format", "table").out
+    assert table.splitlines()[0].split() == ["label", "probability", "next", "best", "file"]
+    assert table.splitlines()[1].startswith("birds")
+
+
+def test_files_folders_and_patterns_each_once(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "[odd] na*me"
+    odd.mkdir()
+    shutil.copy(unseen / "birds-magpie.png", odd / "-x.png")
+    ran = tlkit(
+        "predict",
+        "--json",
+        "--model",
+        trained.bundle,
+        unseen / "birds-*",
+        unseen / "birds-magpie.png",
+        odd / "-x.png",
+        odd,
+    )
+    assert [Path(row["file"]).name for row in ran.lines] == ["birds-magpie.png", "birds-silver-gull.png", "-x.png"]
+
+
+def test_unreadable_pictures_become_rows(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    cut = (unseen / "birds-magpie.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(cut[:-2000])
+    (tmp_path / "loop").symlink_to(tmp_path)
+    mixed = tlkit(
+        "predict", "--json", "-m", trained.bundle, tmp_path, unseen / "fruit-apple_fuji.png", tmp_path / "no.png"
+    )
+    assert mixed.code == 0
+    rows = {Path(row["file"]).name: row for row in mixed.lines}
+    assert len(rows) == 5
+    assert rows["fruit-apple_fuji.png"]["label"] == "fruit"
+    for name in ("text.jpg", "empty.png", "cut.png", "no.png"):
+        assert rows[name]["label"] is rows[name]["probability"] is None
+        assert rows[name]["error"]
+        assert rows[name]["top"] == []
+    none = tlkit("predict", "--json", "-m", trained.bundle, tmp_path)
+    assert none.code == 2
+    assert len(none.lines) == 3
+
+
+def test_what_cannot_be_predicted_is_said(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    changed = tmp_path / "changed.tlkit"
+    shutil.copytree(trained.bundle, changed)
+    with (changed / "model.keras").open("ab") as file:
+        file.write(b"x")
+    cases = [
+        (["empty", "-m", trained.bundle], "no pictures in empty"),
+        ([unseen, "-m", "none.tlkit"], "no such bundle: none.tlkit"),
+        ([unseen, "-m", changed], "model.keras was changed"),
+        ([unseen, "-m", unseen], "not a tlkit bundle"),
+    ]
+    for arguments, message in cases:
+        ran = tlkit("predict", *arguments, cwd=tmp_path)
+        assert (ran.code, ran.out) == (2, ""), ran.err
+        assert f"error: {message}" in ran.err or message in ran.err
+    (tmp_path / "bare").mkdir()
+    ran = tlkit("predict", unseen, cwd=tmp_path / "bare")
+    assert ran.code == 2
+    assert "no .tlkit bundle in" in ran.err
+    assert "hint: " in ran.err
+
+
+def test_a_reader_that_leaves_early_is_no_error(trained: Trained, unseen: Path) -> None:
+    import subprocess
+
+    from conftest import COMMAND
+
+    line = f"'{COMMAND}' predict '{unseen}' --json -m '{trained.bundle}' | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("\n") == 1

@@ -1,0 +1,234 @@
+"""``tlkit train`` as a user meets it: the installed command, real photographs, real ImageNet weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND, Ran, Trained, picture
+
+Tlkit = Callable[..., Ran]
+Make = Callable[..., Path]
+
+
+def test_the_sample_trains_well_and_says_so(trained: Trained) -> None:
+    result = trained.result
+    assert result["metrics"]["val_accuracy"] >= 0.85
+    assert result["metrics"]["baseline_accuracy"] < 0.5
+    low, high = result["metrics"]["val_accuracy_ci95"]
+    assert low < result["metrics"]["val_accuracy"] < high
+    assert result["classes"] == ["birds", "flowers", "fruit", "vegetables"]
+    assert result["backbone"] == "efficientnet-lite0"
+    assert result["strategy"] == result["plan"]["strategy"] == "freeze"
+    images = result["images"]
+    assert images["train"] + images["val"] == 79
+    assert images["test"] == images["skipped"] == 0
+    assert set(result["seconds"]) == {"total", "features", "training"}
+    assert Path(result["model"]) == trained.bundle
+    assert {path.name for path in trained.bundle.iterdir()} >= {
+        "model.keras",
+        "labels.txt",
+        "tlkit.json",
+        "plan.json",
+        "history.csv",
+    }
+
+
+def test_json_is_one_document_and_stderr_has_no_library_noise(trained: Trained) -> None:
+    assert trained.ran.out.count("\n") == 1
+    for line in trained.ran.err.splitlines():
+        assert line.startswith(("Starting", "Loading", "Features", "Solving", "Saving", "note: ")), line
+
+
+def test_a_second_run_reuses_the_features_and_gives_the_same_metrics(
+    tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path
+) -> None:
+    again = tlkit("train", garden, cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert "features of 79 of 79 pictures reused" in again.err
+    assert "validation accuracy" in again.out
+    assert "next: tlkit predict" in again.out
+    manifest = json.loads((tmp_path / "garden.tlkit" / "tlkit.json").read_text())
+    assert manifest["metrics"] == trained.result["metrics"]
+    assert sorted(set(manifest["split"].values())) == ["train", "val"]
+
+
+def test_without_the_cache_the_same_seed_gives_the_same_metrics(
+    tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path
+) -> None:
+    fresh = tlkit("train", garden, "--json", cwd=tmp_path, env={"TLKIT_CACHE": str(tmp_path / "cache")})
+    assert fresh.json["features_reused"] == 0
+    assert fresh.json["metrics"] == trained.result["metrics"]
+
+
+def test_nothing_is_written_beside_the_pictures(trained: Trained, garden: Path) -> None:
+    assert {path.suffix for path in garden.rglob("*") if path.is_file()} == {".png"}
+
+
+def test_output_names(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+    root = make_folder({"a": 4, "b": 4}, name="my pictures ż")
+    first = tlkit("train", root, cwd=tmp_path)
+    assert first.code == 0, first.err
+    assert (tmp_path / "my pictures ż.tlkit" / "tlkit.json").is_file()
+    assert "'my pictures ż.tlkit'" in first.out  # quoted: ready to be pasted
+    assert tlkit("train", root, cwd=tmp_path).code == 0
+    assert (tmp_path / "my pictures ż-2.tlkit").is_dir()
+    taken = tlkit("train", root, "-o", "my pictures ż.tlkit", cwd=tmp_path)
+    assert taken.code == 2
+    assert "output exists" in taken.err
+    assert tlkit("train", root, "-o", "my pictures ż.tlkit", "--overwrite", cwd=tmp_path).code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "my pictures ż",
+        "my pictures ż-2.tlkit",
+        "my pictures ż.tlkit",
+    ]
+
+
+def test_a_folder_name_with_a_leading_dash(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+    make_folder({"..weird name": 4, "🐢": 4}, name="-photos")
+    for arguments in (["--json", "./-photos"], ["--json", "--", "-photos"]):
+        ran = tlkit("train", *arguments, cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        assert ran.json["classes"] == ["..weird name", "🐢"]
+    labels = (tmp_path / "-photos.tlkit" / "labels.txt").read_text(encoding="utf-8")
+    assert labels == "..weird name\n🐢\n"
+
+
+def test_own_val_and_test_folders_are_used(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+    root = make_folder({"train/a": 6, "train/b": 5, "valid/a": 2, "valid/b": 3, "test/a": 1, "test/b": 1})
+    ran = tlkit("train", root, "--json", cwd=tmp_path)
+    assert ran.json["images"] == {"train": 11, "val": 5, "test": 2, "skipped": 0}
+    assert set(ran.json["metrics"]) >= {"test_accuracy", "test_baseline_accuracy", "val_accuracy"}
+
+
+def test_unreadable_pictures_are_skipped_counted_and_named(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+    root = make_folder({"a": 6, "b": 6})
+    whole = (root / "a" / "0.png").read_bytes()
+    (root / "a" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (root / "a" / "empty.jpg").write_bytes(b"")
+    (root / "b" / "text.jpg").write_text("no picture")
+    (root / "b" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    picture(9, size=(1, 1)).save(root / "b" / "dot.png")
+    ran = tlkit("train", root, "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert ran.json["images"]["train"] + ran.json["images"]["val"] == 13
+    assert ran.json["images"]["skipped"] == 3
+    reasons = {row["file"]: row["error"] for row in ran.json["skipped"]}
+    assert set(reasons) == {"a/cut.png", "a/empty.jpg", "b/text.jpg"}
+    assert "truncated" in reasons["a/cut.png"]
+    shown = tlkit("train", root, cwd=tmp_path)
+    assert "skipped a/cut.png: " in shown.out
+
+
+@pytest.fixture
+def good(make_folder: Make) -> Path:
+    return make_folder({"a": 4, "b": 4})
+
+
+def refused(ran: Ran, place: Path, before: set[Path]) -> str:
+    """The error, after making sure it is one line, exit 2, and nothing was left behind."""
+    assert ran.code == 2, (ran.out, ran.err)
+    assert ran.out == ""
+    assert "Traceback" not in ran.err
+    errors = [line for line in ran.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert set(place.rglob("*")) == before
+    return ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strategy", "freez"], "unknown strategy 'freez'\nhint: did you mean 'freeze'"),
+        (["--backbone", "resnet51"], "unknown backbone 'resnet51'"),
+        (["--weights", "nothing.h5"], "nothing.h5"),
+        (["--val-split", "1.5"], "--val-split must be above 0 and below 1, not 1.5"),
+        (["--output", "nowhere/m.tlkit"], "no such folder for the output"),
+        (["--image-size", "8"], "8"),
+    ],
+)
+def test_bad_options(tlkit: Tlkit, good: Path, tmp_path: Path, options: list[str], message: str) -> None:
+    before = set(tmp_path.rglob("*"))
+    assert message in refused(tlkit("train", good, *options, cwd=tmp_path), tmp_path, before)
+
+
+def test_bad_folders(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+    make_folder({"a": 3}, name="one-class")
+    make_folder({"a": 3, "b": 1}, name="one-picture")
+    unreadable = make_folder({"a": 2, "b": 2}, name="unreadable")
+    for file in unreadable.rglob("*.png"):
+        file.write_text("no picture")
+    half = make_folder({"a": 3, "b": 3}, name="half")
+    for file in list((half / "b").iterdir())[:2]:
+        file.write_bytes(b"")
+    bomb = make_folder({"a": 2, "b": 1}, name="bomb")
+    (bomb / "b" / "bomb.png").write_bytes(huge_png())
+    (tmp_path / "empty").mkdir()
+    cases = {
+        "missing": "no such folder",
+        "one-class/a/0.png": "not a folder",
+        "empty": "no pictures in",
+        "one-class": "only one class ('a')",
+        "one-picture": "class 'b' has 1 picture, at least 2 are needed",
+        "unreadable": "no readable picture in",
+        "half": "class 'b' has 1 readable picture, at least 2 are needed\nhint: 2 could not be read",
+        "bomb": "20000x20000",
+    }
+    before = set(tmp_path.rglob("*"))
+    for name, message in cases.items():
+        assert message in refused(tlkit("train", name, cwd=tmp_path), tmp_path, before)
+
+
+def huge_png() -> bytes:
+    """A valid header of 20,000 x 20,000 pixels with almost nothing behind it."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_weights_of_another_network(tlkit: Tlkit, good: Path, trained: Trained, tmp_path: Path) -> None:
+    before = set(tmp_path.rglob("*"))
+    wrong = ["--backbone", "mobilenet-v2", "--weights", trained.bundle / "model.keras", "--image-size", "32"]
+    assert "model.keras" in refused(tlkit("train", good, *wrong, cwd=tmp_path), tmp_path, before)
+
+
+def test_an_interrupt_leaves_nothing_and_says_so(garden: Path, tmp_path: Path) -> None:
+    for delay in (0.5, 4.0):
+        process = subprocess.Popen(
+            [str(COMMAND), "train", str(garden)],
+            cwd=tmp_path,
+            env={**os.environ, "TLKIT_CACHE": str(tmp_path.parent / "interrupted")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert out == ""
+        assert err.endswith("error: interrupted\n")
+        assert "Traceback" not in err
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_hymenoptera_reaches_93_percent(tlkit: Tlkit, shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    ran = tlkit("train", shared_data("hymenoptera"), "--strategy", "freeze", "--json", cwd=tmp_path)
+    assert ran.json["images"] == {"train": 244, "val": 153, "test": 0, "skipped": 0}
+    assert ran.json["metrics"]["val_accuracy"] >= 0.93

@@ -1,0 +1,350 @@
+"""What `tlkit.images.read` makes of every kind of file."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit.errors import TlkitError
+from tlkit.images import formats, modes, opening, read
+from tlkit.images.read import UnreadableImage, read_image, read_picture
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> int:
+    """The largest difference between two arrays of the same shape."""
+    assert one.shape == other.shape
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def test_good_picture_reads_as_what_was_drawn(good_picture: Any) -> None:
+    picture = read_picture(good_picture.data)
+    assert picture.pixels.dtype == np.uint8
+    assert difference(picture.pixels, good_picture.pixels) <= good_picture.tolerance
+    assert (picture.format, picture.frames) == (good_picture.format, good_picture.frames)
+    assert (picture.height, picture.width) == good_picture.pixels.shape[:2]
+    assert picture.orientation == good_picture.orientation
+
+
+def test_bad_picture_is_refused_with_its_reason(bad_picture: Any) -> None:
+    with pytest.raises(UnreadableImage) as caught:
+        read_image(bad_picture.data, size=(32, 32))
+    assert re.search(bad_picture.reason, caught.value.reason)
+    assert len(caught.value.reason) < 60
+    _assert_not_our_defect(caught.value)
+
+
+def _assert_not_our_defect(error: UnreadableImage) -> None:
+    """What Pillow raised is a bad file; what our own lines raised, other than on purpose, is a defect."""
+    cause = error.__cause__
+    assert cause is not None
+    if isinstance(cause, opening.RefusedError):
+        return
+    trace = cause.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    assert trace is not None
+    assert Path(trace.tb_frame.f_code.co_filename).parent != Path(read.__file__).parent, repr(cause)
+
+
+def test_path_string_and_bytes_read_alike(corpus_files: Any) -> None:
+    for path in corpus_files[0]:
+        expected = read_image(path.read_bytes())
+        np.testing.assert_array_equal(read_image(path), expected)
+        np.testing.assert_array_equal(read_image(str(path)), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (224, 224), (300, 20)])
+def test_asked_size_is_exact_for_every_picture(corpus: ModuleType, size: tuple[int, int]) -> None:
+    for case in corpus.good().values():
+        picture = read_picture(case.data, size)
+        assert picture.pixels.shape == (*size, 3), case.name
+        assert (picture.height, picture.width) == case.pixels.shape[:2], case.name
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, -1)])
+def test_impossible_size_is_the_callers_mistake(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="at least 1x1"):
+        read_image(b"", size)
+
+
+def test_pixels_cannot_be_changed_by_accident(corpus: ModuleType) -> None:
+    for name in ("plain.jpg", "plain.png", "deep16.png", "turn6.jpg"):
+        with pytest.raises(ValueError, match="read-only"):
+            read_image(corpus.good()[name].data)[0, 0] = 0
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_turned_photo_is_upright_at_a_smaller_size(corpus: ModuleType, turn: int) -> None:
+    upright = corpus.quarters(1200, 1800)
+    tags = corpus.exif(turn)
+    data = corpus.encode(corpus.stored(upright, turn), "JPEG", exif=tags, quality=95)
+    picture = read_picture(data, (64, 96))
+    assert (picture.width, picture.height, picture.orientation) == (1800, 1200, turn)
+    # Compared inside the quarters: at the edges the scaled decoding smears a little.
+    expected = corpus.quarters(64, 96)
+    for rows, columns in ((slice(2, 30), slice(2, 30)), (slice(34, 62), slice(34, 94))):
+        assert difference(picture.pixels[rows, columns], expected[rows, columns]) <= 4
+
+
+def _sizes_decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    sizes: list[tuple[int, int]] = []
+
+    def spy(image: Image.Image) -> Image.Image:
+        sizes.append(image.size)
+        return modes.to_rgb_or_grey(image)
+
+    monkeypatch.setattr(read, "to_rgb_or_grey", spy)
+    return sizes
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(100, 100), (224, 224), (50, 300), (224, 448)])
+@pytest.mark.parametrize("turn", [1, 6])
+def test_large_jpeg_is_decoded_small_but_at_twice_the_size(
+    corpus: ModuleType, monkeypatch: pytest.MonkeyPatch, mode: str, size: tuple[int, int], turn: int
+) -> None:
+    image = Image.fromarray(corpus.photo(1201, 1603))
+    data = corpus.encode(image.convert(mode), "JPEG", quality=95, exif=corpus.exif(turn))
+    sizes = _sizes_decoded(monkeypatch)
+    small = read_image(data, size)
+    whole = Image.fromarray(read_image(data)).resize(size[::-1], Image.Resampling.BICUBIC)
+    width, height = sizes[0][::-1] if turn == 6 else sizes[0]
+    assert width >= 2 * size[1]
+    assert height >= 2 * size[0]
+    if max(size) <= 224:
+        assert width * height <= 1201 * 1603 / 3
+    assert np.abs(small.astype(int) - np.asarray(whole)).mean() < 1.5
+
+
+def test_shrinking_does_not_alias(corpus: ModuleType) -> None:
+    stripes = np.zeros((1024, 1024, 3), np.uint8)
+    stripes[:, ::2] = 255
+    for format in ("PNG", "BMP"):
+        small = read_image(corpus.encode(stripes, format), (64, 64))
+        assert difference(small, np.full((64, 64, 3), 127, np.uint8)) <= 2
+
+
+def test_cmyk_jpeg_and_cmyk_tiff_have_the_same_colours(corpus: ModuleType) -> None:
+    inverted, plain = (read_image(corpus.good()[name].data) for name in ("cmyk-adobe.jpg", "cmyk.tif"))
+    assert difference(inverted, plain) <= 6
+
+
+def test_icc_profile_changes_nothing(corpus: ModuleType) -> None:
+    rgb = corpus.photo(40, 40)
+    swapped = b"\0" * 128
+    with_profile = corpus.encode(rgb, "PNG", icc_profile=swapped)
+    np.testing.assert_array_equal(read_image(with_profile), rgb)
+
+
+def test_whole_but_for_its_last_bytes_is_whole_or_refused(corpus: ModuleType) -> None:
+    whole, refused = 0, 0
+    for case in corpus.good().values():
+        for cut in (1, 2, 5, 12):
+            if cut >= len(case.data) or case.frames > 1:
+                continue
+            try:
+                pixels = read_image(case.data[:-cut])
+            except UnreadableImage:
+                refused += 1
+            else:
+                whole += 1
+                assert difference(pixels, case.pixels) <= case.tolerance, case.name
+    assert whole > 20
+    assert refused > 100
+
+
+def test_zeros_after_a_whole_jpeg_do_no_harm_and_zeros_within_do(corpus: ModuleType) -> None:
+    jpeg = corpus.encode(corpus.photo(200, 200), "JPEG")
+    np.testing.assert_array_equal(read_image(jpeg + bytes(500)), read_image(jpeg))
+    for part in (0.5, 0.9):
+        kept = int(len(jpeg) * part)
+        with pytest.raises(UnreadableImage, match="truncated"):
+            read_image(jpeg[:kept] + bytes(len(jpeg) - kept))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("missing.jpg", "no such file"), ("", "a folder"), ("plain.jpg/x", "no such file"), ("a\0b", "null")],
+)
+def test_path_without_a_file(tmp_path: Path, corpus: ModuleType, name: str, reason: str) -> None:
+    (tmp_path / "plain.jpg").write_bytes(corpus.good()["plain.jpg"].data)
+    with pytest.raises(UnreadableImage, match=reason) as caught:
+        read_image(os.path.join(tmp_path, name))  # noqa: PTH118 - Path drops an empty name
+    assert caught.value.source is not None
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UnreadableImage, match="not a regular file"):
+        read_image(tmp_path / "pipe.jpg")
+
+
+def test_forbidden_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"x")
+
+    def forbid(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", forbid)
+    with pytest.raises(UnreadableImage, match="permission denied"):
+        read_image(tmp_path / "secret.jpg")
+
+
+def test_no_memory_left(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(read, "to_rgb_or_grey", fail)
+    with pytest.raises(UnreadableImage, match="too large for the memory"):
+        read_image(corpus.good()["plain.jpg"].data)
+
+
+def test_our_own_limit_holds_when_pillow_has_none(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with pytest.raises(UnreadableImage, match="too large: 20000x20000 pixels"):
+        read_image(corpus.bad()["bomb20000x20000.png"].data)
+
+
+def test_error_says_which_file_and_survives_a_process_border(tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_bytes(b"Dear all,")
+    with pytest.raises(TlkitError) as caught:
+        read_image(tmp_path / "letter.jpg")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(error, UnreadableImage)
+    assert str(error) == f"cannot read {tmp_path / 'letter.jpg'}: not a picture"
+    assert (error.reason, error.hint) == ("not a picture", None)
+
+
+HEIC_HEADER = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(100)
+
+
+def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    formats.register_heif.cache_clear()
+    try:
+        with pytest.raises(UnreadableImage, match="HEIC pictures need the extra 'heif'") as caught:
+            read_image(HEIC_HEADER)
+    finally:
+        formats.register_heif.cache_clear()
+    assert caught.value.hint == 'pip install "tlkit[heif]"'
+
+
+def test_heic_with_the_extra_reads(corpus: ModuleType) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(corpus.quarters(64, 96))).save(buffer, quality=100, chroma=444)
+    picture = read_picture(buffer.getvalue())
+    assert picture.format == "HEIC"
+    assert np.abs(picture.pixels.astype(int) - corpus.quarters(64, 96)).mean() < 4
+    with pytest.raises(UnreadableImage):
+        read_image(buffer.getvalue()[:-200])
+
+
+def test_format_the_installed_pillow_lacks(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "decodable", lambda: ("JPEG", "PNG"))
+    with pytest.raises(UnreadableImage, match="the installed Pillow cannot read GIF") as caught:
+        read_image(corpus.good()["plain.gif"].data)
+    assert caught.value.hint == "pip install --upgrade pillow"
+
+
+def test_threads_read_what_one_thread_reads(corpus_files: Any) -> None:
+    good, bad = corpus_files
+
+    def look(path: Path) -> Any:
+        try:
+            return read_image(path, (32, 32)).tobytes()
+        except UnreadableImage as error:
+            return error.reason
+
+    paths = [*good, *bad]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(look, paths))
+    assert together == [look(path) for path in paths]
+
+
+def test_large_pictures_are_decoded_one_at_a_time(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = 0, 0
+    guard = threading.Lock()
+
+    def slow(image: Image.Image) -> Image.Image:
+        nonlocal inside, most
+        with guard:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.02)
+        with guard:
+            inside -= 1
+        return modes.to_rgb_or_grey(image)
+
+    monkeypatch.setattr(read, "to_rgb_or_grey", slow)
+    data = [corpus.good()["plain.png"].data] * 6
+    for limit, expected in ((48 * 32, range(2, 7)), (48 * 32 - 1, range(1, 2))):
+        monkeypatch.setattr(read, "_LARGE_PIXELS", limit)
+        most = 0
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(read_image, data))
+        assert most in expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be counted here")
+def test_files_are_closed_again(corpus_files: Any) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    kept: list[BaseException] = []
+    for path in (*corpus_files[0], *corpus_files[1]):
+        try:
+            read_picture(path, (8, 8))
+        except UnreadableImage as error:
+            kept.append(error)
+    assert len(kept) == len(corpus_files[1])
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+from tlkit.images.read import UnreadableImage, read_picture
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & {"tensorflow", "keras", "scipy", "sklearn", "pandas", "pillow_heif"}, loaded
+read, refused = 0, 0
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).rglob("*")):
+    if path.is_file():
+        try:
+            read_picture(path, (32, 32))
+            read += 1
+        except UnreadableImage:
+            refused += 1
+print(read, refused, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+def test_whole_corpus_says_nothing_and_stays_small(corpus_files: Any) -> None:
+    folder = corpus_files[0][0].parent.parent
+    command = [sys.executable, "-W", "always", "-X", "dev", "-c", SCRIPT, str(folder)]
+    root = str(Path(read.__file__).parents[2])
+    ran = subprocess.run(
+        command, capture_output=True, text=True, timeout=50, env={**os.environ, "PYTHONPATH": root}, check=False
+    )
+    assert ran.stderr == ""
+    assert ran.returncode == 0
+    good, bad, megabytes = map(int, ran.stdout.split())
+    assert (good, bad) == (len(corpus_files[0]), len(corpus_files[1]))
+    # The largest sound header declares 8000x8000 pixels, a quarter of a gigabyte: the bombs would take many.
+    assert megabytes < 500

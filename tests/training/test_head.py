@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from tlkit.training import head as module
+from tlkit.training.head import FALLBACK, make_folds, solve_head
+
+
+def blobs(classes: int, per_class: int, width: int = 12, noise: float = 1.0) -> tuple[np.ndarray, list[int]]:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(classes, width))
+    labels = np.repeat(np.arange(classes), per_class)
+    scale = np.linspace(0.01, 100, width)  # very different units, so that scaling matters
+    return ((centres[labels] + noise * rng.normal(size=(len(labels), width))) * scale).astype(
+        np.float32
+    ), labels.tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_equals_scikit_learn_on_scaled_features(classes: int, balanced: bool) -> None:
+    features, labels = blobs(classes, 30)
+    labels, features = labels[10:], features[10:]  # uneven classes, so that balancing matters
+    head = solve_head(features, labels, classes, balanced=balanced)
+    scaler = StandardScaler().fit(features)
+    weight = "balanced" if balanced else None
+    reference = LogisticRegression(C=head.c, class_weight=weight, tol=1e-6, max_iter=5000)
+    expected = reference.fit(scaler.transform(features), labels).predict_proba(scaler.transform(features))
+    np.testing.assert_allclose(head.probabilities(features), expected, atol=2e-3)
+
+
+def test_the_strength_of_least_cross_validated_loss_is_taken() -> None:
+    features, labels = blobs(3, 25, noise=2.0)
+    head = solve_head(features, labels, 3)
+    assert len(head.search) >= 4
+    best = min(head.search, key=lambda point: point.log_loss)
+    assert head.c == best.c
+    assert best.log_loss < head.search[0].log_loss
+
+
+def test_same_seed_same_head_and_noise_is_held_back_more_than_signal() -> None:
+    features, labels = blobs(3, 20, noise=0.3)
+    one, two = solve_head(features, labels, 3, seed=1), solve_head(features, labels, 3, seed=1)
+    np.testing.assert_array_equal(one.kernel, two.kernel)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=features.shape).astype(np.float32)
+    assert solve_head(noise, labels, 3, seed=1).c < one.c
+
+
+def test_two_pictures_a_class_are_enough_and_constant_features_do_no_harm() -> None:
+    features, labels = blobs(3, 2)
+    features[:, 4] = 7.0
+    head = solve_head(features, labels, 3)
+    assert np.isfinite(head.probabilities(features)).all()
+    assert (head.probabilities(features).argmax(1) == labels).all()
+    np.testing.assert_allclose(head.probabilities(features).sum(1), 1, atol=1e-5)
+
+
+def test_without_folds_a_stated_strength_is_used() -> None:
+    features, labels = blobs(2, 1)
+    head = solve_head(features, labels, 2)
+    assert head.c == FALLBACK
+    assert head.search == ()
+
+
+def test_identical_pictures_give_even_probabilities() -> None:
+    head = solve_head(np.ones((8, 5), np.float32), [0, 1] * 4, 2)
+    np.testing.assert_allclose(head.probabilities(np.ones((1, 5), np.float32)), 0.5, atol=1e-6)
+
+
+def test_folds_keep_groups_whole_and_classes_present() -> None:
+    labels = np.repeat([0, 1, 2], 12)
+    groups = np.arange(36) // 3
+    folds = make_folds(labels, groups.tolist(), seed=0)
+    assert len(folds) >= 2
+    for train, test in folds:
+        assert not set(groups[train]) & set(groups[test])
+        assert set(labels[train]) == {0, 1, 2}
+    assert sorted(row for _, test in folds for row in test) == list(range(36))
+
+
+def test_a_class_that_is_one_group_has_no_folds() -> None:
+    assert make_folds(np.repeat([0, 1], 6), [0] * 6 + list(range(1, 7)), seed=0) == []
+
+
+def test_the_search_ends_after_the_loss_has_risen(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(2, 30, noise=4.0)
+    assert len(solve_head(features, labels, 2).search) < len(module.GRID)

@@ -1,0 +1,40 @@
+"""tlkit: a folder of photographs in, a trustworthy image classifier out.
+
+>>> import tlkit
+>>> result = tlkit.train("images")  # doctest: +SKIP
+>>> for row in tlkit.predict(["photo.jpg"], model=result.model):  # doctest: +SKIP
+...     print(row.file, row.label, row.probability)
+
+Names are imported when first used, so ``import tlkit`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "train": "tlkit.api.train",
+    "TrainResult": "tlkit.api.train",
+    "predict": "tlkit.api.predict",
+    "predict_iter": "tlkit.api.predict",
+    "Prediction": "tlkit.api.predict",
+    "load": "tlkit.bundle.load",
+    "Bundle": "tlkit.bundle.load",
+    "TlkitError": "tlkit.errors",
+}
+__all__ = ["Bundle", "Prediction", "TlkitError", "TrainResult", "load", "predict", "predict_iter", "train"]
+
+if TYPE_CHECKING:
+    from tlkit.api.predict import Prediction, predict, predict_iter
+    from tlkit.api.train import TrainResult, train
+    from tlkit.bundle.load import Bundle, load
+    from tlkit.errors import TlkitError
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tlkit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

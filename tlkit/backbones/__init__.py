@@ -1,0 +1,1 @@
+"""Pre-trained networks: catalogue, weights, stages, features."""

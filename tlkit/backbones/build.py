@@ -1,0 +1,178 @@
+"""From a catalogue row to a flat Keras model that takes RGB pixels 0..255."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlkit.backbones import catalog
+from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.runtime import import_keras
+from tlkit.backbones.stages import Stage, find_stages
+from tlkit.backbones.weights import load_weights
+from tlkit.errors import TlkitError
+
+# Means and standard deviations of ImageNet's pixels, RGB, on the scale 0..1 (Huang et al. 2017, DenseNet).
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+# Means of ImageNet's pixels, BGR, 0..255: what the Caffe networks subtract (Simonyan & Zisserman 2014).
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone that was built and filled.
+
+    Attributes:
+        backbone: Its catalogue row.
+        model: Flat functional ``keras.Model``. Input ``image``: float32 [batch, height, width, 3], RGB,
+            0..255, of fixed size. Output: the last feature map, float32 [batch, h, w, channels], not pooled.
+        stages: Where its stages end, from input to output. The last one ends at the model's output.
+        weights_hash: SHA-256, in hex, of the file the weights came from; ``none-<seed>`` for random weights.
+    """
+
+    backbone: Backbone
+    model: Any
+    stages: tuple[Stage, ...]
+    weights_hash: str
+
+
+def build_backbone(
+    name: str, *, weights: str | Path = "imagenet", input_size: int | None = None, seed: int = 0
+) -> Network:
+    """Build a backbone, with its preprocessing inside, and fill it with weights.
+
+    Args:
+        name: Any spelling of a catalogue name.
+        weights: ``imagenet`` (packaged, cached or downloaded), ``none`` (random), or a file that
+            ``load_weights`` can read.
+        input_size: Side of the square input, in pixels; None for the backbone's own.
+        seed: Seed of the random weights. The same seed gives the same weights, whatever ran before.
+
+    Returns:
+        The network, all layers trainable.
+
+    Raises:
+        TlkitError: The name is unknown, the size too small, or the weights cannot be had or do not fit.
+    """
+    backbone = catalog.get(name)
+    size = backbone.input_size if input_size is None else input_size
+    if size < backbone.min_size:
+        raise TlkitError(
+            f"an input of {size}x{size} pixels is too small for {backbone.name}",
+            f"it takes {backbone.min_size}x{backbone.min_size} and more, by default {backbone.input_size}",
+        )
+    with _seeded(seed):
+        model = _build_model(backbone, size)
+    _number_names(model)
+    weights_hash = f"none-{seed}" if str(weights) == "none" else load_weights(model, backbone, weights)
+    return Network(backbone, model, find_stages(model, backbone.family), weights_hash)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Make Keras initialisers repeatable: each draws its seed from Python's generator when constructed."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _build_model(backbone: Backbone, size: int) -> Any:
+    """Build the flat model with random weights."""
+    keras = import_keras()
+    image = keras.Input((size, size, 3), dtype="float32", name="image")
+    if backbone.packaged:
+        from tlkit.backbones.efficientnet_lite import efficientnet_lite
+
+        return keras.Model(image, efficientnet_lite(image), name=backbone.name)
+    application = getattr(keras.applications, backbone.keras_name)(
+        weights=None,
+        include_top=False,
+        pooling=None,
+        input_shape=(size, size, 3),
+        input_tensor=preprocess(image, backbone.preprocessing),
+    )
+    # Some applications make a list of their input, which would become the signature of every saved model.
+    model = keras.Model(image, application.output, name=backbone.name)
+    if backbone.family in ("convnext", "efficientnet"):
+        return _rewire(model, scale_by_std=backbone.family == "efficientnet")
+    return model
+
+
+def preprocess(image: Any, kind: str) -> Any:
+    """Apply a backbone's preprocessing as layers and operations without weights.
+
+    Weightless on purpose: they leave the order of a weights file's layers as it is.
+
+    Args:
+        image: Keras tensor, float32 [batch, height, width, 3], RGB, 0..255.
+        kind: ``preprocessing`` of a catalogue row.
+
+    Returns:
+        Keras tensor of the same shape, in the values and channel order the network was trained with.
+    """
+    keras = import_keras()
+    if kind == "included":
+        return image
+    if kind == "caffe":
+        offset = [-mean for mean in _CAFFE_MEAN_BGR]
+        return keras.layers.Rescaling(1.0, offset=offset, name="preprocess")(keras.ops.flip(image, axis=-1))
+    if kind == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess")(image)
+    if kind == "torch":
+        scale = [1 / (255 * std) for std in _IMAGENET_STD]
+        offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset, name="preprocess")(image)
+    raise ValueError(f"no preprocessing layers are known for {kind!r}")
+
+
+def _rewire(model: Any, *, scale_by_std: bool) -> Any:
+    """Copy a functional model with nested Sequential models flattened.
+
+    Args:
+        model: Functional model; its weights are not kept.
+        scale_by_std: Follow the normalisation by a division by the square root of ImageNet's standard
+            deviation. Keras builds EfficientNet so only for its ImageNet weights, whose normalisation divides
+            by the other square root; here the network must not depend on where its weights come from.
+    """
+    keras = import_keras()
+
+    def copy(layer: Any) -> Any:
+        # A Sequential is taken apart in call.
+        return layer if isinstance(layer, keras.Sequential) else type(layer).from_config(layer.get_config())
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, keras.Sequential):
+            (tensor,) = args
+            for inner in layer.layers:
+                tensor = copy(inner)(tensor)
+            return tensor
+        tensor = layer(*args, **kwargs)
+        if scale_by_std and isinstance(layer, keras.layers.Normalization):
+            tensor = keras.layers.Rescaling([1 / std**0.5 for std in _IMAGENET_STD])(tensor)
+        return tensor
+
+    return keras.models.clone_model(model, clone_function=copy, call_function=call)
+
+
+def _number_names(model: Any) -> None:
+    """Number the names Keras gave by itself from 0 in this model.
+
+    Keras counts over the whole process (``conv2d_117``), so without this the name of a layer, and with it the
+    layer that ends a stage, would depend on what else was built before.
+    """
+    seen: Counter[str] = Counter()
+    for operation in model.operations:
+        base = re.sub(r"_\d+$", "", operation.name)
+        if base.replace("_", "") == type(operation).__name__.lower():
+            operation.name = f"{base}_{seen[base]}" if seen[base] else base
+            seen[base] += 1

@@ -1,0 +1,181 @@
+"""One forward pass of a frozen backbone: pooled features of every stage and of the top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.build import Network
+from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.backbones.store import FeatureKey, FeatureStore
+from tlkit.images.batches import Loaded, load_pictures
+from tlkit.images.read import READING_VERSION
+from tlkit.progress import Progress, SilentProgress
+
+TOP = "top"
+BATCH = 32
+KEEP_EVERY = 512  # pictures a shard: what a killed run may lose
+
+Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Pooled features of a list of pictures.
+
+    Attributes:
+        matrix: float32 [readable pictures, columns], rows in the order of ``rows``.
+        rows: Index into the list of pictures for each row of ``matrix``.
+        contents: SHA-256 of each picture's bytes as hex, in the order of the list; "" where unreadable.
+        errors: Why a picture could not be read, by its index.
+        taps: (name, width) of the column blocks in ``matrix``.
+        reused: How many rows came from the store.
+        problem: Why nothing was kept on disk, if so.
+    """
+
+    matrix: NDArray[np.float32]
+    rows: tuple[int, ...]
+    contents: tuple[str, ...]
+    errors: dict[int, str]
+    taps: tuple[tuple[str, int], ...]
+    reused: int
+    problem: str | None = None
+
+
+def tap_widths(network: Network) -> tuple[tuple[str, int], ...]:
+    """(name, channels) of each pooled feature block: the stages from input to output, then the top."""
+    return (*((stage.name, stage.channels) for stage in network.stages), (TOP, int(network.model.output.shape[-1])))
+
+
+def columns_of(taps: Sequence[tuple[str, int]], wanted: Sequence[str]) -> list[int]:
+    """Column numbers of the wanted blocks in a vector that holds all ``taps`` one after another."""
+    columns: list[int] = []
+    start = 0
+    for name, width in taps:
+        if name in wanted:
+            columns.extend(range(start, start + width))
+        start += width
+    return columns
+
+
+def forward_pass(network: Network) -> Forward:
+    """A function from uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]: all taps, averaged over space."""
+    keras, tf = import_keras(), import_tensorflow()
+    tensors = [network.model.get_layer(stage.layer).output for stage in network.stages]
+    tensors.append(network.model.output)
+    model = keras.Model(network.model.inputs, tensors)
+    height, width = network.model.input_shape[1:3]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8)])
+    def run(pixels):  # type: ignore[no-untyped-def]
+        maps = model(tf.cast(pixels, tf.float32), training=False)
+        return tf.concat([tf.reduce_mean(tf.cast(each, tf.float32), axis=[1, 2]) for each in maps], axis=1)
+
+    return lambda pixels: np.asarray(run(pixels))
+
+
+def feature_key(network: Network) -> FeatureKey:
+    """What the stored vectors of this network depend on."""
+    height, width = network.model.input_shape[1:3]
+    return FeatureKey(network.backbone.name, network.weights_hash, height, width, READING_VERSION, tap_widths(network))
+
+
+def compute_features(
+    paths: Sequence[Path],
+    network: Network,
+    *,
+    taps: Sequence[str] = (TOP,),
+    store: FeatureStore | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Features:
+    """Pooled features of all readable pictures: each is read once, and computed only if the store lacks it.
+
+    Args:
+        paths: Picture files.
+        network: The frozen backbone.
+        taps: Which blocks the result holds: stage names and "top".
+        store: Where vectors are looked up and kept; None: nowhere.
+        workers: Reading threads; None: one a processor.
+        progress: Told about every picture.
+    """
+    key = feature_key(network)
+    columns = columns_of(key.taps, taps)
+    matrix = np.empty((len(paths), len(columns)), dtype=np.float32)
+    contents = [""] * len(paths)
+    errors: dict[int, str] = {}
+
+    def wanted(content: bytes) -> bool:
+        return store is None or store.get(content) is None
+
+    reused = 0
+    with (progress or SilentProgress()).phase(f"Features ({network.backbone.name})", len(paths)) as advance:
+        pictures = load_pictures(paths, network.model.input_shape[1:3], workers=workers, ahead=3 * BATCH, wanted=wanted)
+        for batch, vectors in _passes(pictures, network, store, key.columns):
+            for item, vector in zip(batch, vectors, strict=True):
+                contents[item.index] = item.content.hex()
+                if vector is None:
+                    errors[item.index] = item.error or "cannot be read"
+                    contents[item.index] = ""
+                else:
+                    matrix[item.index] = vector[columns]
+                    reused += item.pixels is None
+            advance(len(batch))
+    rows = tuple(index for index in range(len(paths)) if index not in errors)
+    if errors:
+        matrix = matrix[list(rows)]
+    problem = store.problem if store else None
+    chosen = tuple(tap for tap in key.taps if tap[0] in taps)
+    return Features(matrix, rows, tuple(contents), errors, chosen, reused, problem)
+
+
+def _passes(
+    pictures: Iterator[Loaded], network: Network, store: FeatureStore | None, columns: int
+) -> Iterator[tuple[list[Loaded], list[NDArray[np.float32] | None]]]:
+    """Batches of pictures with the vector of each, None where unreadable; new vectors go to the store."""
+    forward: Forward | None = None
+    unsaved: list[tuple[bytes, NDArray[np.float32]]] = []
+
+    def keep() -> None:
+        if store is not None and unsaved:
+            store.add([content for content, _ in unsaved], np.stack([vector for _, vector in unsaved]))
+        unsaved.clear()
+
+    try:
+        for batch in _batches(pictures):
+            fresh = [item for item in batch if item.pixels is not None]
+            vectors: dict[int, NDArray[np.float32]] = {}
+            if fresh:
+                forward = forward or forward_pass(network)
+                output = forward(np.stack([item.pixels for item in fresh if item.pixels is not None]))
+                vectors = {item.index: output[row] for row, item in enumerate(fresh)}
+                unsaved.extend((item.content, vectors[item.index]) for item in fresh)
+            if store is not None:
+                for item in batch:
+                    if item.pixels is None and item.error is None:
+                        stored = store.get(item.content)
+                        if stored is not None:
+                            vectors[item.index] = stored
+            yield batch, [vectors.get(item.index) for item in batch]
+            if len(unsaved) >= KEEP_EVERY:
+                keep()
+    finally:
+        keep()  # also when interrupted: what is done stays done
+
+
+def _batches(pictures: Iterator[Loaded]) -> Iterator[list[Loaded]]:
+    """Groups with `BATCH` pictures to compute in each (pictures that need none ride along)."""
+    batch: list[Loaded] = []
+    fresh = 0
+    for item in pictures:
+        batch.append(item)
+        fresh += item.pixels is not None
+        if fresh == BATCH or len(batch) == 16 * BATCH:
+            yield batch
+            batch, fresh = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,64 @@
+"""The one place that imports TensorFlow and Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+
+def import_keras() -> ModuleType:
+    """Import Keras on the TensorFlow backend, without TensorFlow's log noise, and return it.
+
+    Only the first call costs time (several seconds). A ``keras.json`` of the user's that asks for another backend
+    or channel order is overruled for this process.
+    """
+    if "keras" in sys.modules and "tensorflow" in sys.modules:
+        return sys.modules["keras"]
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silent_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras
+        import tensorflow as tf
+
+        tf.constant(0)  # starts the devices, whose messages come from native code too
+    tf.get_logger().setLevel("ERROR")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    return keras  # type: ignore[no-any-return]
+
+
+def import_tensorflow() -> ModuleType:
+    """Import TensorFlow as quietly as `import_keras` and return it."""
+    import_keras()
+    return sys.modules["tensorflow"]
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Send what native code writes to file descriptor 2 nowhere, unless ``TLKIT_DEBUG`` is set.
+
+    TensorFlow logs to it before its log level can be set. Python's own ``sys.stderr`` is part of it; progress bars
+    write to a duplicate and stay visible.
+    """
+    if os.environ.get("TLKIT_DEBUG", "") not in ("", "0"):
+        yield
+        return
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # no stderr at all, as in a windowed program
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

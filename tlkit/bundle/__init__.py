@@ -1,0 +1,1 @@
+"""The .tlkit folder: save, load, verify, run."""

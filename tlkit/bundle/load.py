@@ -1,0 +1,129 @@
+"""Find, verify and run a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.bundle.save import FORMAT, LABELS, MANIFEST, MODEL, PLAN, SUFFIX, file_hash, manifest_digest
+from tlkit.errors import TlkitError
+
+AGAIN = "train it again, or copy the whole folder again from where it came"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, ready to run.
+
+    Attributes:
+        path: Its folder.
+        manifest: What ``tlkit.json`` says.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; column i of the probabilities belongs to name i."""
+        return tuple(self.manifest["classes"])
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) in pixels that `probabilities` takes."""
+        height, width = self.manifest["input_size"]
+        return int(height), int(width)
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [n, height, width, 3] (RGB, 0..255) to probabilities, float32 [n, classes], rows sum to 1."""
+        return np.asarray(self._forward(pixels), dtype=np.float32)
+
+    @cached_property
+    def model(self) -> Any:
+        """The ``keras.Model``: float32 RGB 0..255 to probabilities. Loaded when first used."""
+        keras = import_keras()
+        return keras.models.load_model(self.path / MODEL, compile=False, safe_mode=True)
+
+    @cached_property
+    def _forward(self) -> Any:
+        tf, model = import_tensorflow(), self.model
+
+        @tf.function(input_signature=[tf.TensorSpec([None, *self.input_size, 3], tf.uint8)])
+        def run(pixels):  # type: ignore[no-untyped-def]
+            return model(tf.cast(pixels, tf.float32), training=False)
+
+        return run
+
+
+def load(model: str | os.PathLike[str] | None = None) -> Bundle:
+    """Open a bundle after checking its format version and the hash of every file.
+
+    Args:
+        model: The bundle's folder; None: the newest ``*.tlkit`` in the current folder.
+
+    Raises:
+        TlkitError: There is none, it is not a bundle, of a newer format, or a file is missing or changed.
+    """
+    path = Path(model) if model is not None else newest_bundle(Path.cwd())
+    return Bundle(path, _verified(path))
+
+
+def newest_bundle(folder: Path) -> Path:
+    """The most recently made ``*.tlkit`` in ``folder``.
+
+    Raises:
+        TlkitError: There is none.
+    """
+    found = [path for path in folder.glob(f"*{SUFFIX}") if (path / MANIFEST).is_file()]
+    if not found:
+        hint = "name one with --model, or make one: tlkit train IMAGES"
+        raise TlkitError(f"no {SUFFIX} bundle in {folder}", hint)
+    return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name))
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    manifest = _read_manifest(path)
+    version = manifest.get("format")
+    if not isinstance(version, int):
+        raise TlkitError(f"not a tlkit bundle: {path} ({MANIFEST} names no format)")
+    if version > FORMAT:
+        hint = f"upgrade tlkit: pip install --upgrade tlkit (this one reads up to format {FORMAT})"
+        raise TlkitError(f"{path} has bundle format {version}, newer than this tlkit", hint)
+    if manifest.get("digest") != manifest_digest(manifest):
+        raise TlkitError(f"damaged bundle {path}: {MANIFEST} was changed", AGAIN)
+    for name in {MODEL, LABELS, PLAN} - set(manifest["files"]):
+        raise TlkitError(f"damaged bundle {path}: {MANIFEST} does not list {name}", AGAIN)
+    for name, expected in manifest["files"].items():
+        try:
+            actual = file_hash(path / name)
+        except FileNotFoundError:
+            raise TlkitError(f"damaged bundle {path}: {name} is missing", AGAIN) from None
+        except OSError as error:
+            raise TlkitError(f"cannot read {path / name}: {error.strerror or error}") from error
+        if actual != expected:
+            raise TlkitError(f"damaged bundle {path}: {name} was changed", AGAIN)
+    return manifest
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.exists():
+            raise TlkitError(f"no such bundle: {path}", f"a bundle is a folder that ends in {SUFFIX}") from None
+        raise TlkitError(f"not a tlkit bundle: {path} (no {MANIFEST} in it)") from None
+    except OSError as error:
+        raise TlkitError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError:  # not JSON, or not text
+        raise TlkitError(f"damaged bundle {path}: {MANIFEST} is not JSON", AGAIN) from None
+    if not isinstance(manifest, dict):
+        raise TlkitError(f"damaged bundle {path}: {MANIFEST} is not an object", AGAIN)
+    return manifest

@@ -1,0 +1,167 @@
+"""Write a bundle beside its final name and rename it when whole."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import tlkit
+from tlkit.errors import TlkitError
+
+FORMAT = 1
+MANIFEST = "tlkit.json"
+MODEL, LABELS, PLAN, HISTORY = "model.keras", "labels.txt", "plan.json", "history.csv"
+SUFFIX = ".tlkit"
+
+
+def choose_output(images: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
+    """The folder a bundle of ``images`` goes to; makes sure, before any work, that it can be written.
+
+    None gives ``<folder name>.tlkit`` in the current folder, then ``-2``, ``-3``, whichever is free.
+
+    Raises:
+        TlkitError: It exists (and ``overwrite`` is false or it is no bundle), lies inside the image folder, or
+            cannot be written.
+    """
+    if output is None:
+        target = _free_name(Path.cwd(), images.name or "model", overwrite)
+    else:
+        target = Path(os.path.abspath(Path(output).expanduser()))  # noqa: PTH100
+    if target.is_relative_to(images) or Path(os.path.realpath(target)).is_relative_to(os.path.realpath(images)):
+        raise TlkitError(f"the bundle would lie inside the image folder: {target}", "choose a place with --output")
+    if os.path.lexists(target):
+        if not overwrite:
+            raise TlkitError(f"output exists: {target}", "add --overwrite, or choose another name with --output")
+        if not (target / MANIFEST).is_file():
+            raise TlkitError(f"not a tlkit bundle, so not overwritten: {target}", "choose another name with --output")
+    if not target.parent.is_dir():
+        raise TlkitError(f"no such folder for the output: {target.parent}")
+    try:
+        Path(tempfile.mkdtemp(dir=target.parent, prefix=".tlkit-")).rmdir()
+    except OSError as error:
+        raise TlkitError(f"cannot write to {target.parent}: {error.strerror or error}", "see --output") from error
+    return target
+
+
+def save_bundle(
+    target: Path,
+    *,
+    write_model: Callable[[Path], None],
+    manifest: dict[str, Any],
+    plan: dict[str, Any],
+    history: Sequence[dict[str, Any]],
+    overwrite: bool = False,
+) -> Path:
+    """Write all files of a bundle and return where it lies.
+
+    Args:
+        target: The bundle's folder, as `choose_output` gave it.
+        write_model: Called with the path to write ``model.keras`` to.
+        manifest: What ``tlkit.json`` says; format, versions, date and file hashes are added here.
+        plan: ``plan.json``.
+        history: Rows of ``history.csv``, all with the same keys.
+        overwrite: Replace a bundle that lies there.
+
+    Raises:
+        TlkitError: The disk is full, or the place was taken or became unwritable in the meantime.
+    """
+    try:
+        with _replacing(target, overwrite) as part:
+            write_model(part / MODEL)
+            # one line a class, whatever a folder's name holds; tlkit.json has the names as they are
+            lines = [" ".join(name.splitlines()) for name in manifest["classes"]]
+            _write_text(part / LABELS, "".join(f"{line}\n" for line in lines))
+            _write_text(part / PLAN, json.dumps(plan, indent=2) + "\n")
+            _write_history(part / HISTORY, history)
+            _write_text(part / MANIFEST, _manifest_text(part, manifest))
+    except OSError as error:
+        raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
+    return target
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file as hex.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """SHA-256 over everything in a manifest but the digest itself, so that a changed one is noticed."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _manifest_text(part: Path, manifest: dict[str, Any]) -> str:
+    whole = {
+        "format": FORMAT,
+        "tlkit": tlkit.__version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **manifest,
+        "files": {file.name: file_hash(file) for file in sorted(part.iterdir())},
+    }
+    whole["digest"] = manifest_digest(json.loads(json.dumps(whole)))
+    return json.dumps(whole, indent=1) + "\n"
+
+
+def _free_name(folder: Path, stem: str, overwrite: bool) -> Path:
+    target = folder / f"{stem}{SUFFIX}"
+    number = 2
+    while os.path.lexists(target) and not overwrite:
+        target = folder / f"{stem}-{number}{SUFFIX}"
+        number += 1
+    return target
+
+
+@contextlib.contextmanager
+def _replacing(target: Path, overwrite: bool) -> Iterator[Path]:
+    """A new folder that becomes ``target`` if all goes well and vanishes if not."""
+    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    old: Path | None = None
+    try:
+        yield part
+        part.chmod(0o777 & ~_umask())
+        if overwrite and (target / MANIFEST).is_file():
+            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
+            target.rename(old / "bundle")
+        part.rename(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        if old and not target.exists():
+            (old / "bundle").rename(target)
+        raise
+    finally:
+        if old:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["step"])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,55 @@
+"""The Typer application: one module per command, imported with nothing heavy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tlkit.cli.exits import enable_debug, guarded
+from tlkit.cli.predict import predict_command
+from tlkit.cli.train import train_command
+
+app = typer.Typer(
+    name="tlkit",
+    help="Turn a folder of photographs into a good image classifier.\n\nExample: tlkit train ./images",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train_command)
+app.command("predict")(predict_command)
+
+
+def _version(value: bool) -> bool:
+    if value:
+        from tlkit import __version__
+
+        typer.echo(f"tlkit {__version__}")
+        raise typer.Exit()
+    return value
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", callback=enable_debug, help="Show tracebacks.")] = False,
+) -> None:
+    """Options before the command."""
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        argv: Arguments without the program's name; None: those of the process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
+    return guarded(lambda: app(args=arguments or ["--help"], prog_name="tlkit", standalone_mode=False))

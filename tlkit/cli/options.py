@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlkit.cli.exits import enable_debug
+
+Debug = Annotated[bool, typer.Option("--debug", callback=enable_debug, help="Show tracebacks.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else on stdout.")]
+Model = Annotated[
+    Path | None, typer.Option("--model", "-m", help="The bundle; default: the newest *.tlkit in this folder.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Reading threads; default: one a processor.")]

@@ -1,0 +1,106 @@
+"""``tlkit predict``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlkit.cli.exits import Exit
+from tlkit.cli.options import Debug, Json, Model, Workers
+
+if TYPE_CHECKING:
+    from tlkit.api.predict import Prediction
+
+
+class Format(str, Enum):
+    """How the rows are written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def predict_command(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Files, folders, patterns such as 'photos/*.jpg'.")
+    ],
+    model: Model = None,
+    form: Annotated[Format | None, typer.Option("--format", help="Default: table on a terminal, else csv.")] = None,
+    as_json: Json = False,
+    workers: Workers = None,
+    debug: Debug = False,
+) -> None:
+    """Label pictures with a trained bundle.
+
+    Example: tlkit predict photos/ --model garden.tlkit
+    """
+    from tlkit.cli.console import ConsoleProgress
+
+    show = ConsoleProgress()
+    with show.phase("Starting", None):
+        from tlkit.api.predict import predict_iter
+        from tlkit.bundle.load import load
+
+    bundle = load(model)
+    if model is None:
+        show.note(f"model: {bundle.path}")
+    terminal = sys.stdout.isatty()
+    # on a terminal the rows themselves show the progress, and a bar would run into them
+    rows = predict_iter(images, bundle, workers=workers, progress=None if terminal else show)
+    chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
+    labelled = {Format.table: _table, Format.csv: _csv, Format.json: _json}[chosen](rows)
+    if not labelled:
+        raise typer.Exit(Exit.USER)
+
+
+def _json(rows: Iterable[Prediction]) -> int:
+    labelled = 0
+    for row in rows:
+        print(json.dumps(row.to_json()), flush=True)  # noqa: T201  (streams: a pipe sees each row at once)
+        labelled += row.error is None
+    return labelled
+
+
+def _csv(rows: Iterable[Prediction]) -> int:
+    labelled = 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for number, row in enumerate(rows):
+        if number == 0:  # not before: an error must leave stdout empty
+            writer.writerow(["file", "label", "probability", "unknown", "error"])
+        probability = "" if row.probability is None else f"{row.probability:.6f}"
+        unknown = "" if row.unknown is None else str(row.unknown).lower()
+        writer.writerow([row.file, row.label or "", probability, unknown, row.error or ""])
+        labelled += row.error is None
+    return labelled
+
+
+def _table(rows: Iterable[Prediction]) -> int:
+    """One line a picture as soon as it is known; the file name comes last, as it may be long."""
+    from rich.text import Text
+
+    from tlkit.cli.console import out
+
+    console, labelled, width = out(), 0, 0
+    for row in rows:
+        if not width:
+            width = max([5, *(len(label) for label, _ in row.top)])
+            heading = f"{'label':<{width}}  probability  {'next best':<{width + 5}}  file"
+            console.print(Text(heading, style="bold"), soft_wrap=True)
+        if row.error is not None:
+            line = Text.assemble((f"{'-':<{width}}  {row.error}", "red"), f"  {row.file}")
+        else:
+            label, probability = row.top[1] if len(row.top) > 1 else ("", 0.0)
+            line = Text.assemble(
+                (f"{row.label:<{width}}", "green"),
+                f"  {row.probability:>11.1%}  {f'{label} {probability:.0%}':<{width + 5}}  {row.file}",
+            )
+            labelled += 1
+        console.print(line, soft_wrap=True)
+    return labelled

@@ -1,0 +1,1 @@
+"""Files to arrays: reading pictures, class folders, splits, batches."""

@@ -1,0 +1,246 @@
+"""A folder with one sub-folder per class becomes an `ImageFolder`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from natsort import natsorted, ns
+
+from tlkit.errors import TlkitError
+from tlkit.images.read import PICTURE_SUFFIXES
+
+TRAIN, VAL, TEST = "train", "val", "test"
+SPLIT_NAMES = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
+LAYOUT_HINT = "IMAGES must hold one sub-folder per class, or train/ (and val/, test/) with class folders in it"
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """What pictures there are, their labels, class names and split.
+
+    Attributes:
+        root: The folder, absolute.
+        classes: Class names in natural order; a label is an index into it.
+        files: Paths relative to ``root``, with ``/`` between parts.
+        labels: One class index a file.
+        splits: One of "train", "val", "test" a file, or "" for all where the folder has no split of its own.
+        loose: Pictures that lie outside any class folder and are not used.
+        empty_classes: Class folders without a picture.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    labels: tuple[int, ...]
+    splits: tuple[str, ...]
+    loose: int = 0
+    empty_classes: tuple[str, ...] = ()
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether the folder came with train/ and so on."""
+        return any(self.splits)
+
+    def path(self, index: int) -> Path:
+        """Where picture ``index`` lies."""
+        return self.root / self.files[index]
+
+    def counts(self, split: str | None = None) -> dict[str, int]:
+        """Pictures per class name, all classes present, of one split or (None) of all."""
+        chosen = (label for label, its in zip(self.labels, self.splits, strict=True) if split in (None, its))
+        tally = Counter(chosen)
+        return {name: tally[index] for index, name in enumerate(self.classes)}
+
+    def keep(self, indices: list[int]) -> ImageFolder:
+        """The same folder with only these pictures, in this order."""
+        return replace(
+            self,
+            files=tuple(self.files[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices),
+            splits=tuple(self.splits[i] for i in indices),
+        )
+
+    def with_splits(self, splits: list[str]) -> ImageFolder:
+        """The same pictures, each assigned to a split."""
+        return replace(self, splits=tuple(splits))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``json.dump``."""
+        return {
+            "root": str(self.root),
+            "classes": list(self.classes),
+            "files": list(self.files),
+            "labels": list(self.labels),
+            "splits": list(self.splits),
+            "loose": self.loose,
+            "empty_classes": list(self.empty_classes),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ImageFolder:
+        """Rebuild what `to_json` gave."""
+        return cls(
+            root=Path(data["root"]),
+            classes=tuple(data["classes"]),
+            files=tuple(data["files"]),
+            labels=tuple(data["labels"]),
+            splits=tuple(data["splits"]),
+            loose=data["loose"],
+            empty_classes=tuple(data["empty_classes"]),
+        )
+
+
+def scan(images: str | os.PathLike[str]) -> ImageFolder:
+    """Find class folders and the pictures in them, without opening any picture.
+
+    Sub-folders of a class folder belong to the class. Links to folders are followed, each real folder once.
+    Hidden entries and tlkit's own ``.tlkit`` folders are passed over.
+
+    Raises:
+        TlkitError: Not a readable folder, or fewer than two classes have pictures.
+    """
+    root = existing_folder(images)
+    split_folders = _split_folders(root)
+    if split_folders:
+        found = [(split, name, file) for split, top in split_folders for name, file in _class_files(top)]
+    else:
+        found = [("", name, file) for name, file in _class_files(root)]
+    classes = tuple(natural(dict.fromkeys(name for _, name, file in found if file is not None)))
+    every = dict.fromkeys(name for _, name, _ in found)
+    tops = [top for _, top in split_folders] or [root]
+    loose = sum(is_picture(entry) for top in tops for entry in _entries(top) if entry.is_file())
+    pictures = [(split, name, file) for split, name, file in found if file is not None]
+    if len(classes) < 2:
+        raise _too_few_classes(root, classes, loose)
+    number = {name: index for index, name in enumerate(classes)}
+    return ImageFolder(
+        root=root,
+        classes=classes,
+        files=tuple(file.relative_to(root).as_posix() for _, _, file in pictures),
+        labels=tuple(number[name] for _, name, _ in pictures),
+        splits=tuple(split for split, _, _ in pictures),
+        loose=loose,
+        empty_classes=tuple(name for name in every if name not in number),
+    )
+
+
+def existing_folder(path: str | os.PathLike[str]) -> Path:
+    """``path`` made absolute.
+
+    Raises:
+        TlkitError: It does not exist, is not a folder or may not be read.
+    """
+    folder = Path(path)
+    try:
+        if not folder.exists():
+            near = _nearest(folder)
+            raise TlkitError(f"no such folder: {folder}", f"did you mean {near}?" if near else None)
+        if not folder.is_dir():
+            raise TlkitError(f"not a folder: {folder}", LAYOUT_HINT)
+        os.listdir(folder)  # noqa: PTH208  (only to learn whether it may be read)
+    except OSError as error:
+        raise TlkitError(f"cannot read {folder}: {error.strerror or error}") from error
+    return Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would replace the user's links)
+
+
+def walk_pictures(top: Path) -> list[Path]:
+    """All pictures below ``top`` in natural order; each real folder is entered once, so link loops end."""
+    found: list[Path] = []
+    seen: set[str] = set()
+
+    def enter(folder: Path) -> None:
+        real = os.path.realpath(folder)
+        if real in seen:
+            return
+        seen.add(real)
+        entries = _entries(folder)
+        found.extend(entry for entry in entries if is_picture(entry) and entry.is_file())
+        for entry in entries:
+            if entry.is_dir():
+                enter(entry)
+
+    enter(top)
+    return found
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name's extension is that of a picture."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def natural(names: Any) -> list[Any]:
+    """Sort as people count: ``img2`` before ``img10``, whatever the case."""
+    return natsorted(names, key=str, alg=ns.IGNORECASE)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Visible entries of a folder in natural order; none if it may not be read."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  (names only: no object per file)
+    except OSError:
+        return []
+    return [folder / name for name in natural(names) if not _hidden(name)]
+
+
+def _hidden(name: str) -> bool:
+    # "..name" is no convention for hidden files; somebody named a class so
+    return (name.startswith(".") and not name.startswith("..")) or name == "__MACOSX" or name.endswith(".tlkit")
+
+
+def _split_folders(root: Path) -> list[tuple[str, Path]]:
+    """The train/val/test folders, where the folder has that layout; else nothing.
+
+    A class may be called "train" (a picture of a railway): only a ``train`` folder that holds class folders and
+    no pictures, beside nothing but other splits, makes a layout.
+    """
+    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    splits = [(SPLIT_NAMES.get(folder.name.lower(), ""), folder) for folder in folders]
+    if not splits or not all(split for split, _ in splits) or TRAIN not in {split for split, _ in splits}:
+        return []
+    for _, folder in splits:
+        entries = _entries(folder)
+        if any(is_picture(entry) and entry.is_file() for entry in entries):
+            return []
+        if not any(entry.is_dir() for entry in entries):
+            return []
+    return splits
+
+
+def _class_files(top: Path) -> list[tuple[str, Path | None]]:
+    """(class name, picture) for each picture; (class name, None) for a class folder without one."""
+    found: list[tuple[str, Path | None]] = []
+    for folder in _entries(top):
+        if folder.is_dir() and os.path.realpath(folder) not in _ancestors(top):
+            pictures: list[Path | None] = [*walk_pictures(folder)]
+            found.extend((folder.name, file) for file in pictures or [None])
+    return found
+
+
+def _ancestors(folder: Path) -> set[str]:
+    real = Path(os.path.realpath(folder))
+    return {str(real), *map(str, real.parents)}
+
+
+def _too_few_classes(root: Path, classes: tuple[str, ...], loose: int) -> TlkitError:
+    if not classes:
+        if loose:
+            return TlkitError(f"no class folders in {root}, only {loose} loose pictures", LAYOUT_HINT)
+        return TlkitError(f"no pictures in {root}", LAYOUT_HINT)
+    inner = [entry for entry in _entries(root / classes[0]) if entry.is_dir() and walk_pictures(entry)]
+    hint = f"did you mean {root / classes[0]}?" if len(inner) > 1 else "a classifier needs two class folders or more"
+    return TlkitError(f"only one class ('{classes[0]}') in {root}", hint)
+
+
+def _nearest(path: Path) -> str | None:
+    from difflib import get_close_matches
+
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+    except OSError:
+        return None
+    close = get_close_matches(path.name, names, n=1)
+    return str(path.parent / close[0]) if close else None

@@ -1,0 +1,184 @@
+"""Which files count as pictures, and what a file really is by its first bytes.
+
+Formats go by Pillow's names (``"JPEG"``, ``"PNG"``, ...), except that HEIF pictures are called ``"HEIC"``,
+the name people know them by.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import PurePath
+from typing import Final
+
+from PIL import Image, features
+
+HEADER_BYTES: Final = 512
+"""How many of a file's first bytes `sniff_format` needs."""
+
+# What Pillow decodes by itself, from pixels in the file. Left out are the formats that start another program
+# (EPS), need a handler from elsewhere (WMF, FITS, HDF5, GRIB, BUFR), or hold no photographs, so that a file
+# made to attack one of those rarely exercised decoders never reaches it. TGA is last: it has no magic bytes.
+FORMATS: Final = (
+    "JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF",
+    "PPM", "JPEG2000", "ICO", "PCX", "SGI", "QOI", "PSD", "TGA",
+)  # fmt: skip
+_FEATURE: Final = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
+
+_JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
+_BMP_SUFFIXES: Final = frozenset({".bmp", ".dib"})
+_SUFFIXES: Final[dict[str, frozenset[str]]] = {
+    "JPEG": _JPEG_SUFFIXES,
+    "MPO": _JPEG_SUFFIXES,
+    "PNG": frozenset({".png", ".apng"}),
+    "WEBP": frozenset({".webp"}),
+    "GIF": frozenset({".gif"}),
+    "TIFF": frozenset({".tif", ".tiff"}),
+    "BMP": _BMP_SUFFIXES,
+    "DIB": _BMP_SUFFIXES,
+    "AVIF": frozenset({".avif", ".avifs"}),
+    "HEIC": frozenset({".heic", ".heif", ".hif"}),
+    "PPM": frozenset({".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}),
+    "JPEG2000": frozenset({".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"}),
+    "ICO": frozenset({".ico"}),
+    "PCX": frozenset({".pcx"}),
+    "SGI": frozenset({".sgi"}),
+    "QOI": frozenset({".qoi"}),
+    "PSD": frozenset({".psd"}),
+    "TGA": frozenset({".tga", ".icb", ".vda", ".vst"}),
+}
+
+PICTURE_SUFFIXES: Final[frozenset[str]] = frozenset().union(*_SUFFIXES.values())
+"""Suffixes, lower-case with their dot, that make folder scanning take a file as a picture."""
+
+# How files start. Those below the gap are known only to say what a file is instead.
+_MAGIC: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"\0\0\1\0", "ICO"),
+    (b"\x01\xda", "SGI"),
+    (b"qoif", "QOI"),
+    (b"8BPS", "PSD"),
+    #
+    (b"%PDF-", "PDF"),
+    (b"%!PS", "EPS"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+)
+_AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
+_HEIC_BRANDS: Final = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
+)
+_BMP_HEADER_SIZES: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+_TGA_FOOTER: Final = b"TRUEVISION-XFILE.\0"
+
+
+def sniff_format(header: bytes) -> str | None:
+    """Tell a file's real format from its first bytes, whatever its name says.
+
+    Args:
+        header: The first `HEADER_BYTES` bytes of the file, or all of a shorter one.
+
+    Returns:
+        A format such as ``"JPEG"``; ``"PDF"``, ``"EPS"``, ``"SVG"``, ``"HTML"`` or ``"JPEG XL"`` for files
+        often met in the place of a readable picture; None if the bytes are no known format's. TGA has no
+        magic bytes, so it is never returned.
+
+    Example:
+        >>> sniff_format(bytes([0xFF, 0xD8, 0xFF, 0xE0]))
+        'JPEG'
+    """
+    for magic, name in _MAGIC:
+        if header.startswith(magic):
+            return name
+    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
+        return "WEBP"
+    if header[4:8] == b"ftyp":
+        return _sniff_brands(header)
+    if header[:2] == b"BM" and int.from_bytes(header[14:18], "little") in _BMP_HEADER_SIZES:
+        return "BMP"
+    if header[:1] == b"P" and header[1:2] in b"123456fF" and header[2:3].isspace():
+        return "PPM"
+    if header[:1] == b"\n" and header[1:2] in b"\0\2\3\5" and header[2:3] in b"\0\1" and len(header) >= 128:
+        return "PCX"
+    return _sniff_text(header)
+
+
+def _sniff_brands(header: bytes) -> str | None:
+    """Tell AVIF from HEIC, which share one container, by the brands the file says it conforms to."""
+    box = header[: min(int.from_bytes(header[:4], "big"), len(header))]
+    brands = {box[8:12], *(box[start : start + 4] for start in range(16, len(box) - 3, 4))}
+    if brands & _AVIF_BRANDS:
+        return "AVIF"
+    return "HEIC" if brands & _HEIC_BRANDS else None
+
+
+def _sniff_text(header: bytes) -> str | None:
+    """Tell two kinds of text found under a picture's name: drawings, and error pages of a failed download."""
+    text = header.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head")):
+        return "HTML"
+    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
+        return "SVG"
+    return None
+
+
+def suffix_matches(path: str | os.PathLike[str], format: str) -> bool:
+    """Tell whether a file's suffix is one that its format goes by.
+
+    Args:
+        path: The file's name or path; upper and lower case are alike.
+        format: Its real format, as `sniff_format` or a `Picture` gives it.
+
+    Example:
+        >>> suffix_matches("holiday.JPG", "JPEG"), suffix_matches("holiday.jpg", "PNG")
+        (True, False)
+    """
+    return PurePath(path).suffix.lower() in _SUFFIXES.get(format, frozenset())
+
+
+@cache
+def decodable() -> tuple[str, ...]:
+    """List which of `FORMATS` the installed Pillow can decode."""
+    Image.init()
+    return tuple(
+        name for name in FORMATS if name in Image.OPEN and (name not in _FEATURE or features.check(_FEATURE[name]))
+    )
+
+
+def candidates(format: str | None, path: str | None, tail: bytes) -> tuple[str, ...]:
+    """List the formats worth trying on one file; none if it is a known format that Pillow does not decode.
+
+    A file without magic bytes may be a TGA, but so may any text: only one that is called so, or that ends in
+    the footer of a TGA file, is tried as one.
+
+    Args:
+        format: What `sniff_format` says.
+        path: Where the file is, if it is one.
+        tail: The last 18 bytes of the file, or more.
+    """
+    known = decodable()
+    if format is not None:
+        return (format,) if format in known else ()
+    if tail.endswith(_TGA_FOOTER) or (path is not None and suffix_matches(path, "TGA")):
+        return known
+    return tuple(name for name in known if name != "TGA")
+
+
+@cache
+def register_heif() -> bool:
+    """Teach Pillow to open HEIC pictures, once; False where `pillow_heif` is not installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True

@@ -1,0 +1,140 @@
+"""Every way of storing pixels, turned into 8-bit grey or RGB without losing what can be seen."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+# Depths that sensors and scanners really use: 12-bit data in a 16-bit file is common, and almost black if it
+# is read as 16-bit.
+_DEPTHS: Final = (8, 10, 12, 14, 16, 24, 32)
+_BAND_PIXELS: Final = 1 << 20
+_SAMPLE_FORMAT: Final = 339
+_UNSIGNED: Final = 1
+
+
+def prepare_key_colour(image: Image.Image) -> None:
+    """Put a PNG's transparent colour on the scale of the pixels Pillow is about to decode.
+
+    The file holds it at the file's own bit depth, and Pillow passes it on as it is while it scales the pixels
+    to 8 bits. A key that no pixel can have is dropped.
+
+    Args:
+        image: An opened picture that is not loaded yet; its ``info`` is changed.
+    """
+    key = image.info.get("transparency")
+    if image.mode not in ("L", "RGB") or not isinstance(key, (int, tuple)):
+        return
+    tiles = getattr(image, "tile", None)
+    raw = tiles[0][3] if tiles else None
+    raw = raw[0] if isinstance(raw, tuple) and raw else raw
+    if isinstance(key, int):
+        key = key * {"L;2": 85, "L;4": 17}.get(str(raw), 1)
+        fits = 0 <= key <= 255
+    else:
+        key = tuple(part >> 8 for part in key) if raw == "RGB;16B" else key
+        fits = len(key) == 3 and all(0 <= part <= 255 for part in key)
+    if fits:
+        image.info["transparency"] = key
+    else:
+        del image.info["transparency"]
+
+
+def to_rgb_or_grey(image: Image.Image) -> Image.Image:
+    """Turn a loaded picture of any mode into ``"RGB"``, or ``"L"`` where all three channels would be equal.
+
+    Transparent pixels are laid over white. Integers and floats beyond 8 bits are scaled by their range, see
+    `scale_to_8_bits`. Colour spaces are converted by Pillow, embedded ICC profiles are not applied.
+
+    Args:
+        image: Any Pillow image whose pixels are loaded. It is returned itself if there is nothing to do.
+
+    Raises:
+        ValueError: Pillow knows no way from this mode to RGB.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_wide_to_grey(image))
+    if image.has_transparency_data:
+        if image.mode in ("La", "RGBa"):
+            image = image.convert("LA" if image.mode == "La" else "RGBA")
+        rgba = image.convert("RGBA")
+        # Pasting through the mask rounds exactly; alpha_composite may be off by one.
+        white = Image.new("RGB", image.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
+    if image.mode in ("RGB", "L"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _wide_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Scale a deep one-channel picture to uint8 [height, width], with its key colour made white."""
+    values: npt.NDArray[Any] = np.asarray(image)
+    if image.mode == "I" and values.size and values.min() < 0 and _is_unsigned(image):
+        # Pillow keeps unsigned 32-bit samples in a signed mode: the large ones come out negative.
+        values = values.view(np.uint32)
+    grey = scale_to_8_bits(values)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey[values == key] = 255
+    return grey
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Tell whether a TIFF says that its samples have no sign."""
+    formats = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (_UNSIGNED,))
+    return image.format == "TIFF" and tuple(formats)[:1] == (_UNSIGNED,)
+
+
+def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Scale integers or floats of any range to 0..255 without clipping.
+
+    Integers are divided by the largest value of the bit depth that holds them, out of 8, 10, 12, 14, 16, 24
+    and 32 bits, so that pictures of one sensor keep their brightness relative to one another. Floats in 0..1
+    are multiplied by 255, floats in 0..255 are only rounded. What fits none of these, negative values for
+    instance, is stretched from its own lowest to its own highest value. NaN becomes black, infinities the end
+    they point to.
+
+    Args:
+        values: [height, width], integers or floats.
+
+    Returns:
+        uint8 [height, width], 0..255.
+    """
+    low, high = _finite_range(values)
+    offset, scale = _offset_and_scale(low, high, np.issubdtype(values.dtype, np.integer))
+    grey = np.empty(values.shape, np.uint8)
+    # In bands, so that a large picture never exists as float64.
+    rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))
+    for start in range(0, values.shape[0], rows):
+        band = values[start : start + rows].astype(np.float64)
+        np.nan_to_num(band, copy=False, nan=offset, posinf=high, neginf=low)
+        grey[start : start + rows] = np.rint((band - offset) * scale)
+    return grey
+
+
+def _finite_range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Give the lowest and highest value that is neither NaN nor infinite; (0, 0) if there is none."""
+    if np.issubdtype(values.dtype, np.integer):
+        return float(values.min()), float(values.max())
+    finite = np.isfinite(values)
+    if not finite.any():
+        return 0.0, 0.0
+    low = values.min(where=finite, initial=np.inf)
+    high = values.max(where=finite, initial=-np.inf)
+    return float(low), float(high)
+
+
+def _offset_and_scale(low: float, high: float, integers: bool) -> tuple[float, float]:
+    """Choose what to subtract and then multiply by so that low..high lands in 0..255."""
+    if low >= 0 and integers:
+        top = next(2**depth - 1 for depth in _DEPTHS if high < 2**depth)
+        return 0.0, 255 / top
+    if low >= 0 and high <= 1:
+        return 0.0, 255.0
+    if low >= 0 and high <= 255:
+        return 0.0, 1.0
+    return low, 255 / (high - low) if high > low else 0.0

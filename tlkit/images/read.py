@@ -1,0 +1,283 @@
+"""One picture file to one RGB array: the only code that opens a picture, in training and in predict.
+
+    >>> read_image("photo.jpg", size=(224, 224)).shape
+    (224, 224, 3)
+
+Whatever the file holds comes out as 8-bit RGB, upright: the EXIF turn is applied, transparency is laid over
+white, grey becomes three equal channels, deep integers and floats are scaled by their range, other colour
+spaces are converted, and of several frames or pages the first is taken. Embedded ICC profiles are *not*
+applied: the ImageNet networks this feeds were trained on pixels as they are stored, and a profile would move
+them away from that.
+
+A file either reads whole or raises `UnreadableImage`. There is no half-grey picture, no black stand-in and no
+warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import traceback
+import warnings
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tlkit.errors import TlkitError
+from tlkit.images.formats import PICTURE_SUFFIXES, sniff_format, suffix_matches
+from tlkit.images.modes import prepare_key_colour, to_rgb_or_grey
+from tlkit.images.opening import MAX_PIXELS, RefusedError, opened_file, opened_picture, refuse_too_large, tail
+
+__all__ = [
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "READING_VERSION",
+    "Picture",
+    "UnreadableImage",
+    "read_image",
+    "read_picture",
+    "sniff_format",
+    "suffix_matches",
+]
+
+READING_VERSION: Final = 1
+"""Raised whenever the pixels read from some file would change. It is part of the key of cached features."""
+
+# Decoded one at a time, so that the threads of a batch do not hold several of them. A phone's photo is below
+# it.
+_LARGE_PIXELS: Final = 30_000_000
+_large = threading.Lock()
+
+_ORIENTATION_TAG: Final = 0x0112
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _silence_pillow() -> None:
+    """Keep Pillow's remarks on odd files off the terminal: what matters is raised as `UnreadableImage`.
+
+    A filter is all that is safe with threads; ``warnings.catch_warnings`` swaps the filters of all of them.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+_silence_pillow()
+
+
+class UnreadableImage(TlkitError):  # noqa: N818 - a name users meet, and it says enough
+    """A file that cannot be read as a picture.
+
+    Args:
+        reason: Why, in a few words, such as ``"truncated"``.
+        source: The file's path, if it is a file.
+        hint: What to do about it, in one line.
+
+    Attributes:
+        reason: As given.
+        source: As given.
+    """
+
+    def __init__(self, reason: str, source: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"cannot read {source or 'the picture'}: {reason}", hint)
+        self.reason = reason
+        self.source = source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error travel between processes, which rebuild it from the arguments."""
+        return type(self), (self.reason, self.source, self.hint)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as it was read, and what its file said about it.
+
+    Attributes:
+        pixels: uint8 [height, width, 3], RGB, 0..255, upright. Read-only.
+        format: The file's real format, such as ``"JPEG"``.
+        mode: How the pixels are stored, by Pillow's names, such as ``"CMYK"``.
+        width: Of the picture in the file as it is shown, that is after the EXIF turn, in pixels.
+        height: Likewise.
+        frames: Frames or pages in the file; `pixels` is the first.
+        orientation: The EXIF orientation that was applied, 1..8; 1 is upright.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    format: str
+    mode: str
+    width: int
+    height: int
+    frames: int
+    orientation: int
+
+
+def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+    """Read a picture's pixels.
+
+    Args:
+        source: A file's path, or the content of one as bytes.
+        size: (height, width) to which the picture is stretched; None keeps its own.
+
+    Returns:
+        uint8 [height, width, 3], RGB, 0..255, upright. Read-only.
+
+    Raises:
+        UnreadableImage: The file is missing, not a picture, damaged, truncated or too large.
+        ValueError: A side of `size` is below 1.
+    """
+    return _read(source, size, count_frames=False).pixels
+
+
+def read_picture(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None) -> Picture:
+    """Read a picture's pixels, and what its file says about it.
+
+    Args:
+        source: A file's path, or the content of one as bytes.
+        size: (height, width) to which the picture is stretched; None keeps its own.
+
+    Returns:
+        The picture. Its frames are counted, which takes a look at the whole file for some formats:
+        `read_image` is faster where only the pixels matter.
+
+    Raises:
+        UnreadableImage: The file is missing, not a picture, damaged, truncated or too large.
+        ValueError: A side of `size` is below 1.
+    """
+    return _read(source, size, count_frames=True)
+
+
+def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, *, count_frames: bool) -> Picture:
+    """Read a picture, with whatever goes wrong told as `UnreadableImage`."""
+    if size is not None and min(size) < 1:
+        raise ValueError(f"size must be at least 1x1, not {size}")
+    path = None if isinstance(source, bytes) else os.fspath(source)
+    try:
+        with opened_file(source) as file, opened_picture(file, path) as image:
+            return _decoded(image, file, size, count_frames=count_frames)
+    except Exception as error:
+        # A damaged file can make a decoder raise anything at all.
+        reason, hint = _explained(error)
+        # A list of errors must not keep every half-decoded picture alive.
+        traceback.clear_frames(error.__traceback__)
+        raise UnreadableImage(reason, path, hint) from error
+
+
+def _explained(error: Exception) -> tuple[str, str | None]:
+    """Give the short reason, and the hint if there is one, for an exception raised while reading."""
+    if isinstance(error, RefusedError):
+        return error.reason, error.hint
+    if isinstance(error, MemoryError):
+        return "too large for the memory there is", None
+    text = str(error).lower()
+    if isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text or "not enough" in text:
+        return "truncated", None
+    if isinstance(error, Image.DecompressionBombError) or "too large" in text:
+        return "damaged: it holds more data than a picture can", None
+    return "damaged", None
+
+
+def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *, count_frames: bool) -> Picture:
+    """Decode an opened picture."""
+    format = "HEIC" if image.format == "HEIF" else str(image.format)
+    mode = image.mode
+    width, height = image.size
+    # Pillow would decode a PNG to answer this, and turns a TIFF by itself when it decodes it.
+    orientation = 1 if format == "PNG" else _orientation(image)
+    if size is not None:
+        _decode_at_reduced_scale(image, _swapped_if(orientation >= 5, size[::-1]))
+    # A progressive JPEG is held at full size whatever the scale.
+    held = width * height if image.info.get("progressive") else image.width * image.height
+    with _large if held > _LARGE_PIXELS else nullcontext():
+        prepare_key_colour(image)
+        image.load()
+        refuse_too_large(image)
+        if format == "JPEG" and _stops_in_zeros(file):
+            raise RefusedError("truncated")
+        if format not in ("JPEG", "MPO"):
+            # An icon may hold another size than it says, and only the decoder finds out.
+            width, height = image.size
+        turn = _orientation(image)
+        frames = _frames(image) if count_frames else 1
+        pixels = _upright_pixels(to_rgb_or_grey(image), turn, size)
+    width, height = _swapped_if(turn >= 5, (width, height))
+    return Picture(pixels, format, mode, width, height, frames, max(orientation, turn))
+
+
+def _decode_at_reduced_scale(image: Image.Image, target: tuple[int, int]) -> None:
+    """Have a large JPEG decoded at 1/2, 1/4 or 1/8: cheaper, and still twice the target.
+
+    Args:
+        image: An opened picture of any format; only a JPEG can do this.
+        target: (width, height) wanted, along the axes of the stored picture.
+    """
+    # No mode is named, so that the colours stay as they are stored.
+    image.draft(None, (2 * target[0], 2 * target[1]))
+
+
+def _stops_in_zeros(file: BinaryIO) -> bool:
+    """Tell whether a JPEG's pixels end in zeros, as a broken-off download may leave them.
+
+    The decoder takes the zeros for grey. In a whole file an end marker follows the last start of a scan.
+    """
+    if tail(file, 16) != bytes(16):
+        return False
+    file.seek(0)
+    data = file.read()
+    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Give the EXIF orientation, 1..8; broken EXIF counts as upright."""
+    # A photo is worth more than its notes, and broken ones make Pillow raise anything.
+    with suppress(Exception):
+        value = image.getexif().get(_ORIENTATION_TAG)
+        if value in _TURNS:
+            return int(value)
+    return 1
+
+
+def _frames(image: Image.Image) -> int:
+    """Count frames or pages; damage behind the first leaves 1. The layers of a PSD are one picture."""
+    if image.format != "PSD":
+        with suppress(Exception):
+            return max(1, int(getattr(image, "n_frames", 1)))
+    return 1
+
+
+def _upright_pixels(image: Image.Image, turn: int, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    """Resize, then turn: the smaller picture is turned faster.
+
+    Args:
+        image: Mode RGB or L.
+        turn: EXIF orientation, 1..8.
+        size: (height, width) wanted once it is upright; None keeps the picture's own.
+
+    Returns:
+        uint8 [height, width, 3], read-only.
+    """
+    if size is not None:
+        target = _swapped_if(turn >= 5, size[::-1])
+        if image.size != target:
+            image = image.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if turn in _TURNS:
+        image = image.transpose(_TURNS[turn])
+    return np.asarray(image)
+
+
+def _swapped_if(condition: bool, pair: tuple[int, int]) -> tuple[int, int]:
+    """Swap width and height on condition."""
+    return pair[::-1] if condition else pair

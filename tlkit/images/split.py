@@ -1,0 +1,70 @@
+"""A seeded, stratified split that keeps groups of alike pictures on one side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from tlkit.errors import TlkitError
+from tlkit.images.folder import TRAIN, VAL
+
+
+def stratified_split(
+    labels: Sequence[int], fraction: float, seed: int, groups: Sequence[int] | None = None
+) -> list[str]:
+    """Assign each picture to "train" or "val".
+
+    In every class, whole groups are drawn in random order until the class has ``fraction`` of its pictures in
+    "val": at least one picture, and never so many that "train" is left without. A class that is one single
+    group stays in "train".
+
+    Args:
+        labels: Class index of each picture, at least two pictures a class.
+        fraction: Share of each class that is kept out of training, 0 < fraction < 1.
+        seed: Makes the draw repeatable.
+        groups: Group number of each picture; pictures of one group (copies of one photograph) are never
+            divided. None: each picture is its own group. A group with several classes goes to "train".
+
+    Returns:
+        One of "train", "val" for each picture.
+
+    Raises:
+        TlkitError: ``fraction`` is not between 0 and 1.
+    """
+    check_fraction(fraction)
+    group_of = list(range(len(labels))) if groups is None else list(groups)
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, group in enumerate(group_of):
+        members[group].append(index)
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for group, indices in members.items():
+        if len({labels[i] for i in indices}) == 1:
+            by_class[labels[indices[0]]].append(group)
+
+    rng = np.random.default_rng(seed)
+    splits = [TRAIN] * len(labels)
+    size = np.bincount(np.asarray(labels, dtype=np.int64))
+    for label in sorted(by_class):
+        order = [by_class[label][i] for i in rng.permutation(len(by_class[label]))]
+        wanted = min(max(1, round(fraction * int(size[label]))), int(size[label]) - 1)
+        taken = 0
+        for group in order:
+            count = len(members[group])
+            if taken + count > wanted:
+                continue
+            for index in members[group]:
+                splits[index] = VAL
+            taken += count
+    return splits
+
+
+def check_fraction(fraction: float) -> None:
+    """Refuse a share that leaves one side without pictures.
+
+    Raises:
+        TlkitError: It is not above 0 and below 1.
+    """
+    if not 0 < fraction < 1:
+        raise TlkitError(f"--val-split must be above 0 and below 1, not {fraction:g}")

@@ -1,0 +1,1 @@
+"""Carries out a Plan: solves the head, assembles the network."""

@@ -1,0 +1,188 @@
+"""The softmax head on frozen features: multinomial logistic regression, solved to the end.
+
+A linear head on fixed features is a convex problem, so it is solved (L-BFGS) instead of trained for some epochs.
+Some published deficits of linear probes come from heads that were not solved; see Kornblith et al. 2019, "Do Better
+ImageNet Models Transfer Better?", for logistic regression on frozen features as a baseline.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.progress import Progress, SilentProgress
+
+GRID = tuple(float(10.0**power) for power in np.arange(-5, 1.01, 0.5))  # C = 1 / (L2 strength)
+FALLBACK = 1e-2  # where a class is too small to be divided into folds
+FOLDS = 5
+PATIENCE = 2  # steps of the grid without a lower loss before the search ends
+FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the head itself, and to compare values of C
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """One regularisation strength tried: C (inverse L2 strength), mean log loss and accuracy over the folds."""
+
+    c: float
+    log_loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Head:
+    """A solved softmax head on raw (unscaled) features.
+
+    Attributes:
+        kernel: float32 [features, classes].
+        bias: float32 [classes].
+        c: The inverse L2 strength chosen, on standardised features.
+        search: What cross-validation measured; empty where it was not possible.
+    """
+
+    kernel: Matrix
+    bias: NDArray[np.float32]
+    c: float
+    search: tuple[GridPoint, ...]
+
+    def logits(self, features: Matrix) -> Matrix:
+        """float32 [n, features] to float32 [n, classes]."""
+        return np.asarray(features @ self.kernel + self.bias, dtype=np.float32)
+
+    def probabilities(self, features: Matrix) -> Matrix:
+        """float32 [n, features] to softmax probabilities, float32 [n, classes], rows sum to 1."""
+        logits = self.logits(features)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def solve_head(
+    features: Matrix,
+    labels: Sequence[int],
+    classes: int,
+    *,
+    groups: Sequence[int] | None = None,
+    balanced: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Head:
+    """Solve the head, with the L2 strength of least cross-validated log loss.
+
+    Features are standardised by the training pictures' mean and deviation; the scaling is folded into the head, so
+    that it applies to raw features.
+
+    Args:
+        features: float32 [n, d].
+        labels: Class index of each row; every class has at least one.
+        classes: How many classes there are.
+        groups: Rows of one group (copies of a photograph) are never on both sides of a fold.
+        balanced: Weigh each class by the inverse of its share.
+        seed: Of the folds.
+        progress: Told about every value tried.
+    """
+    target = np.asarray(labels, dtype=np.int64)
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = features.std(axis=0, dtype=np.float64)
+    deviation[deviation < 1e-6] = 1.0
+    scaled = np.asarray((features - mean) / deviation, dtype=np.float32)
+    folds = make_folds(target, groups, seed)
+    search = _search(scaled, target, folds, balanced, progress or SilentProgress())
+    c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
+    solved = _solver(c, balanced, FINE)
+    _fit(solved, scaled, target)
+    weights, bias = _softmax_form(solved, classes)
+    kernel = weights.T / deviation[:, None]
+    return Head(
+        kernel=np.asarray(kernel, dtype=np.float32),
+        bias=np.asarray(bias - mean @ kernel, dtype=np.float32),
+        c=c,
+        search=tuple(search),
+    )
+
+
+def make_folds(
+    labels: NDArray[np.int64], groups: Sequence[int] | None, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Stratified folds that keep groups whole: (train rows, test rows) each.
+
+    At most `FOLDS`, at most as many as the smallest class has groups, and none where that is one. Folds whose
+    training side lacks a class are left out.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    rows = np.arange(len(labels))
+    group = rows if groups is None else np.asarray(groups)
+    smallest = min(len(np.unique(group[labels == label])) for label in np.unique(labels))
+    count = min(FOLDS, smallest)
+    if count < 2:
+        return []
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folds = list(splitter(count, shuffle=True, random_state=seed).split(rows, labels, group))
+    present = len(np.unique(labels))
+    return [fold for fold in folds if len(np.unique(labels[fold[0]])) == present and len(fold[1])]
+
+
+def _search(
+    scaled: Matrix,
+    target: NDArray[np.int64],
+    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    balanced: bool,
+    progress: Progress,
+) -> list[GridPoint]:
+    """Walk the grid from strong to weak regularisation until the loss has risen; each step starts from the last."""
+    if not folds:
+        return []
+    solvers = [_solver(GRID[0], balanced, COARSE) for _ in folds]
+    points: list[GridPoint] = []
+    with progress.phase("Solving the head", None) as advance:
+        for c in GRID:
+            losses, hits = [], []
+            for solver, (train, test) in zip(solvers, folds, strict=True):
+                solver.set_params(C=c)
+                _fit(solver, scaled[train], target[train])
+                loss, hit = _score(solver, scaled[test], target[test])
+                losses.append(loss)
+                hits.append(hit)
+                advance(1)
+            points.append(GridPoint(c, float(np.mean(losses)), float(np.mean(hits))))
+            best = min(range(len(points)), key=lambda i: points[i].log_loss)
+            if len(points) - 1 - best >= PATIENCE:
+                break
+    return points
+
+
+def _solver(c: float, balanced: bool, tolerance: float):  # type: ignore[no-untyped-def]
+    from sklearn.linear_model import LogisticRegression
+
+    weight = "balanced" if balanced else None
+    return LogisticRegression(C=c, class_weight=weight, tol=tolerance, max_iter=2000, warm_start=True)
+
+
+def _fit(solver, features: Matrix, target: NDArray[np.int64]) -> None:  # type: ignore[no-untyped-def]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an unfinished solution at one grid point is scored as it is
+        solver.fit(features, target)
+
+
+def _score(solver, features: Matrix, target: NDArray[np.int64]) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    probabilities = np.clip(solver.predict_proba(features), 1e-12, 1.0)
+    column = np.searchsorted(solver.classes_, target)
+    loss = -np.log(probabilities[np.arange(len(target)), column]).mean()
+    return float(loss), float((probabilities.argmax(axis=1) == column).mean())
+
+
+def _softmax_form(solver, classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # type: ignore[no-untyped-def]
+    """Weights [classes, d] and bias [classes]; two classes come as one logit, half for each side."""
+    weights, bias = np.asarray(solver.coef_, np.float64), np.asarray(solver.intercept_, np.float64)
+    if len(solver.classes_) == 2:
+        weights, bias = np.vstack([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
+    if len(solver.classes_) != classes:
+        raise ValueError("every class needs a training picture")
+    return weights, bias
