@@ -134,6 +134,13 @@ def without_adobe_marker(data: bytes) -> bytes:
     return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
 
 
+def psd(pixels: np.ndarray) -> bytes:
+    """A PSD without layers: its composite, uncompressed."""
+    height, width, channels = pixels.shape
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, channels, height, width, 8, 3)
+    return header + bytes(12) + b"\0\0" + np.ascontiguousarray(pixels.transpose(2, 0, 1)).tobytes()
+
+
 def has(format: str) -> bool:
     Image.init()
     feature = {"AVIF": "avif", "WEBP": "webp", "JPEG2000": "jpg_2000"}.get(format)
@@ -194,6 +201,7 @@ def _formats() -> Iterator[Good]:
     if has("JPEG2000"):
         yield Good("plain.jp2", encode(rgb, "JPEG2000"), "JPEG2000", rgb)
         yield Good("stream.j2k", encode(rgb, "JPEG2000", no_jp2=True), "JPEG2000", rgb)
+    yield Good("plain.psd", psd(rgb), "PSD", rgb)
     if has("QOI"):
         yield Good("plain.qoi", encode(rgb, "QOI"), "QOI", rgb)
 
@@ -398,6 +406,7 @@ def _no_pictures() -> Iterator[Bad]:
     yield Bad("drawing.png", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG files cannot be read")
     yield Bad("paper.jpg", b"%PDF-1.4\n%%EOF", "PDF files cannot be read")
     yield Bad("script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage", "EPS files cannot be read")
+    yield Bad("nine-channels.tif", tiff(np.zeros((4, 4, 9), np.uint8)), "damaged")
     yield Bad("letter.jpg", b"\xff\xd8\xff", "damaged|truncated")
 
 

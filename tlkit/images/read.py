@@ -164,14 +164,25 @@ def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, 
         raise ValueError(f"size must be at least 1x1, not {size}")
     path = None if isinstance(source, bytes) else os.fspath(source)
     try:
-        with opened_file(source) as file, opened_picture(file, path) as image:
-            return _decoded(image, file, size, count_frames=count_frames)
+        return _opened_and_decoded(source, path, size, count_frames=count_frames)
     except Exception as error:
         # A damaged file can make a decoder raise anything at all.
         reason, hint = _explained(error)
         # A list of errors must not keep every half-decoded picture alive.
         traceback.clear_frames(error.__traceback__)
         raise UnreadableImage(reason, path, hint) from error
+
+
+def _opened_and_decoded(
+    source: str | os.PathLike[str] | bytes,
+    path: str | None,
+    size: tuple[int, int] | None,
+    *,
+    count_frames: bool,
+) -> Picture:
+    """Read a picture; a call of its own, so that what it held can be let go of when it fails."""
+    with opened_file(source) as file, opened_picture(file, path) as image:
+        return _decoded(image, file, size, count_frames=count_frames)
 
 
 def _explained(error: Exception) -> tuple[str, str | None]:

@@ -1,0 +1,113 @@
+"""Copies of pictures: exact ones by content hash, near ones by perceptual hash.
+
+The perceptual hash is the difference hash (dHash, Krawetz 2013) of the ImageHash library, along rows and along columns:
+128 bits. Re-encoded and resized copies differ in at most 8 of them; ``benchmarks/near_duplicates.py`` has the figures.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FINGERPRINT_BYTES = 16
+SURE_BITS = 6  # at most this far apart: copies
+LIKELY_BITS = 8  # at most this far apart: copies if the frozen features agree
+BLANK = 3.0  # standard deviation, of 255, below which a picture shows nothing
+_BLOCK = 1024
+
+Pair = tuple[int, int]
+
+
+def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
+    """Perceptual hash of a picture, 16 bytes; empty for a blank one, which would look like any other blank one.
+
+    Args:
+        pixels: uint8 [height, width, 3], RGB, of any size.
+    """
+    import imagehash
+    from PIL import Image
+
+    if is_blank(pixels):
+        return b""
+    grey = Image.fromarray(pixels).convert("L")
+    bits = np.concatenate([imagehash.dhash(grey).hash.ravel(), imagehash.dhash_vertical(grey).hash.ravel()])
+    return np.packbits(bits).tobytes()
+
+
+def is_blank(pixels: NDArray[np.uint8]) -> bool:
+    """Whether uint8 [height, width, 3] shows next to nothing: every channel deviates by less than `BLANK`."""
+    step = max(1, min(pixels.shape[:2]) // 64)
+    return bool(pixels[::step, ::step].std(axis=(0, 1)).max() < BLANK)
+
+
+def exact_copies(contents: Sequence[str]) -> list[list[int]]:
+    """Groups of indices with the same content hash, two or more each; an empty hash is never a copy."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, content in enumerate(contents):
+        if content:
+            groups[content].append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def near_pairs(prints: Sequence[bytes], bits: int = SURE_BITS) -> Iterator[tuple[int, int, int]]:
+    """(i, j, bits apart), i < j, of all fingerprints at most ``bits`` apart; empty ones never are.
+
+    Every pair is compared unless the counts of set bits already differ by more; memory stays small.
+    """
+    rows = np.array([index for index, each in enumerate(prints) if len(each) == FINGERPRINT_BYTES], dtype=np.int64)
+    if len(rows) < 2:
+        return
+    words = np.frombuffer(b"".join(prints[index] for index in rows), dtype=np.uint64).reshape(len(rows), 2)
+    counts = np.bitwise_count(words).sum(axis=1).astype(np.int64)
+    order = np.argsort(counts, kind="stable")
+    rows, words, counts = rows[order], words[order], counts[order]
+    for start in range(0, len(rows), _BLOCK):
+        block = words[start : start + _BLOCK]
+        stop = int(np.searchsorted(counts, counts[min(start + _BLOCK, len(rows)) - 1] + bits, side="right"))
+        other = words[start:stop]
+        apart = np.zeros((len(block), len(other)), dtype=np.uint8)
+        for word in (0, 1):
+            apart += np.bitwise_count(block[:, word, None] ^ other[None, :, word])
+        for one, two in zip(*np.nonzero(apart <= bits), strict=True):
+            if one < two:
+                first, second = sorted((int(rows[start + one]), int(rows[start + two])))
+                yield first, second, int(apart[one, two])
+
+
+def group_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
+    """A group number for each of ``count`` items: those joined by pairs, however indirectly, share one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    links = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    return [int(number) for number in connected_components(links, directed=False)[1]]
+
+
+def groups_of(numbers: Sequence[int]) -> list[list[int]]:
+    """The groups with two members or more, from the group number of each item."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, number in enumerate(numbers):
+        groups[number].append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def copy_pairs(
+    contents: Sequence[str], prints: Sequence[bytes], confirm: Callable[[int, int], bool] | None = None
+) -> list[Pair]:
+    """All pairs that are copies of one picture.
+
+    Args:
+        contents: Content hash of each picture; "" where it could not be read.
+        prints: Fingerprint of each picture; empty where there is none.
+        confirm: Whether the features of two pictures agree. With it, fingerprints up to `LIKELY_BITS` apart are
+            considered and every pair must be confirmed; without, those up to `SURE_BITS` apart are taken.
+    """
+    exact = [(group[0], other) for group in exact_copies(contents) for other in group[1:]]
+    first = {other: one for one, other in exact}  # of exact copies only the first is compared
+    alone = [b"" if index in first else each for index, each in enumerate(prints)]
+    near = near_pairs(alone, SURE_BITS if confirm is None else LIKELY_BITS)
+    return exact + [(one, two) for one, two, _ in near if confirm is None or confirm(one, two)]
