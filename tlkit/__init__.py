@@ -23,17 +23,32 @@ _HOME = {
     "predict": "tlkit.api.predict",
     "predict_iter": "tlkit.api.predict",
     "Prediction": "tlkit.api.predict",
+    "check": "tlkit.api.check",
+    "Checked": "tlkit.images.check",
     "load": "tlkit.bundle.load",
     "Bundle": "tlkit.bundle.load",
     "TlkitError": "tlkit.errors",
 }
-__all__ = ["Bundle", "Prediction", "TlkitError", "TrainResult", "load", "predict", "predict_iter", "train"]
+__all__ = [
+    "Bundle",
+    "Checked",
+    "Prediction",
+    "TlkitError",
+    "TrainResult",
+    "check",
+    "load",
+    "predict",
+    "predict_iter",
+    "train",
+]
 
 if TYPE_CHECKING:
+    from tlkit.api.check import check
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.train import TrainResult, train
     from tlkit.bundle.load import Bundle, load
     from tlkit.errors import TlkitError
+    from tlkit.images.check import Checked
 
 
 def __getattr__(name: str) -> Any:

@@ -122,10 +122,10 @@ def find_pictures(images: Sequence[PathLike]) -> list[Path]:
 
 
 def _label(batch: list[Loaded], paths: list[Path], bundle: Bundle) -> Iterator[Prediction]:
-    readable = [item for item in batch if item.pixels is not None]
+    readable = [item for item in batch if item.picture is not None]
     scores = {}
     if readable:
-        output = bundle.probabilities(np.stack([item.pixels for item in readable if item.pixels is not None]))
+        output = bundle.probabilities(np.stack([item.picture.pixels for item in readable if item.picture is not None]))
         scores = {item.index: output[row] for row, item in enumerate(readable)}
     for item in batch:
         file = str(paths[item.index])

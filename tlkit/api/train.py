@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features, require_enough, skipped_files
 from tlkit.backbones import catalog
-from tlkit.backbones.build import check_request
+from tlkit.backbones.build import Network, build_backbone, check_request
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.bundle.save import choose_output, save_bundle
 from tlkit.errors import TlkitError
-from tlkit.evaluation.metrics import Metrics, majority_accuracy, measure
-from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
-from tlkit.images.split import check_fraction, stratified_split
+from tlkit.evaluation.metrics import majority_accuracy, measure
+from tlkit.images.folder import TEST, TRAIN, VAL, scan
+from tlkit.images.split import check_fraction
 from tlkit.progress import Progress, SilentProgress
 from tlkit.training.plan import Plan, check_strategy
 
 if TYPE_CHECKING:
-    from tlkit.backbones.build import Network
-    from tlkit.backbones.features import Features
     from tlkit.training.head import Head
 
 PathLike = str | os.PathLike[str]
-SMALLEST = 2  # training pictures a class
+CLASS_WEIGHTS = ("auto", "none")
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class TrainResult:
         classes: Class names; a label is an index into it.
         images: Pictures used, by split, and how many were "skipped".
         skipped: (file, reason) of every picture that could not be read.
+        leaks: Groups of files that are copies of one another in different splits of the folder's own.
+        uneven: Whether the largest class has over twice the training pictures of the smallest.
         metrics: Figures on the held-out pictures, as in the JSON contract: shares 0..1, loss in nats.
         seconds: "total", "features" and "training".
         reused: Pictures whose features were kept from an earlier run.
@@ -49,6 +49,8 @@ class TrainResult:
     classes: tuple[str, ...]
     images: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
+    leaks: tuple[tuple[str, ...], ...]
+    uneven: bool
     metrics: dict[str, Any]
     seconds: dict[str, float]
     reused: int
@@ -62,6 +64,7 @@ class TrainResult:
             "classes": list(self.classes),
             "images": self.images,
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
+            "leaks": [list(group) for group in self.leaks],
             "features_reused": self.reused,
             "metrics": self.metrics,
             "seconds": self.seconds,
@@ -94,6 +97,8 @@ def train(
     overwrite: bool = False,
     image_size: int | None = None,
     val_split: float = 0.2,
+    class_weights: str = "auto",
+    drop_leaks: bool = False,
     workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -109,6 +114,9 @@ def train(
         overwrite: Replace a bundle that lies at ``output``.
         image_size: Side of the square input in pixels; None: the backbone's own.
         val_split: Share of each class kept for validation where the folder has no split of its own.
+        class_weights: "auto": where the largest class has over twice the training pictures of the smallest, classes
+            are weighed by the inverse of their share. "none": never.
+        drop_leaks: Leave training pictures out that have a copy in the folder's own val/ or test/.
         workers: Reading threads; None: one a processor.
         seed: Of the split and the folds.
         progress: Told what goes on.
@@ -123,68 +131,76 @@ def train(
     if weights == RANDOM:
         show.note("random weights: what comes out is no transfer learning")
     check_fraction(val_split)
+    if class_weights not in CLASS_WEIGHTS:
+        raise TlkitError(f"unknown --class-weights '{class_weights}'", f"one of {', '.join(CLASS_WEIGHTS)}")
     folder = scan(images)
-    _require_enough(folder, ())
+    require_enough(folder, ())
     target = choose_output(folder.root, output, overwrite)
     if folder.loose:
         show.note(f"{folder.loose} loose pictures outside class folders are not used")
 
     network = _load_network(row.name, weights, image_size, show)
     clock.lap("loading")
-    features = _features(folder, network, workers, show)
+    features = read_features(folder, network, workers, show)
     clock.lap("features")
-    skipped = tuple((folder.files[index], reason) for index, reason in features.errors.items())
-    used = folder.keep(list(features.rows))
-    _require_enough(used, skipped)
-    used = _with_validation(used, val_split, seed)
-    rows = {split: [i for i, its in enumerate(used.splits) if its == split] for split in (TRAIN, VAL, TEST)}
+    data = prepare(folder, features, val_split, seed, drop_leaks)
+    _tell_copies(data, show)
 
     from tlkit.training.head import solve_head
 
-    labels = [used.labels[i] for i in rows[TRAIN]]
-    head = solve_head(features.matrix[rows[TRAIN]], labels, len(used.classes), seed=seed, progress=show)
-    metrics = _metrics(used, rows, {split: head.probabilities(features.matrix[rows[split]]) for split in (VAL, TEST)})
+    train_rows = data.of(TRAIN)
+    balanced = class_weights == "auto" and is_uneven(data.folder)
+    head = solve_head(
+        features.matrix[[data.rows[i] for i in train_rows]],
+        [data.folder.labels[i] for i in train_rows],
+        len(data.folder.classes),
+        groups=[data.groups[i] for i in train_rows],
+        balanced=balanced,
+        seed=seed,
+        progress=show,
+    )
+    metrics = _metrics(data, head)
     clock.lap("training")
 
-    size = int(network.model.input_shape[1])
-    plan = _plan(row.name, weights, strategy, size, val_split, seed, VAL in folder.splits, head.c)
-    contents = [features.contents[i] for i in features.rows]
-    manifest = _manifest(plan, network.weights_hash, used, contents, metrics)
-    _save(target, network, head, plan, manifest, overwrite, show)
+    plan = Plan(
+        backbone=row.name,
+        weights=weights if weights in (IMAGENET, RANDOM) else Path(weights).name,
+        strategy=strategy,
+        input_size=int(network.model.input_shape[1]),
+        val_split=val_split,
+        class_weights=class_weights,
+        seed=seed,
+        reasons=_reasons(data, head, balanced, VAL in folder.splits, val_split, seed),
+    )
+    _save(target, network, head, plan, _manifest(plan, network.weights_hash, data, metrics), overwrite, show)
+    skipped = skipped_files(folder, features)
     return TrainResult(
         model=target,
         plan=plan,
-        classes=used.classes,
-        images={**{split: len(rows[split]) for split in rows}, "skipped": len(skipped)},
+        classes=data.folder.classes,
+        images={**{split: len(data.of(split)) for split in (TRAIN, VAL, TEST)}, "skipped": len(skipped)},
         skipped=skipped,
+        leaks=data.leaks,
+        uneven=is_uneven(data.folder),
         metrics=metrics,
         seconds={"total": clock.total(), "features": clock.laps["features"], "training": clock.laps["training"]},
         reused=features.reused,
     )
 
 
+def _tell_copies(data: Dataset, show: Progress) -> None:
+    if data.leaks:
+        done = f"{data.dropped} left out of training" if data.dropped else "accuracy is inflated; see --drop-leaks"
+        show.note(
+            f"{len(data.leaks)} pictures have copies in another split, such as {' = '.join(data.leaks[0][:2])}: {done}"
+        )
+    elif data.copies:
+        show.note(f"{data.copies} pictures are copies of others; copies stay on one side of the split")
+
+
 def _load_network(name: str, weights: str, image_size: int | None, show: Progress) -> Network:
     with show.phase(f"Loading {name}", None):
-        from tlkit.backbones.build import build_backbone
-
         return build_backbone(name, weights=weights, input_size=image_size)
-
-
-def _features(folder: ImageFolder, network: Network, workers: int | None, show: Progress) -> Features:
-    from tlkit.backbones.features import compute_features, feature_key
-    from tlkit.backbones.store import FeatureStore
-
-    paths = [folder.path(index) for index in range(len(folder.files))]
-    store = FeatureStore(feature_key(network))
-    try:
-        features = compute_features(paths, network, store=store, workers=workers, progress=show)
-    finally:
-        store.close()
-    if features.problem:
-        show.note(features.problem)
-    if features.reused:
-        show.note(f"features of {features.reused} of {len(paths)} pictures reused from an earlier run")
-    return features
 
 
 def _save(
@@ -207,85 +223,47 @@ def _save(
         )
 
 
-def _require_enough(folder: ImageFolder, skipped: Sequence[tuple[str, str]]) -> None:
-    """Every class needs `SMALLEST` pictures to train on.
-
-    Args:
-        folder: The pictures that can be used.
-        skipped: (file, reason) of those that cannot be read.
-    """
-    if skipped and not folder.files:
-        raise TlkitError(f"no readable picture in {folder.root}", "{}: {}".format(*skipped[0]))
-    depth = 1 if folder.has_splits else 0
-    for name, count in folder.counts(TRAIN if folder.has_splits else None).items():
-        if count >= SMALLEST:
-            continue
-        lost = [(file, reason) for file, reason in skipped if file.split("/")[depth] == name]
-        kind = "readable picture" if lost else "picture"
-        where = " in train/" if folder.has_splits else ""
-        hint = "add pictures, or take the class folder away"
-        if lost:
-            hint = f"{len(lost)} could not be read, such as {lost[0][0]}: {lost[0][1]}"
-        raise TlkitError(
-            f"class '{name}' has {count} {kind}{'' if count == 1 else 's'}{where}, at least {SMALLEST} are needed", hint
-        )
-
-
-def _with_validation(folder: ImageFolder, val_split: float, seed: int) -> ImageFolder:
-    """The folder's own validation pictures, or a part split off the training pictures."""
-    if VAL in folder.splits:
-        return folder
-    inner = [index for index, split in enumerate(folder.splits) if split != TEST]
-    drawn = stratified_split([folder.labels[index] for index in inner], val_split, seed)
-    splits = list(folder.splits)
-    for index, split in zip(inner, drawn, strict=True):
-        splits[index] = split
-    return folder.with_splits(splits)
-
-
-def _metrics(folder: ImageFolder, rows: dict[str, list[int]], probabilities: dict[str, Any]) -> dict[str, Any]:
-    labels = {split: [folder.labels[index] for index in rows[split]] for split in rows}
+def _metrics(data: Dataset, head: Head) -> dict[str, Any]:
+    """Figures on the held-out pictures, by the names of the JSON contract."""
+    labels = data.folder.labels
     figures: dict[str, Any] = {}
-    for split in (VAL, TEST):
-        if not rows[split]:
+    for split, prefix in ((VAL, ""), (TEST, "test_")):
+        chosen = data.of(split)
+        if not chosen:
             continue
-        found: Metrics = measure(probabilities[split], labels[split])
+        truth = [labels[i] for i in chosen]
+        found = measure(head.probabilities(data.features.matrix[[data.rows[i] for i in chosen]]), truth)
         figures.update(found.to_json(f"{split}_"))
-        prefix = "" if split == VAL else f"{split}_"
-        figures[f"{prefix}baseline_accuracy"] = majority_accuracy(labels[TRAIN], labels[split], len(folder.classes))
+        baseline = majority_accuracy([labels[i] for i in data.of(TRAIN)], truth, len(data.folder.classes))
+        figures[f"{prefix}baseline_accuracy"] = baseline
     return figures
 
 
-def _plan(
-    backbone: str, weights: str, strategy: str, size: int, val_split: float, seed: int, own_split: bool, c: float
-) -> Plan:
-    split = (
+def _reasons(
+    data: Dataset, head: Head, balanced: bool, own_split: bool, val_split: float, seed: int
+) -> tuple[str, ...]:
+    counts = data.folder.counts(TRAIN).values()
+    return (
+        "freeze: the backbone's weights stay, the head is logistic regression solved on its pooled top features",
+        f"L2 strength 1/C with C = {head.c:.3g}, the least log loss in cross-validation on the training pictures"
+        if head.search
+        else f"L2 strength 1/C with C = {head.c:.3g}, as a class is too small for cross-validation",
+        f"the largest class has {max(counts) / min(counts):.1f} times the training pictures of the smallest: "
+        + ("classes are weighed by the inverse of their share" if balanced else "classes are not weighed"),
         "the folder's own validation pictures are used"
         if own_split
-        else f"{val_split:.0%} of each class is kept for validation, drawn with seed {seed}"
-    )
-    return Plan(
-        backbone=backbone,
-        weights=weights if weights in (IMAGENET, RANDOM) else Path(weights).name,
-        strategy=strategy,
-        input_size=size,
-        val_split=val_split,
-        seed=seed,
-        reasons=(
-            "freeze: the backbone's weights stay, the head is logistic regression solved on its pooled top features",
-            f"L2 strength 1/C with C = {c:.3g}, the least log loss in cross-validation on the training pictures",
-            split,
-        ),
+        else f"{val_split:.0%} of each class is kept for validation, drawn with seed {seed}, copies on one side",
     )
 
 
-def _manifest(
-    plan: Plan, weights_hash: str, folder: ImageFolder, contents: list[str], metrics: dict[str, Any]
-) -> dict[str, Any]:
+def _manifest(plan: Plan, weights_hash: str, data: Dataset, metrics: dict[str, Any]) -> dict[str, Any]:
     from importlib.metadata import version
 
     from tlkit.images.read import READING_VERSION
 
+    contents = [data.features.contents[data.features.rows[row]] for row in data.rows]
+    # of exact copies in two splits, the one in training counts: the network has seen that picture
+    order = sorted(zip(contents, data.folder.splits, strict=True), key=lambda pair: pair[1] == TRAIN)
     return {
         "keras": version("keras"),
         "backbone": plan.backbone,
@@ -294,8 +272,8 @@ def _manifest(
         "strategy": plan.strategy,
         "input_size": [plan.input_size, plan.input_size],
         "reading": READING_VERSION,
-        "classes": list(folder.classes),
+        "classes": list(data.folder.classes),
         "metrics": metrics,
         "calibration": None,
-        "split": dict(zip(contents, folder.splits, strict=True)),
+        "split": dict(order),
     }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.build import Network
 from tlkit.backbones.runtime import import_keras, import_tensorflow
-from tlkit.backbones.store import FeatureKey, FeatureStore
+from tlkit.backbones.store import FeatureKey, FeatureStore, Stored
 from tlkit.images.batches import Loaded, load_pictures
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
@@ -31,6 +31,7 @@ class Features:
         matrix: float32 [readable pictures, columns], rows in the order of ``rows``.
         rows: Index into the list of pictures for each row of ``matrix``.
         contents: SHA-256 of each picture's bytes as hex, in the order of the list; "" where unreadable.
+        prints: Perceptual hash of each picture, in the order of the list; empty where blank or unreadable.
         errors: Why a picture could not be read, by its index.
         taps: (name, width) of the column blocks in ``matrix``.
         reused: How many rows came from the store.
@@ -40,6 +41,7 @@ class Features:
     matrix: NDArray[np.float32]
     rows: tuple[int, ...]
     contents: tuple[str, ...]
+    prints: tuple[bytes, ...]
     errors: dict[int, str]
     taps: tuple[tuple[str, int], ...]
     reused: int
@@ -92,6 +94,7 @@ def compute_features(
     store: FeatureStore | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    observe: Callable[[Loaded], None] | None = None,
 ) -> Features:
     """Pooled features of all readable pictures: each is read once, and computed only if the store lacks it.
 
@@ -102,78 +105,91 @@ def compute_features(
         store: Where vectors are looked up and kept; None: nowhere.
         workers: Reading threads; None: one a processor.
         progress: Told about every picture.
+        observe: Called with every picture once it is read, in order. Given, all are decoded, also those whose
+            features are in the store.
     """
     key = feature_key(network)
     columns = columns_of(key.taps, taps)
     matrix = np.empty((len(paths), len(columns)), dtype=np.float32)
     contents = [""] * len(paths)
+    prints = [b""] * len(paths)
     errors: dict[int, str] = {}
-
-    def wanted(content: bytes) -> bool:
-        return store is None or store.get(content) is None
-
     reused = 0
+    lookup = store.get if store is not None else lambda content: None
+    wanted = (lambda content: lookup(content) is None) if observe is None else None
+    pictures = load_pictures(
+        paths,
+        network.model.input_shape[1:3],
+        workers=workers,
+        ahead=3 * BATCH,
+        wanted=wanted,
+        fingerprints=True,
+    )
     with (progress or SilentProgress()).phase(f"Features ({network.backbone.name})", len(paths)) as advance:
-        pictures = load_pictures(paths, network.model.input_shape[1:3], workers=workers, ahead=3 * BATCH, wanted=wanted)
-        for batch, vectors in _passes(pictures, network, store, key.columns):
-            for item, vector in zip(batch, vectors, strict=True):
+        for item, stored, new in _passes(pictures, network, store):
+            if observe is not None:
+                observe(item)
+            if stored is None:
+                errors[item.index] = item.error or "cannot be read"
+            else:
                 contents[item.index] = item.content.hex()
-                if vector is None:
-                    errors[item.index] = item.error or "cannot be read"
-                    contents[item.index] = ""
-                else:
-                    matrix[item.index] = vector[columns]
-                    reused += item.pixels is None
-            advance(len(batch))
+                prints[item.index] = stored.fingerprint
+                matrix[item.index] = stored.vector[columns]
+                reused += not new
+            advance(1)
     rows = tuple(index for index in range(len(paths)) if index not in errors)
     if errors:
         matrix = matrix[list(rows)]
-    problem = store.problem if store else None
-    chosen = tuple(tap for tap in key.taps if tap[0] in taps)
-    return Features(matrix, rows, tuple(contents), errors, chosen, reused, problem)
+    return Features(
+        matrix=matrix,
+        rows=rows,
+        contents=tuple(contents),
+        prints=tuple(prints),
+        errors=errors,
+        taps=tuple(tap for tap in key.taps if tap[0] in taps),
+        reused=reused,
+        problem=store.problem if store else None,
+    )
 
 
 def _passes(
-    pictures: Iterator[Loaded], network: Network, store: FeatureStore | None, columns: int
-) -> Iterator[tuple[list[Loaded], list[NDArray[np.float32] | None]]]:
-    """Batches of pictures with the vector of each, None where unreadable; new vectors go to the store."""
+    pictures: Iterator[Loaded], network: Network, store: FeatureStore | None
+) -> Iterator[tuple[Loaded, Stored | None, bool]]:
+    """Each picture in order, what is known of it (None: unreadable), and whether that is new; new rows are kept."""
     forward: Forward | None = None
-    unsaved: list[tuple[bytes, NDArray[np.float32]]] = []
+    unsaved: list[tuple[bytes, Stored]] = []
 
     def keep() -> None:
-        if store is not None and unsaved:
-            store.add([content for content, _ in unsaved], np.stack([vector for _, vector in unsaved]))
+        if store is not None:
+            store.add(unsaved)
         unsaved.clear()
 
     try:
-        for batch in _batches(pictures):
-            fresh = [item for item in batch if item.pixels is not None]
-            vectors: dict[int, NDArray[np.float32]] = {}
+        for batch in _batches(pictures, store):
+            fresh = [(item, item.picture) for item, stored in batch if stored is None and item.picture is not None]
+            new: dict[int, Stored] = {}
             if fresh:
                 forward = forward or forward_pass(network)
-                output = forward(np.stack([item.pixels for item in fresh if item.pixels is not None]))
-                vectors = {item.index: output[row] for row, item in enumerate(fresh)}
-                unsaved.extend((item.content, vectors[item.index]) for item in fresh)
-            if store is not None:
-                for item in batch:
-                    if item.pixels is None and item.error is None:
-                        stored = store.get(item.content)
-                        if stored is not None:
-                            vectors[item.index] = stored
-            yield batch, [vectors.get(item.index) for item in batch]
+                vectors = forward(np.stack([picture.pixels for _, picture in fresh]))
+                for (item, _), vector in zip(fresh, vectors, strict=True):
+                    new[item.index] = Stored(vector, item.fingerprint)
+                    unsaved.append((item.content, new[item.index]))
+            for item, stored in batch:
+                yield item, stored or new.get(item.index), item.index in new
             if len(unsaved) >= KEEP_EVERY:
                 keep()
     finally:
         keep()  # also when interrupted: what is done stays done
 
 
-def _batches(pictures: Iterator[Loaded]) -> Iterator[list[Loaded]]:
-    """Groups with `BATCH` pictures to compute in each (pictures that need none ride along)."""
-    batch: list[Loaded] = []
+def _batches(pictures: Iterator[Loaded], store: FeatureStore | None) -> Iterator[list[tuple[Loaded, Stored | None]]]:
+    """Groups with at most `BATCH` pictures to compute in each; what the store has rides along."""
+    batch: list[tuple[Loaded, Stored | None]] = []
     fresh = 0
     for item in pictures:
-        batch.append(item)
-        fresh += item.pixels is not None
+        stored = store.get(item.content) if store is not None and item.error is None else None
+        batch.append((item, stored))
+        fresh += stored is None and item.picture is not None
         if fresh == BATCH or len(batch) == 16 * BATCH:
             yield batch
             batch, fresh = [], 0

@@ -13,6 +13,7 @@ import json
 import os
 import uuid
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.cache import cache_folder, cache_limit, prune
+from tlkit.images.duplicates import FINGERPRINT_BYTES
 
-FORMAT = 1
+FORMAT = 2
 MERGE_ABOVE = 32  # shards; each costs an open file and a look-up table
 
 
@@ -47,6 +49,14 @@ class FeatureKey:
         return sum(width for _, width in self.taps)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What is kept of one picture: its vector, float32 [columns], and its perceptual hash (empty: blank)."""
+
+    vector: NDArray[np.float32]
+    fingerprint: bytes
+
+
 class FeatureStore:
     """Vectors of one key, looked up by the SHA-256 of a picture's bytes.
 
@@ -59,7 +69,8 @@ class FeatureStore:
         self.section = (root or cache_folder()) / "features"
         self.folder = self.section / key.digest()
         self.problem: str | None = None
-        self._record = np.dtype([("content", "V32"), ("crc", "<u4"), ("vector", "<f4", (key.columns,))])
+        vector = ("vector", "<f4", (key.columns,))
+        self._record = np.dtype([("content", "V32"), ("crc", "<u4"), ("print", f"V{1 + FINGERPRINT_BYTES}"), vector])
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._shards: list[NDArray[np.void]] = []
         self._open()
@@ -67,25 +78,29 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, content: bytes) -> NDArray[np.float32] | None:
-        """The vector of a picture, float32 [columns], or None if it is absent or damaged."""
+    def get(self, content: bytes) -> Stored | None:
+        """What is kept of a picture, or None if it is absent or damaged."""
         place = self._rows.get(content)
         if place is None:
             return None
-        vector = np.asarray(self._shards[place[0]][place[1]]["vector"], dtype=np.float32)
-        if zlib.crc32(vector.tobytes()) != int(self._shards[place[0]][place[1]]["crc"]):
+        record = self._shards[place[0]][place[1]]
+        if _checksum(record) != int(record["crc"]):
             self._rows.pop(content, None)
             return None
-        return vector
+        length, *digits = record["print"].tobytes()
+        return Stored(np.asarray(record["vector"], dtype=np.float32), bytes(digits[:length]))
 
-    def add(self, contents: list[bytes], vectors: NDArray[np.float32]) -> None:
-        """Keep one shard of new rows; ``vectors`` is float32 [len(contents), columns]."""
-        if not contents or self.problem:
+    def add(self, rows: Sequence[tuple[bytes, Stored]]) -> None:
+        """Keep one shard of new rows: content hash and what belongs to it."""
+        if not rows or self.problem:
             return
-        records = np.zeros(len(contents), dtype=self._record)
-        records["content"] = np.frombuffer(b"".join(contents), dtype="V32")
-        records["vector"] = vectors
-        records["crc"] = [zlib.crc32(row.tobytes()) for row in records["vector"]]
+        records = np.zeros(len(rows), dtype=self._record)
+        for record, (content, stored) in zip(records, rows, strict=True):
+            record["content"] = np.void(content)
+            # a length before the bytes: trailing zeros would otherwise be lost
+            record["print"] = np.void(bytes([len(stored.fingerprint)]) + stored.fingerprint.ljust(FINGERPRINT_BYTES))
+            record["vector"] = stored.vector
+            record["crc"] = _checksum(record)
         try:
             self._write(records)
         except OSError as error:
@@ -150,3 +165,8 @@ class FeatureStore:
         for file in files:
             with contextlib.suppress(OSError):
                 file.unlink()
+
+
+def _checksum(record: np.void) -> int:
+    """CRC-32 over everything a record says of a picture."""
+    return zlib.crc32(record["content"].tobytes() + record["print"].tobytes() + record["vector"].tobytes())

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tlkit.cli.check import check_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.predict import predict_command
 from tlkit.cli.train import train_command
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train_command)
+app.command("check")(check_command)
 app.command("predict")(predict_command)
 
 

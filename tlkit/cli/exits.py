@@ -39,9 +39,12 @@ def guarded(command: Callable[[], object]) -> int:
         return _fail(error.message, error.hint, Exit.USER)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", None, Exit.INTERRUPTED)
-    except BrokenPipeError:  # somebody read only the first lines
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
+    except BrokenPipeError:
+        return _left_alone()
+    except SystemExit as leaving:  # Typer's way to end on a broken pipe
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _left_alone()
+        raise
     except CLICK_ERROR as error:
         return _fail(_one_line(error.format_message()).rstrip("."), _usage_hint(error), Exit.USER)
     except MemoryError:
@@ -49,6 +52,12 @@ def guarded(command: Callable[[], object]) -> int:
     except Exception as error:  # noqa: BLE001  (the last line of defence)
         what = _one_line(f"{type(error).__name__}: {error}")
         return _fail(f"a defect in tlkit: {what}", "--debug shows where; please report it", Exit.DEFECT)
+
+
+def _left_alone() -> int:
+    """Somebody read only the first lines: no error, and nothing more to be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.DONE
 
 
 def enable_debug(value: bool) -> bool:

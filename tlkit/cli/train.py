@@ -31,6 +31,10 @@ def train_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle at --output.")] = False,
     image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")] = None,
     val_split: Annotated[float, typer.Option(help="Share of each class kept for validation.")] = 0.2,
+    class_weights: Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")] = "auto",
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
+    ] = False,
     workers: Workers = None,
     seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
     as_json: Json = False,
@@ -55,6 +59,8 @@ def train_command(
         overwrite=overwrite,
         image_size=image_size,
         val_split=val_split,
+        class_weights=class_weights,
+        drop_leaks=drop_leaks,
         workers=workers,
         seed=seed,
         progress=show,
@@ -85,6 +91,11 @@ def _present(result: TrainResult) -> None:
                 f"{name} accuracy {metrics[f'{split}_accuracy']:.1%} (95% interval {low:.0%} to {high:.0%}), "
                 f"always guessing the largest class {metrics[f'{baseline}baseline_accuracy']:.1%}"
             )
+            if result.uneven:
+                say(
+                    f"classes are uneven: balanced accuracy {metrics[f'{split}_balanced_accuracy']:.1%}, "
+                    f"macro-F1 {metrics[f'{split}_macro_f1']:.1%}"
+                )
     for file, reason in result.skipped[:SHOWN]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > SHOWN:

@@ -11,12 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tlkit.images.read import UnreadableImage, read_image
+from tlkit.images.duplicates import fingerprint
+from tlkit.images.opening import RefusedError, opened_file
+from tlkit.images.read import Picture, UnreadableImage, read_picture
 
 RETRY_SECONDS = 0.2
+MAX_BYTES = 1 << 30  # no picture within the pixel limit needs more, and the file is held in memory
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,16 @@ class Loaded:
     Attributes:
         index: Position in the list of paths.
         content: SHA-256 of the file's bytes, 32 bytes; empty if the file could not be read at all.
-        pixels: uint8 [height, width, 3], or None if decoding was not wanted or failed.
+        picture: What was read, or None if decoding was not wanted or failed.
         error: Why the picture could not be read, or None.
+        fingerprint: Perceptual hash, where asked for; else empty.
     """
 
     index: int
     content: bytes
-    pixels: NDArray[np.uint8] | None
+    picture: Picture | None
     error: str | None
+    fingerprint: bytes = b""
 
 
 def cpu_count() -> int:
@@ -48,16 +50,47 @@ def read_bytes(path: Path) -> bytes:
     """The file's bytes; a failing read is tried once more, as network drives hiccup.
 
     Raises:
-        UnreadableImage: The file cannot be read.
+        UnreadableImage: The file cannot be read, is no regular file, or larger than `MAX_BYTES`.
     """
     try:
-        return path.read_bytes()
-    except OSError:
+        return _bytes_of(path)
+    except (OSError, RefusedError):
         time.sleep(RETRY_SECONDS)
     try:
-        return path.read_bytes()
+        return _bytes_of(path)
+    except RefusedError as error:
+        raise UnreadableImage(error.reason, str(path)) from None
     except OSError as error:
-        raise UnreadableImage((error.strerror or "cannot be read").lower()) from None
+        raise UnreadableImage((error.strerror or "cannot be read").lower(), str(path)) from None
+
+
+def _bytes_of(path: Path) -> bytes:
+    with opened_file(path) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise RefusedError("too large: more than 1 GiB")
+    return data
+
+
+def load_picture(
+    path: Path,
+    size: tuple[int, int] | None,
+    *,
+    index: int = 0,
+    wanted: Callable[[bytes], bool] | None = None,
+    fingerprints: bool = False,
+) -> Loaded:
+    """Read one picture; what goes wrong is told in the result. See `load_pictures` for the arguments."""
+    content = b""
+    try:
+        data = read_bytes(path)
+        content = hashlib.sha256(data).digest()
+        if wanted is not None and not wanted(content):
+            return Loaded(index, content, None, None)
+        picture = read_picture(data, size)
+        return Loaded(index, content, picture, None, fingerprint(picture.pixels) if fingerprints else b"")
+    except UnreadableImage as error:
+        return Loaded(index, content, None, error.reason)
 
 
 def load_pictures(
@@ -67,6 +100,7 @@ def load_pictures(
     workers: int | None = None,
     ahead: int = 64,
     wanted: Callable[[bytes], bool] | None = None,
+    fingerprints: bool = False,
 ) -> Iterator[Loaded]:
     """Read pictures with threads and yield them in order, never holding more than ``ahead``.
 
@@ -76,18 +110,11 @@ def load_pictures(
         workers: Reading threads; None: one a processor.
         ahead: How many pictures may be under way or waiting.
         wanted: Called with the content hash (in the reading threads); False leaves the picture undecoded.
+        fingerprints: Also compute the perceptual hash of what is decoded (in the reading threads).
     """
 
     def work(index: int) -> Loaded:
-        content = b""
-        try:
-            data = read_bytes(paths[index])
-            content = hashlib.sha256(data).digest()
-            if wanted is not None and not wanted(content):
-                return Loaded(index, content, None, None)
-            return Loaded(index, content, read_image(data, size), None)
-        except UnreadableImage as error:
-            return Loaded(index, content, None, error.reason)
+        return load_picture(paths[index], size, index=index, wanted=wanted, fingerprints=fingerprints)
 
     with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="tlkit-read") as pool:
         pending: deque[Future[Loaded]] = deque()

@@ -96,18 +96,19 @@ def groups_of(numbers: Sequence[int]) -> list[list[int]]:
 
 
 def copy_pairs(
-    contents: Sequence[str], prints: Sequence[bytes], confirm: Callable[[int, int], bool] | None = None
+    contents: Sequence[str], prints: Sequence[bytes], confirm: Callable[[int, int, int], bool] | None = None
 ) -> list[Pair]:
     """All pairs that are copies of one picture.
 
     Args:
         contents: Content hash of each picture; "" where it could not be read.
         prints: Fingerprint of each picture; empty where there is none.
-        confirm: Whether the features of two pictures agree. With it, fingerprints up to `LIKELY_BITS` apart are
-            considered and every pair must be confirmed; without, those up to `SURE_BITS` apart are taken.
+        confirm: Given two indices and the bits they are apart, whether the features agree. With it, fingerprints
+            up to `LIKELY_BITS` apart are considered and every pair must be confirmed; without, those up to
+            `SURE_BITS` apart are taken.
     """
     exact = [(group[0], other) for group in exact_copies(contents) for other in group[1:]]
-    first = {other: one for one, other in exact}  # of exact copies only the first is compared
-    alone = [b"" if index in first else each for index, each in enumerate(prints)]
+    later = {other for _, other in exact}  # of exact copies only the first is compared
+    alone = [b"" if index in later else each for index, each in enumerate(prints)]
     near = near_pairs(alone, SURE_BITS if confirm is None else LIKELY_BITS)
-    return exact + [(one, two) for one, two, _ in near if confirm is None or confirm(one, two)]
+    return exact + [(one, two) for one, two, apart in near if confirm is None or confirm(one, two, apart)]

@@ -29,6 +29,7 @@ class ImageFolder:
         labels: One class index a file.
         splits: One of "train", "val", "test" a file, or "" for all where the folder has no split of its own.
         loose: Pictures that lie outside any class folder and are not used.
+        ignored: Folders beside train/, val/ and test/ that are not used.
         empty_classes: Class folders without a picture.
     """
 
@@ -38,6 +39,7 @@ class ImageFolder:
     labels: tuple[int, ...]
     splits: tuple[str, ...]
     loose: int = 0
+    ignored: tuple[str, ...] = ()
     empty_classes: tuple[str, ...] = ()
 
     @property
@@ -77,6 +79,7 @@ class ImageFolder:
             "labels": list(self.labels),
             "splits": list(self.splits),
             "loose": self.loose,
+            "ignored": list(self.ignored),
             "empty_classes": list(self.empty_classes),
         }
 
@@ -90,21 +93,26 @@ class ImageFolder:
             labels=tuple(data["labels"]),
             splits=tuple(data["splits"]),
             loose=data["loose"],
+            ignored=tuple(data["ignored"]),
             empty_classes=tuple(data["empty_classes"]),
         )
 
 
-def scan(images: str | os.PathLike[str]) -> ImageFolder:
+def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
     """Find class folders and the pictures in them, without opening any picture.
 
     Sub-folders of a class folder belong to the class. Links to folders are followed, each real folder once.
     Hidden entries and tlkit's own ``.tlkit`` folders are passed over.
 
+    Args:
+        images: The folder.
+        least: How many classes must have pictures.
+
     Raises:
-        TlkitError: Not a readable folder, or fewer than two classes have pictures.
+        TlkitError: Not a readable folder, or fewer classes than ``least`` have pictures.
     """
     root = existing_folder(images)
-    split_folders = _split_folders(root)
+    split_folders, ignored = _split_folders(root)
     if split_folders:
         found = [(split, name, file) for split, top in split_folders for name, file in _class_files(top)]
     else:
@@ -112,9 +120,9 @@ def scan(images: str | os.PathLike[str]) -> ImageFolder:
     classes = tuple(natural(dict.fromkeys(name for _, name, file in found if file is not None)))
     every = dict.fromkeys(name for _, name, _ in found)
     tops = [top for _, top in split_folders] or [root]
-    loose = sum(is_picture(entry) for top in tops for entry in _entries(top) if entry.is_file())
+    loose = sum(is_picture_file(entry) for top in tops for entry in _entries(top))
     pictures = [(split, name, file) for split, name, file in found if file is not None]
-    if len(classes) < 2:
+    if len(classes) < least:
         raise _too_few_classes(root, classes, loose)
     number = {name: index for index, name in enumerate(classes)}
     return ImageFolder(
@@ -124,6 +132,7 @@ def scan(images: str | os.PathLike[str]) -> ImageFolder:
         labels=tuple(number[name] for _, name, _ in pictures),
         splits=tuple(split for split, _, _ in pictures),
         loose=loose,
+        ignored=ignored,
         empty_classes=tuple(name for name in every if name not in number),
     )
 
@@ -158,7 +167,7 @@ def walk_pictures(top: Path) -> list[Path]:
             return
         seen.add(real)
         entries = _entries(folder)
-        found.extend(entry for entry in entries if is_picture(entry) and entry.is_file())
+        found.extend(entry for entry in entries if is_picture_file(entry))
         for entry in entries:
             if entry.is_dir():
                 enter(entry)
@@ -167,9 +176,12 @@ def walk_pictures(top: Path) -> list[Path]:
     return found
 
 
-def is_picture(path: Path) -> bool:
-    """Whether the name's extension is that of a picture."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
+def is_picture_file(path: Path) -> bool:
+    """Whether the name's extension is that of a picture and it is no folder.
+
+    A link that leads nowhere counts: whoever reads it learns that it is broken.
+    """
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
 
 
 def natural(names: Any) -> list[Any]:
@@ -191,23 +203,25 @@ def _hidden(name: str) -> bool:
     return (name.startswith(".") and not name.startswith("..")) or name == "__MACOSX" or name.endswith(".tlkit")
 
 
-def _split_folders(root: Path) -> list[tuple[str, Path]]:
-    """The train/val/test folders, where the folder has that layout; else nothing.
+def _split_folders(root: Path) -> tuple[list[tuple[str, Path]], tuple[str, ...]]:
+    """The train/val/test folders and the names of folders beside them, where the folder has that layout.
 
-    A class may be called "train" (a picture of a railway): only a ``train`` folder that holds class folders and
-    no pictures, beside nothing but other splits, makes a layout.
+    A class may be called "train" (a picture of a railway). So splits must hold class folders and no pictures, and
+    any other folder beside them makes a layout only if there are two splits or it holds no pictures.
     """
     folders = [entry for entry in _entries(root) if entry.is_dir()]
-    splits = [(SPLIT_NAMES.get(folder.name.lower(), ""), folder) for folder in folders]
-    if not splits or not all(split for split, _ in splits) or TRAIN not in {split for split, _ in splits}:
-        return []
-    for _, folder in splits:
-        entries = _entries(folder)
-        if any(is_picture(entry) and entry.is_file() for entry in entries):
-            return []
-        if not any(entry.is_dir() for entry in entries):
-            return []
-    return splits
+    splits = [(SPLIT_NAMES[folder.name.lower()], folder) for folder in folders if folder.name.lower() in SPLIT_NAMES]
+    others = [folder for folder in folders if folder.name.lower() not in SPLIT_NAMES]
+    if TRAIN not in {split for split, _ in splits} or not all(_holds_classes(folder) for _, folder in splits):
+        return [], ()
+    if len(splits) < 2 and any(walk_pictures(folder) for folder in others):
+        return [], ()
+    return splits, tuple(folder.name for folder in others)
+
+
+def _holds_classes(folder: Path) -> bool:
+    entries = _entries(folder)
+    return any(entry.is_dir() for entry in entries) and not any(map(is_picture_file, entries))
 
 
 def _class_files(top: Path) -> list[tuple[str, Path | None]]:

@@ -23,6 +23,7 @@ PATIENCE = 2  # steps of the grid without a lower loss before the search ends
 FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the head itself, and to compare values of C
 
 Matrix = NDArray[np.float32]
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to solve on, rows to test on
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,9 @@ def solve_head(
         progress: Told about every value tried.
     """
     target = np.asarray(labels, dtype=np.int64)
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64)
-    deviation[deviation < 1e-6] = 1.0
-    scaled = np.asarray((features - mean) / deviation, dtype=np.float32)
+    scaled, mean, deviation = standardise(features)
     folds = make_folds(target, groups, seed)
-    search = _search(scaled, target, folds, balanced, progress or SilentProgress())
+    search, _ = cross_validate(scaled, target, folds, balanced=balanced, progress=progress)
     c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
     solved = _solver(c, balanced, FINE)
     _fit(solved, scaled, target)
@@ -105,10 +103,16 @@ def solve_head(
     )
 
 
-def make_folds(
-    labels: NDArray[np.int64], groups: Sequence[int] | None, seed: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Stratified folds that keep groups whole: (train rows, test rows) each.
+def standardise(features: Matrix) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64]]:
+    """Features less their mean over their deviation, float32 [n, d], with both [d]; constant columns become 0."""
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = features.std(axis=0, dtype=np.float64)
+    deviation[deviation < 1e-6] = 1.0
+    return np.asarray((features - mean) / deviation, dtype=np.float32), mean, deviation
+
+
+def make_folds(labels: NDArray[np.int64], groups: Sequence[int] | None, seed: int) -> list[Fold]:
+    """Stratified folds that keep groups whole.
 
     At most `FOLDS`, at most as many as the smallest class has groups, and none where that is one. Folds whose
     training side lacks a class are left out.
@@ -129,33 +133,49 @@ def make_folds(
     return [fold for fold in folds if len(np.unique(labels[fold[0]])) == present and len(fold[1])]
 
 
-def _search(
+def cross_validate(
     scaled: Matrix,
     target: NDArray[np.int64],
-    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
-    balanced: bool,
-    progress: Progress,
-) -> list[GridPoint]:
-    """Walk the grid from strong to weak regularisation until the loss has risen; each step starts from the last."""
-    if not folds:
-        return []
-    solvers = [_solver(GRID[0], balanced, COARSE) for _ in folds]
+    folds: list[Fold],
+    *,
+    balanced: bool = False,
+    progress: Progress | None = None,
+) -> tuple[list[GridPoint], Matrix]:
+    """Walk the grid of C from strong to weak regularisation until the loss has risen; each step starts from the last.
+
+    Args:
+        scaled: Standardised features, float32 [n, d].
+        target: Class indices, int64 [n].
+        folds: As `make_folds` gives them; none gives an empty search.
+        balanced: Weigh classes by the inverse of their share.
+        progress: Told about every solution.
+
+    Returns:
+        What was measured at each C, and the out-of-fold probabilities at the best, float32 [n, classes present].
+    """
     points: list[GridPoint] = []
-    with progress.phase("Solving the head", None) as advance:
+    best = np.zeros((len(target), len(np.unique(target))), dtype=np.float32)
+    if not folds:
+        return points, best
+    solvers = [_solver(GRID[0], balanced, COARSE) for _ in folds]
+    with (progress or SilentProgress()).phase("Cross-validation", None) as advance:
         for c in GRID:
-            losses, hits = [], []
+            found = np.zeros_like(best)
+            scores = []
             for solver, (train, test) in zip(solvers, folds, strict=True):
                 solver.set_params(C=c)
                 _fit(solver, scaled[train], target[train])
-                loss, hit = _score(solver, scaled[test], target[test])
-                losses.append(loss)
-                hits.append(hit)
+                found[test] = np.clip(solver.predict_proba(scaled[test]), 1e-12, 1.0)
+                scores.append(_score(found[test], np.searchsorted(solver.classes_, target[test]), balanced))
                 advance(1)
-            points.append(GridPoint(c, float(np.mean(losses)), float(np.mean(hits))))
-            best = min(range(len(points)), key=lambda i: points[i].log_loss)
-            if len(points) - 1 - best >= PATIENCE:
+            loss, accuracy = np.mean(scores, axis=0)
+            points.append(GridPoint(c, float(loss), float(accuracy)))
+            lowest = min(range(len(points)), key=lambda i: points[i].log_loss)
+            if lowest == len(points) - 1:
+                best = found
+            elif len(points) - 1 - lowest >= PATIENCE:
                 break
-    return points
+    return points, best
 
 
 def _solver(c: float, balanced: bool, tolerance: float):  # type: ignore[no-untyped-def]
@@ -171,11 +191,11 @@ def _fit(solver, features: Matrix, target: NDArray[np.int64]) -> None:  # type: 
         solver.fit(features, target)
 
 
-def _score(solver, features: Matrix, target: NDArray[np.int64]) -> tuple[float, float]:  # type: ignore[no-untyped-def]
-    probabilities = np.clip(solver.predict_proba(features), 1e-12, 1.0)
-    column = np.searchsorted(solver.classes_, target)
-    loss = -np.log(probabilities[np.arange(len(target)), column]).mean()
-    return float(loss), float((probabilities.argmax(axis=1) == column).mean())
+def _score(probabilities: Matrix, column: NDArray[np.int64], balanced: bool) -> tuple[float, float]:
+    """Mean log loss (mean of the classes' means, if balanced) and accuracy."""
+    losses = -np.log(probabilities[np.arange(len(column)), column])
+    parts = [losses[column == label].mean() for label in np.unique(column)] if balanced else losses
+    return float(np.mean(parts)), float((probabilities.argmax(axis=1) == column).mean())
 
 
 def _softmax_form(solver, classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # type: ignore[no-untyped-def]

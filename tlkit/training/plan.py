@@ -22,6 +22,7 @@ class Plan:
             pooled top features.
         input_size: Side of the square input in pixels.
         val_split: Share of each class kept out of training; unused where the folder has its own split.
+        class_weights: "auto" or "none".
         seed: Of every random choice.
         reasons: Why these values, one sentence each.
     """
@@ -31,6 +32,7 @@ class Plan:
     strategy: str
     input_size: int
     val_split: float
+    class_weights: str
     seed: int
     reasons: tuple[str, ...] = ()
 

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import picture
+
+from tlkit.images import batches
+from tlkit.images.batches import load_pictures, read_bytes
+from tlkit.images.read import UnreadableImage
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{n}.png" for n in range(20)]
+    for n, path in enumerate(paths):
+        picture(n).save(path)
+    return paths
+
+
+def test_pictures_come_in_order_with_their_content_hash(files: list[Path]) -> None:
+    files[3].write_text("no picture")
+    files[5].unlink()
+    rows = list(load_pictures(files, (8, 6), ahead=4, workers=3))
+    assert [row.index for row in rows] == list(range(20))
+    for row in rows:
+        if row.index in (3, 5):
+            assert row.picture is None
+            assert row.error
+        else:
+            assert row.error is None
+            assert row.picture is not None
+            assert row.picture.pixels.shape == (8, 6, 3)
+            assert row.content == hashlib.sha256(files[row.index].read_bytes()).digest()
+            assert row.fingerprint == b""
+    assert "no such file" in str(rows[5].error)
+
+
+def test_unwanted_pictures_are_not_decoded(files: list[Path]) -> None:
+    skip = hashlib.sha256(files[2].read_bytes()).digest()
+    rows = list(load_pictures(files[:4], None, wanted=lambda content: content != skip, fingerprints=True))
+    assert [row.picture is None for row in rows] == [False, False, True, False]
+    assert [len(row.fingerprint) for row in rows] == [16, 16, 0, 16]
+    assert rows[2].error is None
+
+
+def test_never_more_than_asked_are_ahead(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    started = 0
+    lock = threading.Lock()
+    real = batches.read_bytes
+
+    def counting(path: Path) -> bytes:
+        nonlocal started
+        with lock:
+            started += 1
+        return real(path)
+
+    monkeypatch.setattr(batches, "read_bytes", counting)
+    for taken, _ in enumerate(load_pictures(files, (4, 4), ahead=5)):
+        assert started <= taken + 5
+
+
+def test_a_failing_read_is_tried_once_more(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "RETRY_SECONDS", 0.01)
+    real, calls = batches._bytes_of, []
+
+    def flaky(path: Path) -> bytes:
+        calls.append(path)
+        if len(calls) == 1:
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(batches, "_bytes_of", flaky)
+    assert read_bytes(files[0]) == files[0].read_bytes()
+    assert len(calls) == 2
+
+    def dead(path: Path) -> bytes:
+        calls.append(path)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(batches, "_bytes_of", dead)
+    with pytest.raises(UnreadableImage) as caught:
+        read_bytes(files[0])
+    assert caught.value.reason == "input/output error"
+    assert len(calls) == 4
+
+
+def test_a_pipe_named_like_a_picture_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (row,) = load_pictures([tmp_path / "pipe.jpg"], None)
+    assert row.error == "not a regular file"
+
+
+def test_files_beyond_the_bound_are_refused(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MAX_BYTES", 100)
+    (row,) = load_pictures(files[:1], None)
+    assert "too large" in str(row.error)
+
+
+def test_an_abandoned_read_stops_its_threads(files: list[Path]) -> None:
+    rows = load_pictures(files, (4, 4), ahead=3)
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tlkit-read")]

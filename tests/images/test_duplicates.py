@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from conftest import picture
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tlkit.images.duplicates import (
+    LIKELY_BITS,
+    SURE_BITS,
+    copy_pairs,
+    exact_copies,
+    fingerprint,
+    group_pairs,
+    groups_of,
+    near_pairs,
+)
+from tlkit.images.read import read_image
+
+PRINTS = st.lists(st.one_of(st.just(b""), st.binary(min_size=16, max_size=16)), max_size=30)
+
+
+def bits_apart(one: bytes, two: bytes) -> int:
+    return (int.from_bytes(one, "big") ^ int.from_bytes(two, "big")).bit_count()
+
+
+@given(PRINTS, st.data())
+def test_near_pairs_are_those_a_plain_comparison_finds(prints: list[bytes], data: st.DataObject) -> None:
+    for index, each in enumerate(prints):  # plant some near ones
+        if each and data.draw(st.booleans()):
+            flips = data.draw(st.integers(0, 2**128 - 1)) & data.draw(st.integers(0, 2**128 - 1)) & 0x111111
+            prints.append((int.from_bytes(each, "big") ^ flips).to_bytes(16, "big"))
+        if index > 60:
+            break
+    expected = {
+        (i, j, bits_apart(prints[i], prints[j]))
+        for i in range(len(prints))
+        for j in range(i + 1, len(prints))
+        if prints[i] and prints[j] and bits_apart(prints[i], prints[j]) <= 6
+    }
+    assert set(near_pairs(prints, 6)) == expected
+
+
+def test_near_pairs_over_several_blocks() -> None:
+    rng = np.random.default_rng(0)
+    prints = [rng.bytes(16) for _ in range(3000)]
+    prints += [bytes([prints[n][0] ^ 1]) + prints[n][1:] for n in range(0, 3000, 100)]
+    found = {(one, two) for one, two, _ in near_pairs(prints, 6)}
+    assert found == {(n, 3000 + n // 100) for n in range(0, 3000, 100)}
+
+
+def encoded(image: Image.Image, form: str, **options: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_resized_and_re_encoded_copies_are_near_and_others_are_not(seed: int) -> None:
+    original = picture(seed, size=(160, 120))
+    own = fingerprint(np.asarray(original))
+    for copy in (
+        encoded(original, "JPEG", quality=40),
+        encoded(original.resize((80, 60)), "PNG"),
+        encoded(original.resize((320, 240)), "JPEG", quality=80),
+        encoded(original, "WEBP", quality=60),
+    ):
+        assert bits_apart(own, fingerprint(read_image(copy))) <= SURE_BITS
+        assert bits_apart(own, fingerprint(read_image(copy, (224, 224)))) <= SURE_BITS
+    for other in range(12):
+        if other != seed:
+            assert bits_apart(own, fingerprint(np.asarray(picture(other, size=(160, 120))))) > LIKELY_BITS
+
+
+def test_blank_pictures_have_no_fingerprint() -> None:
+    rng = np.random.default_rng(0)
+    assert fingerprint(np.full((50, 50, 3), 200, np.uint8)) == b""
+    assert fingerprint(np.zeros((1, 1, 3), np.uint8)) == b""
+    assert fingerprint(rng.integers(100, 104, (60, 60, 3)).astype(np.uint8)) == b""
+    assert len(fingerprint(np.asarray(picture(0)))) == 16
+
+
+def test_copies_are_exact_ones_and_confirmed_near_ones() -> None:
+    one, near, far = bytes(16), bytes(15) + b"\x7f", bytes(15) + b"\xff"  # 7 and 8 bits from the first
+    contents = ["a", "b", "a", "", "c"]
+    prints = [one, near, one, b"", far]
+    assert exact_copies(contents) == [[0, 2]]
+    assert copy_pairs(contents, prints) == [(0, 2), (1, 4)]
+    asked: list[tuple[int, int, int]] = []
+
+    def confirm(i: int, j: int, apart: int) -> bool:
+        asked.append((i, j, apart))
+        return apart < 8
+
+    assert sorted(copy_pairs(contents, prints, confirm)) == [(0, 1), (0, 2), (1, 4)]
+    assert sorted(asked) == [(0, 1, 7), (0, 4, 8), (1, 4, 1)]
+
+
+def test_groups() -> None:
+    numbers = group_pairs([(0, 1), (1, 4), (2, 5)], 6)
+    assert groups_of(numbers) == [[0, 1, 4], [2, 5]]
+    assert groups_of(group_pairs([], 3)) == []

@@ -1,0 +1,139 @@
+"""``tlkit.check``: what is wrong with a data set, before an hour is lost on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+
+import numpy as np
+
+from tlkit.api.dataset import read_features
+from tlkit.backbones import catalog
+from tlkit.bundle.load import Bundle, load
+from tlkit.errors import TlkitError
+from tlkit.images.batches import Loaded, load_pictures
+from tlkit.images.check import Checked, assess
+from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
+from tlkit.images.facts import Facts, examine, facts_of
+from tlkit.images.folder import LAYOUT_HINT, ImageFolder, scan
+from tlkit.progress import Progress, SilentProgress
+from tlkit.training.suspects import Suspect, find_suspects, probe_probabilities
+
+PathLike = str | os.PathLike[str]
+BATCH = 32
+
+
+def check(
+    images: PathLike,
+    *,
+    suspects: bool = True,
+    model: PathLike | Bundle | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Checked:
+    """Look at every file once and say what is wrong; nothing on disk is changed.
+
+    Args:
+        images: The folder, laid out as for training.
+        suspects: Also look for wrong labels, which takes a forward pass of the default backbone over every picture
+            (kept, so that training has it already) and confirms near copies by their features.
+        model: A bundle whose answers show wrong labels, instead of cross-validated probes.
+        workers: Reading threads or processes; None: one a processor.
+        seed: Of the cross-validation.
+        progress: Told about every picture.
+
+    Raises:
+        TlkitError: There is no such folder, no picture in it, or the bundle cannot be used.
+    """
+    show = progress or SilentProgress()
+    folder = scan(images, least=0)
+    if not folder.files:
+        raise TlkitError(f"no pictures in class folders in {folder.root}", LAYOUT_HINT)
+    if model is not None:
+        return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), workers, show)
+    if suspects:
+        return _with_probes(folder, workers, seed, show)
+    facts = []
+    with show.phase("Checking", len(folder.files)) as advance:
+        for fact in examine([folder.path(index) for index in range(len(folder.files))], workers):
+            facts.append(fact)
+            advance(1)
+    return assess(folder, facts, _copies(facts))
+
+
+def _copies(facts: Sequence[Facts]) -> list[Pair]:
+    return copy_pairs([fact.content for fact in facts], [fact.fingerprint for fact in facts])
+
+
+def _with_probes(folder: ImageFolder, workers: int | None, seed: int, show: Progress) -> Checked:
+    """Suspects by cross-validated probes on the frozen features of the deeper half of the stages and the top."""
+    from tlkit.backbones.build import build_backbone
+    from tlkit.backbones.copies import confirmed_copies
+    from tlkit.backbones.features import TOP
+
+    with show.phase(f"Loading {catalog.DEFAULT}", None):
+        network = build_backbone(catalog.DEFAULT)
+    deeper = [stage.name for stage in network.stages[len(network.stages) // 2 :]]
+    facts: list[Facts] = []
+
+    def observe(item: Loaded) -> None:
+        facts.append(facts_of(folder.path(item.index), item))
+
+    features = read_features(folder, network, workers, show, observe, taps=[*deeper, TOP])
+    rows = features.rows
+    copies = confirmed_copies(features)
+    found = assess(folder, facts, [(rows[one], rows[two]) for one, two in copies])
+    labels, present = np.unique([folder.labels[row] for row in rows], return_inverse=True)
+    probabilities = None
+    if len(labels) > 1:
+        groups = group_pairs(copies, len(rows))
+        probabilities = probe_probabilities(features.matrix, present.tolist(), groups, seed, show)
+    if probabilities is None:
+        found.suspects_by = "not looked for: every class needs two different pictures at least"
+        return found
+    found.suspects_by = f"cross-validated probes on the frozen features of {network.backbone.name}"
+    names = [folder.classes[label] for label in labels]
+    _name_suspects(found, find_suspects(probabilities, present.tolist()), [folder.files[row] for row in rows], names)
+    return found
+
+
+def _with_bundle(folder: ImageFolder, bundle: Bundle, workers: int | None, show: Progress) -> Checked:
+    """Suspects by a bundle's answers; pictures of classes it does not know are left out."""
+    if not set(folder.classes) & set(bundle.classes):
+        raise TlkitError(
+            f"no class of {folder.root} is known to {bundle.path}", f"it knows {', '.join(bundle.classes)}"
+        )
+    paths = [folder.path(index) for index in range(len(folder.files))]
+    facts: list[Facts] = []
+    answers: dict[int, np.ndarray] = {}
+    items = load_pictures(paths, bundle.input_size, workers=workers, ahead=3 * BATCH, fingerprints=True)
+    with show.phase("Checking", len(paths)) as advance:
+        while batch := list(islice(items, BATCH)):
+            facts.extend(facts_of(paths[item.index], item) for item in batch)
+            known = [item for item in batch if folder.classes[folder.labels[item.index]] in bundle.classes]
+            readable = [(item.index, item.picture.pixels) for item in known if item.picture is not None]
+            if readable:
+                output = bundle.probabilities(np.stack([pixels for _, pixels in readable]))
+                answers.update(zip((index for index, _ in readable), output, strict=True))
+            advance(len(batch))
+    found = assess(folder, facts, _copies(facts))
+    number = {name: index for index, name in enumerate(bundle.classes)}
+    order = sorted(answers)
+    labels = [number[folder.classes[folder.labels[index]]] for index in order]
+    found.suspects_by = f"answers of {bundle.path}"
+    if order:
+        worst = find_suspects(np.stack([answers[index] for index in order]), labels)
+        _name_suspects(found, worst, [folder.files[index] for index in order], bundle.classes)
+    return found
+
+
+def _name_suspects(found: Checked, suspects: list[Suspect], files: Sequence[str], classes: Sequence[str]) -> None:
+    """Put suspects into the result, but for those whose copy in another class says it already, and blank ones."""
+    told = {file for group in found.conflicts for file in group} | set(found.blank)
+    found.suspects = [
+        (files[each.index], classes[each.label], classes[each.looks_like], each.margin)
+        for each in suspects
+        if files[each.index] not in told
+    ]

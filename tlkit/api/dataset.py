@@ -1,0 +1,165 @@
+"""From a scanned folder to pictures that can be trained on: readable, enough of them, split without leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlkit.errors import TlkitError
+from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
+from tlkit.images.split import stratified_split
+from tlkit.progress import Progress
+
+if TYPE_CHECKING:
+    from tlkit.backbones.build import Network
+    from tlkit.backbones.features import Features
+    from tlkit.images.batches import Loaded
+
+SMALLEST = 2  # training pictures a class
+UNEVEN = 2.0  # largest class over smallest, above which plain accuracy misleads
+
+Skipped = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Readable pictures with their split and features.
+
+    Attributes:
+        folder: The pictures used; every one has a split.
+        features: Of all pictures of the scanned folder.
+        rows: The row of ``features.matrix`` of each picture in ``folder``.
+        groups: Group number of each picture in ``folder``: copies of one picture share it.
+        copies: How many pictures have a copy among the others.
+        leaks: Groups of files that are copies of one another in different splits of the folder's own.
+        dropped: How many training pictures were left out because of that.
+    """
+
+    folder: ImageFolder
+    features: Features
+    rows: tuple[int, ...]
+    groups: tuple[int, ...]
+    copies: int
+    leaks: tuple[tuple[str, ...], ...]
+    dropped: int
+
+    def of(self, split: str) -> list[int]:
+        """Indices into ``folder`` of one split's pictures."""
+        return [index for index, its in enumerate(self.folder.splits) if its == split]
+
+
+def read_features(
+    folder: ImageFolder,
+    network: Network,
+    workers: int | None,
+    show: Progress,
+    observe: Callable[[Loaded], None] | None = None,
+    taps: Sequence[str] = ("top",),
+) -> Features:
+    """Features of every picture of a folder, from the store where it has them; says what was reused."""
+    from tlkit.backbones.features import compute_features, feature_key
+    from tlkit.backbones.store import FeatureStore
+
+    paths = [folder.path(index) for index in range(len(folder.files))]
+    store = FeatureStore(feature_key(network))
+    try:
+        features = compute_features(
+            paths, network, store=store, taps=taps, workers=workers, progress=show, observe=observe
+        )
+    finally:
+        store.close()
+    if features.problem:
+        show.note(features.problem)
+    if features.reused:
+        show.note(f"features of {features.reused} of {len(paths)} pictures reused from an earlier run")
+    return features
+
+
+def skipped_files(folder: ImageFolder, features: Features) -> Skipped:
+    """(file, reason) of every picture that could not be read."""
+    return tuple((folder.files[index], reason) for index, reason in features.errors.items())
+
+
+def prepare(folder: ImageFolder, features: Features, val_split: float, seed: int, drop_leaks: bool) -> Dataset:
+    """Leave out what cannot be read, find copies, and give every picture a split.
+
+    Copies of one picture stay on one side of a split that is drawn here. A folder's own split is kept as it is;
+    ``drop_leaks`` leaves those training pictures out that have a copy in val/ or test/.
+
+    Raises:
+        TlkitError: Too few pictures are left in a class, or none can be kept for validation.
+    """
+    from tlkit.backbones.copies import confirmed_copies
+    from tlkit.images.duplicates import group_pairs, groups_of
+
+    readable = folder.keep(list(features.rows))
+    require_enough(readable, skipped_files(folder, features))
+    groups = group_pairs(confirmed_copies(features), len(readable.files))
+    alike = groups_of(groups)
+    leaks = [group for group in alike if len({readable.splits[index] for index in group}) > 1]
+    leaked = {index for group in leaks for index in group if drop_leaks and readable.splits[index] == TRAIN}
+    kept = [index for index in range(len(readable.files)) if index not in leaked]
+    used = readable.keep(kept)
+    require_enough(used, [(readable.files[index], "a copy of it is in val/ or test/") for index in sorted(leaked)])
+    kept_groups = [groups[index] for index in kept]
+    return Dataset(
+        folder=_with_validation(used, kept_groups, val_split, seed),
+        features=features,
+        rows=tuple(kept),
+        groups=tuple(kept_groups),
+        copies=sum(map(len, alike)),
+        leaks=tuple(tuple(readable.files[index] for index in group) for group in leaks),
+        dropped=len(leaked),
+    )
+
+
+def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None:
+    """Every class needs `SMALLEST` pictures to train on.
+
+    Args:
+        folder: The pictures that can be used.
+        lost: (file, reason) of those that cannot.
+
+    Raises:
+        TlkitError: A class has fewer, or nothing is left at all.
+    """
+    if lost and not folder.files:
+        raise TlkitError(f"no readable picture in {folder.root}", "{}: {}".format(*lost[0]))
+    depth = 1 if folder.has_splits else 0
+    for name, count in folder.counts(TRAIN if folder.has_splits else None).items():
+        if count >= SMALLEST:
+            continue
+        gone = [(file, reason) for file, reason in lost if file.split("/")[depth] == name]
+        kind = "usable picture" if gone else "picture"
+        where = " in train/" if folder.has_splits else ""
+        hint = "add pictures, or take the class folder away"
+        if gone:
+            hint = f"{len(gone)} could not be used, such as {gone[0][0]}: {gone[0][1]}"
+        message = f"class '{name}' has {count} {kind}{'' if count == 1 else 's'}{where}, at least {SMALLEST} are needed"
+        raise TlkitError(message, hint)
+
+
+def is_uneven(folder: ImageFolder) -> bool:
+    """Whether the largest class has over `UNEVEN` times the training pictures of the smallest."""
+    counts = folder.counts(TRAIN).values()
+    return max(counts) > UNEVEN * min(counts)
+
+
+def _with_validation(folder: ImageFolder, groups: Sequence[int], val_split: float, seed: int) -> ImageFolder:
+    """The folder's own validation pictures, or a part split off the training pictures."""
+    if VAL in folder.splits:
+        return folder
+    inner = [index for index, split in enumerate(folder.splits) if split != TEST]
+    drawn = stratified_split(
+        [folder.labels[index] for index in inner], val_split, seed, [groups[index] for index in inner]
+    )
+    if VAL not in drawn:
+        raise TlkitError(
+            "no picture can be kept for validation: in every class all are copies of one another",
+            "add different pictures, or give val/ pictures of your own",
+        )
+    splits = list(folder.splits)
+    for index, split in zip(inner, drawn, strict=True):
+        splits[index] = split
+    return folder.with_splits(splits)

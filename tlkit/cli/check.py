@@ -1,0 +1,102 @@
+"""``tlkit check``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlkit.cli.exits import Exit
+from tlkit.cli.options import Debug, Json, Workers
+from tlkit.errors import TlkitError
+
+if TYPE_CHECKING:
+    from tlkit.images.check import Checked
+
+SHOWN = 5  # pictures named a finding on the terminal; --json and --report name all
+
+
+def check_command(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")],
+    suspects: Annotated[
+        bool, typer.Option("--suspects/--no-suspects", help="Look for wrong labels too; without, it is much faster.")
+    ] = True,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Find wrong labels by this bundle's answers.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 if anything was found.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Also write all that was found to this CSV file.")] = None,
+    workers: Workers = None,
+    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Find what is wrong with a data set; changes nothing.
+
+    Example: tlkit check ./images
+    """
+    from tlkit.cli.console import ConsoleProgress
+
+    if report is not None:
+        _free(report, images)
+    show = ConsoleProgress()
+    with show.phase("Starting", None):
+        from tlkit.api.check import check
+
+    result = check(images, suspects=suspects, model=model, workers=workers, seed=seed, progress=show)
+    if report is not None:
+        _write(report, result)
+    if as_json:
+        typer.echo(json.dumps(result.to_json()))
+    else:
+        _present(result)
+    if strict and not result.ok:
+        raise typer.Exit(Exit.USER)
+
+
+def _present(result: Checked) -> None:
+    """A verdict, then what to do, worst first."""
+    from rich.text import Text
+
+    from tlkit.cli.console import out
+
+    console = out()
+    findings = result.findings()
+    verdict = f"{result.images} files in {len(result.classes)} classes: "
+    verdict += f"{len(findings)} kinds of problems, worst first" if findings else "nothing wrong found"
+    console.print(Text(verdict, style="bold"), soft_wrap=True)
+    for finding in findings:
+        console.print(Text.assemble((f"\n{finding.message}", "yellow"), f"\n  -> {finding.advice}"), soft_wrap=True)
+        for file, detail in finding.rows[:SHOWN]:
+            console.print(Text(f"     {file}  {detail}".rstrip()), soft_wrap=True)
+        if len(finding.rows) > SHOWN:
+            console.print(Text(f"     ... and {len(finding.rows) - SHOWN} more (--report FILE.csv, --json)"))
+    modes = ", ".join(f"{count} {mode}" for mode, count in result.modes.items())
+    console.print(Text(f"\ncolour modes: {modes or 'none'}", style="dim"), soft_wrap=True)
+    if result.suspects_by:
+        console.print(Text(f"wrong labels: {result.suspects_by}", style="dim"), soft_wrap=True)
+
+
+def _free(report: Path, images: Path) -> None:
+    """Refuse a report that would overwrite something or lie beside the pictures, before any work."""
+    if report.exists() or report.is_symlink():
+        raise TlkitError(f"output exists: {report}", "choose another name for --report")
+    if not report.parent.is_dir():
+        raise TlkitError(f"no such folder for the report: {report.parent}")
+    if images.is_dir() and report.parent.resolve().is_relative_to(images.resolve()):
+        raise TlkitError(f"the report would lie inside the image folder: {report}", "choose another place")
+
+
+def _write(report: Path, result: Checked) -> None:
+    try:
+        with report.open("x", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file", "problem", "detail"])
+            for finding in result.findings():
+                for name, detail in finding.rows or [("", finding.message)]:
+                    writer.writerow([name, finding.kind, detail])
+    except OSError as error:
+        raise TlkitError(f"cannot write {report}: {error.strerror or error}") from error

@@ -1,0 +1,91 @@
+"""What one look at a picture file says about it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlkit.images.batches import Loaded, cpu_count, load_picture
+from tlkit.images.read import suffix_matches
+
+SIZE = (96, 96)  # what pictures are shrunk to where no network needs them
+SMALL = 100_000  # bytes
+CHUNK = 64  # files a process takes at a time
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one file.
+
+    Attributes:
+        content: SHA-256 of its bytes as hex; "" if unreadable.
+        error: Why it cannot be read, or None.
+        format: What it really is, such as "JPEG"; "" if unreadable.
+        fits_suffix: Whether the name's extension says so too.
+        mode: Pillow's name of how pixels are stored, such as "RGB".
+        width: In pixels, as shown.
+        height: Likewise.
+        fingerprint: Perceptual hash; empty for a picture that shows nothing.
+    """
+
+    content: str
+    error: str | None
+    format: str = ""
+    fits_suffix: bool = True
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    fingerprint: bytes = b""
+
+    @property
+    def blank(self) -> bool:
+        """Whether the picture shows nothing."""
+        return self.error is None and not self.fingerprint
+
+
+def facts_of(path: Path, item: Loaded) -> Facts:
+    """Facts of a file that was read and decoded with its fingerprint."""
+    if item.picture is None:
+        return Facts(content="", error=item.error or "cannot be read")
+    picture = item.picture
+    return Facts(
+        content=item.content.hex(),
+        error=None,
+        format=picture.format,
+        fits_suffix=suffix_matches(path, picture.format),
+        mode=picture.mode,
+        width=picture.width,
+        height=picture.height,
+        fingerprint=item.fingerprint,
+    )
+
+
+def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts]:
+    """Facts of many files, in order, each read once.
+
+    Small pictures spend much of their time in Python code, which threads cannot share; processes can.
+    """
+    count = min(workers or cpu_count(), 1 + len(paths) // CHUNK)
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    if count == 1:
+        for chunk in chunks:
+            yield from _examine(chunk)
+        return
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for found in pool.map(_examine, chunks):
+            yield from found
+
+
+def _examine(paths: Sequence[Path]) -> list[Facts]:
+    return [facts_of(path, load_picture(path, _size_for(path), fingerprints=True)) for path in paths]
+
+
+def _size_for(path: Path) -> tuple[int, int] | None:
+    """Large files are decoded at a reduced scale; for small ones resampling would cost more than it saves."""
+    try:
+        return SIZE if path.stat().st_size > SMALL else None
+    except OSError:
+        return None

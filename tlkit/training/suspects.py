@@ -1,0 +1,79 @@
+"""Pictures whose label looks wrong: cross-validated probes on the frozen features disagree with it, confidently.
+
+After confident learning (Northcutt, Jiang, Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
+Labels"): a picture is suspect if a probe that has not seen it gives another class at least the confidence it gives, on
+average, to that class's own pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.progress import Progress
+from tlkit.training.head import Matrix, cross_validate, make_folds, standardise
+
+HIGHEST_OWN = 0.1  # probability of its own label above which a picture is never suspect
+SHARE, LEAST = 200, 15  # at most one in 200 pictures is named, but 15 in any case: people look at a short list
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A picture whose label looks wrong.
+
+    Attributes:
+        index: Which picture.
+        label: Its class index.
+        looks_like: The class index it resembles.
+        margin: Log probability of its label less that of the other class; the lower, the more suspect.
+    """
+
+    index: int
+    label: int
+    looks_like: int
+    margin: float
+
+
+def probe_probabilities(
+    features: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int, progress: Progress | None = None
+) -> Matrix | None:
+    """What probes say of pictures they have not seen, float32 [n, classes present]; None if a class is too small.
+
+    Args:
+        features: Non-negative or signed activations, float32 [n, d]; their signed square root is used, which tames
+            the few large ones.
+        labels: Class index of each row.
+        groups: Copies of one picture share a group, so that no probe has seen a copy either.
+        seed: Of the folds.
+        progress: Told about every solution.
+    """
+    target = np.asarray(labels, dtype=np.int64)
+    folds = make_folds(target, groups, seed)
+    if sum(len(test) for _, test in folds) < len(target):
+        return None
+    scaled, _, _ = standardise(np.asarray(np.sign(features) * np.sqrt(np.abs(features)), dtype=np.float32))
+    return cross_validate(scaled, target, folds, progress=progress)[1]
+
+
+def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> list[Suspect]:
+    """The most suspect pictures, worst first.
+
+    Args:
+        probabilities: float32 [n, classes], column i belongs to class index i.
+        labels: Class index of each row.
+    """
+    target = np.asarray(labels, dtype=np.int64)
+    rows = np.arange(len(target))
+    own = probabilities[rows, target]
+    usual = np.array(
+        [probabilities[target == k, k].mean() if (target == k).any() else 1.0 for k in range(probabilities.shape[1])]
+    )
+    answers = probabilities.argmax(axis=1)
+    margin = np.log(own) - np.log(probabilities.max(axis=1))
+    doubtful = (answers != target) & (own <= HIGHEST_OWN) & (probabilities[rows, answers] >= usual[answers])
+    order = [int(row) for row in np.argsort(margin, kind="stable") if doubtful[row]]
+    most = max(LEAST, len(target) // SHARE)
+    return [Suspect(row, int(target[row]), int(answers[row]), float(margin[row])) for row in order[:most]]
