@@ -204,7 +204,7 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
         tiny=those(lambda fact: min(fact.width, fact.height) < TINY),
         huge=those(lambda fact: fact.width * fact.height > HUGE),
         extreme=those(lambda fact: max(fact.width, fact.height) > EXTREME * min(fact.width, fact.height)),
-        imbalance=max(training.values(), default=1) / max(1, min(training.values(), default=1)),
+        imbalance=max(1, *training.values()) / max(1, min(training.values(), default=1)),
         small_classes={name: count for name, count in training.items() if count < FEW},
         layout=layout_problems(folder),
         modes=dict(Counter(facts[i].mode for i in readable).most_common()),

@@ -37,7 +37,7 @@ def _nested(folder: ImageFolder) -> list[LayoutProblem]:
 
 def _class_first(folder: ImageFolder) -> list[LayoutProblem]:
     """class/train/ instead of train/class/."""
-    if folder.has_splits:
+    if folder.has_splits or len(folder.classes) < 2:
         return []
     second = Counter(file.split("/")[1].lower() for file in folder.files if file.count("/") > 1)
     if TRAIN not in second or sum(second[name] for name in SPLIT_NAMES) < len(folder.files):

@@ -57,6 +57,11 @@ def stratified_split(
             for index in members[group]:
                 splits[index] = VAL
             taken += count
+        if order and not taken:  # every group is larger than what is wanted
+            smallest = min(order, key=lambda group: len(members[group]))
+            if len(members[smallest]) < int(size[label]):
+                for index in members[smallest]:
+                    splits[index] = VAL
     return splits
 
 

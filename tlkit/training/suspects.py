@@ -18,6 +18,7 @@ from tlkit.training.head import Matrix, cross_validate, make_folds, standardise
 
 HIGHEST_OWN = 0.1  # probability of its own label above which a picture is never suspect
 SHARE, LEAST = 200, 15  # at most one in 200 pictures is named, but 15 in any case: people look at a short list
+SMALLEST = 1e-12  # a sure network may say exactly 0, whose logarithm no JSON can hold
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> 
         [probabilities[target == k, k].mean() if (target == k).any() else 1.0 for k in range(probabilities.shape[1])]
     )
     answers = probabilities.argmax(axis=1)
-    margin = np.log(own) - np.log(probabilities.max(axis=1))
+    margin = np.log(np.maximum(own, SMALLEST)) - np.log(probabilities.max(axis=1))
     doubtful = (answers != target) & (own <= HIGHEST_OWN) & (probabilities[rows, answers] >= usual[answers])
     order = [int(row) for row in np.argsort(margin, kind="stable") if doubtful[row]]
     most = max(LEAST, len(target) // SHARE)
