@@ -15,7 +15,7 @@ from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded, load_pictures
 from tlkit.images.check import Checked, assess
 from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
-from tlkit.images.facts import Facts, examine, facts_of
+from tlkit.images.facts import Facts, examine, facts_of, start_examining
 from tlkit.images.folder import LAYOUT_HINT, ImageFolder, scan
 from tlkit.progress import Progress, SilentProgress
 from tlkit.training.suspects import Suspect, find_suspects, probe_probabilities
@@ -48,16 +48,21 @@ def check(
         TlkitError: There is no such folder, no picture in it, or the bundle cannot be used.
     """
     show = progress or SilentProgress()
+    quick = model is None and not suspects
+    if quick:
+        start_examining(workers)
     folder = scan(images, least=0)
     if not folder.files:
         raise TlkitError(f"no pictures in class folders in {folder.root}", LAYOUT_HINT)
     if model is not None:
         return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), workers, show)
-    if suspects:
+    if not quick:
         return _with_probes(folder, workers, seed, show)
-    facts = []
+    facts: list[Facts] = []
     with show.phase("Checking", len(folder.files)) as advance:
         for fact in examine([folder.path(index) for index in range(len(folder.files))], workers):
+            if not facts:
+                import scipy.sparse.csgraph  # noqa: F401  (needed next; loads while the others work)
             facts.append(fact)
             advance(1)
     return assess(folder, facts, _copies(facts))

@@ -170,7 +170,7 @@ def train(
         val_split=val_split,
         class_weights=class_weights,
         seed=seed,
-        reasons=_reasons(data, head, balanced, VAL in folder.splits, val_split, seed),
+        reasons=_reasons(data, head, balanced, VAL in folder.keep(list(features.rows)).splits, val_split, seed),
     )
     _save(target, network, head, plan, _manifest(plan, network.weights_hash, data, metrics), overwrite, show)
     skipped = skipped_files(folder, features)
@@ -190,7 +190,7 @@ def train(
 
 def _tell_copies(data: Dataset, show: Progress) -> None:
     if data.leaks:
-        done = f"{data.dropped} left out of training" if data.dropped else "accuracy is inflated; see --drop-leaks"
+        done = f"{data.dropped} left out of training" if data.dropped else "accuracy may be inflated (--drop-leaks)"
         show.note(
             f"{len(data.leaks)} pictures have copies in another split, such as {' = '.join(data.leaks[0][:2])}: {done}"
         )

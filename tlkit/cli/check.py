@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlkit.cli.exits import Exit
+from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Json, Workers
 from tlkit.errors import TlkitError
 
@@ -69,9 +69,12 @@ def _present(result: Checked) -> None:
     verdict += f"{len(findings)} kinds of problems, worst first" if findings else "nothing wrong found"
     console.print(Text(verdict, style="bold"), soft_wrap=True)
     for finding in findings:
-        console.print(Text.assemble((f"\n{finding.message}", "yellow"), f"\n  -> {finding.advice}"), soft_wrap=True)
+        console.print(
+            Text.assemble("\n", (printable(finding.message), "yellow"), "\n  -> ", printable(finding.advice)),
+            soft_wrap=True,
+        )
         for file, detail in finding.rows[:SHOWN]:
-            console.print(Text(f"     {file}  {detail}".rstrip()), soft_wrap=True)
+            console.print(Text(printable(f"     {file}  {detail}".rstrip())), soft_wrap=True)
         if len(finding.rows) > SHOWN:
             console.print(Text(f"     ... and {len(finding.rows) - SHOWN} more (--report FILE.csv, --json)"))
     modes = ", ".join(f"{count} {mode}" for mode, count in result.modes.items())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from tlkit.cli.exits import printable
 from tlkit.progress import Advance
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ConsoleProgress:
         self._plain(f"note: {message}")
 
     def _plain(self, message: str) -> None:
-        self._console.print(message, markup=False)
+        self._console.print(printable(message), markup=False)
 
 
 def _own_stderr() -> IO[str]:

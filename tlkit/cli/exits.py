@@ -76,8 +76,13 @@ def _fail(message: str, hint: str | None, code: Exit) -> int:
     return code
 
 
+def printable(text: str) -> str:
+    """``text`` with what would move the cursor or colour the terminal written as escapes: names can hold anything."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def _usage_hint(error: BaseException) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlkit.cli.exits import Exit
+from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Json, Model, Workers
 
 if TYPE_CHECKING:
@@ -94,13 +94,13 @@ def _table(rows: Iterable[Prediction]) -> int:
             heading = f"{'label':<{width}}  probability  {'next best':<{width + 5}}  file"
             console.print(Text(heading, style="bold"), soft_wrap=True)
         if row.error is not None:
-            line = Text.assemble((f"{'-':<{width}}  {row.error}", "red"), f"  {row.file}")
+            line = Text.assemble((f"{'-':<{width}}  {row.error}", "red"), f"  {printable(row.file)}")
         else:
             label, probability = row.top[1] if len(row.top) > 1 else ("", 0.0)
-            line = Text.assemble(
-                (f"{row.label:<{width}}", "green"),
-                f"  {row.probability:>11.1%}  {f'{label} {probability:.0%}':<{width + 5}}  {row.file}",
-            )
+            first = f"{printable(str(row.label)):<{width}}"
+            second = f"{printable(label)} {probability:.0%}"
+            rest = f"  {row.probability:>11.1%}  {second:<{width + 5}}  {printable(row.file)}"
+            line = Text.assemble((first, "green"), rest)
             labelled += 1
         console.print(line, soft_wrap=True)
     return labelled

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlkit.backbones.catalog import DEFAULT
+from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json, Workers
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _present(result: TrainResult) -> None:
     console = out()
 
     def say(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(printable(line), markup=False)
 
     say(
         f"{len(result.classes)} classes, {images['train']} training and {images['val']} validation pictures"

@@ -216,7 +216,7 @@ def _finding(kind: str, rows: Sequence[tuple[str, str]], message: str, advice: s
 
 
 def _group_finding(kind: str, groups: Sequence[Sequence[str]], message: str, advice: str) -> Finding | None:
-    rows = [(group[0], "= " + " = ".join(group[1:])) for group in groups]
+    rows = [(group[0], "copies: " + ", ".join(group[1:])) for group in groups]
     return _finding(kind, rows, message, advice)
 
 

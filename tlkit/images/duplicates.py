@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 FINGERPRINT_BYTES = 16
 SURE_BITS = 6  # at most this far apart: copies
 LIKELY_BITS = 8  # at most this far apart: copies if the frozen features agree
+PLAIN = 64  # a picture with a wider range of grey is never blank
 BLANK = 3.0  # standard deviation, of 255, below which a picture shows nothing
 _BLOCK = 1024
 
@@ -28,19 +30,17 @@ def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
         pixels: uint8 [height, width, 3], RGB, of any size.
     """
     import imagehash
-    from PIL import Image
 
-    if is_blank(pixels):
+    image = Image.fromarray(pixels)
+    # the hash looks at 9x8 points: averaging most of a large picture away first costs little and changes little
+    image = image.reduce(max(1, min(image.size) // 64))
+    grey = image.convert("L")
+    darkest, lightest = np.asarray(grey.getextrema())
+    # cheap looks first; grey alone misses pictures whose colours are equally bright
+    if lightest - darkest < PLAIN and np.asarray(image).std(axis=(0, 1)).max() < BLANK:
         return b""
-    grey = Image.fromarray(pixels).convert("L")
     bits = np.concatenate([imagehash.dhash(grey).hash.ravel(), imagehash.dhash_vertical(grey).hash.ravel()])
     return np.packbits(bits).tobytes()
-
-
-def is_blank(pixels: NDArray[np.uint8]) -> bool:
-    """Whether uint8 [height, width, 3] shows next to nothing: every channel deviates by less than `BLANK`."""
-    step = max(1, min(pixels.shape[:2]) // 64)
-    return bool(pixels[::step, ::step].std(axis=(0, 1)).max() < BLANK)
 
 
 def exact_copies(contents: Sequence[str]) -> list[list[int]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,20 +61,28 @@ def facts_of(path: Path, item: Loaded) -> Facts:
     )
 
 
+def start_examining(workers: int | None = None) -> None:
+    """Start the processes `examine` will use, which takes half a second, while something else is being done."""
+    from loky import get_reusable_executor
+
+    get_reusable_executor(max_workers=workers or cpu_count()).submit(_examine, [])
+
+
 def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts]:
     """Facts of many files, in order, each read once.
 
-    Small pictures spend much of their time in Python code, which threads cannot share; processes can.
+    Small pictures spend much of their time in Python code, which threads cannot share; processes can. They are
+    loky's: unlike the standard library's, they work from a script without a main guard.
     """
-    count = min(workers or cpu_count(), 1 + len(paths) // CHUNK)
+    from loky import get_reusable_executor
+
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    if count == 1:
+    if len(chunks) < 2 or workers == 1:
         for chunk in chunks:
             yield from _examine(chunk)
         return
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for found in pool.map(_examine, chunks):
-            yield from found
+    for found in get_reusable_executor(max_workers=workers or cpu_count()).map(_examine, chunks):
+        yield from found
 
 
 def _examine(paths: Sequence[Path]) -> list[Facts]:

@@ -120,15 +120,16 @@ def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
     classes = tuple(natural(dict.fromkeys(name for _, name, file in found if file is not None)))
     every = dict.fromkeys(name for _, name, _ in found)
     tops = [top for _, top in split_folders] or [root]
-    loose = sum(is_picture_file(entry) for top in tops for entry in _entries(top))
+    loose = sum(len(_listing(top)[1]) for top in tops)
     pictures = [(split, name, file) for split, name, file in found if file is not None]
     if len(classes) < least:
         raise _too_few_classes(root, classes, loose)
+    prefix = root.as_posix().rstrip("/") + "/"  # cheaper than relative_to, which counts with many files
     number = {name: index for index, name in enumerate(classes)}
     return ImageFolder(
         root=root,
         classes=classes,
-        files=tuple(file.relative_to(root).as_posix() for _, _, file in pictures),
+        files=tuple(file.as_posix()[len(prefix) :] for _, _, file in pictures),
         labels=tuple(number[name] for _, name, _ in pictures),
         splits=tuple(split for split, _, _ in pictures),
         loose=loose,
@@ -166,36 +167,35 @@ def walk_pictures(top: Path) -> list[Path]:
         if real in seen:
             return
         seen.add(real)
-        entries = _entries(folder)
-        found.extend(entry for entry in entries if is_picture_file(entry))
-        for entry in entries:
-            if entry.is_dir():
-                enter(entry)
+        folders, pictures = _listing(folder)
+        found.extend(pictures)
+        for each in folders:
+            enter(each)
 
     enter(top)
     return found
 
 
-def is_picture_file(path: Path) -> bool:
-    """Whether the name's extension is that of a picture and it is no folder.
-
-    A link that leads nowhere counts: whoever reads it learns that it is broken.
-    """
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
-
-
 def natural(names: Any) -> list[Any]:
     """Sort as people count: ``img2`` before ``img10``, whatever the case."""
-    return natsorted(names, key=str, alg=ns.IGNORECASE)
+    return natsorted(names, alg=ns.IGNORECASE)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Visible entries of a folder in natural order; none if it may not be read."""
+def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Visible sub-folders and pictures of a folder, each in natural order; none if it may not be read.
+
+    A link that leads nowhere counts as what its name says: whoever reads it learns that it is broken.
+    """
     try:
-        names = os.listdir(folder)  # noqa: PTH208  (names only: no object per file)
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_dir()) for entry in entries if not _hidden(entry.name)]
     except OSError:
-        return []
-    return [folder / name for name in natural(names) if not _hidden(name)]
+        return [], []
+    folders = natural(name for name, is_folder in found if is_folder)
+    pictures = natural(
+        name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in PICTURE_SUFFIXES
+    )
+    return [folder / name for name in folders], [folder / name for name in pictures]
 
 
 def _hidden(name: str) -> bool:
@@ -209,7 +209,7 @@ def _split_folders(root: Path) -> tuple[list[tuple[str, Path]], tuple[str, ...]]
     A class may be called "train" (a picture of a railway). So splits must hold class folders and no pictures, and
     any other folder beside them makes a layout only if there are two splits or it holds no pictures.
     """
-    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    folders, _ = _listing(root)
     splits = [(SPLIT_NAMES[folder.name.lower()], folder) for folder in folders if folder.name.lower() in SPLIT_NAMES]
     others = [folder for folder in folders if folder.name.lower() not in SPLIT_NAMES]
     if TRAIN not in {split for split, _ in splits} or not all(_holds_classes(folder) for _, folder in splits):
@@ -220,15 +220,15 @@ def _split_folders(root: Path) -> tuple[list[tuple[str, Path]], tuple[str, ...]]
 
 
 def _holds_classes(folder: Path) -> bool:
-    entries = _entries(folder)
-    return any(entry.is_dir() for entry in entries) and not any(map(is_picture_file, entries))
+    folders, pictures = _listing(folder)
+    return bool(folders) and not pictures
 
 
 def _class_files(top: Path) -> list[tuple[str, Path | None]]:
     """(class name, picture) for each picture; (class name, None) for a class folder without one."""
     found: list[tuple[str, Path | None]] = []
-    for folder in _entries(top):
-        if folder.is_dir() and os.path.realpath(folder) not in _ancestors(top):
+    for folder in _listing(top)[0]:
+        if os.path.realpath(folder) not in _ancestors(top):
             pictures: list[Path | None] = [*walk_pictures(folder)]
             found.extend((folder.name, file) for file in pictures or [None])
     return found
@@ -244,7 +244,7 @@ def _too_few_classes(root: Path, classes: tuple[str, ...], loose: int) -> TlkitE
         if loose:
             return TlkitError(f"no class folders in {root}, only {loose} loose pictures", LAYOUT_HINT)
         return TlkitError(f"no pictures in {root}", LAYOUT_HINT)
-    inner = [entry for entry in _entries(root / classes[0]) if entry.is_dir() and walk_pictures(entry)]
+    inner = [folder for folder in _listing(root / classes[0])[0] if walk_pictures(folder)]
     hint = f"did you mean {root / classes[0]}?" if len(inner) > 1 else "a classifier needs two class folders or more"
     return TlkitError(f"only one class ('{classes[0]}') in {root}", hint)
 

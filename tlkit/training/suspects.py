@@ -17,6 +17,7 @@ from tlkit.progress import Progress
 from tlkit.training.head import Matrix, cross_validate, make_folds, standardise
 
 HIGHEST_OWN = 0.1  # probability of its own label above which a picture is never suspect
+CONFIDENT = 0.9  # an answer this sure is enough, even where a bundle is surer still of what it was trained on
 SHARE, LEAST = 200, 15  # at most one in 200 pictures is named, but 15 in any case: people look at a short list
 SMALLEST = 1e-12  # a sure network may say exactly 0, whose logarithm no JSON can hold
 
@@ -71,7 +72,7 @@ def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> 
     own = probabilities[rows, target]
     usual = np.array(
         [probabilities[target == k, k].mean() if (target == k).any() else 1.0 for k in range(probabilities.shape[1])]
-    )
+    ).clip(max=CONFIDENT)
     answers = probabilities.argmax(axis=1)
     margin = np.log(np.maximum(own, SMALLEST)) - np.log(probabilities.max(axis=1))
     doubtful = (answers != target) & (own <= HIGHEST_OWN) & (probabilities[rows, answers] >= usual[answers])
