@@ -61,7 +61,7 @@ def main() -> None:
         "bare_seconds": round(statistics.median(bare), 2),
         "check_seconds": round(statistics.median(ours), 2),
         "ratio": round(statistics.median(ratios), 3),
-        "peak_mib_main_process": max(peaks),
+        "peak_mib": max(peaks),
         **machine(),
     }
     print(json.dumps(figures))

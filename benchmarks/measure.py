@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import subprocess
 import sysconfig
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -27,7 +28,7 @@ class Run:
 
 
 def run_tlkit(*arguments: object, cwd: Path, env: dict[str, str]) -> Run:
-    """Run the installed command once; memory is that of this one process."""
+    """Run the installed command once; memory is that of the process and its children together."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [str(TLKIT), *map(str, arguments)],
@@ -37,6 +38,8 @@ def run_tlkit(*arguments: object, cwd: Path, env: dict[str, str]) -> Run:
         stderr=subprocess.DEVNULL,
     )
     assert process.stdout is not None
+    memory = TreeMemory(process.pid)
+    memory.start()
     out = process.stdout.read()
     process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)
@@ -44,7 +47,41 @@ def run_tlkit(*arguments: object, cwd: Path, env: dict[str, str]) -> Run:
     seconds = time.perf_counter() - start
     if process.returncode != 0:
         raise SystemExit(f"tlkit {' '.join(map(str, arguments))} ended with {process.returncode}")
-    return Run(round(seconds, 2), round(usage.ru_maxrss / 1024, 0), json.loads(out))
+    peak = max(memory.peak, usage.ru_maxrss / 1024)
+    return Run(round(seconds, 2), round(peak), json.loads(out))
+
+
+class TreeMemory(threading.Thread):
+    """Peak of the resident memory of a process and all its descendants together, in MiB, sampled (Linux)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid = pid
+        self.peak = 0.0
+
+    def run(self) -> None:
+        """Sample until the process is gone."""
+        while total := sum(_resident_mib(pid) for pid in _tree(self.pid)):
+            self.peak = max(self.peak, total)
+            time.sleep(0.05)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield from _tree(int(child))
+
+
+def _resident_mib(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def machine() -> dict[str, Any]:
@@ -55,8 +92,3 @@ def machine() -> dict[str, Any]:
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB",
         "python": platform.python_version(),
     }
-
-
-def peak_mib() -> float:
-    """Peak resident memory of this process in MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 0)

@@ -16,7 +16,7 @@ from PIL import Image
 FINGERPRINT_BYTES = 16
 SURE_BITS = 6  # at most this far apart: copies
 LIKELY_BITS = 8  # at most this far apart: copies if the frozen features agree
-GRID = 64  # pixels a side that the hash is taken from
+GRID = 32  # pixels a side that the hash is taken from
 PLAIN = 64  # a picture with a wider range of grey is never blank
 BLANK = 3.0  # standard deviation, of 255, below which a picture shows nothing
 _BLOCK = 1024
@@ -32,10 +32,11 @@ def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
     """
     import imagehash
 
-    image = Image.fromarray(pixels)
-    # one small size first, whatever the picture's own, by a filter that does not shift edges: a mere average would
-    # cost half and double the bits that copies are apart
-    grey = image.convert("L").resize((GRID, GRID), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    height, width = pixels.shape[:2]
+    image = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(pixels), "raw", "RGB", 0, 1)
+    # one small size first, whatever the picture's own; a plain average (box filter) would shift edges by parts of a
+    # pixel and double the bits that copies are apart
+    grey = image.convert("L").resize((GRID, GRID), Image.Resampling.BILINEAR)
     darkest, lightest = np.asarray(grey.getextrema())
     # cheap looks first; grey alone misses pictures whose colours are equally bright
     if lightest - darkest < PLAIN and np.asarray(image).std(axis=(0, 1)).max() < BLANK:
