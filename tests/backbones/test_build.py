@@ -10,7 +10,11 @@ from tlkit.backbones import catalog
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights import load_weights
+from tlkit.bundle.load import load
+from tlkit.bundle.save import save_bundle
 from tlkit.errors import TlkitError
+from tlkit.training.assemble import attach_head
+from tlkit.training.head import Head
 
 # The smallest of each family and preprocessing, with the module that holds Keras's preprocess_input.
 SMALLEST = {
@@ -112,12 +116,19 @@ def disturb(model):
             layer.finalize_state()
 
 
+def random_head(pooled):
+    """A head of three classes whose logits are neither all alike nor extreme on these features."""
+    kernel = np.random.default_rng(5).standard_normal((pooled.shape[1], 3))
+    kernel /= np.abs(pooled @ kernel).max()
+    return Head(kernel.astype(np.float32), np.array([0.5, 0.0, -0.5], np.float32), 1.0, ())
+
+
 def features_of(model, image):
     return np.asarray(model(image, training=False))
 
 
 @pytest.mark.parametrize("name", SMALLEST)
-def test_same_features_as_keras_applications(keras, zero_weights, monkeypatch, tmp_path, name):
+def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_weights, monkeypatch, tmp_path, name):
     row = catalog.get(name)
     size = max(row.min_size, 64)
     function = getattr(keras.applications, row.keras_name)
@@ -143,9 +154,18 @@ def test_same_features_as_keras_applications(keras, zero_weights, monkeypatch, t
         load_weights(network.model, row, tmp_path / file)
         np.testing.assert_allclose(features_of(network.model, image), expected, **tolerance, err_msg=file)
 
-    network.model.save(tmp_path / "flat.keras")
-    loaded = keras.models.load_model(tmp_path / "flat.keras", safe_mode=True)
-    np.testing.assert_allclose(features_of(loaded, image), expected, **tolerance)
+    pooled = expected.mean(axis=(1, 2))
+    head = random_head(pooled)
+    bundle = save_bundle(
+        tmp_path / "m.tlkit",
+        write_model=lambda path: attach_head(network, head).save(path),
+        manifest={"classes": ["a", "b", "c"], "input_size": [size, size]},
+        plan={},
+        history=[],
+    )
+    answers = load(bundle).probabilities(image.astype(np.uint8))
+    assert np.ptp(answers) > 0.1
+    np.testing.assert_allclose(answers, head.probabilities(pooled), atol=1e-3)
 
 
 def test_a_saved_backbone_is_a_weights_file(keras, tmp_path):
