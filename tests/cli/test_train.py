@@ -118,9 +118,10 @@ def test_unreadable_pictures_are_skipped_counted_and_named(tlkit: Tlkit, make_fo
     ran = tlkit("train", root, "--json", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert ran.json["images"]["train"] + ran.json["images"]["val"] == 13
-    assert ran.json["images"]["skipped"] == 3
+    assert ran.json["images"]["skipped"] == 4
     reasons = {row["file"]: row["error"] for row in ran.json["skipped"]}
-    assert set(reasons) == {"a/cut.png", "a/empty.jpg", "b/text.jpg"}
+    assert set(reasons) == {"a/cut.png", "a/empty.jpg", "b/text.jpg", "b/gone.png"}
+    assert reasons["b/gone.png"] == "no such file"
     assert "truncated" in reasons["a/cut.png"]
     shown = tlkit("train", root, cwd=tmp_path)
     assert "skipped a/cut.png: " in shown.out
@@ -177,7 +178,7 @@ def test_bad_folders(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
         "one-class": "only one class ('a')",
         "one-picture": "class 'b' has 1 picture, at least 2 are needed",
         "unreadable": "no readable picture in",
-        "half": "class 'b' has 1 readable picture, at least 2 are needed\nhint: 2 could not be read",
+        "half": "class 'b' has 1 usable picture, at least 2 are needed\nhint: 2 could not be used",
         "bomb": "20000x20000",
     }
     before = set(tmp_path.rglob("*"))

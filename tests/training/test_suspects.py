@@ -102,10 +102,10 @@ def test_a_class_without_pictures_attracts_none() -> None:
 
 
 def test_less_than_usual_confidence_in_the_other_class_is_no_suspicion() -> None:
-    sure, less = [0.05, 0.95], [0.09, 0.91]
-    probabilities = np.array([less, [0.9, 0.1], [0.9, 0.1], sure, sure], np.float32)
+    sure, less, own = [0.1, 0.85, 0.05], [0.05, 0.8, 0.15], [0.9, 0.05, 0.05]
+    probabilities = np.array([less, own, own, sure, sure], np.float32)
     assert find_suspects(probabilities, [0, 0, 0, 1, 1]) == []
-    probabilities[0] = [0.04, 0.96]
+    probabilities[0] = [0.05, 0.86, 0.09]
     assert [each.index for each in find_suspects(probabilities, [0, 0, 0, 1, 1])] == [0]
 
 

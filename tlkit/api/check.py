@@ -61,8 +61,6 @@ def check(
     facts: list[Facts] = []
     with show.phase("Checking", len(folder.files)) as advance:
         for fact in examine([folder.path(index) for index in range(len(folder.files))], workers):
-            if not facts:
-                import scipy.sparse.csgraph  # noqa: F401  (needed next; loads while the others work)
             facts.append(fact)
             advance(1)
     return assess(folder, facts, _copies(facts))

@@ -70,9 +70,9 @@ def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> 
     target = np.asarray(labels, dtype=np.int64)
     rows = np.arange(len(target))
     own = probabilities[rows, target]
-    usual = np.array(
-        [probabilities[target == k, k].mean() if (target == k).any() else 1.0 for k in range(probabilities.shape[1])]
-    ).clip(max=CONFIDENT)
+    usual = np.full(probabilities.shape[1], np.inf)  # a class without pictures attracts none
+    for k in np.unique(target):
+        usual[k] = min(CONFIDENT, float(probabilities[target == k, k].mean()))
     answers = probabilities.argmax(axis=1)
     margin = np.log(np.maximum(own, SMALLEST)) - np.log(probabilities.max(axis=1))
     doubtful = (answers != target) & (own <= HIGHEST_OWN) & (probabilities[rows, answers] >= usual[answers])
