@@ -1,7 +1,7 @@
 """Copies of pictures: exact ones by content hash, near ones by perceptual hash.
 
 The perceptual hash is the difference hash (dHash, Krawetz 2013) of the ImageHash library, along rows and along columns:
-128 bits. Re-encoded and resized copies differ in at most 8 of them; ``benchmarks/near_duplicates.py`` has the figures.
+128 bits. Re-encoded and resized copies differ in few of them; ``benchmarks/near_duplicates.py`` has the figures.
 """
 
 from __future__ import annotations
@@ -70,13 +70,14 @@ def near_pairs(prints: Sequence[bytes], bits: int = SURE_BITS) -> Iterator[tuple
         block = words[start : start + _BLOCK]
         stop = int(np.searchsorted(counts, counts[min(start + _BLOCK, len(rows)) - 1] + bits, side="right"))
         other = words[start:stop]
-        apart = np.zeros((len(block), len(other)), dtype=np.uint8)
-        for word in (0, 1):
-            apart += np.bitwise_count(block[:, word, None] ^ other[None, :, word])
-        for one, two in zip(*np.nonzero(apart <= bits), strict=True):
-            if one < two:
-                first, second = sorted((int(rows[start + one]), int(rows[start + two])))
-                yield first, second, int(apart[one, two])
+        # the second half of the bits matters only for the few pairs whose first half agrees
+        half = np.bitwise_count(block[:, 0, None] ^ other[None, :, 0])
+        one, two = np.nonzero(half <= bits)
+        one, two = one[one < two], two[one < two]
+        apart = half[one, two] + np.bitwise_count(block[one, 1] ^ other[two, 1])
+        near = apart <= bits
+        ends = np.sort(np.stack([rows[start + one[near]], rows[start + two[near]]]), axis=0)
+        yield from zip(*ends.tolist(), apart[near].tolist(), strict=True)
 
 
 def group_pairs(pairs: Sequence[Pair], count: int) -> list[int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tlkit.images.batches import Loaded, cpu_count, load_picture
 from tlkit.images.read import suffix_matches
@@ -63,9 +65,7 @@ def facts_of(path: Path, item: Loaded) -> Facts:
 
 def start_examining(workers: int | None = None) -> None:
     """Start the processes `examine` will use, which takes half a second, while something else is being done."""
-    from loky import get_reusable_executor
-
-    get_reusable_executor(max_workers=workers or cpu_count()).submit(_examine, [])
+    _pool(workers)
 
 
 def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts]:
@@ -74,15 +74,29 @@ def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts
     Small pictures spend much of their time in Python code, which threads cannot share; processes can. They are
     loky's: unlike the standard library's, they work from a script without a main guard.
     """
-    from loky import get_reusable_executor
-
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     if len(chunks) < 2 or workers == 1:
         for chunk in chunks:
             yield from _examine(chunk)
         return
-    for found in get_reusable_executor(max_workers=workers or cpu_count()).map(_examine, chunks):
+    for found in _pool(workers).map(_examine, chunks):
         yield from found
+
+
+def _pool(workers: int | None) -> Any:
+    """Processes that are running and leave an interrupt to this one: they would each show a traceback."""
+    from loky import get_reusable_executor
+
+    pool = get_reusable_executor(max_workers=workers or cpu_count())
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is started now
+    except ValueError:  # only the main thread may do this, and only it is interrupted
+        return pool
+    try:
+        pool.submit(_examine, [])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return pool
 
 
 def _examine(paths: Sequence[Path]) -> list[Facts]:
