@@ -72,3 +72,9 @@ def test_mode_that_no_file_here_has_is_converted(corpus: ModuleType, mode: str) 
     read_as = modes.to_rgb_or_grey(converted)
     assert read_as.mode in ("RGB", "L")
     assert difference(np.asarray(read_as.convert("RGB")), expected) <= 6
+
+
+def test_a_signalling_nan_is_black_and_gives_no_warning() -> None:
+    values = np.array([[0x7F800001, 0x3F800000]], np.uint32).view(np.float32)  # a signalling NaN, 1.0
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(modes.scale_to_8_bits(values), [[0, 255]])

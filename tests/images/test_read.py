@@ -356,7 +356,7 @@ def test_files_are_closed_again(corpus_files: Any) -> None:
         except UnreadableImage as error:
             kept.append(error)
     assert len(kept) == len(corpus_files[1])
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
 
 
 SCRIPT = """

@@ -110,7 +110,8 @@ def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     # In bands, so that a large picture never exists as float64.
     rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))
     for start in range(0, values.shape[0], rows):
-        band = values[start : start + rows].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which damage makes, is a NaN all the same
+            band = values[start : start + rows].astype(np.float64)
         np.nan_to_num(band, copy=False, nan=offset, posinf=high, neginf=low)
         grey[start : start + rows] = np.rint((band - offset) * scale)
     return grey
