@@ -33,7 +33,9 @@ def main() -> None:
     folder = scan(arguments.images)
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(folder.files))[: arguments.pictures]
-    originals = [read_image(folder.path(int(index)), SIZE) for index in chosen]
+    every = folder.paths
+    paths = [every[index] for index in chosen]
+    originals = [read_image(path, SIZE) for path in paths]
     prints = [fingerprint(pixels) for pixels in originals]
     network = build_backbone("efficientnet-lite0")
     columns = columns_of(tap_widths(network), [TOP])
@@ -45,7 +47,7 @@ def main() -> None:
 
     own = features(originals)
     kinds: dict[str, dict[str, float]] = {}
-    made = [copies(folder.path(int(index))) for index in chosen]
+    made = [copies(path) for path in paths]
     for kind in made[0]:
         pixels = [read_image(each[kind], SIZE) for each in made]
         apart = [bits(a, fingerprint(b)) for a, b in zip(prints, pixels, strict=True)]
@@ -68,8 +70,7 @@ def bits(one: bytes, two: bytes) -> int:
 
 def copies(path: Path) -> dict[str, bytes]:
     """Encoded copies of one picture by kind."""
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
+    image = Image.fromarray(read_image(path))
     width, height = image.size
 
     def encoded(changed: Image.Image, quality: int = 85, form: str = "JPEG") -> bytes:

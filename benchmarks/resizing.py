@@ -51,7 +51,7 @@ def main() -> None:
     forward, columns = forward_pass(network), columns_of(tap_widths(network), [TOP])
     accuracy = {}
     for name, way in WAYS.items():
-        pixels = [np.asarray(way(Image.fromarray(read_image(folder.path(int(index)))))) for index in every]
+        pixels = [np.asarray(way(Image.fromarray(read_image(path)))) for path in folder.paths]
         batches = [forward(np.stack(pixels[start : start + 32])) for start in range(0, len(pixels), 32)]
         features = np.concatenate(batches)[:, columns]
         hits = []

@@ -49,7 +49,7 @@ def check(
     """
     show = progress or SilentProgress()
     quick = model is None and not suspects
-    if quick:
+    if quick and workers != 1:
         start_examining(workers)
     folder = scan(images, least=0)
     if not folder.files:
@@ -60,7 +60,7 @@ def check(
         return _with_probes(folder, workers, seed, show)
     facts: list[Facts] = []
     with show.phase("Checking", len(folder.files)) as advance:
-        for fact in examine([folder.path(index) for index in range(len(folder.files))], workers):
+        for fact in examine(folder.paths, workers):
             facts.append(fact)
             advance(1)
     return assess(folder, facts, _copies(facts))
@@ -79,10 +79,11 @@ def _with_probes(folder: ImageFolder, workers: int | None, seed: int, show: Prog
     with show.phase(f"Loading {catalog.DEFAULT}", None):
         network = build_backbone(catalog.DEFAULT)
     deeper = [stage.name for stage in network.stages[len(network.stages) // 2 :]]
+    paths = folder.paths
     facts: list[Facts] = []
 
     def observe(item: Loaded) -> None:
-        facts.append(facts_of(folder.path(item.index), item))
+        facts.append(facts_of(paths[item.index], item))
 
     features = read_features(folder, network, workers, show, observe, taps=[*deeper, TOP])
     rows = features.rows
@@ -108,7 +109,7 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, workers: int | None, show:
         raise TlkitError(
             f"no class of {folder.root} is known to {bundle.path}", f"it knows {', '.join(bundle.classes)}"
         )
-    paths = [folder.path(index) for index in range(len(folder.files))]
+    paths = folder.paths
     facts: list[Facts] = []
     answers: dict[int, np.ndarray] = {}
     items = load_pictures(paths, bundle.input_size, workers=workers, ahead=3 * BATCH, fingerprints=True)

@@ -34,6 +34,7 @@ class Dataset:
         copies: How many pictures have a copy among the others.
         leaks: Groups of files that are copies of one another in different splits of the folder's own.
         dropped: How many training pictures were left out because of that.
+        own_validation: Whether the validation pictures are the folder's own, not split off here.
     """
 
     folder: ImageFolder
@@ -43,6 +44,7 @@ class Dataset:
     copies: int
     leaks: tuple[tuple[str, ...], ...]
     dropped: int
+    own_validation: bool
 
     def of(self, split: str) -> list[int]:
         """Indices into ``folder`` of one split's pictures."""
@@ -61,18 +63,17 @@ def read_features(
     from tlkit.backbones.features import compute_features, feature_key
     from tlkit.backbones.store import FeatureStore
 
-    paths = [folder.path(index) for index in range(len(folder.files))]
     store = FeatureStore(feature_key(network))
     try:
         features = compute_features(
-            paths, network, store=store, taps=taps, workers=workers, progress=show, observe=observe
+            folder.paths, network, store=store, taps=taps, workers=workers, progress=show, observe=observe
         )
     finally:
         store.close()
     if features.problem:
         show.note(features.problem)
     if features.reused:
-        show.note(f"features of {features.reused} of {len(paths)} pictures reused from an earlier run")
+        show.note(f"features of {features.reused} of {len(folder.files)} pictures reused from an earlier run")
     return features
 
 
@@ -111,6 +112,7 @@ def prepare(folder: ImageFolder, features: Features, val_split: float, seed: int
         copies=sum(map(len, alike)),
         leaks=tuple(tuple(readable.files[index] for index in group) for group in leaks),
         dropped=len(leaked),
+        own_validation=VAL in used.splits,
     )
 
 

@@ -170,7 +170,7 @@ def train(
         val_split=val_split,
         class_weights=class_weights,
         seed=seed,
-        reasons=_reasons(data, head, balanced, VAL in folder.keep(list(features.rows)).splits, val_split, seed),
+        reasons=_reasons(data, head, balanced, val_split, seed),
     )
     _save(target, network, head, plan, _manifest(plan, network.weights_hash, data, metrics), overwrite, show)
     skipped = skipped_files(folder, features)
@@ -239,9 +239,7 @@ def _metrics(data: Dataset, head: Head) -> dict[str, Any]:
     return figures
 
 
-def _reasons(
-    data: Dataset, head: Head, balanced: bool, own_split: bool, val_split: float, seed: int
-) -> tuple[str, ...]:
+def _reasons(data: Dataset, head: Head, balanced: bool, val_split: float, seed: int) -> tuple[str, ...]:
     counts = data.folder.counts(TRAIN).values()
     return (
         "freeze: the backbone's weights stay, the head is logistic regression solved on its pooled top features",
@@ -251,7 +249,7 @@ def _reasons(
         f"the largest class has {max(counts) / min(counts):.1f} times the training pictures of the smallest: "
         + ("classes are weighed by the inverse of their share" if balanced else "classes are not weighed"),
         "the folder's own validation pictures are used"
-        if own_split
+        if data.own_validation
         else f"{val_split:.0%} of each class is kept for validation, drawn with seed {seed}, copies on one side",
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 from tlkit.backbones.features import TOP, Features, columns_of
 from tlkit.images.duplicates import Pair, copy_pairs
 
-# A copy at half the size can agree as little as 0.55 in features of small pictures, so close fingerprints need little
+# A copy at half the size can agree as little as 0.52 in features of small pictures, so close fingerprints need little
 # agreement; at 5 to 8 bits apart, other pictures of the same scene come in. benchmarks/near_duplicates.py has figures.
 CLOSE_BITS = 4
 CLOSE_COSINE, FAR_COSINE = 0.5, 0.9

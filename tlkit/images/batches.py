@@ -87,7 +87,7 @@ def load_picture(
         content = hashlib.sha256(data).digest()
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
-        picture = read_picture(data, size)
+        picture = read_picture(data, size, count_frames=False)
         return Loaded(index, content, picture, None, fingerprint(picture.pixels) if fingerprints else b"")
     except UnreadableImage as error:
         return Loaded(index, content, None, error.reason)

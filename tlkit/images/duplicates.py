@@ -83,7 +83,7 @@ def near_pairs(prints: Sequence[bytes], bits: int = SURE_BITS) -> Iterator[tuple
 def group_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
     """A group number for each of ``count`` items: those joined by pairs, however indirectly, share one.
 
-    Union by the smaller index; a library's would cost half a second to import, a tenth of a large check.
+    Union by the smaller index; a library's is slow to import, which a quick check would feel.
     """
     above = list(range(count))
 

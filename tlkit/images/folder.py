@@ -47,9 +47,10 @@ class ImageFolder:
         """Whether the folder came with train/ and so on."""
         return any(self.splits)
 
-    def path(self, index: int) -> Path:
-        """Where picture ``index`` lies."""
-        return self.root / self.files[index]
+    @property
+    def paths(self) -> list[Path]:
+        """Where each picture lies."""
+        return [self.root / file for file in self.files]
 
     def counts(self, split: str | None = None) -> dict[str, int]:
         """Pictures per class name, all classes present, of one split or (None) of all."""

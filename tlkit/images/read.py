@@ -140,22 +140,24 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
     return _read(source, size, count_frames=False).pixels
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None) -> Picture:
+def read_picture(
+    source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None, *, count_frames: bool = True
+) -> Picture:
     """Read a picture's pixels, and what its file says about it.
 
     Args:
         source: A file's path, or the content of one as bytes.
         size: (height, width) to which the picture is stretched; None keeps its own.
+        count_frames: Count the frames, which takes a look at the whole file for some formats; False says 1.
 
     Returns:
-        The picture. Its frames are counted, which takes a look at the whole file for some formats:
-        `read_image` is faster where only the pixels matter.
+        The picture.
 
     Raises:
         UnreadableImage: The file is missing, not a picture, damaged, truncated or too large.
         ValueError: A side of `size` is below 1.
     """
-    return _read(source, size, count_frames=True)
+    return _read(source, size, count_frames=count_frames)
 
 
 def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, *, count_frames: bool) -> Picture:
