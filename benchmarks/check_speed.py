@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import machine, run_tlkit
+from measure import JPEG, fill, machine, run_tlkit
 
 BARE = """
 import sys
@@ -44,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         root = place / "images"
-        fill(root, arguments.images, arguments.pictures)
+        fill(root, arguments.images, arguments.pictures, JPEG)
         bare, ours, peaks = [], [], []
         for _ in range(arguments.pairs):
             start = time.perf_counter()
@@ -65,19 +65,6 @@ def main() -> None:
         **machine(),
     }
     print(json.dumps(figures))
-
-
-def fill(root: Path, source: Path, count: int) -> None:
-    """``count`` JPEG files in the class folders of ``source``."""
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    for number in range(count):
-        file = files[number % len(files)]
-        target = root / file.parent.name / f"{number}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        note = str(number).encode()
-        data = file.read_bytes()
-        # a comment segment right after the start marker
-        target.write_bytes(data[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + data[2:])
 
 
 if __name__ == "__main__":

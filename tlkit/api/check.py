@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import islice
 
 import numpy as np
 
 from tlkit.api.dataset import read_features
 from tlkit.backbones import catalog
+from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.run import answers
 from tlkit.errors import TlkitError
-from tlkit.images.batches import Loaded, load_pictures
+from tlkit.images.batches import Loaded
 from tlkit.images.check import Checked, assess
 from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
@@ -21,7 +22,6 @@ from tlkit.progress import Progress, SilentProgress
 from tlkit.training.suspects import Suspect, find_suspects, probe_probabilities
 
 PathLike = str | os.PathLike[str]
-BATCH = 32
 
 
 def check(
@@ -29,6 +29,7 @@ def check(
     *,
     suspects: bool = True,
     model: PathLike | Bundle | None = None,
+    engine: str = AUTO,
     workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -40,6 +41,7 @@ def check(
         suspects: Also look for wrong labels, which takes a forward pass of the default backbone over every picture
             (kept, so that training has it already) and confirms near copies by their features.
         model: A bundle whose answers show wrong labels, instead of cross-validated probes.
+        engine: What computes: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
         workers: Reading threads or processes; None: one a processor.
         seed: Of the cross-validation.
         progress: Told about every picture.
@@ -55,9 +57,9 @@ def check(
     if not folder.files:
         raise TlkitError(f"no pictures in class folders in {folder.root}", LAYOUT_HINT)
     if model is not None:
-        return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), workers, show)
+        return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), engine, workers, show)
     if not quick:
-        return _with_probes(folder, workers, seed, show)
+        return _with_probes(folder, engine, workers, seed, show)
     facts: list[Facts] = []
     with show.phase("Checking", len(folder.files)) as advance:
         for fact in examine(folder.paths, workers):
@@ -70,22 +72,20 @@ def _copies(facts: Sequence[Facts]) -> list[Pair]:
     return copy_pairs([fact.content for fact in facts], [fact.fingerprint for fact in facts])
 
 
-def _with_probes(folder: ImageFolder, workers: int | None, seed: int, show: Progress) -> Checked:
+def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: int, show: Progress) -> Checked:
     """Suspects by cross-validated probes on the frozen features of the deeper half of the stages and the top."""
-    from tlkit.backbones.build import build_backbone
     from tlkit.backbones.copies import confirmed_copies
-    from tlkit.backbones.features import TOP
+    from tlkit.backbones.extractor import open_extractor
 
-    with show.phase(f"Loading {catalog.DEFAULT}", None):
-        network = build_backbone(catalog.DEFAULT)
-    deeper = [stage.name for stage in network.stages[len(network.stages) // 2 :]]
+    extractor = open_extractor(catalog.DEFAULT, engine=engine, progress=show)
+    names = [name for name, _ in extractor.taps]
     paths = folder.paths
     facts: list[Facts] = []
 
     def observe(item: Loaded) -> None:
         facts.append(facts_of(paths[item.index], item))
 
-    features = read_features(folder, network, workers, show, observe, taps=[*deeper, TOP])
+    features = read_features(folder, extractor, workers, show, observe, taps=names[len(names) // 2 :])
     rows = features.rows
     copies = confirmed_copies(features)
     found = assess(folder, facts, [(rows[one], rows[two]) for one, two in copies])
@@ -97,13 +97,13 @@ def _with_probes(folder: ImageFolder, workers: int | None, seed: int, show: Prog
     if probabilities is None:
         found.suspects_by = "not looked for: every class needs two different pictures at least"
         return found
-    found.suspects_by = f"cross-validated probes on the frozen features of {network.backbone.name}"
+    found.suspects_by = f"cross-validated probes on the frozen features of {extractor.backbone.name}"
     names = [folder.classes[label] for label in labels]
     _name_suspects(found, find_suspects(probabilities, present.tolist()), [folder.files[row] for row in rows], names)
     return found
 
 
-def _with_bundle(folder: ImageFolder, bundle: Bundle, workers: int | None, show: Progress) -> Checked:
+def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, workers: int | None, show: Progress) -> Checked:
     """Suspects by a bundle's answers; pictures of classes it does not know are left out."""
     if not set(folder.classes) & set(bundle.classes):
         raise TlkitError(
@@ -111,24 +111,20 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, workers: int | None, show:
         )
     paths = folder.paths
     facts: list[Facts] = []
-    answers: dict[int, np.ndarray] = {}
-    items = load_pictures(paths, bundle.input_size, workers=workers, ahead=3 * BATCH, fingerprints=True)
+    found_answers: dict[int, np.ndarray] = {}
     with show.phase("Checking", len(paths)) as advance:
-        while batch := list(islice(items, BATCH)):
-            facts.extend(facts_of(paths[item.index], item) for item in batch)
-            known = [item for item in batch if folder.classes[folder.labels[item.index]] in bundle.classes]
-            readable = [(item.index, item.picture.pixels) for item in known if item.picture is not None]
-            if readable:
-                output = bundle.probabilities(np.stack([pixels for _, pixels in readable]))
-                answers.update(zip((index for index, _ in readable), output, strict=True))
-            advance(len(batch))
+        for item, values in answers(paths, bundle, engine=engine, workers=workers, fingerprints=True):
+            facts.append(facts_of(paths[item.index], item))
+            if values is not None and folder.classes[folder.labels[item.index]] in bundle.classes:
+                found_answers[item.index] = values
+            advance(1)
     found = assess(folder, facts, _copies(facts))
     number = {name: index for index, name in enumerate(bundle.classes)}
-    order = sorted(answers)
+    order = sorted(found_answers)
     labels = [number[folder.classes[folder.labels[index]]] for index in order]
     found.suspects_by = f"answers of {bundle.path}"
     if order:
-        worst = find_suspects(np.stack([answers[index] for index in order]), labels)
+        worst = find_suspects(np.stack([found_answers[index] for index in order]), labels)
         _name_suspects(found, worst, [folder.files[index] for index in order], bundle.classes)
     return found
 

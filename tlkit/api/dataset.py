@@ -12,7 +12,7 @@ from tlkit.images.split import stratified_split
 from tlkit.progress import Progress
 
 if TYPE_CHECKING:
-    from tlkit.backbones.build import Network
+    from tlkit.backbones.extractor import Extractor
     from tlkit.backbones.features import Features
     from tlkit.images.batches import Loaded
 
@@ -53,7 +53,7 @@ class Dataset:
 
 def read_features(
     folder: ImageFolder,
-    network: Network,
+    extractor: Extractor,
     workers: int | None,
     show: Progress,
     observe: Callable[[Loaded], None] | None = None,
@@ -63,10 +63,10 @@ def read_features(
     from tlkit.backbones.features import compute_features, feature_key
     from tlkit.backbones.store import FeatureStore
 
-    store = FeatureStore(feature_key(network))
+    store = FeatureStore(feature_key(extractor))
     try:
         features = compute_features(
-            folder.paths, network, store=store, taps=taps, workers=workers, progress=show, observe=observe
+            folder.paths, extractor, store=store, taps=taps, workers=workers, progress=show, observe=observe
         )
     finally:
         store.close()

@@ -6,19 +6,20 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.run import answers
 from tlkit.errors import TlkitError
-from tlkit.images.batches import Loaded, load_pictures
+from tlkit.images.batches import Loaded
 from tlkit.images.folder import natural, walk_pictures
 from tlkit.progress import Progress, SilentProgress
 
-BATCH = 32
 TOP = 5
 
 PathLike = str | os.PathLike[str]
@@ -60,41 +61,43 @@ def predict(
     images: Sequence[PathLike],
     model: PathLike | Bundle | None = None,
     *,
+    engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Prediction]:
     """Label pictures; see `predict_iter`, whose rows this gathers."""
-    return list(predict_iter(images, model, workers=workers, progress=progress))
+    return list(predict_iter(images, model, engine=engine, workers=workers, progress=progress))
 
 
 def predict_iter(
     images: Sequence[PathLike],
     model: PathLike | Bundle | None = None,
     *,
+    engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """Label pictures one batch at a time; memory does not grow with their number.
+    """Label pictures as they come; memory does not grow with their number.
 
     Args:
         images: Files, folders (with everything below them) and glob patterns.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
-        workers: Reading threads; None: one a processor.
+        engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
+        workers: Reading threads, and cores to compute with at most; None: one a processor.
         progress: Told about every picture.
 
     Yields:
         One row a picture in the order found; an unreadable picture becomes a row with ``error``.
 
     Raises:
-        TlkitError: No bundle, a damaged one, or no picture at all.
+        TlkitError: No bundle, a damaged one, no picture at all, or the engine is not there.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
     paths = find_pictures(images)
     with (progress or SilentProgress()).phase("Predicting", len(paths)) as advance:
-        rows = load_pictures(paths, bundle.input_size, workers=workers, ahead=3 * BATCH)
-        while batch := list(islice(rows, BATCH)):
-            yield from _label(batch, paths, bundle)
-            advance(len(batch))
+        for item, values in answers(paths, bundle, engine=engine, workers=workers):
+            yield _prediction(paths[item.index], item, values, bundle.classes)
+            advance(1)
 
 
 def find_pictures(images: Sequence[PathLike]) -> list[Path]:
@@ -121,18 +124,9 @@ def find_pictures(images: Sequence[PathLike]) -> list[Path]:
     return list(found)
 
 
-def _label(batch: list[Loaded], paths: list[Path], bundle: Bundle) -> Iterator[Prediction]:
-    readable = [item for item in batch if item.picture is not None]
-    scores = {}
-    if readable:
-        output = bundle.probabilities(np.stack([item.picture.pixels for item in readable if item.picture is not None]))
-        scores = {item.index: output[row] for row, item in enumerate(readable)}
-    for item in batch:
-        file = str(paths[item.index])
-        if item.index not in scores:
-            yield Prediction(file, None, None, (), None, item.error)
-            continue
-        values = scores[item.index]
-        best = np.argsort(-values, kind="stable")[:TOP]
-        top = tuple((bundle.classes[i], float(values[i])) for i in best)
-        yield Prediction(file, *top[0], top, None, None)
+def _prediction(path: Path, item: Loaded, values: NDArray[np.float32] | None, classes: Sequence[str]) -> Prediction:
+    if values is None:
+        return Prediction(str(path), None, None, (), None, item.error)
+    best = np.argsort(-values, kind="stable")[:TOP]
+    top = tuple((classes[i], float(values[i])) for i in best)
+    return Prediction(str(path), *top[0], top, None, None)

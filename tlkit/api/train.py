@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features, require_enough, skipped_files
 from tlkit.backbones import catalog
-from tlkit.backbones.build import Network, build_backbone, check_request
+from tlkit.backbones.build import check_request
+from tlkit.backbones.engines import AUTO, check_engine
+from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.weights import IMAGENET, RANDOM
-from tlkit.bundle.save import choose_output, save_bundle
+from tlkit.bundle.save import LITE, MODEL, choose_output, save_bundle
 from tlkit.errors import TlkitError
 from tlkit.evaluation.metrics import majority_accuracy, measure
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 CLASS_WEIGHTS = ("auto", "none")
+COMPARED = 4  # validation pictures on which the engines must agree
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def train(
     val_split: float = 0.2,
     class_weights: str = "auto",
     drop_leaks: bool = False,
+    engine: str = AUTO,
     workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -117,7 +121,8 @@ def train(
         class_weights: "auto": where the largest class has over twice the training pictures of the smallest, classes
             are weighed by the inverse of their share. "none": never.
         drop_leaks: Leave training pictures out that have a copy in the folder's own val/ or test/.
-        workers: Reading threads; None: one a processor.
+        engine: What computes features: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
+        workers: Reading threads, and cores to compute with at most; None: one a processor.
         seed: Of the split and the folds.
         progress: Told what goes on.
 
@@ -131,6 +136,7 @@ def train(
     if weights == RANDOM:
         show.note("random weights: what comes out is no transfer learning")
     check_fraction(val_split)
+    check_engine(engine)
     if class_weights not in CLASS_WEIGHTS:
         raise TlkitError(f"unknown --class-weights '{class_weights}'", f"one of {', '.join(CLASS_WEIGHTS)}")
     folder = scan(images)
@@ -139,10 +145,11 @@ def train(
     if folder.loose:
         show.note(f"{folder.loose} loose pictures outside class folders are not used")
 
-    network = _load_network(row.name, weights, image_size, show)
+    extractor = open_extractor(row.name, weights=weights, input_size=image_size, engine=engine, progress=show)
     clock.lap("loading")
-    features = read_features(folder, network, workers, show)
+    features = read_features(folder, extractor, workers, show)
     clock.lap("features")
+    extractor.build_ahead()  # needed for saving only
     data = prepare(folder, features, val_split, seed, drop_leaks)
     _tell_copies(data, show)
 
@@ -166,13 +173,13 @@ def train(
         backbone=row.name,
         weights=weights if weights in (IMAGENET, RANDOM) else Path(weights).name,
         strategy=strategy,
-        input_size=int(network.model.input_shape[1]),
+        input_size=extractor.input_size,
         val_split=val_split,
         class_weights=class_weights,
         seed=seed,
         reasons=_reasons(data, head, balanced, val_split, seed),
     )
-    _save(target, network, head, plan, _manifest(plan, network.weights_hash, data, metrics), overwrite, show)
+    _save(target, extractor, data, head, plan, _manifest(plan, extractor.weights_hash, data, metrics), overwrite, show)
     skipped = skipped_files(folder, features)
     return TrainResult(
         model=target,
@@ -198,24 +205,33 @@ def _tell_copies(data: Dataset, show: Progress) -> None:
         show.note(f"{data.copies} pictures are copies of others; copies stay on one side of the split")
 
 
-def _load_network(name: str, weights: str, image_size: int | None, show: Progress) -> Network:
-    with show.phase(f"Loading {name}", None):
-        return build_backbone(name, weights=weights, input_size=image_size)
-
-
 def _save(
-    target: Path, network: Network, head: Head, plan: Plan, manifest: dict[str, Any], overwrite: bool, show: Progress
+    target: Path,
+    extractor: Extractor,
+    data: Dataset,
+    head: Head,
+    plan: Plan,
+    manifest: dict[str, Any],
+    overwrite: bool,
+    show: Progress,
 ) -> None:
-    from tlkit.training.assemble import attach_head
+    from tlkit.training.assemble import write_networks
 
     history = [
         {"step": step, "c": point.c, "cv_log_loss": point.log_loss, "cv_accuracy": point.accuracy}
         for step, point in enumerate(head.search, 1)
     ]
+    samples = [data.folder.paths[index] for index in data.of(VAL)[:COMPARED]]
+    extractor.convert(show)
+
+    def write(place: Path) -> None:
+        if problem := write_networks(place / MODEL, place / LITE, extractor, head, samples):
+            show.note(problem)
+
     with show.phase("Saving the bundle", None):
         save_bundle(
             target,
-            write_model=lambda path: attach_head(network, head).save(path),
+            write_model=write,
             manifest=manifest,
             plan=plan.to_json(),
             history=history,

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from tlkit.errors import TlkitError
 
@@ -188,6 +190,12 @@ def get(name: str) -> Backbone:
     near = [spellings[key].name for key in difflib.get_close_matches(wanted, spellings, n=3)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"the default is {DEFAULT}"
     raise TlkitError(f"unknown backbone '{name}'", hint)
+
+
+def cached_path(backbone: Backbone) -> Path:
+    """Return where Keras keeps the downloaded weights of a backbone; the file need not exist."""
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    return Path(home).expanduser() / "models" / backbone.weights_file
 
 
 def _letters(name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkit.backbones.features import TOP, Features, columns_of
+from tlkit.backbones.extractor import TOP, columns_of
+from tlkit.backbones.features import Features
 from tlkit.images.duplicates import Pair, copy_pairs
 
 # A copy at half the size can agree as little as 0.52 in features of small pictures, so close fingerprints need little

@@ -188,7 +188,7 @@ def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path |
     return digest
 
 
-def packaged_graph(variant: str, input_size: int) -> tuple[bytes, str]:
+def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[str, int], ...], str]:
     """The network with its packaged ImageNet weights as a LiteRT file, written without TensorFlow.
 
     BatchNorm is folded into the convolutions. The scaling is not: "same" padding adds zeros after it.
@@ -199,7 +199,7 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, str]:
 
     Returns:
         The file, from float32 [n, size, size, 3] (RGB, 0..255) to float32 [n, columns]: the pooled outputs of all
-        groups of blocks but the last, then that of the top. And the SHA-256 of the weight file.
+        groups of blocks but the last, then that of the top; (name, width) of each of these; SHA-256 of the weight file.
 
     Raises:
         TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
@@ -213,7 +213,7 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, str]:
     x = graph.rescale(graph.image(input_size, input_size), 1 / 128, -127 / 128)
     x = graph.conv(x, *_folded(weights, "stem"), stride=2)
     filters = 0
-    ends: dict[str, int] = {}
+    ends: dict[str, tuple[int, int]] = {}
     for block in _blocks(spec):
         entry, entered = x, filters
         if block.expansion != 1:
@@ -223,11 +223,11 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, str]:
         filters = block.filters
         if block.stride == 1 and entered == filters:
             x = graph.add(entry, x)
-        ends[block.name.split("_")[0]] = x
-    top = graph.conv(x, *_folded(weights, "top"))
-    # the last group ends in the top
-    taps = [graph.pool(end) for end in [*ends.values()][:-1]]
-    return graph.finish(graph.concatenate([*taps, graph.pool(top)])), digest
+        ends[block.name.split("_")[0].replace("block", "stage")] = (x, filters)
+    ends.popitem()  # the last group ends in the top
+    ends["top"] = (graph.conv(x, *_folded(weights, "top")), _HEAD_FILTERS)
+    file = graph.finish(graph.concatenate([graph.pool(end) for end, _ in ends.values()]))
+    return file, tuple((name, width) for name, (_, width) in ends.items()), digest
 
 
 def _folded(weights: dict[str, list[NDArray[Any]]], name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -9,18 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.build import Network
-from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.backbones.engines import Forward
+from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.backbones.store import FeatureKey, FeatureStore, Stored
 from tlkit.images.batches import Loaded, load_pictures
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 
-TOP = "top"
 BATCH = 32
 KEEP_EVERY = 512  # pictures a shard: what a killed run may lose
-
-Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -48,47 +45,15 @@ class Features:
     problem: str | None = None
 
 
-def tap_widths(network: Network) -> tuple[tuple[str, int], ...]:
-    """(name, channels) of each pooled feature block: the stages from input to output, then the top."""
-    return (*((stage.name, stage.channels) for stage in network.stages), (TOP, int(network.model.output.shape[-1])))
-
-
-def columns_of(taps: Sequence[tuple[str, int]], wanted: Sequence[str]) -> list[int]:
-    """Column numbers of the wanted blocks in a vector that holds all ``taps`` one after another."""
-    columns: list[int] = []
-    start = 0
-    for name, width in taps:
-        if name in wanted:
-            columns.extend(range(start, start + width))
-        start += width
-    return columns
-
-
-def forward_pass(network: Network) -> Forward:
-    """A function from uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]: all taps, averaged over space."""
-    keras, tf = import_keras(), import_tensorflow()
-    tensors = [network.model.get_layer(stage.layer).output for stage in network.stages]
-    tensors.append(network.model.output)
-    model = keras.Model(network.model.inputs, tensors)
-    height, width = network.model.input_shape[1:3]
-
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8)])
-    def run(pixels):  # type: ignore[no-untyped-def]
-        maps = model(tf.cast(pixels, tf.float32), training=False)
-        return tf.concat([tf.reduce_mean(tf.cast(each, tf.float32), axis=[1, 2]) for each in maps], axis=1)
-
-    return lambda pixels: np.asarray(run(pixels))
-
-
-def feature_key(network: Network) -> FeatureKey:
-    """What the stored vectors of this network depend on."""
-    height, width = network.model.input_shape[1:3]
-    return FeatureKey(network.backbone.name, network.weights_hash, height, width, READING_VERSION, tap_widths(network))
+def feature_key(extractor: Extractor) -> FeatureKey:
+    """What the stored vectors of this backbone depend on. Not on the engine: they agree."""
+    size = extractor.input_size
+    return FeatureKey(extractor.backbone.name, extractor.weights_hash, size, size, READING_VERSION, extractor.taps)
 
 
 def compute_features(
     paths: Sequence[Path],
-    network: Network,
+    extractor: Extractor,
     *,
     taps: Sequence[str] = (TOP,),
     store: FeatureStore | None = None,
@@ -100,7 +65,7 @@ def compute_features(
 
     Args:
         paths: Picture files.
-        network: The frozen backbone.
+        extractor: The frozen backbone.
         taps: Which blocks the result holds: stage names and "top".
         store: Where vectors are looked up and kept; None: nowhere.
         workers: Reading threads; None: one a processor.
@@ -108,7 +73,7 @@ def compute_features(
         observe: Called with every picture once it is read, in order. Given, all are decoded, also those whose
             features are in the store.
     """
-    key = feature_key(network)
+    key = feature_key(extractor)
     columns = columns_of(key.taps, taps)
     matrix = np.empty((len(paths), len(columns)), dtype=np.float32)
     contents = [""] * len(paths)
@@ -119,14 +84,14 @@ def compute_features(
     wanted = (lambda content: lookup(content) is None) if observe is None else None
     pictures = load_pictures(
         paths,
-        network.model.input_shape[1:3],
+        (extractor.input_size, extractor.input_size),
         workers=workers,
         ahead=3 * BATCH,
         wanted=wanted,
         fingerprints=True,
     )
-    with (progress or SilentProgress()).phase(f"Features ({network.backbone.name})", len(paths)) as advance:
-        for item, stored, new in _passes(pictures, network, store):
+    with (progress or SilentProgress()).phase(f"Features ({extractor.backbone.name})", len(paths)) as advance:
+        for item, stored, new in _passes(pictures, extractor, store, workers):
             if observe is not None:
                 observe(item)
             if stored is None:
@@ -153,7 +118,7 @@ def compute_features(
 
 
 def _passes(
-    pictures: Iterator[Loaded], network: Network, store: FeatureStore | None
+    pictures: Iterator[Loaded], extractor: Extractor, store: FeatureStore | None, workers: int | None
 ) -> Iterator[tuple[Loaded, Stored | None, bool]]:
     """Each picture in order, what is known of it (None: unreadable), and whether that is new; new rows are kept."""
     forward: Forward | None = None
@@ -169,7 +134,7 @@ def _passes(
             fresh = [(item, item.picture) for item, stored in batch if stored is None and item.picture is not None]
             new: dict[int, Stored] = {}
             if fresh:
-                forward = forward or forward_pass(network)
+                forward = forward or extractor.forward(workers)
                 vectors = forward(np.stack([picture.pixels for _, picture in fresh]))
                 for (item, _), vector in zip(fresh, vectors, strict=True):
                     new[item.index] = Stored(vector, item.fingerprint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ def import_keras() -> ModuleType:
         return sys.modules["keras"]
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silent_stderr(), warnings.catch_warnings():
+    with silent_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import keras
         import tensorflow as tf
@@ -39,26 +40,49 @@ def import_tensorflow() -> ModuleType:
     return sys.modules["tensorflow"]
 
 
+_silencing = threading.Lock()
+_silenced: list[int] = []  # the kept descriptor, while any thread is in `silent_stderr`
+_depth = 0
+
+
 @contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Send what native code writes to file descriptor 2 nowhere, unless ``TLKIT_DEBUG`` is set.
 
-    TensorFlow logs to it before its log level can be set. Python's own ``sys.stderr`` is part of it; progress bars
-    write to a duplicate and stay visible.
+    TensorFlow logs to it before its log level can be set, LiteRT whenever it likes. Python's own ``sys.stderr`` is part
+    of it; progress bars write to a duplicate and stay visible. Threads may overlap: the last one out restores it.
     """
     if os.environ.get("TLKIT_DEBUG", "") not in ("", "0"):
         yield
         return
+    _silence()
     try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except (OSError, AttributeError, ValueError):  # no stderr at all, as in a windowed program
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        _restore()
+
+
+def _silence() -> None:
+    global _depth
+    with _silencing:
+        _depth += 1
+        if _depth > 1:
+            return
+        try:
+            sys.stderr.flush()
+            kept = os.dup(2)
+        except (OSError, AttributeError, ValueError):  # no stderr at all, as in a windowed program
+            return
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        _silenced.append(kept)
+
+
+def _restore() -> None:
+    global _depth
+    with _silencing:
+        _depth -= 1
+        if _depth == 0 and _silenced:
+            kept = _silenced.pop()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -258,7 +258,7 @@ def _aligned(schema: Any, buffer: Any) -> Any:
         return buffer
     data = np.asarray(buffer.data, dtype=np.uint8).tobytes()
 
-    class Aligned(schema.BufferT):  # type: ignore[misc, name-defined]
+    class Aligned(schema.BufferT):  # type: ignore[misc]
         def Pack(self, builder: Any) -> Any:  # noqa: N802  (the bindings' name)
             builder.StartVector(1, len(data), _ALIGNMENT)
             builder.head = builder.Head() - len(data)

@@ -7,7 +7,6 @@ import difflib
 import hashlib
 import io
 import itertools
-import os
 import re
 import socket
 import sys
@@ -21,7 +20,7 @@ import h5py
 import numpy as np
 
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog import Backbone, cached_path
 from tlkit.backbones.runtime import import_keras
 from tlkit.errors import TlkitError
 
@@ -88,6 +87,26 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
     return digest
 
 
+def known_digest(backbone: Backbone, weights: str | Path, seed: int) -> str | None:
+    """What `Network.weights_hash` will be, without building the network; None if that is not known yet.
+
+    Args:
+        backbone: Catalogue row of a network that is not packaged, or weights of another origin for one that is.
+        weights: As for `load_weights`, or "none" for random ones.
+        seed: Of random weights.
+
+    Raises:
+        TlkitError: There is no such weights file.
+    """
+    if str(weights) == RANDOM:
+        return f"{RANDOM}-{seed}"
+    path = existing_file(weights) if str(weights) != IMAGENET else cached_path(backbone)
+    try:
+        return _sha256(path)
+    except OSError:
+        return None
+
+
 def download(backbone: Backbone) -> Path:
     """Get the ImageNet weights from Keras's cache, or into it from where Keras Applications publishes them.
 
@@ -122,12 +141,6 @@ def download(backbone: Backbone) -> Path:
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-
-
-def cached_path(backbone: Backbone) -> Path:
-    """Return where Keras keeps the downloaded weights of a backbone; the file need not exist."""
-    home = os.environ.get("KERAS_HOME") or "~/.keras"
-    return Path(home).expanduser() / "models" / backbone.weights_file
 
 
 @contextlib.contextmanager

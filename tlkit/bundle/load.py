@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.runtime import import_keras, import_tensorflow
-from tlkit.bundle.save import FORMAT, LABELS, MANIFEST, MODEL, PLAN, SUFFIX, file_hash, manifest_digest
+from tlkit.backbones.engines import AUTO, LITERT, Forward, LiteRTNetwork, choose_engine, keras_forward
+from tlkit.backbones.runtime import import_keras
+from tlkit.bundle.save import FORMAT, LABELS, LITE, MANIFEST, MODEL, PLAN, SUFFIX, file_hash, manifest_digest
 from tlkit.errors import TlkitError
 
 AGAIN = "train it again, or copy the whole folder again from where it came"
@@ -42,9 +43,27 @@ class Bundle:
         height, width = self.manifest["input_size"]
         return int(height), int(width)
 
+    def forward(self, engine: str = AUTO, pictures: int | None = None, workers: int | None = None) -> Forward:
+        """A function from uint8 [n, height, width, 3] (RGB, 0..255) to probabilities, float32 [n, classes].
+
+        Args:
+            engine: "auto" (LiteRT on a CPU, Keras on a GPU or where there is no ``model.tflite``), "litert" or "keras".
+            pictures: How many there will be, if known.
+            workers: Cores to use at most; None: all.
+
+        Raises:
+            TlkitError: The engine is not installed, or the bundle has no network for it.
+        """
+        has_lite = LITE in self.manifest["files"]
+        if engine == LITERT and not has_lite:
+            raise TlkitError(f"{self.path} has no {LITE}", "leave --engine out: Keras runs it")
+        if choose_engine(engine, pictures) == LITERT and has_lite:
+            return LiteRTNetwork(self.path / LITE, workers, pictures)
+        return keras_forward(self.model)
+
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [n, height, width, 3] (RGB, 0..255) to probabilities, float32 [n, classes], rows sum to 1."""
-        return np.asarray(self._forward(pixels), dtype=np.float32)
+        return self._forward(pixels)
 
     @cached_property
     def model(self) -> Any:
@@ -53,14 +72,8 @@ class Bundle:
         return keras.models.load_model(self.path / MODEL, compile=False, safe_mode=True)
 
     @cached_property
-    def _forward(self) -> Any:
-        tf, model = import_tensorflow(), self.model
-
-        @tf.function(input_signature=[tf.TensorSpec([None, *self.input_size, 3], tf.uint8)])
-        def run(pixels):  # type: ignore[no-untyped-def]
-            return model(tf.cast(pixels, tf.float32), training=False)
-
-        return run
+    def _forward(self) -> Forward:
+        return self.forward()
 
 
 def load(model: str | os.PathLike[str] | None = None) -> Bundle:

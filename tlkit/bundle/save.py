@@ -19,7 +19,8 @@ from tlkit.version import VERSION
 
 FORMAT = 1
 MANIFEST = "tlkit.json"
-MODEL, LABELS, PLAN, HISTORY = "model.keras", "labels.txt", "plan.json", "history.csv"
+MODEL, LITE = "model.keras", "model.tflite"
+LABELS, PLAN, HISTORY = "labels.txt", "plan.json", "history.csv"
 SUFFIX = ".tlkit"
 
 
@@ -65,7 +66,7 @@ def save_bundle(
 
     Args:
         target: The bundle's folder, as `choose_output` gave it.
-        write_model: Called with the path to write ``model.keras`` to.
+        write_model: Called with the folder to write ``model.keras`` and, where there is one, ``model.tflite`` into.
         manifest: What ``tlkit.json`` says; format, versions, date and file hashes are added here.
         plan: ``plan.json``.
         history: Rows of ``history.csv``, all with the same keys.
@@ -76,7 +77,7 @@ def save_bundle(
     """
     try:
         with _replacing(target, overwrite) as part:
-            write_model(part / MODEL)
+            write_model(part)
             # one line a class, whatever a folder's name holds; tlkit.json has the names as they are
             lines = [" ".join(name.splitlines()) for name in manifest["classes"]]
             _write_text(part / LABELS, "".join(f"{line}\n" for line in lines))

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tlkit.cli.backbones import backbones
+from tlkit.cli.cache import cache_command
 from tlkit.cli.check import check_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.predict import predict_command
@@ -23,6 +25,8 @@ app = typer.Typer(
 app.command("train")(train_command)
 app.command("check")(check_command)
 app.command("predict")(predict_command)
+app.add_typer(backbones, name="backbones")
+app.command("cache")(cache_command)
 
 
 def _version(value: bool) -> bool:

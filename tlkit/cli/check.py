@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Json, Workers
+from tlkit.cli.options import Debug, Engine, Json, Workers
 from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def check_command(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 if anything was found.")] = False,
     report: Annotated[Path | None, typer.Option(help="Also write all that was found to this CSV file.")] = None,
+    engine: Engine = "auto",
     workers: Workers = None,
     seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
     as_json: Json = False,
@@ -46,7 +47,7 @@ def check_command(
     with show.phase("Starting", None):
         from tlkit.api.check import check
 
-    result = check(images, suspects=suspects, model=model, workers=workers, seed=seed, progress=show)
+    result = check(images, suspects=suspects, model=model, engine=engine, workers=workers, seed=seed, progress=show)
     if report is not None:
         _write(report, result)
     if as_json:

@@ -14,4 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, no
 Model = Annotated[
     Path | None, typer.Option("--model", "-m", help="The bundle; default: the newest *.tlkit in this folder.")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Reading threads; default: one a processor.")]
+Engine = Annotated[
+    str, typer.Option(help="auto: LiteRT on a CPU, Keras on a GPU or where LiteRT is missing; litert; keras.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads to read and cores to compute with; default: all.")]

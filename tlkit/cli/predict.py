@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Json, Model, Workers
+from tlkit.cli.options import Debug, Engine, Json, Model, Workers
 
 if TYPE_CHECKING:
     from tlkit.api.predict import Prediction
@@ -34,6 +34,7 @@ def predict_command(
     model: Model = None,
     form: Annotated[Format | None, typer.Option("--format", help="Default: table on a terminal, else csv.")] = None,
     as_json: Json = False,
+    engine: Engine = "auto",
     workers: Workers = None,
     debug: Debug = False,
 ) -> None:
@@ -53,7 +54,7 @@ def predict_command(
         show.note(f"model: {bundle.path}")
     terminal = sys.stdout.isatty()
     # on a terminal the rows themselves show the progress, and a bar would run into them
-    rows = predict_iter(images, bundle, workers=workers, progress=None if terminal else show)
+    rows = predict_iter(images, bundle, engine=engine, workers=workers, progress=None if terminal else show)
     chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
     labelled = {Format.table: _table, Format.csv: _csv, Format.json: _json}[chosen](rows)
     if not labelled:

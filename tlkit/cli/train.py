@@ -11,7 +11,7 @@ import typer
 
 from tlkit.backbones.catalog import DEFAULT
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Json, Workers
+from tlkit.cli.options import Debug, Engine, Json, Workers
 
 if TYPE_CHECKING:
     from tlkit.api.train import TrainResult
@@ -36,6 +36,7 @@ def train_command(
     drop_leaks: Annotated[
         bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
     ] = False,
+    engine: Engine = "auto",
     workers: Workers = None,
     seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
     as_json: Json = False,
@@ -62,6 +63,7 @@ def train_command(
         val_split=val_split,
         class_weights=class_weights,
         drop_leaks=drop_leaks,
+        engine=engine,
         workers=workers,
         seed=seed,
         progress=show,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tlkit.images.duplicates import fingerprint
 from tlkit.images.opening import RefusedError, opened_file
@@ -116,19 +117,39 @@ def load_pictures(
         wanted: Called with the content hash (in the reading threads); False leaves the picture undecoded.
         fingerprints: Also compute the perceptual hash of what is decoded (in the reading threads).
     """
+    options: Any = {"workers": workers, "ahead": ahead, "wanted": wanted, "fingerprints": fingerprints}
+    for batch in load_batches(paths, size, 1, **options):
+        yield from batch
+
+
+def load_batches(
+    paths: Sequence[Path],
+    size: tuple[int, int] | None,
+    most: int,
+    *,
+    workers: int | None = None,
+    ahead: int = 64,
+    wanted: Callable[[bytes], bool] | None = None,
+    fingerprints: bool = False,
+) -> Iterator[list[Loaded]]:
+    """As `load_pictures`, but what is ready together comes together, at most ``most`` at a time."""
 
     def work(index: int) -> Loaded:
         return load_picture(paths[index], size, index=index, wanted=wanted, fingerprints=fingerprints)
 
     with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="tlkit-read") as pool:
         pending: deque[Future[Loaded]] = deque()
+        rest = iter(range(len(paths)))
         try:
-            for index in range(len(paths)):
-                pending.append(pool.submit(work, index))
-                if len(pending) >= ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            while True:
+                while len(pending) < ahead and (index := next(rest, None)) is not None:
+                    pending.append(pool.submit(work, index))
+                if not pending:
+                    return
+                batch = [pending.popleft().result()]
+                while pending and len(batch) < most and pending[0].done():
+                    batch.append(pending.popleft().result())
+                yield batch
         finally:
             for future in pending:
                 future.cancel()

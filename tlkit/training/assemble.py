@@ -1,11 +1,19 @@
-"""Backbone, pooling and head become one flat Keras model."""
+"""Backbone and head become one network: a flat Keras model, and the same in LiteRT's format."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tlkit.backbones import tflite
 from tlkit.backbones.build import Network
+from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
+from tlkit.backbones.extractor import Extractor
 from tlkit.backbones.runtime import import_keras
+from tlkit.images.batches import load_picture
 from tlkit.training.head import Head
 
 POOL, LOGITS, PROBABILITIES = "head_pool", "logits", "probabilities"
@@ -23,4 +31,35 @@ def attach_head(network: Network, head: Head) -> Any:
     dense = keras.layers.Dense(classes, name=LOGITS)
     output = keras.layers.Softmax(name=PROBABILITIES)(dense(pooled))
     dense.set_weights([head.kernel, head.bias])
-    return keras.Model(network.model.inputs, output, name="tlkit")
+    return keras.Model(network.model.input, output, name="tlkit")
+
+
+def write_networks(keras_file: Path, lite_file: Path, extractor: Extractor, head: Head, samples: Sequence[Path]) -> str:
+    """Write the network for Keras and, where the backbone has a LiteRT graph that agrees with it, for LiteRT.
+
+    Args:
+        keras_file: Where the first goes.
+        lite_file: Where the second goes.
+        extractor: The frozen backbone; its graph gets the head attached, nothing is converted again.
+        head: On the pooled top features.
+        samples: Pictures on which both must give the same probabilities.
+
+    Returns:
+        Why the second was not written although there was a graph, else "".
+    """
+    model = attach_head(extractor.network, head)
+    model.save(keras_file)
+    if extractor.graph is None:
+        return ""
+    top = len(extractor.taps) - 1
+    lite = tflite.attach_head(extractor.graph, [top], head.kernel, head.bias)
+    size = (extractor.input_size, extractor.input_size)
+    pictures = [item.picture.pixels for path in samples if (item := load_picture(path, size)).picture is not None]
+    pixels = np.stack(pictures or [np.full((*size, 3), 127, dtype=np.uint8)])
+    apart = float(
+        np.abs(LiteRTNetwork(lite)(pixels) - np.asarray(model(pixels.astype(np.float32), training=False))).max()
+    )
+    if not apart <= AGREEMENT:  # also where it is not a number
+        return f"LiteRT and Keras differ by {apart:.1g} in probability, so Keras, the slower one, will run this bundle"
+    lite_file.write_bytes(lite)
+    return ""

@@ -1,0 +1,146 @@
+"""Keras's guide to transfer learning against ``tlkit train``: same backbone, same split, one JSON line.
+
+    python benchmarks/keras_guide.py FOLDER --epochs 10
+
+What a user of the guide would write: ``image_dataset_from_directory`` at 224 pixels, random flips and turns, the frozen
+network in inference mode, average pooling, dropout 0.2, a dense layer, Adam. ``--fine-tune`` adds its second phase,
+the whole network at a learning rate of 1e-5. It runs in a process of its own, whose whole time counts, imports
+included. The split comes from a bundle of FOLDER, ``--bundle``, or else from ``tlkit train``, which is then timed
+beside it with an empty cache. Formats the guide's way cannot read are left out of its folders and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from measure import SIDE, fresh_cache, machine, run_json, run_tlkit
+
+BATCH = 32
+READABLE = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--fine-tune", action="store_true")
+    parser.add_argument("--fine-tune-epochs", type=int, default=5)
+    parser.add_argument("--bundle", type=Path, help="a bundle trained on FOLDER; default: train one")
+    parser.add_argument("--strategy", default="freeze", help="of tlkit train")
+    parser.add_argument("--here", action="store_true", help="FOLDER holds train/ and val/: only the guide, here")
+    arguments = parser.parse_args()
+    images = arguments.images.resolve()
+    more = arguments.fine_tune_epochs if arguments.fine_tune else 0
+    if arguments.here:
+        print(json.dumps(follow_guide(images, arguments.epochs, more)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        bundle, ours = (arguments.bundle and arguments.bundle.resolve()) or place / "ours.tlkit", None
+        if arguments.bundle is None:
+            command = ["train", images, "--strategy", arguments.strategy, "--output", bundle, "--json"]
+            ours = run_tlkit(*command, cwd=place, env=fresh_cache(place))
+        manifest = json.loads((bundle / "tlkit.json").read_text(encoding="utf-8"))
+        tree = place / "tree"
+        left_out = link_split(tree, images, manifest["split"])
+        options = ["--here", "--epochs", arguments.epochs]
+        options += ["--fine-tune", "--fine-tune-epochs", more] if more else []
+        guide = run_json([sys.executable, Path(__file__).resolve(), tree, *options], cwd=place, env={})
+    accuracy, theirs = manifest["metrics"]["val_accuracy"], guide.result["val_accuracy"]
+    figures = {
+        "benchmark": "keras_guide",
+        "images": images.name,
+        "strategy": manifest["strategy"],
+        **guide.result["pictures"],
+        "left_out": left_out,
+        "epochs": arguments.epochs,
+        "fine_tune_epochs": more,
+        "guide_val_accuracy": round(theirs, 4),
+        "guide_val_accuracy_by_epoch": guide.result["by_epoch"],
+        "guide_seconds": guide.seconds,
+        "guide_peak_mib": guide.peak_mib,
+        "tlkit_val_accuracy": round(accuracy, 4),
+        "tlkit_seconds": ours.seconds if ours else None,
+        "tlkit_peak_mib": ours.peak_mib if ours else None,
+        "guide_to_tlkit_seconds": round(guide.seconds / ours.seconds, 2) if ours else None,
+        "tlkit_more_points": round(100 * (accuracy - theirs), 2),
+        **machine(),
+    }
+    print(json.dumps(figures))
+
+
+def link_split(tree: Path, images: Path, split: dict[str, str]) -> int:
+    """Links in train/ and val/ with class folders in each; gives how many pictures of the split were left out."""
+    from tlkit.images.folder import scan
+
+    folder, left_out = scan(images), 0
+    for number, (file, index) in enumerate(zip(folder.paths, folder.labels, strict=True)):
+        part = split.get(content_of(file))
+        if part not in ("train", "val"):
+            continue  # unreadable, a copy that was dropped, or a test picture
+        if file.suffix.lower() not in READABLE:
+            left_out += 1
+            continue
+        label = folder.classes[index]
+        for each in ("train", "val"):
+            (tree / each / label).mkdir(parents=True, exist_ok=True)
+        (tree / part / label / f"{number}{file.suffix}").symlink_to(file)
+    return left_out
+
+
+def content_of(file: Path) -> str | None:
+    """SHA-256 of a file's bytes as hex; None if it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def follow_guide(tree: Path, epochs: int, fine_tune_epochs: int) -> dict[str, Any]:
+    """Train as the guide does; the accuracy is that after the last epoch."""
+    import keras
+
+    from tlkit.backbones.build import build_backbone
+
+    keras.utils.set_random_seed(0)
+    train, val = (
+        keras.utils.image_dataset_from_directory(
+            tree / part, image_size=(SIDE, SIDE), batch_size=BATCH, shuffle=part == "train", seed=0, verbose=False
+        )
+        for part in ("train", "val")
+    )
+    base = build_backbone("efficientnet-lite0").model
+    base.trainable = False
+    image = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.RandomFlip("horizontal")(image)
+    x = keras.layers.RandomRotation(0.1)(x)
+    x = base(x, training=False)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(0.2)(x)
+    model = keras.Model(image, keras.layers.Dense(len(train.class_names))(x))
+    by_epoch = fit(model, keras.optimizers.Adam(), train, val, epochs)
+    if fine_tune_epochs:
+        base.trainable = True
+        by_epoch += fit(model, keras.optimizers.Adam(1e-5), train, val, fine_tune_epochs)
+    counts = {f"{part}_pictures": sum(path.is_file() for path in (tree / part).rglob("*")) for part in ("train", "val")}
+    return {"pictures": counts, "val_accuracy": by_epoch[-1], "by_epoch": [round(each, 4) for each in by_epoch]}
+
+
+def fit(model: Any, optimizer: Any, train: Any, val: Any, epochs: int) -> list[float]:
+    """Compile and train; validation accuracy after each epoch."""
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    history = model.fit(train, validation_data=val, epochs=epochs, verbose=0).history
+    return [float(each) for each in history["val_accuracy"]]
+
+
+if __name__ == "__main__":
+    main()

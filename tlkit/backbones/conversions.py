@@ -1,0 +1,96 @@
+"""Networks converted to LiteRT's format, kept on disk: one folder each, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlkit.backbones.runtime import import_tensorflow, silent_stderr
+from tlkit.cache import cache_folder
+
+FORMAT = 1
+SECTION, GRAPH, NOTE = "networks", "network.tflite", "key.json"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A backbone in LiteRT's format.
+
+    Attributes:
+        taps: (name, width) of the blocks of its output.
+        graph: The file: float32 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns].
+    """
+
+    taps: tuple[tuple[str, int], ...]
+    graph: bytes
+
+
+def convert(model: Any) -> bytes:
+    """A functional ``keras.Model`` with one image input as a LiteRT file; takes some seconds.
+
+    Args:
+        model: float32 [n, h, w, 3] to float32 [n, columns].
+
+    Raises:
+        Exception: The converter does not know an operation; it has no exception of its own.
+    """
+    tf = import_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="image")])
+    def run(image):  # type: ignore[no-untyped-def]
+        return {"features": model(image, training=False)}
+
+    with silent_stderr():
+        constant = convert_variables_to_constants_v2(run.get_concrete_function())
+        return bytes(tf.lite.TFLiteConverter.from_concrete_functions([constant]).convert())
+
+
+def find(backbone: str, weights_hash: str, input_size: int) -> Conversion | None:
+    """A kept conversion; None if there is none or it is damaged."""
+    folder = _folder(backbone, weights_hash, input_size)
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        graph = (folder / GRAPH).read_bytes()
+        if note["sha256"] != hashlib.sha256(graph).hexdigest():
+            raise ValueError("damaged")
+        os.utime(folder)  # used now: the cache drops what was not
+        return Conversion(tuple((str(name), int(width)) for name, width in note["taps"]), graph)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def keep(backbone: str, weights_hash: str, input_size: int, conversion: Conversion) -> None:
+    """Keep a conversion; a cache that cannot be written only costs the reuse."""
+    folder = _folder(backbone, weights_hash, input_size)
+    note = {
+        "backbone": backbone,
+        "weights": weights_hash,
+        "input_size": input_size,
+        "taps": [list(tap) for tap in conversion.taps],
+        "sha256": hashlib.sha256(conversion.graph).hexdigest(),
+    }
+    with contextlib.suppress(OSError):  # also where another process was first
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
+        try:
+            (part / GRAPH).write_bytes(conversion.graph)
+            (part / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _folder(backbone: str, weights_hash: str, input_size: int) -> Path:
+    text = json.dumps([FORMAT, backbone, weights_hash, input_size])
+    return cache_folder() / SECTION / f"{backbone}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"

@@ -1,0 +1,148 @@
+"""What runs a network: LiteRT on the CPU, Keras on a GPU or where LiteRT is missing.
+
+LiteRT (XNNPACK kernels) is two to three times as fast as Keras on a CPU and starts in a tenth of a second; the figures
+are in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.runtime import import_tensorflow, silent_stderr
+from tlkit.errors import TlkitError
+from tlkit.images.batches import cpu_count
+
+AUTO, LITERT, KERAS = "auto", "litert", "keras"
+ENGINES = (AUTO, LITERT, KERAS)
+AGREEMENT = 1e-4  # in probability, what engines may differ by; else the slower one is used
+MEMORY = 1 << 30  # bytes of weights that the interpreters may hold together: each packs a copy of its own
+FEW = 500  # pictures; for fewer a GPU is not worth the import of TensorFlow
+
+Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def check_engine(name: str) -> str:
+    """``name`` if it is an engine that can run here.
+
+    Raises:
+        TlkitError: There is no such engine, or it is not installed.
+    """
+    if name not in ENGINES:
+        raise TlkitError(f"unknown engine '{name}'", f"one of {', '.join(ENGINES)}")
+    if name == LITERT and not has_litert():
+        raise TlkitError("LiteRT is not installed", "pip install ai-edge-litert, or --engine keras")
+    return name
+
+
+def choose_engine(wanted: str, pictures: int | None = None) -> str:
+    """The engine to use: "litert" or "keras".
+
+    Args:
+        wanted: One of `ENGINES`; "auto" takes Keras where it has a GPU or LiteRT is missing, else LiteRT.
+        pictures: How many there are to compute, if known.
+
+    Raises:
+        TlkitError: As `check_engine`.
+    """
+    if check_engine(wanted) != AUTO:
+        return wanted
+    if not has_litert():
+        return KERAS
+    many = pictures is None or pictures >= FEW
+    return KERAS if many and has_gpu() else LITERT
+
+
+def has_litert() -> bool:
+    """Whether the package is installed."""
+    return importlib.util.find_spec("ai_edge_litert") is not None
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU; it is only asked, which takes seconds, where a driver is loaded."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return False
+    drivers = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"), Path("/dev/dxg"))
+    if not any(driver.exists() for driver in drivers):
+        return False
+    return bool(import_tensorflow().config.list_physical_devices("GPU"))
+
+
+class LiteRTNetwork:
+    """A network in LiteRT's format, run on all cores.
+
+    Pictures are divided among single-threaded interpreters, which wait for each other less than the threads of one
+    interpreter do; a single picture gets one interpreter with all cores. May be called from one thread at a time.
+
+    Args:
+        file: The network: its bytes, or where it lies (mapped into memory, not read).
+        workers: Cores to use at most; None: all.
+        pictures: How many there are to compute, if known.
+    """
+
+    def __init__(self, file: bytes | Path, workers: int | None = None, pictures: int | None = None) -> None:
+        cores = min(workers or cpu_count(), cpu_count())
+        size = len(file) if isinstance(file, bytes) else file.stat().st_size
+        copies = max(1, min(cores, MEMORY // max(1, size), pictures or cores))
+        self._interpreters = [_Interpreter(file, cores // copies) for _ in range(copies)]
+        self._pool = ThreadPoolExecutor(copies, thread_name_prefix="tlkit-litert") if copies > 1 else None
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [n, height, width, 3] (RGB, 0..255), n > 0, to float32 [n, columns]."""
+        found: list[Any] = [None] * len(pixels)
+        rows = iter(range(len(pixels)))
+        lock = threading.Lock()
+
+        def work(interpreter: _Interpreter) -> None:
+            """Take the next picture when done with one."""
+            while True:
+                with lock:
+                    row = next(rows, None)
+                if row is None:
+                    return
+                found[row] = interpreter.run(pixels[row])
+
+        if self._pool is None:
+            work(self._interpreters[0])
+        else:
+            list(self._pool.map(work, self._interpreters))
+        return np.stack(found)
+
+
+class _Interpreter:
+    """One of LiteRT's interpreters, for one picture at a time."""
+
+    def __init__(self, file: bytes | Path, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        source = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
+        with silent_stderr():
+            self._interpreter: Any = Interpreter(num_threads=threads, **source)
+            self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def run(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [height, width, 3] to float32 [columns]."""
+        self._interpreter.set_tensor(self._input, picture[None].astype(np.float32))
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output)[0], dtype=np.float32)
+
+
+def keras_forward(model: Any) -> Forward:
+    """A Keras model as a function from uint8 [n, h, w, 3] to float32 [n, columns]."""
+    tf = import_tensorflow()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
+    def run(pixels):  # type: ignore[no-untyped-def]
+        return tf.cast(model(tf.cast(pixels, tf.float32), training=False), tf.float32)
+
+    return lambda pixels: np.asarray(run(pixels))

@@ -1,0 +1,218 @@
+"""Pictures decoded and resized once and kept on disk, for training that needs their pixels again in every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.errors import TlkitError
+from tlkit.images.batches import load_picture, load_pictures
+from tlkit.images.read import READING_VERSION
+from tlkit.images.records import RecordStore
+from tlkit.images.shards import SHARD_BYTES, Record
+from tlkit.progress import Progress, SilentProgress
+
+FORMAT = 1
+KEEP_EVERY = 256  # pictures a shard, fewer of large ones: what a killed run may lose
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pictures that were read once; their pixels lie on disk until they are asked for.
+
+    To be closed when no more pixels are needed, or used in a ``with`` statement.
+
+    Attributes:
+        size: (height, width) of all pictures, in pixels.
+        rows: Indices of the readable pictures.
+        contents: SHA-256 of each picture's bytes as hex, in the order of the list; "" where unreadable.
+        prints: Perceptual hash of each picture, in the order of the list; empty where blank or unreadable.
+        errors: Why a picture could not be read, by its index.
+        reused: How many pictures an earlier run had decoded.
+        problem: Why nothing was kept on disk, if so: the pixels are then held in memory.
+        paths: The files, in the order of the list.
+        store: Where the pixels are.
+        memory: Pixels that could not be kept on disk, by content hash.
+    """
+
+    size: tuple[int, int]
+    rows: tuple[int, ...]
+    contents: tuple[str, ...]
+    prints: tuple[bytes, ...]
+    errors: dict[int, str]
+    reused: int
+    problem: str | None
+    paths: tuple[Path, ...] = field(repr=False)
+    store: RecordStore = field(repr=False)
+    memory: dict[bytes, NDArray[np.uint8]] = field(repr=False)
+
+    def pixels(self, rows: Sequence[int]) -> NDArray[np.uint8]:
+        """Pixels of some pictures, without decoding; may be called by several threads at once.
+
+        A row that was damaged or removed since is decoded again from its file.
+
+        Args:
+            rows: Indices into the list of pictures, in any order; each must be in `Decoded.rows`.
+
+        Returns:
+            uint8 [n, height, width, 3], RGB, 0..255.
+
+        Raises:
+            TlkitError: A row is lost, and its file is gone or holds something else now.
+            ValueError: A row is none of a readable picture, or `close` was called.
+        """
+        if self.store.closed:
+            raise ValueError("the decoded pictures were closed")
+        if any(not 0 <= row < len(self.contents) or not self.contents[row] for row in rows):
+            raise ValueError("only pictures in `rows` have pixels")
+        pixels = np.empty((len(rows), *self.size, 3), dtype=np.uint8)
+        again: dict[bytes, NDArray[np.uint8]] = {}
+        for place, row in enumerate(rows):
+            content = bytes.fromhex(self.contents[row])
+            kept = self._kept(content)
+            if kept is None:
+                kept = again[content] = again[content] if content in again else self._decode(row)
+            pixels[place] = kept
+        if again:
+            _keep(self.store, self.memory, [(content, Record(each)) for content, each in again.items()])
+            self.store.refresh()
+        return pixels
+
+    def close(self) -> None:
+        """Let go of the files, and keep the cache within its bound."""
+        if not self.store.closed:
+            self.store.close()
+            self.memory.clear()
+
+    def __enter__(self) -> Decoded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _kept(self, content: bytes) -> NDArray[np.uint8] | None:
+        if content in self.memory:
+            return self.memory[content]
+        record = self.store.get(content)
+        return None if record is None else record.payload
+
+    def _decode(self, row: int) -> NDArray[np.uint8]:
+        path = self.paths[row]
+        item = load_picture(path, self.size)
+        if item.picture is None:
+            raise TlkitError(f"cannot read {path} again: {item.error}", "leave the pictures in place during a run")
+        if item.content.hex() != self.contents[row]:
+            raise TlkitError(f"{path} has changed during the run", "start again")
+        return item.picture.pixels
+
+
+def decode_all(
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    root: Path | None = None,
+) -> Decoded:
+    """Read every file once and decode what the cache does not hold; copies of a file are decoded once.
+
+    Memory does not grow with the number of pictures, unless the cache cannot be written.
+
+    Args:
+        paths: Picture files.
+        size: (height, width) in pixels to resize to.
+        workers: Reading threads; None: one a processor.
+        progress: Told about every picture.
+        root: The cache folder; None: the user's.
+    """
+    store = picture_store(size, root)
+    try:
+        return _decode_all(paths, size, workers, progress or SilentProgress(), store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def picture_store(size: tuple[int, int], root: Path | None = None) -> RecordStore:
+    """The store of pictures of one (height, width), uint8 [height, width, 3]."""
+    height, width = size
+    key = {"height": height, "width": width, "reading": READING_VERSION}
+    digest = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:24]
+    return RecordStore("pictures", f"{height}x{width}-{digest}", "|u1", (height, width, 3), key, root)
+
+
+def _decode_all(
+    paths: Sequence[Path], size: tuple[int, int], workers: int | None, progress: Progress, store: RecordStore
+) -> Decoded:
+    height, width = size
+    keep_every = max(1, min(KEEP_EVERY, SHARD_BYTES // (height * width * 3)))
+    lock = threading.Lock()
+    claimed: set[bytes] = set()
+    old: dict[bytes, bytes] = {}  # content hash to fingerprint
+    new: dict[bytes, bytes] = {}
+    broken: dict[bytes, str] = {}
+    unread: dict[int, str] = {}
+    memory: dict[bytes, NDArray[np.uint8]] = {}
+    fresh: list[tuple[bytes, Record]] = []
+
+    def wanted(content: bytes) -> bool:
+        with lock:
+            if content in claimed:  # a copy, decoded already or in another thread just now
+                return False
+            claimed.add(content)
+        record = store.get(content)
+        if record is not None:
+            old[content] = record.fingerprint
+        return record is None
+
+    contents = [b""] * len(paths)
+    try:
+        with progress.phase("Decoding", len(paths)) as advance:
+            for item in load_pictures(paths, size, workers=workers, wanted=wanted, fingerprints=True):
+                contents[item.index] = item.content
+                if item.picture is not None:
+                    new[item.content] = item.fingerprint
+                    fresh.append((item.content, Record(item.picture.pixels, item.fingerprint)))
+                elif item.error is not None and item.content:
+                    broken[item.content] = item.error
+                elif item.error is not None:
+                    unread[item.index] = item.error
+                if len(fresh) >= keep_every:
+                    _keep(store, memory, fresh)
+                    fresh = []
+                advance(1)
+    finally:
+        _keep(store, memory, fresh)  # also when interrupted: what is done stays done
+    store.refresh()
+    errors = {
+        index: unread.get(index) or broken[each]
+        for index, each in enumerate(contents)
+        if each in broken or index in unread
+    }
+    prints = {**old, **new}
+    return Decoded(
+        size=size,
+        rows=tuple(index for index in range(len(paths)) if index not in errors),
+        contents=tuple("" if index in errors else each.hex() for index, each in enumerate(contents)),
+        prints=tuple(b"" if index in errors else prints[each] for index, each in enumerate(contents)),
+        errors=errors,
+        reused=sum(each in old for each in contents),
+        problem=store.problem,
+        paths=tuple(paths),
+        store=store,
+        memory=memory,
+    )
+
+
+def _keep(store: RecordStore, memory: dict[bytes, NDArray[np.uint8]], rows: list[tuple[bytes, Record]]) -> None:
+    """Keep pictures on disk, or in memory where that cannot be."""
+    store.add(rows)
+    if store.problem:
+        memory.update((content, record.payload) for content, record in rows)

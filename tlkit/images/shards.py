@@ -1,0 +1,219 @@
+"""A shard: records of pictures in one ``.npy`` file, written whole or not at all and never changed.
+
+The file holds one structured element: all content hashes, all checksums, all fingerprints, all payloads. So a shard is
+looked through by one short read at its start, and its payloads are one array that can be mapped into memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.images.duplicates import FINGERPRINT_BYTES
+
+SHARD_BYTES = 64 << 20  # what a shard should not exceed: it is removed, and merged, as one
+CONTENT_BYTES = 32
+PRINT_BYTES = 20  # a length before the bytes; a multiple of 4 leaves float payloads aligned
+_HEADER_BYTES = 4096  # more than the header of any layout
+_MAGIC = b"\x93NUMPY\x01\x00"
+_COUNT = re.compile(r"\{'descr': \[\('content', '\|V32', \((\d{1,9}),\)\)")
+
+
+class DamagedError(ValueError):
+    """A file is no whole shard of the expected layout."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one picture.
+
+    Attributes:
+        payload: Array of the store's dtype and shape.
+        fingerprint: Perceptual hash, 0 to 16 bytes; empty: none, as of a blank picture.
+    """
+
+    payload: NDArray[Any]
+    fingerprint: bytes = b""
+
+
+@dataclass(eq=False)
+class Shard:
+    """The start of a shard's file; the payloads stay on disk.
+
+    Attributes:
+        file: Where it is.
+        size: Of the file, in bytes.
+        contents: SHA-256 of each picture, 32 bytes each.
+        checks: CRC-32 of each row, uint32 [rows].
+        prints: Fingerprint of each row with its length before it, `PRINT_BYTES` each.
+        dtype: Of a payload.
+        shape: Of all payloads, [rows, ...].
+        offset: Where in the file the payloads begin.
+        checked: 1 for each row whose checksum was found right, 2 for those where it was wrong, else 0.
+    """
+
+    file: Path
+    size: int
+    contents: bytes
+    checks: NDArray[np.uint32]
+    prints: bytes
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    checked: bytearray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.checked = bytearray(self.shape[0])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def content(self, row: int) -> bytes:
+        """SHA-256 of a row's picture."""
+        return self.contents[CONTENT_BYTES * row : CONTENT_BYTES * (row + 1)]
+
+    def find(self, content: bytes) -> int | None:
+        """The row of a picture, if it is here and not known as damaged."""
+        start = -1
+        while (start := self.contents.find(content, start + 1)) >= 0:
+            row, rest = divmod(start, CONTENT_BYTES)
+            if rest == 0 and self.checked[row] != 2:
+                return row
+        return None
+
+    def payloads(self) -> NDArray[Any]:
+        """All payloads, mapped from the file, read-only, of `shape`.
+
+        Raises:
+            OSError: The file is gone or cannot be read.
+            ValueError: It became shorter.
+        """
+        return np.asarray(np.memmap(self.file, self.dtype, "r", self.offset, self.shape))
+
+    def intact(self, row: int, payloads: NDArray[Any]) -> bool:
+        """Whether a row's checksum is right; computed once."""
+        if not self.checked[row]:
+            found = _checksum(self.content(row), self._print(row), payloads[row : row + 1])
+            self.checked[row] = 1 if found == self.checks[row] else 2
+        return self.checked[row] == 1
+
+    def fingerprint(self, row: int) -> bytes:
+        """Perceptual hash of a row's picture; only to be trusted of an intact row."""
+        length, *digits = self._print(row)
+        return bytes(digits[:length])
+
+    def _print(self, row: int) -> bytes:
+        return self.prints[PRINT_BYTES * row : PRINT_BYTES * (row + 1)]
+
+
+def write_shard(
+    folder: Path, rows: Sequence[tuple[bytes, Record]], dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Path:
+    """Write records to a new file of ``folder``, which is there under its final name only when whole.
+
+    Args:
+        folder: An existing folder.
+        rows: At least one; content hash (32 bytes) and record.
+        dtype: Of a payload.
+        shape: Of a payload.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    prints = [bytes([len(record.fingerprint)]) + record.fingerprint for _, record in rows]
+    if any(len(content) != CONTENT_BYTES for content, _ in rows) or max(map(len, prints)) > 1 + FINGERPRINT_BYTES:
+        raise ValueError("a content hash has 32 bytes, a fingerprint at most 16")
+    padded = [each.ljust(PRINT_BYTES, b"\0") for each in prints]
+    shard = np.zeros((), dtype=_layout(len(rows), dtype, shape))
+    shard["content"] = np.frombuffer(b"".join(content for content, _ in rows), dtype=f"V{CONTENT_BYTES}")
+    shard["print"] = np.frombuffer(b"".join(padded), dtype=f"V{PRINT_BYTES}")
+    for row, (content, record) in enumerate(rows):
+        shard["payload"][row] = record.payload
+        shard["crc"][row] = _checksum(content, padded[row], shard["payload"][row : row + 1])
+    part = folder / f"{uuid.uuid4().hex}.part"
+    try:
+        with part.open("wb") as file:
+            np.save(file, shard)
+            file.flush()
+            os.fsync(file.fileno())
+        return part.rename(part.with_suffix(".npy"))
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def open_shard(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Shard:
+    """Read the start of a shard.
+
+    Args:
+        file: A file that `write_shard` made.
+        dtype: Of a payload.
+        shape: Of a payload.
+
+    Raises:
+        DamagedError: The file is cut short, or holds something else.
+        OSError: It cannot be read now.
+    """
+    with file.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        header, count = _header(stream.read(_HEADER_BYTES))
+        start = len(_MAGIC) + 2 + len(header)
+        if start + count * (CONTENT_BYTES + 4 + PRINT_BYTES + dtype.itemsize * math.prod(shape)) > size:
+            raise DamagedError("cut short")
+        # compared as text, so that what a damaged header might make np.load do is no question
+        expected = np.lib.format.dtype_to_descr(_layout(count, dtype, shape))
+        if header.strip() != f"{{'descr': {expected!r}, 'fortran_order': False, 'shape': (), }}":
+            raise DamagedError("another layout")
+        stream.seek(start)
+        contents = stream.read(CONTENT_BYTES * count)
+        checks = np.frombuffer(stream.read(4 * count), dtype="<u4")
+        prints = stream.read(PRINT_BYTES * count)
+        if len(prints) < PRINT_BYTES * count:
+            raise DamagedError("cut short")
+        return Shard(file, size, contents, checks, prints, dtype, (count, *shape), stream.tell())
+
+
+def rows_in(file: Path) -> int:
+    """How many records a shard holds, by its header alone; 0 if it cannot be told."""
+    try:
+        with file.open("rb") as stream:
+            return _header(stream.read(_HEADER_BYTES))[1]
+    except (OSError, DamagedError):
+        return 0
+
+
+def _header(start: bytes) -> tuple[str, int]:
+    """The header's text and the number of rows it tells."""
+    length = int.from_bytes(start[len(_MAGIC) : len(_MAGIC) + 2], "little")
+    text = start[len(_MAGIC) + 2 :][:length].decode("latin-1")
+    count = _COUNT.match(text)
+    if not start.startswith(_MAGIC) or len(text) < length or count is None or int(count[1]) == 0:
+        raise DamagedError("no shard")
+    return text, int(count[1])
+
+
+def _layout(count: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
+    return np.dtype(
+        [
+            ("content", f"V{CONTENT_BYTES}", (count,)),
+            ("crc", "<u4", (count,)),
+            ("print", f"V{PRINT_BYTES}", (count,)),
+            ("payload", dtype, (count, *shape)),
+        ]
+    )
+
+
+def _checksum(content: bytes, fingerprint: bytes, payload: NDArray[Any]) -> int:
+    """CRC-32 over everything a row says of a picture."""
+    return zlib.crc32(np.ascontiguousarray(payload).data, zlib.crc32(content + fingerprint))
