@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from tlkit.cache import cache_folder, cache_limit
+from tlkit import cache as module
+from tlkit.cache import cache_folder, cache_limit, clear, entries, prune
 from tlkit.errors import TlkitError
 
 
@@ -27,3 +31,171 @@ def test_what_is_no_size_is_said(monkeypatch: pytest.MonkeyPatch, text: str) -> 
 def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+def shard(root: Path, section: str, entry: str, age: int, size: int = 100, suffix: str = ".npy") -> Path:
+    """A file of an entry, last used ``age`` hours ago."""
+    folder = root / section / f"{entry}-0123456789abcdef"
+    folder.mkdir(parents=True, exist_ok=True)
+    number = len(list(folder.iterdir()))
+    return aged(folder / f"{number:032x}{suffix}", age, size)
+
+
+def aged(path: Path, age: int, size: int = 100) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    return old(path, age)
+
+
+def old(path: Path, age: int) -> Path:
+    when = time.time() - 3600 * age
+    os.utime(path, (when, when))
+    return path
+
+
+def network(root: Path, name: str, age: int, size: int = 100) -> Path:
+    folder = root / "networks" / name
+    aged(folder / "weights.bin", age, size // 2)
+    aged(folder / "deep" / "graph.bin", age, size - size // 2)
+    return old(folder, age)
+
+
+def files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+
+
+def test_the_least_recently_used_goes_first_in_all_sections_together(tmp_path: Path) -> None:
+    ages = [
+        shard(tmp_path, "features", "a", 9),
+        network(tmp_path, "net-0011223344556677", 8),
+        shard(tmp_path, "pictures", "b", 7),
+        shard(tmp_path, "features", "a", 6),
+        network(tmp_path, "net-8899aabbccddeeff", 5),
+        shard(tmp_path, "pictures", "b", 4),
+    ]
+    assert sum(entry.bytes for entry in entries(tmp_path)) == 600
+    assert prune(tmp_path, 600) == []
+    for left in range(5, -1, -1):
+        assert prune(tmp_path, 100 * left + 99) == [ages[5 - left]]
+        assert [path.exists() for path in ages] == [False] * (6 - left) + [True] * left
+    assert files(tmp_path) == set()
+
+
+def test_notes_count_and_go_with_the_last_shard(tmp_path: Path) -> None:
+    one, two = shard(tmp_path, "features", "a", 2), shard(tmp_path, "features", "a", 1)
+    aged(one.with_name("key.json"), 3, 50)
+    assert prune(tmp_path, 249) == [one]
+    assert files(tmp_path) == {str(two.relative_to(tmp_path)), str(two.with_name("key.json").relative_to(tmp_path))}
+    assert prune(tmp_path, 0) == [two]
+    assert not one.parent.exists()
+
+
+def test_what_was_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
+    stays = shard(tmp_path, "features", "a", 99)
+    dead = shard(tmp_path, "features", "a", 2, suffix=".part")
+    alive = shard(tmp_path, "features", "a", 0, suffix=".part")
+    lone = shard(tmp_path, "pictures", "b", 2, suffix=".part")
+    dead_network = network(tmp_path, "0123456789abcdef.part", 2)
+    alive_network = network(tmp_path, "fedcba9876543210.part", 0)
+    (tmp_path / "features" / "empty-0123456789abcdef").mkdir()
+    assert prune(tmp_path, 10**9) == []
+    assert stays.exists()
+    assert alive.exists()
+    assert alive_network.exists()
+    assert not dead.exists()
+    assert not dead_network.exists()
+    assert not lone.parent.exists()
+    assert [folder.name for folder in (tmp_path / "features").iterdir()] == [stays.parent.name]
+
+
+def strangers(root: Path) -> set[str]:
+    """Files that are not tlkit's, in and below the places where it keeps its own."""
+    aged(root / "other" / "file", 9)
+    aged(root / "file", 9)
+    aged(root / "pictures" / "holiday.jpg", 9)
+    aged(root / "pictures" / "summer" / "holiday.jpg", 9)
+    aged(root / "pictures" / "summer" / f"{0:032x}.npy", 9)
+    aged(root / "features" / "a-0123456789abcdef" / "mine.npy", 9)
+    aged(root / "features" / "a-0123456789abcdef" / "deeper" / f"{0:032x}.npy", 9)
+    aged(root / "networks" / "lan" / "plan.pdf", 9)
+    aged(root / "networks" / "file", 9)
+    return files(root)
+
+
+def test_only_tlkits_own_files_are_removed(tmp_path: Path) -> None:
+    before = strangers(tmp_path)
+    for remove in (lambda: prune(tmp_path, 0), lambda: clear(tmp_path)):
+        shard(tmp_path, "features", "a", 1)
+        shard(tmp_path, "pictures", "b", 1)
+        network(tmp_path, "net-0011223344556677", 1)
+        remove()
+        assert files(tmp_path) == before
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    root, outside = tmp_path / "cache", tmp_path / "outside"
+    there = [shard(outside, "features", "a", 9), network(outside, "net-0011223344556677", 9)]
+    inner = shard(root, "features", "b", 1)
+    link = inner.parent / f"{7:032x}.npy"
+    link.symlink_to(there[0])  # a shard, an entry and a section
+    (root / "features" / "a-0123456789abcdef").symlink_to(there[0].parent)
+    (root / "networks").symlink_to(outside / "networks")
+    for remove in (lambda: prune(root, 0), lambda: clear(root)):
+        remove()
+        assert all(path.exists() for path in there)
+        assert link.is_symlink()
+    assert not inner.exists()
+    (root / "networks").unlink()
+    (network(root, "own-0011223344556677", 1) / "link").symlink_to(outside)  # in what is removed whole
+    clear(root)
+    assert not (root / "networks").exists()
+    assert all(path.exists() for path in there)
+
+
+def test_clearing_tells_the_bytes(tmp_path: Path) -> None:
+    note = aged(shard(tmp_path, "features", "a", 1).with_name("key.json"), 1, 11)
+    shard(tmp_path, "pictures", "b", 0, 1000, suffix=".part")
+    network(tmp_path, "net-0011223344556677", 1, 7)
+    assert clear(tmp_path) == 1118
+    assert not note.exists()
+    assert list(tmp_path.iterdir()) == []
+    assert clear(tmp_path) == 0
+
+
+def test_what_is_in_use_or_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked, gone = shard(tmp_path, "features", "a", 3), shard(tmp_path, "features", "a", 2)
+    busy, free = network(tmp_path, "net-0011223344556677", 4), shard(tmp_path, "pictures", "b", 1)
+    unlink, rename = Path.unlink, Path.rename
+
+    def refusing(path: Path, missing_ok: bool = False) -> None:
+        if path == locked:
+            raise PermissionError(13, "used by another process")
+        unlink(path, missing_ok)
+        if path == gone:  # another process was faster
+            raise FileNotFoundError(2, "no such file")
+
+    def busy_rename(path: Path, target: Path) -> Path:
+        if path == busy:
+            raise PermissionError(13, "used by another process")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "unlink", refusing)
+    monkeypatch.setattr(Path, "rename", busy_rename)
+    assert prune(tmp_path, 0) == [gone, free]
+    assert locked.exists()
+    assert busy.exists()
+
+
+def test_entries_that_vanish_meanwhile_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard(tmp_path, "features", "a", 1)
+    kept = shard(tmp_path, "pictures", "b", 1)
+    real = module._is_entry
+
+    def vanishing(folder: Path) -> bool:
+        is_entry = real(folder)
+        if folder.parent.name == "features":
+            shutil.rmtree(folder)
+        return is_entry
+
+    monkeypatch.setattr(module, "_is_entry", vanishing)
+    assert [entry.path for entry in entries(tmp_path) if entry.bytes] == [kept.parent]

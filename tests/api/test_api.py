@@ -12,9 +12,21 @@ from conftest import Trained
 
 import tlkit
 from tlkit.images.read import read_image
+from tlkit.progress import SilentProgress
 from tlkit.training.plan import Plan
 
 Make = Callable[..., Path]
+Patch = pytest.MonkeyPatch
+
+
+class Notes(SilentProgress):
+    """Keeps what was noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 def test_train_and_predict_from_python(make_folder: Make, tmp_path: Path) -> None:
@@ -29,19 +41,77 @@ def test_train_and_predict_from_python(make_folder: Make, tmp_path: Path) -> Non
     assert json.loads(json.dumps(result.to_json()))["model"] == str(result.model)
 
 
-def test_the_saved_network_answers_as_head_on_features(trained: Trained, unseen: Path) -> None:
-    """Backbone, pooling and head in one saved model give what was measured on the features."""
-    from tlkit.backbones.build import build_backbone
-    from tlkit.backbones.features import TOP, columns_of, forward_pass, tap_widths
+def test_the_saved_networks_answer_as_head_on_features(trained: Trained, unseen: Path) -> None:
+    """Backbone, pooling and head in one saved model give what was measured on the features, on both engines."""
+    from tlkit.backbones.extractor import columns_of, open_extractor
 
     pixels = np.stack([read_image(file, (224, 224)) for file in sorted(unseen.iterdir())])
     bundle = tlkit.load(trained.bundle)
-    network = build_backbone("efficientnet-lite0")
-    features = forward_pass(network)(pixels)[:, columns_of(tap_widths(network), [TOP])]
+    extractor = open_extractor("efficientnet-lite0", engine="litert")
+    features = extractor.forward()(pixels)[:, columns_of(extractor.taps, ["top"])]
     kernel, bias = bundle.model.get_layer("logits").get_weights()
     logits = features @ kernel + bias
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(bundle.probabilities(pixels), expected, atol=1e-4)
+    for engine in ("litert", "keras"):
+        np.testing.assert_allclose(bundle.forward(engine)(pixels), expected, atol=1e-4)
+
+
+def test_training_on_either_engine_measures_the_same(make_folder: Make, tmp_path: Path, monkeypatch: Patch) -> None:
+    root = make_folder({"a": 8, "b": 8})
+    results = []
+    for engine in ("litert", "keras"):
+        monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / engine))
+        results.append(tlkit.train(root, output=tmp_path / f"{engine}.tlkit", engine=engine))
+        assert results[-1].reused == 0
+        assert (results[-1].model / "model.tflite").is_file()
+    one, two = (result.metrics for result in results)
+    assert one["val_accuracy"] == two["val_accuracy"]
+    assert one["val_loss"] == pytest.approx(two["val_loss"], abs=1e-3)
+
+
+def test_engines_that_do_not_agree_leave_keras(make_folder: Make, tmp_path: Path, monkeypatch: Patch) -> None:
+    """A network for LiteRT that answers otherwise is not put into the bundle, and that is said."""
+    from tlkit.backbones import tflite
+
+    attach = tflite.attach_head
+    monkeypatch.setattr(tflite, "attach_head", lambda graph, taps, kernel, bias: attach(graph, taps, -kernel, bias))
+    show = Notes()
+    result = tlkit.train(make_folder({"a": 6, "b": 6}), output=tmp_path / "m.tlkit", progress=show)
+    assert any("differ" in note and "Keras" in note for note in show.notes)
+    assert not (result.model / "model.tflite").exists()
+    assert all(row.label for row in tlkit.predict([tmp_path / "images" / "a"], model=result.model))
+    with pytest.raises(tlkit.TlkitError, match=r"model\.tflite"):
+        tlkit.predict([tmp_path / "images"], model=result.model, engine="litert")
+
+
+def test_without_litert_keras_does_it(make_folder: Make, tmp_path: Path, monkeypatch: Patch) -> None:
+    from tlkit.backbones import engines, extractor
+
+    for module in (engines, extractor):
+        monkeypatch.setattr(module, "has_litert", lambda: False)
+    root = make_folder({"a": 6, "b": 6})
+    result = tlkit.train(root, output=tmp_path / "m.tlkit")
+    assert not (result.model / "model.tflite").exists()
+    assert all(row.label for row in tlkit.predict([root], model=result.model))
+    with pytest.raises(tlkit.TlkitError, match="not installed") as caught:
+        tlkit.train(root, engine="litert")
+    assert "pip install" in str(caught.value.hint)
+
+
+def test_a_network_that_is_not_packaged_is_converted_once(
+    make_folder: Make, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    from tlkit.backbones import conversions
+
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    options = {"backbone": "mobilenet-v3-small", "weights": "none", "image_size": 64}
+    root = make_folder({"a": 6, "b": 6})
+    first = tlkit.train(root, output=tmp_path / "one.tlkit", **options)
+    monkeypatch.setattr(conversions, "convert", None)  # calling it would fail
+    again = tlkit.train(root, output=tmp_path / "two.tlkit", **options)
+    assert again.reused == 12
+    assert again.metrics == first.metrics
+    assert (again.model / "model.tflite").is_file()
 
 
 def test_the_bundle_is_one_flat_model_of_rgb_pixels(trained: Trained) -> None:

@@ -95,6 +95,20 @@ def test_a_damaged_row_is_as_good_as_absent_and_the_others_stay(tmp_path: Path) 
     assert store.get(content(1)) is not None
 
 
+@pytest.mark.parametrize("dtype", ["<f4", "<f2"])
+def test_vectors_are_float32_whatever_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    usual = KEY.digest()
+    monkeypatch.setattr(module, "DTYPE", dtype)
+    assert (KEY.digest() == usual) == (dtype == "<f4")
+    fill(tmp_path, range(3))
+    (shard,) = tmp_path.rglob("*.npy")
+    assert np.load(shard)["payload"].dtype == np.dtype(dtype)
+    stored = FeatureStore(KEY, tmp_path).get(content(2))
+    assert stored is not None
+    assert stored.vector.dtype == np.float32
+    assert same(stored, 2)  # its numbers are exact in both
+
+
 def test_a_half_written_shard_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def dies(file: object, array: np.ndarray) -> None:
         file.write(b"half")  # type: ignore[attr-defined]
@@ -148,11 +162,12 @@ def test_many_shards_become_one(tmp_path: Path) -> None:
 def test_the_least_recently_used_key_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [FeatureKey("net", f"weights{n}", 8, 8, 1, KEY.taps) for n in range(3)]
     for age, key in enumerate(keys):
-        store = fill(tmp_path, range(100), key)
-        os.utime(store.folder, (1e9 - age * 1e6, 1e9 - age * 1e6))
-    size = sum(file.stat().st_size for file in store.folder.iterdir())
-    monkeypatch.setenv("TLKIT_CACHE_SIZE", str(int(2.5 * size)))
-    FeatureStore(keys[2], tmp_path).close()
+        (shard,) = fill(tmp_path, range(100), key).folder.glob("*.npy")
+        os.utime(shard, (1e9 - age * 1e6, 1e9 - age * 1e6))
+    monkeypatch.setenv("TLKIT_CACHE_SIZE", str(int(2.5 * shard.stat().st_size)))
+    oldest = FeatureStore(keys[2], tmp_path)
+    assert oldest.get(content(1)) is not None
+    oldest.close()
     left = {key.weights for key in keys if FeatureStore(key, tmp_path).get(content(1)) is not None}
     assert left == {"weights0", "weights2"}
 

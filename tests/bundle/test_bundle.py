@@ -15,8 +15,8 @@ from tlkit.errors import TlkitError
 MANIFEST = {"classes": ["a", "b\nc"], "input_size": [8, 8], "metrics": {}}
 
 
-def write_model(path: Path) -> None:
-    path.write_bytes(b"network")
+def write_model(place: Path) -> None:
+    (place / "model.keras").write_bytes(b"network")
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_a_bundle_has_all_its_files_and_loads(make_bundle: Callable[..., Path]) 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device"), ValueError])
 def test_a_failed_save_leaves_nothing(make_bundle: Callable[..., Path], tmp_path: Path, error: Any) -> None:
-    def fails(path: Path) -> None:
-        path.write_bytes(b"half")
+    def fails(place: Path) -> None:
+        (place / "model.keras").write_bytes(b"half")
         raise error
 
     expected = TlkitError if isinstance(error, OSError) else error

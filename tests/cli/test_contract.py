@@ -34,7 +34,7 @@ def test_help_comes_within_half_a_second(tlkit: Tlkit) -> None:
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("command", ["train", "predict"])
+@pytest.mark.parametrize("command", ["train", "check", "predict", "backbones", "cache"])
 def test_every_command_has_help_with_an_example(tlkit: Tlkit, command: str) -> None:
     ran = tlkit(command, "--help")
     assert ran.code == 0

@@ -173,6 +173,21 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_memory(
     assert not pictures.memory
 
 
+def test_where_files_cannot_be_mapped_memory_is_used(
+    files: list[Path], tmp_path: Path, decodes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(19, "No such device")
+
+    expected = straight(files)
+    monkeypatch.setattr(np, "memmap", refused)
+    pictures = decode_all(files, SIZE, root=tmp_path / "cache")
+    decodes.clear()
+    for _ in range(3):
+        assert (pictures.pixels(range(20)) == expected).all()
+    assert len(decodes) == 20
+
+
 def test_an_interrupted_run_loses_at_most_a_shard(
     files: list[Path], tmp_path: Path, decodes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

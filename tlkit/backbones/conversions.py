@@ -82,7 +82,7 @@ def keep(backbone: str, weights_hash: str, input_size: int, conversion: Conversi
     }
     with contextlib.suppress(OSError):  # also where another process was first
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
+        part = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".part"))
         try:
             (part / GRAPH).write_bytes(conversion.graph)
             (part / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
-from tlkit.backbones.store import FeatureKey, FeatureStore, Stored
+from tlkit.backbones.store import FeatureKey, FeatureStore, Stored, rounded
 from tlkit.images.batches import Loaded, load_pictures
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
@@ -135,7 +135,7 @@ def _passes(
             new: dict[int, Stored] = {}
             if fresh:
                 forward = forward or extractor.forward(workers)
-                vectors = forward(np.stack([picture.pixels for _, picture in fresh]))
+                vectors = rounded(forward(np.stack([picture.pixels for _, picture in fresh])))
                 for (item, _), vector in zip(fresh, vectors, strict=True):
                     new[item.index] = Stored(vector, item.fingerprint)
                     unsaved.append((item.content, new[item.index]))

@@ -83,6 +83,7 @@ class Decoded:
         if again:
             _keep(self.store, self.memory, [(content, Record(each)) for content, each in again.items()])
             self.store.refresh()
+            self.memory.update((content, each) for content, each in again.items() if self._kept(content) is None)
         return pixels
 
     def close(self) -> None:

@@ -78,11 +78,13 @@ class RecordStore:
             shard, row = place
             payloads = self._payloads(shard)
             if payloads is None:
+                if shard.file.exists():
+                    return None  # cannot be mapped, as on some network drives
                 self._forget([shard])  # merged or removed by another process
                 self.refresh()
             elif shard.intact(row, payloads):
                 self._used.add(shard.file)
-                return Record(payloads[row], shard.fingerprint(row))
+                return Record(payloads[row, ...], shard.fingerprint(row))
             else:
                 self._look_elsewhere(content)
         return None
@@ -206,7 +208,7 @@ class RecordStore:
             if payloads is None:
                 continue
             good = [row for row in range(len(shard)) if shard.intact(row, payloads)]
-            rows.update((shard.content(row), Record(payloads[row], shard.fingerprint(row))) for row in good)
+            rows.update((shard.content(row), Record(payloads[row, ...], shard.fingerprint(row))) for row in good)
             done.append(shard)
         if rows:
             when = max(_last_use(shard.file) or 0 for shard in done)

@@ -1,0 +1,202 @@
+"""What runs a network: which engine is chosen, and that all of them give the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlkit.backbones import catalog, conversions, engines, extractor
+from tlkit.backbones.build import build_backbone
+from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, choose_engine, keras_forward
+from tlkit.backbones.extractor import columns_of, open_extractor, tap_model
+from tlkit.backbones.tflite import attach_head
+from tlkit.errors import TlkitError
+from tlkit.progress import SilentProgress
+
+Patch = pytest.MonkeyPatch
+
+# The smallest of each family at the smallest useful size: what differs between families are the operations.
+FAMILIES = {
+    "convnext": "convnext-tiny",
+    "densenet": "densenet121",
+    "efficientnet": "efficientnet-b0",
+    "efficientnet-v2": "efficientnet-v2-b0",
+    "inception": "inception-v3",
+    "mobilenet": "mobilenet",
+    "mobilenet-v2": "mobilenet-v2",
+    "mobilenet-v3": "mobilenet-v3-small",
+    "nasnet": "nasnet-mobile",
+    "resnet": "resnet50-v2",
+    "vgg": "vgg16",
+    "xception": "xception",
+}
+
+
+def pictures(count: int, size: int) -> np.ndarray:
+    """Large shapes, so that deep features differ, under noise, so that no channel is constant."""
+    rng = np.random.default_rng(5)
+    coarse = rng.integers(0, 128, (count, 4, 4, 3), dtype=np.uint8)
+    shapes = coarse.repeat(-(-size // 4), axis=1).repeat(-(-size // 4), axis=2)[:, :size, :size]
+    return shapes + rng.integers(0, 128, shapes.shape, dtype=np.uint8)
+
+
+def settle(model: Any, pixels: np.ndarray) -> None:
+    """Give every BatchNorm the statistics of these pictures: with fresh ones, deep signals would die out."""
+    norms = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
+    for norm in norms:
+        norm.momentum = 0.0
+    if norms:
+        model(pixels.astype(np.float32), training=True)
+
+
+def test_every_family_is_listed() -> None:
+    assert set(FAMILIES) == {catalog.get(name).family for name in catalog.names()} - {"efficientnet-lite"}
+
+
+@pytest.mark.parametrize("name", FAMILIES.values())
+def test_engines_agree_in_probability(name: str) -> None:
+    """On random weights, with a head that spreads the answers: the largest difference is within the agreement."""
+    size = 128 if name == "inception-v3" else max(64, catalog.get(name).min_size)  # at 75 pixels its last map is 1x1
+    network = build_backbone(name, weights="none", input_size=size)
+    settle(network.model, pictures(16, size))
+    model = tap_model(network)
+    pixels = pictures(3, size)
+    features = keras_forward(model)(pixels)
+    top = columns_of(extractor.tap_widths(network), ["top"])
+    spread = features[:, top] - features[:, top].mean(0)
+    kernel = np.random.default_rng(0).normal(size=(len(top), 4)).astype(np.float32) / max(1e-6, spread.std()) / 20
+    bias = -(features[:, top].mean(0) @ kernel)
+    graph = attach_head(conversions.convert(model), [len(extractor.tap_widths(network)) - 1], kernel, bias)
+    logits = features[:, top] @ kernel + bias
+    theirs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert theirs.std(axis=0).max() > 0.01  # the answers do depend on the picture
+    assert np.abs(LiteRTNetwork(graph)(pixels) - theirs).max() <= AGREEMENT
+
+
+@pytest.mark.parametrize("size", [64, 97, 224])
+def test_the_packaged_network_agrees_with_keras_on_every_tap(size: int) -> None:
+    lite = open_extractor(catalog.DEFAULT, input_size=size, engine="litert")
+    keras = open_extractor(catalog.DEFAULT, input_size=size, engine="keras")
+    assert (lite.engine, keras.engine) == ("litert", "keras")
+    assert lite.taps == keras.taps == extractor.tap_widths(keras.network)
+    assert lite.weights_hash == keras.weights_hash == keras.network.weights_hash
+    pixels = pictures(3, size)
+    theirs = keras.forward()(pixels)
+    np.testing.assert_allclose(lite.forward()(pixels), theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("workers", [1, None])
+def test_pictures_are_independent_of_how_they_are_divided(count: int, workers: int | None) -> None:
+    graph = open_extractor(catalog.DEFAULT, input_size=64, engine="litert").graph
+    assert graph is not None
+    pixels = pictures(count, 64)
+    found = LiteRTNetwork(graph, workers)(pixels)
+    alone = np.concatenate([LiteRTNetwork(graph, pictures=1)(each[None]) for each in pixels])
+    np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+def test_a_file_is_as_good_as_its_bytes(tmp_path: Path) -> None:
+    graph = open_extractor(catalog.DEFAULT, input_size=64, engine="litert").graph
+    assert graph is not None
+    (tmp_path / "n.tflite").write_bytes(graph)
+    pixels = pictures(2, 64)
+    assert (LiteRTNetwork(tmp_path / "n.tflite")(pixels) == LiteRTNetwork(graph)(pixels)).all()
+
+
+def test_large_networks_are_not_held_many_times(monkeypatch: Patch) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(engines, "_Interpreter", lambda file, threads: made.append(threads))
+    monkeypatch.setattr(engines, "cpu_count", lambda: 16)
+    LiteRTNetwork(b"1234")
+    assert made == [1] * 16
+    made.clear()
+    monkeypatch.setattr(engines, "MEMORY", 10)
+    LiteRTNetwork(b"1234")
+    assert made == [8, 8]
+    made.clear()
+    LiteRTNetwork(b"1234", pictures=1)
+    assert made == [16]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "installed", "gpu", "pictures", "chosen"),
+    [
+        ("auto", True, False, None, "litert"),
+        ("auto", True, True, None, "keras"),
+        ("auto", True, True, 3, "litert"),  # not worth the import of TensorFlow
+        ("auto", False, False, 3, "keras"),
+        ("keras", True, False, 3, "keras"),
+        ("litert", True, True, 10_000, "litert"),
+    ],
+)
+def test_the_choice(
+    monkeypatch: Patch, wanted: str, installed: bool, gpu: bool, pictures: int | None, chosen: str
+) -> None:
+    monkeypatch.setattr(engines, "has_litert", lambda: installed)
+    monkeypatch.setattr(engines, "has_gpu", lambda: gpu)
+    assert choose_engine(wanted, pictures) == chosen
+
+
+def test_unknown_and_absent_engines_are_said(monkeypatch: Patch) -> None:
+    with pytest.raises(TlkitError, match="unknown engine 'onnx'"):
+        choose_engine("onnx")
+    monkeypatch.setattr(engines, "has_litert", lambda: False)
+    with pytest.raises(TlkitError, match="not installed"):
+        choose_engine("litert")
+
+
+def test_no_driver_no_question(monkeypatch: Patch) -> None:
+    """Whether there is a GPU is not asked of TensorFlow, which takes seconds, where no driver is loaded."""
+    monkeypatch.setattr(engines, "import_tensorflow", lambda: pytest.fail("TensorFlow was asked"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert not engines.has_gpu()
+
+
+def test_a_conversion_is_kept_and_a_damaged_one_is_not_used(monkeypatch: Patch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path))
+    wanted = conversions.Conversion((("stage1", 3), ("top", 5)), b"graph" * 1000)
+    assert conversions.find("net", "hash", 64) is None
+    conversions.keep("net", "hash", 64, wanted)
+    conversions.keep("net", "hash", 64, wanted)  # as a second process would
+    assert conversions.find("net", "hash", 64) == wanted
+    assert conversions.find("net", "hash", 65) is None
+    assert conversions.find("net", "other", 64) is None
+    (folder,) = (tmp_path / conversions.SECTION).iterdir()
+    (folder / conversions.GRAPH).write_bytes(b"grapf" + b"graph" * 999)
+    assert conversions.find("net", "hash", 64) is None
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind here")
+def test_a_cache_that_cannot_be_written_costs_only_the_reuse(monkeypatch: Patch, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    conversions.keep("net", "hash", 64, conversions.Conversion((("top", 5),), b"graph"))
+    assert conversions.find("net", "hash", 64) is None
+
+
+@pytest.mark.parametrize("fault", ["fails", "differs"])
+def test_a_network_litert_cannot_run_is_left_to_keras(monkeypatch: Patch, tmp_path: Path, fault: str) -> None:
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path))
+
+    def fails(model: object) -> bytes:
+        raise ValueError("no such operation\nand more")
+
+    other = open_extractor(catalog.DEFAULT, input_size=64, engine="litert").graph
+    monkeypatch.setattr(conversions, "convert", fails if fault == "fails" else lambda model: other)
+    notes: list[str] = []
+    show = SilentProgress()
+    monkeypatch.setattr(show, "note", notes.append)
+    made = open_extractor(catalog.DEFAULT, weights="none", input_size=64, progress=show)
+    assert made.engine == "keras"
+    assert made.forward()(pictures(1, 64)).shape == (1, sum(width for _, width in made.taps))
+    assert len(notes) == 1
+    assert "Keras" in notes[0]
+    assert ("no such operation" in notes[0]) == (fault == "fails")
+    assert not (tmp_path / conversions.SECTION).exists()
