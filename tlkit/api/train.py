@@ -24,6 +24,7 @@ from tlkit.training.plan import Plan, check_strategy
 
 if TYPE_CHECKING:
     from tlkit.training.head import Head
+    from tlkit.training.keras_process import KerasProcess
 
 PathLike = str | os.PathLike[str]
 CLASS_WEIGHTS = ("auto", "none")
@@ -145,41 +146,52 @@ def train(
     if folder.loose:
         show.note(f"{folder.loose} loose pictures outside class folders are not used")
 
+    from tlkit.training.head import solve_head
+    from tlkit.training.keras_process import keras_process
+
     extractor = open_extractor(row.name, weights=weights, input_size=image_size, engine=engine, progress=show)
     clock.lap("loading")
-    features = read_features(folder, extractor, workers, show)
-    clock.lap("features")
-    extractor.build_ahead()  # needed for saving only
-    data = prepare(folder, features, val_split, seed, drop_leaks)
-    _tell_copies(data, show)
+    with keras_process(extractor) as process:
+        features = read_features(folder, extractor, workers, show)
+        clock.lap("features")
+        data = prepare(folder, features, val_split, seed, drop_leaks)
+        _tell_copies(data, show)
 
-    from tlkit.training.head import solve_head
+        train_rows = data.of(TRAIN)
+        balanced = class_weights == "auto" and is_uneven(data.folder)
+        head = solve_head(
+            features.matrix[[data.rows[i] for i in train_rows]],
+            [data.folder.labels[i] for i in train_rows],
+            len(data.folder.classes),
+            groups=[data.groups[i] for i in train_rows],
+            balanced=balanced,
+            seed=seed,
+            progress=show,
+        )
+        metrics = _metrics(data, head)
+        clock.lap("training")
 
-    train_rows = data.of(TRAIN)
-    balanced = class_weights == "auto" and is_uneven(data.folder)
-    head = solve_head(
-        features.matrix[[data.rows[i] for i in train_rows]],
-        [data.folder.labels[i] for i in train_rows],
-        len(data.folder.classes),
-        groups=[data.groups[i] for i in train_rows],
-        balanced=balanced,
-        seed=seed,
-        progress=show,
-    )
-    metrics = _metrics(data, head)
-    clock.lap("training")
-
-    plan = Plan(
-        backbone=row.name,
-        weights=weights if weights in (IMAGENET, RANDOM) else Path(weights).name,
-        strategy=strategy,
-        input_size=extractor.input_size,
-        val_split=val_split,
-        class_weights=class_weights,
-        seed=seed,
-        reasons=_reasons(data, head, balanced, val_split, seed),
-    )
-    _save(target, extractor, data, head, plan, _manifest(plan, extractor.weights_hash, data, metrics), overwrite, show)
+        plan = Plan(
+            backbone=row.name,
+            weights=weights if weights in (IMAGENET, RANDOM) else Path(weights).name,
+            strategy=strategy,
+            input_size=extractor.input_size,
+            val_split=val_split,
+            class_weights=class_weights,
+            seed=seed,
+            reasons=_reasons(data, head, balanced, val_split, seed),
+        )
+        _save(
+            target,
+            extractor,
+            data,
+            head,
+            plan,
+            _manifest(plan, extractor.weights_hash, data, metrics),
+            overwrite,
+            process,
+            show,
+        )
     skipped = skipped_files(folder, features)
     return TrainResult(
         model=target,
@@ -213,6 +225,7 @@ def _save(
     plan: Plan,
     manifest: dict[str, Any],
     overwrite: bool,
+    process: KerasProcess | None,
     show: Progress,
 ) -> None:
     from tlkit.training.assemble import write_networks
@@ -225,7 +238,7 @@ def _save(
     extractor.convert(show)
 
     def write(place: Path) -> None:
-        if problem := write_networks(place / MODEL, place / LITE, extractor, head, samples):
+        if problem := write_networks(place / MODEL, place / LITE, extractor, head, samples, process):
             show.note(problem)
 
     with show.phase("Saving the bundle", None):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,23 +54,21 @@ class Extractor:
     graph: bytes | None
     seed: int = 0
 
-    _network: Future[Network] | None = None
+    _network: Network | None = None
 
     @property
     def network(self) -> Network:
         """The Keras network, built when first asked for."""
-        return self.build_ahead().result()
-
-    def build_ahead(self) -> Future[Network]:
-        """Start building the Keras network, which takes seconds, while something else is being done."""
         if self._network is None:
-            pool = ThreadPoolExecutor(1, thread_name_prefix="tlkit-keras")
-            self._network = pool.submit(self._build)
-            pool.shutdown(wait=False)
+            self._network = build_backbone(
+                self.backbone.name, weights=self.weights, input_size=self.input_size, seed=self.seed
+            )
         return self._network
 
-    def _build(self) -> Network:
-        return build_backbone(self.backbone.name, weights=self.weights, input_size=self.input_size, seed=self.seed)
+    @property
+    def is_built(self) -> bool:
+        """Whether `network` is there already."""
+        return self._network is not None
 
     def forward(self, workers: int | None = None) -> Forward:
         """A function from uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]: all taps, averaged over space."""
@@ -130,9 +127,7 @@ def open_extractor(
         return Extractor(row, size, weights, digest, conversion.taps, chosen, conversion.graph, seed)
     with show.phase(f"Loading {row.name}", None):
         network = build_backbone(row.name, weights=weights, input_size=size, seed=seed)
-    built: Future[Network] = Future()
-    built.set_result(network)
-    extractor = Extractor(row, size, weights, network.weights_hash, tap_widths(network), chosen, None, seed, built)
+    extractor = Extractor(row, size, weights, network.weights_hash, tap_widths(network), chosen, None, seed, network)
     if chosen == LITERT:
         extractor.convert(show)
         extractor.engine = LITERT if extractor.graph is not None else KERAS

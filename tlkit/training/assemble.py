@@ -15,6 +15,7 @@ from tlkit.backbones.extractor import Extractor
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
 from tlkit.training.head import Head
+from tlkit.training.keras_process import KerasProcess
 
 POOL, LOGITS, PROBABILITIES = "head_pool", "logits", "probabilities"
 
@@ -34,7 +35,14 @@ def attach_head(network: Network, head: Head) -> Any:
     return keras.Model(network.model.input, output, name="tlkit")
 
 
-def write_networks(keras_file: Path, lite_file: Path, extractor: Extractor, head: Head, samples: Sequence[Path]) -> str:
+def write_networks(
+    keras_file: Path,
+    lite_file: Path,
+    extractor: Extractor,
+    head: Head,
+    samples: Sequence[Path],
+    process: KerasProcess | None = None,
+) -> str:
     """Write the network for Keras and, where the backbone has a LiteRT graph that agrees with it, for LiteRT.
 
     Args:
@@ -43,22 +51,23 @@ def write_networks(keras_file: Path, lite_file: Path, extractor: Extractor, head
         extractor: The frozen backbone; its graph gets the head attached, nothing is converted again.
         head: On the pooled top features.
         samples: Pictures on which both must give the same probabilities.
+        process: One that has built the Keras network; None, or where it failed: it is built here.
 
     Returns:
         Why the second was not written although there was a graph, else "".
     """
-    model = attach_head(extractor.network, head)
-    model.save(keras_file)
-    if extractor.graph is None:
-        return ""
-    top = len(extractor.taps) - 1
-    lite = tflite.attach_head(extractor.graph, [top], head.kernel, head.bias)
     size = (extractor.input_size, extractor.input_size)
     pictures = [item.picture.pixels for path in samples if (item := load_picture(path, size)).picture is not None]
     pixels = np.stack(pictures or [np.full((*size, 3), 127, dtype=np.uint8)])
-    apart = float(
-        np.abs(LiteRTNetwork(lite)(pixels) - np.asarray(model(pixels.astype(np.float32), training=False))).max()
-    )
+    theirs = process.save(keras_file, head, pixels) if process else None
+    if theirs is None:
+        model = attach_head(extractor.network, head)
+        model.save(keras_file)
+        theirs = np.asarray(model(pixels.astype(np.float32), training=False))
+    if extractor.graph is None:
+        return ""
+    lite = tflite.attach_head(extractor.graph, [len(extractor.taps) - 1], head.kernel, head.bias)
+    apart = float(np.abs(LiteRTNetwork(lite)(pixels) - theirs).max())
     if not apart <= AGREEMENT:  # also where it is not a number
         return f"LiteRT and Keras differ by {apart:.1g} in probability, so Keras, the slower one, will run this bundle"
     lite_file.write_bytes(lite)

@@ -1,0 +1,115 @@
+"""Build and save the Keras network in a process of its own, while features are computed and the head is solved.
+
+The frozen strategy needs TensorFlow for one thing only, to write ``model.keras``. Importing it and building the network
+take five seconds of one core, in which nothing has to wait; in a thread they would hold the interpreter lock up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.engines import LITERT
+from tlkit.backbones.extractor import Extractor
+from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.training.head import Head
+
+# The current folder is not searched for modules: it is the user's, and may hold a keras.py.
+_START = "import sys; del sys.path[0]; from tlkit.training.keras_process import main; main()"
+
+
+@contextlib.contextmanager
+def keras_process(extractor: Extractor) -> Iterator[KerasProcess | None]:
+    """A process for as long as the block runs; None where Keras is at work in this one anyway."""
+    if extractor.engine != LITERT or extractor.is_built:
+        yield None
+        return
+    with contextlib.closing(KerasProcess(extractor)) as process:
+        yield process
+
+
+class KerasProcess:
+    """A process that builds a backbone's Keras network at once and saves it with a head when asked.
+
+    Args:
+        extractor: The backbone.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        weights = extractor.weights
+        if weights not in (IMAGENET, RANDOM):
+            weights = str(Path(weights).expanduser().absolute())
+        paths = [path for path in sys.path if path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+        )
+        self._say(name=extractor.backbone.name, weights=weights, input_size=extractor.input_size, seed=extractor.seed)
+
+    def save(self, file: Path, head: Head, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Save the network with a head on its top, and run it on some pictures.
+
+        Args:
+            file: Where ``model.keras`` goes.
+            head: On the pooled top features.
+            pixels: uint8 [n, height, width, 3].
+
+        Returns:
+            Probabilities, float32 [n, classes]; None if the process failed, whatever the reason.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            given, found = Path(folder) / "given.npz", Path(folder) / "found.npy"
+            np.savez(given, kernel=head.kernel, bias=head.bias, pixels=pixels)
+            self._say(file=str(file), given=str(given), found=str(found))
+            stdout = self._process.stdout
+            if stdout is None or stdout.readline().strip() != "done":
+                return None
+            return np.asarray(np.load(found), dtype=np.float32)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._process.wait()
+
+    def _say(self, **message: Any) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # it died: `save` will find out
+                print(json.dumps(message), file=self._process.stdin, flush=True)
+
+
+def main(source: IO[str] | None = None) -> None:
+    """What the process does: one JSON line says what to build, the next what to save; then "done" on stdout."""
+    from tlkit.backbones.build import build_backbone
+    from tlkit.training.assemble import attach_head
+
+    lines = source or sys.stdin
+    network = build_backbone(**json.loads(lines.readline()))
+    line = lines.readline()
+    if not line:  # whoever asked is gone
+        return
+    task = json.loads(line)
+    given = np.load(task["given"])
+    model = attach_head(network, Head(given["kernel"], given["bias"], 0.0, ()))
+    model.save(task["file"])
+    np.save(task["found"], np.asarray(model(given["pixels"].astype(np.float32), training=False)))
+    print("done", flush=True)  # noqa: T201
