@@ -158,7 +158,7 @@ def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_wei
     head = random_head(pooled)
     bundle = save_bundle(
         tmp_path / "m.tlkit",
-        write_model=lambda path: attach_head(network, head).save(path),
+        write_model=lambda place: attach_head(network, head).save(place / "model.keras"),
         manifest={"classes": ["a", "b", "c"], "input_size": [size, size]},
         plan={},
         history=[],

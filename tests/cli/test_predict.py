@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Ran, Trained
+
+from tlkit.bundle.save import manifest_digest
 
 Tlkit = Callable[..., Ran]
 
@@ -124,3 +127,51 @@ def test_a_reader_that_leaves_early_is_no_error(trained: Trained, unseen: Path) 
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout.count("\n") == 1
+
+
+def test_predict_does_without_tensorflow(
+    tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path, tmp_path: Path
+) -> None:
+    """Where importing TensorFlow, Keras or scikit-learn ends the process, the answers are the same."""
+    for name in ("tensorflow", "keras", "sklearn", "scipy", "h5py"):
+        (tmp_path / f"{name}.py").write_text(f"import os; os.write(2, b'{name} was imported'); os._exit(9)")
+    env = {"PYTHONPATH": str(tmp_path)}
+    ran = tlkit("predict", unseen, "--model", trained.bundle, "--json", env=env)
+    assert ran.code == 0, ran.err
+    assert ran.out == labelled.out
+    assert tlkit("predict", unseen, "--model", trained.bundle, "--engine", "keras", env=env).code == 9
+
+
+def test_the_engines_agree(tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path) -> None:
+    keras = tlkit("predict", unseen, "--model", trained.bundle, "--json", "--engine", "keras")
+    assert keras.code == 0, keras.err
+    for one, other in zip(labelled.lines, keras.lines, strict=True):
+        assert one["label"] == other["label"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-4)
+
+
+def test_an_unknown_engine_is_said(tlkit: Tlkit, trained: Trained, unseen: Path) -> None:
+    for command in (["predict", unseen, "--model", trained.bundle], ["train", unseen.parent / "garden"]):
+        ran = tlkit(*command, "--engine", "abacus")
+        assert ran.code == 2
+        assert ran.out == ""
+        assert "error: unknown engine 'abacus'" in ran.err
+        assert "hint: one of auto, litert, keras" in ran.err
+
+
+def test_a_bundle_without_its_lite_network_runs_on_keras(
+    tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path, tmp_path: Path
+) -> None:
+    """As bundles of a network that LiteRT cannot run, or written where it was not installed."""
+    bundle = tmp_path / "m.tlkit"
+    shutil.copytree(trained.bundle, bundle)
+    (bundle / "model.tflite").unlink()
+    manifest = json.loads((bundle / "tlkit.json").read_text())
+    del manifest["files"]["model.tflite"]
+    manifest["digest"] = manifest_digest(manifest)
+    (bundle / "tlkit.json").write_text(json.dumps(manifest))
+    ran = tlkit("predict", unseen, "--model", bundle, "--json")
+    assert [row["label"] for row in ran.lines] == [row["label"] for row in labelled.lines]
+    refused = tlkit("predict", unseen, "--model", bundle, "--engine", "litert")
+    assert refused.code == 2
+    assert "has no model.tflite" in refused.err

@@ -9,7 +9,7 @@ import pytest
 from conftest import picture
 
 from tlkit.images import batches
-from tlkit.images.batches import load_pictures, read_bytes
+from tlkit.images.batches import load_batches, load_pictures, read_bytes
 from tlkit.images.read import UnreadableImage
 
 
@@ -105,3 +105,38 @@ def test_an_abandoned_read_stops_its_threads(files: list[Path]) -> None:
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tlkit-read")]
+
+
+def test_what_is_ready_comes_together_and_nothing_waits_for_the_rest(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first picture is given out while the third is still being read; what piled up meanwhile comes at once."""
+    go = threading.Event()
+    read = batches.load_picture
+
+    def slow(path: Path, *arguments: object, **options: object) -> batches.Loaded:
+        if path.name == "2.png":
+            assert go.wait(10)
+        return read(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batches, "load_picture", slow)
+    groups = load_batches(files, (8, 6), 5, workers=2, ahead=12)
+    first = [item.index for batch in (next(groups),) for item in batch]
+    while len(first) < 2:
+        first += [item.index for item in next(groups)]
+    assert first == [0, 1]
+    go.set()
+    rest = [[item.index for item in batch] for batch in groups]
+    assert [index for batch in rest for index in batch] == list(range(2, 20))
+    assert max(map(len, rest)) <= 5
+
+
+def test_a_file_whose_size_is_not_known_is_read_whole(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems say 0; a file may also grow while it is read."""
+    real = os.fstat
+
+    class Lying:
+        st_size = 10
+
+    monkeypatch.setattr(batches.os, "fstat", lambda number: Lying() if number > 2 else real(number))
+    assert read_bytes(files[0]) == files[0].read_bytes()

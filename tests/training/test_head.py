@@ -89,3 +89,31 @@ def test_a_class_that_is_one_group_has_no_folds() -> None:
 def test_the_search_ends_after_the_loss_has_risen(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = blobs(2, 30, noise=4.0)
     assert len(solve_head(features, labels, 2).search) < len(module.GRID)
+
+
+def test_many_pictures_are_compared_on_few_folds_and_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time and memory of the search do not grow without end; the head itself is solved on all pictures."""
+    monkeypatch.setattr(module, "MANY", 100)
+    monkeypatch.setattr(module, "SEARCHED", 40)
+    solved: list[int] = []
+    fit = LogisticRegression.fit
+
+    def counted(self: LogisticRegression, x: np.ndarray, y: np.ndarray, **options: object) -> LogisticRegression:
+        solved.append(len(x))
+        return fit(self, x, y, **options)
+
+    monkeypatch.setattr(LogisticRegression, "fit", counted)
+    features, labels = blobs(3, 50, noise=2.0)
+    head = solve_head(features, labels, 3, seed=1)
+    assert solved[-1] == 150
+    assert set(solved[:-1]) == {40}
+    assert len(solved) - 1 == module.FEW_FOLDS * len(head.search)
+
+
+def test_thinned_folds_keep_every_class_and_their_sides() -> None:
+    labels = np.array([0] * 500 + [1] * 3)
+    folds = make_folds(labels, None, 0, 3)
+    for (train, test), (few, tested) in zip(folds, module._thinned(folds, labels, 0), strict=True):
+        assert set(few) <= set(train)
+        assert set(tested) <= set(test)
+        assert set(labels[few]) == {0, 1}

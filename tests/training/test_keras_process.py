@@ -1,0 +1,95 @@
+"""The process that writes ``model.keras``, and what happens where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlkit.backbones.catalog import DEFAULT
+from tlkit.backbones.engines import LiteRTNetwork
+from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.runtime import import_keras
+from tlkit.training import keras_process as module
+from tlkit.training.assemble import write_networks
+from tlkit.training.head import Head
+from tlkit.training.keras_process import KerasProcess, keras_process
+
+SIZE = 64
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture
+def extractor() -> Extractor:
+    return open_extractor(DEFAULT, input_size=SIZE, engine="litert")
+
+
+@pytest.fixture
+def head() -> Head:
+    rng = np.random.default_rng(0)
+    return Head(rng.normal(0, 0.1, (1280, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32), 1.0, ())
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def process(extractor: Extractor) -> Iterator[KerasProcess]:
+    made = KerasProcess(extractor)
+    yield made
+    made.close()
+
+
+def test_it_saves_the_network_and_says_what_it_answers(
+    process: KerasProcess, head: Head, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    found = process.save(tmp_path / "model.keras", head, pixels)
+    assert found is not None
+    model = import_keras().models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    np.testing.assert_allclose(found, np.asarray(model(pixels.astype(np.float32))), atol=1e-5)
+    np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], head.kernel)
+
+
+def test_the_users_folder_is_not_searched_for_modules(
+    extractor: Extractor, head: Head, pixels: np.ndarray, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    (tmp_path / "keras.py").write_text("raise SystemExit('the wrong keras')")
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    with keras_process(extractor) as process:
+        assert process is not None
+        assert process.save(tmp_path / "model.keras", head, pixels) is not None
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_where_it_dies_the_network_is_written_here(
+    extractor: Extractor, head: Head, tmp_path: Path, monkeypatch: Patch, when: str
+) -> None:
+    if when == "at once":
+        monkeypatch.setattr(module, "_START", "raise SystemExit(3)")
+    with keras_process(extractor) as process:
+        assert process is not None
+        if when == "later":
+            process._process.kill()
+        keras_file, lite_file = tmp_path / "model.keras", tmp_path / "model.tflite"
+        assert write_networks(keras_file, lite_file, extractor, head, [], process) == ""
+    model = import_keras().models.load_model(keras_file, compile=False)
+    grey = np.full((1, SIZE, SIZE, 3), 127, dtype=np.uint8)
+    np.testing.assert_allclose(LiteRTNetwork(lite_file)(grey), np.asarray(model(grey.astype(np.float32))), atol=1e-4)
+
+
+def test_it_is_gone_after_the_block(extractor: Extractor) -> None:
+    with keras_process(extractor) as process:
+        assert process is not None
+        assert process._process.poll() is None
+    assert process._process.poll() is not None
+
+
+def test_there_is_none_where_keras_is_at_work_anyway(extractor: Extractor) -> None:
+    assert extractor.network.backbone.name == DEFAULT  # builds it
+    with keras_process(extractor) as process:
+        assert process is None
