@@ -124,3 +124,49 @@ def test_the_bundle_is_one_flat_model_of_rgb_pixels(trained: Trained) -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = tlkit.nothing
+
+
+@pytest.mark.parametrize(
+    ("options", "taps"),
+    [
+        ({"features": "all"}, 7),
+        ({"strategy": "early-layers", "boundary": "stage3"}, 1),
+        ({"strategy": "early-layers", "boundary": "stage4", "features": "all"}, 4),
+    ],
+)
+def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[str, str], taps: int) -> None:
+    """Both networks of the bundle answer as the head on the features does, and hold only what it needs."""
+    root = make_folder({"a": 8, "b": 8})
+    whole = tlkit.train(root, output=tmp_path / "whole.tlkit", image_size=64)
+    result = tlkit.train(root, output=tmp_path / "part.tlkit", image_size=64, **options)
+    assert len(result.plan.taps) == taps
+    assert result.plan.boundary == options.get("boundary")
+    assert result.reused == 16  # the stages came with the top
+    bundle = tlkit.load(result.model)
+    pixels = np.stack([read_image(file, (64, 64)) for file in sorted((root / "a").iterdir())])
+    lite, keras = bundle.forward("litert")(pixels), bundle.forward("keras")(pixels)
+    np.testing.assert_allclose(lite, keras, atol=1e-4)
+    if "boundary" in options:
+        names = {layer.name for layer in bundle.model.layers}
+        assert not any(name.startswith(("block6", "top")) for name in names)
+        for file in ("model.tflite", "model.keras"):
+            assert (result.model / file).stat().st_size < (whole.model / file).stat().st_size / 3
+    assert Plan.from_json(json.loads((result.model / "plan.json").read_text())) == result.plan
+
+
+def test_early_layers_chooses_its_stage_by_measure(make_folder: Make, tmp_path: Path) -> None:
+    result = tlkit.train(
+        make_folder({"a": 8, "b": 8}), output=tmp_path / "m.tlkit", image_size=64, strategy="early-layers"
+    )
+    assert result.plan.boundary in ("stage2", "stage3", "stage4", "stage5")
+    assert result.plan.taps == (result.plan.boundary,)
+    assert any("least log loss" in reason for reason in result.plan.reasons)
+
+
+def test_a_plan_of_an_earlier_version_is_read(trained: Trained) -> None:
+    data = json.loads((trained.bundle / "plan.json").read_text())
+    for name in ("features", "boundary", "taps"):
+        del data[name]
+    assert Plan.from_json(data).taps == ("top",)
+    with pytest.raises(tlkit.TlkitError, match="not a plan of this version: seed"):
+        Plan.from_json({name: value for name, value in data.items() if name != "seed"})

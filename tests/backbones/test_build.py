@@ -1,4 +1,4 @@
-"""Every backbone of the catalogue is built as promised, and computes what Keras's own network computes."""
+"""Every backbone is built as promised and computes what Keras's own network does, on either engine."""
 
 import gc
 import importlib
@@ -6,8 +6,10 @@ import importlib
 import numpy as np
 import pytest
 
-from tlkit.backbones import catalog
+from tlkit.backbones import catalog, conversions, tflite
 from tlkit.backbones.build import build_backbone
+from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
+from tlkit.backbones.extractor import columns_of, tap_model, tap_widths
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights import load_weights
 from tlkit.bundle.load import load
@@ -127,6 +129,11 @@ def features_of(model, image):
     return np.asarray(model(image, training=False))
 
 
+def test_every_family_has_an_example():
+    families = {catalog.get(name).family for name in SMALLEST}
+    assert families == {catalog.get(name).family for name in catalog.names()} - {"efficientnet-lite"}
+
+
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_weights, monkeypatch, tmp_path, name):
     row = catalog.get(name)
@@ -166,6 +173,16 @@ def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_wei
     answers = load(bundle).probabilities(image.astype(np.uint8))
     assert np.ptp(answers) > 0.05
     np.testing.assert_allclose(answers, head.probabilities(pooled), atol=1e-3)
+
+    graph = conversions.convert(tap_model(network))
+    taps = tap_widths(network)
+    lite = LiteRTNetwork(tflite.attach_head(graph, [len(taps) - 1], head.kernel, head.bias))
+    assert np.abs(lite(image.astype(np.uint8)) - answers).max() <= AGREEMENT
+    ours, theirs = LiteRTNetwork(graph)(image.astype(np.uint8)), features_of(tap_model(network), image)
+    for tap, _ in taps:
+        columns = columns_of(taps, [tap])
+        scale = np.abs(theirs[:, columns]).max()
+        np.testing.assert_allclose(ours[:, columns], theirs[:, columns], rtol=0, atol=1e-3 * scale, err_msg=tap)
 
 
 def test_a_saved_backbone_is_a_weights_file(keras, tmp_path):

@@ -78,3 +78,24 @@ def test_usage(tlkit: Tlkit) -> None:
     ran = tlkit("backbones", "shwo")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == ["error: No such command 'shwo'", "hint: tlkit backbones --help"]
+
+
+def test_the_stages_of_a_network_are_shown(tlkit: Tlkit) -> None:
+    ran = tlkit("backbones", "show", "MobileNetV2", "--image-size", "96", "--json")
+    assert ran.code == 0, ran.err
+    found = ran.json
+    assert (found["name"], found["input_size"]) == ("mobilenet-v2", 96)
+    assert [stage["name"] for stage in found["stages"]] == [f"stage{n}" for n in range(1, len(found["stages"]) + 1)]
+    assert found["stages"][-1]["channels"] == 1280
+    assert set(found["early"]) < {stage["name"] for stage in found["stages"]}
+    shown = tlkit("backbones", "show", "mobilenet-v2", "--image-size", "96")
+    for stage in found["stages"]:
+        assert f"{stage['height']}x{stage['width']}x{stage['channels']}" in shown.out
+    assert shown.out.count("considered") == len(found["early"])
+
+
+def test_a_network_that_is_not_there_is_said(tlkit: Tlkit) -> None:
+    ran = tlkit("backbones", "show", "resnet51")
+    assert ran.code == 2
+    assert "error: unknown backbone 'resnet51'" in ran.err
+    assert ran.out == ""

@@ -152,6 +152,9 @@ def refused(ran: Ran, place: Path, before: set[Path]) -> str:
         (["--val-split", "1.5"], "--val-split must be above 0 and below 1, not 1.5"),
         (["--output", "nowhere/m.tlkit"], "no such folder for the output"),
         (["--image-size", "8"], "8"),
+        (["--features", "most"], "unknown --features 'most'\nhint: one of last, all"),
+        (["--boundary", "stage3"], "--boundary has no meaning with --strategy freeze"),
+        (["--strategy", "early-layers", "--boundary", "stage9"], "no stage 'stage9' to cut after\nhint: one of stage1"),
     ],
 )
 def test_bad_options(tlkit: Tlkit, good: Path, tmp_path: Path, options: list[str], message: str) -> None:

@@ -12,7 +12,7 @@ from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features, requir
 from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
 from tlkit.backbones.engines import AUTO, check_engine
-from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.extractor import TOP, Extractor, open_extractor
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.bundle.save import LITE, MODEL, choose_output, save_bundle
 from tlkit.errors import TlkitError
@@ -20,7 +20,8 @@ from tlkit.evaluation.metrics import majority_accuracy, measure
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
 from tlkit.images.split import check_fraction
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.plan import Plan, check_strategy
+from tlkit.training.boundary import Choice, check_boundary, choose_taps, rows_of
+from tlkit.training.plan import FREEZE, LAST, Plan, check_features, check_strategy
 
 if TYPE_CHECKING:
     from tlkit.training.head import Head
@@ -94,7 +95,9 @@ class _Clock:
 def train(
     images: PathLike,
     *,
-    strategy: str = "freeze",
+    strategy: str = FREEZE,
+    features: str = LAST,
+    boundary: str | None = None,
     backbone: str = catalog.DEFAULT,
     weights: str = "imagenet",
     output: PathLike | None = None,
@@ -112,7 +115,10 @@ def train(
 
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
-        strategy: "freeze": the backbone stays as it is, a softmax head is solved on its features.
+        strategy: "freeze": the backbone stays as it is, a softmax head is solved on its features. "early-layers": the
+            same on its first stages alone; the later layers are dropped.
+        features: "last": the pooled output of the last stage kept; "all": those of all stages kept.
+        boundary: With "early-layers", the last stage kept, such as "stage3"; None: chosen by cross-validation.
         backbone: Name in the catalogue, in any unambiguous spelling.
         weights: "imagenet", "none" (random; for tests of the machinery only) or a weights file.
         output: Where the bundle goes; None: ``<folder name>.tlkit`` in the current folder, never overwriting.
@@ -133,6 +139,8 @@ def train(
     show = progress or SilentProgress()
     clock = _Clock()
     check_strategy(strategy)
+    check_features(features)
+    check_boundary(boundary, strategy)
     row, _ = check_request(backbone, weights, image_size)
     if weights == RANDOM:
         show.note("random weights: what comes out is no transfer learning")
@@ -146,29 +154,19 @@ def train(
     if folder.loose:
         show.note(f"{folder.loose} loose pictures outside class folders are not used")
 
-    from tlkit.training.head import solve_head
     from tlkit.training.keras_process import keras_process
 
     extractor = open_extractor(row.name, weights=weights, input_size=image_size, engine=engine, progress=show)
     clock.lap("loading")
+    check_boundary(boundary, strategy, extractor.taps)
     with keras_process(extractor) as process:
-        features = read_features(folder, extractor, workers, show)
+        found = read_features(folder, extractor, workers, show, taps=_needed(extractor, strategy, features))
         clock.lap("features")
-        data = prepare(folder, features, val_split, seed, drop_leaks)
+        data = prepare(folder, found, val_split, seed, drop_leaks)
         _tell_copies(data, show)
-
-        train_rows = data.of(TRAIN)
         balanced = class_weights == "auto" and is_uneven(data.folder)
-        head = solve_head(
-            features.matrix[[data.rows[i] for i in train_rows]],
-            [data.folder.labels[i] for i in train_rows],
-            len(data.folder.classes),
-            groups=[data.groups[i] for i in train_rows],
-            balanced=balanced,
-            seed=seed,
-            progress=show,
-        )
-        metrics = _metrics(data, head)
+        choice, head = _solve(data, strategy, features, boundary, balanced, seed, show)
+        metrics = _metrics(data, head, choice)
         clock.lap("training")
 
         plan = Plan(
@@ -179,7 +177,10 @@ def train(
             val_split=val_split,
             class_weights=class_weights,
             seed=seed,
-            reasons=_reasons(data, head, balanced, val_split, seed),
+            features=features,
+            boundary=choice.boundary,
+            taps=choice.taps,
+            reasons=_reasons(data, head, choice, balanced, val_split, seed),
         )
         _save(
             target,
@@ -192,7 +193,7 @@ def train(
             process,
             show,
         )
-    skipped = skipped_files(folder, features)
+    skipped = skipped_files(folder, found)
     return TrainResult(
         model=target,
         plan=plan,
@@ -203,8 +204,43 @@ def train(
         uneven=is_uneven(data.folder),
         metrics=metrics,
         seconds={"total": clock.total(), "features": clock.laps["features"], "training": clock.laps["training"]},
-        reused=features.reused,
+        reused=found.reused,
     )
+
+
+def _needed(extractor: Extractor, strategy: str, features: str) -> list[str]:
+    """The blocks to hold in memory: what a head may take, and the top, which tells copies apart."""
+    if strategy == FREEZE and features == LAST:
+        return [TOP]
+    return [name for name, _ in extractor.taps]
+
+
+def _solve(
+    data: Dataset, strategy: str, features: str, boundary: str | None, balanced: bool, seed: int, show: Progress
+) -> tuple[Choice, Head]:
+    """What the head takes, and the head."""
+    from tlkit.training.head import solve_head
+
+    chosen = data.of(TRAIN)
+    labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
+    matrix, taps = data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps
+    choice = choose_taps(
+        matrix,
+        taps,
+        labels,
+        groups,
+        strategy=strategy,
+        features=features,
+        boundary=boundary,
+        balanced=balanced,
+        seed=seed,
+        progress=show,
+    )
+    if len(choice.taps) < len(taps):
+        matrix = rows_of(matrix, taps, choice.taps)
+    classes = len(data.folder.classes)
+    head = solve_head(matrix, labels, classes, groups=groups, balanced=balanced, seed=seed, progress=show)
+    return choice, head
 
 
 def _tell_copies(data: Dataset, show: Progress) -> None:
@@ -238,7 +274,7 @@ def _save(
     extractor.convert(show)
 
     def write(place: Path) -> None:
-        if problem := write_networks(place / MODEL, place / LITE, extractor, head, samples, process):
+        if problem := write_networks(place / MODEL, place / LITE, extractor, head, samples, plan.taps, process):
             show.note(problem)
 
     with show.phase("Saving the bundle", None):
@@ -252,7 +288,7 @@ def _save(
         )
 
 
-def _metrics(data: Dataset, head: Head) -> dict[str, Any]:
+def _metrics(data: Dataset, head: Head, choice: Choice) -> dict[str, Any]:
     """Figures on the held-out pictures, by the names of the JSON contract."""
     labels = data.folder.labels
     figures: dict[str, Any] = {}
@@ -261,17 +297,23 @@ def _metrics(data: Dataset, head: Head) -> dict[str, Any]:
         if not chosen:
             continue
         truth = [labels[i] for i in chosen]
-        found = measure(head.probabilities(data.features.matrix[[data.rows[i] for i in chosen]]), truth)
+        matrix = rows_of(data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps, choice.taps)
+        found = measure(head.probabilities(matrix), truth)
         figures.update(found.to_json(f"{split}_"))
         baseline = majority_accuracy([labels[i] for i in data.of(TRAIN)], truth, len(data.folder.classes))
         figures[f"{prefix}baseline_accuracy"] = baseline
     return figures
 
 
-def _reasons(data: Dataset, head: Head, balanced: bool, val_split: float, seed: int) -> tuple[str, ...]:
+def _reasons(data: Dataset, head: Head, choice: Choice, balanced: bool, val_split: float, seed: int) -> tuple[str, ...]:
     counts = data.folder.counts(TRAIN).values()
+    blocks = f"of {', '.join(choice.taps)}"
+    kept = f"early-layers: what lies behind {choice.boundary} is dropped, the rest stays as it is"
+    measured = ", ".join(f"{stage} {loss:.3f}" for stage, loss, _ in choice.measured)
     return (
-        "freeze: the backbone's weights stay, the head is logistic regression solved on its pooled top features",
+        ("freeze: the backbone's weights stay" if choice.boundary is None else kept)
+        + f", the head is logistic regression solved on the pooled features {blocks}",
+        *([f"{choice.boundary} has the least log loss in cross-validation: {measured}"] if measured else []),
         f"L2 strength 1/C with C = {head.c:.3g}, the least log loss in cross-validation on the training pictures"
         if head.search
         else f"L2 strength 1/C with C = {head.c:.3g}, as a class is too small for cross-validation",

@@ -161,7 +161,7 @@ def _converted(model: Any, name: str) -> tuple[bytes | None, str]:
     return graph, ""
 
 
-def _taps(network: Network) -> list[tuple[str, Any]]:
+def tap_tensors(network: Network) -> list[tuple[str, Any]]:
     """(name, tensor) of each feature map that is pooled; the top last, and only once."""
     output = network.model.output
     ends = [(stage.name, network.model.get_layer(stage.layer).output) for stage in network.stages]
@@ -170,13 +170,13 @@ def _taps(network: Network) -> list[tuple[str, Any]]:
 
 def tap_widths(network: Network) -> Taps:
     """(name, channels) of each pooled feature block: the stages from input to output, then the top."""
-    return tuple((name, int(tensor.shape[-1])) for name, tensor in _taps(network))
+    return tuple((name, int(tensor.shape[-1])) for name, tensor in tap_tensors(network))
 
 
 def tap_model(network: Network) -> Any:
     """A ``keras.Model`` from float32 [n, h, w, 3] to float32 [n, columns], all taps averaged over space."""
     keras = import_keras()
-    pooled = [keras.ops.mean(tensor, axis=(1, 2)) for _, tensor in _taps(network)]
+    pooled = [keras.ops.mean(tensor, axis=(1, 2)) for _, tensor in tap_tensors(network)]
     return keras.Model(network.model.input, keras.ops.concatenate(pooled, axis=1) if len(pooled) > 1 else pooled[0])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,36 @@ def backbones_command(context: typer.Context, as_json: Json = False, debug: Debu
         typer.echo(json.dumps({"backbones": rows}))
     else:
         _present(rows)
+
+
+@backbones.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Any unambiguous spelling.")],
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the stages of a network: where --boundary may cut.
+
+    Example: tlkit backbones show resnet50-v2
+    """
+    from tlkit.cli.console import ConsoleProgress
+
+    progress = ConsoleProgress()
+    with progress.phase("Starting", None):
+        from tlkit.api.backbones import stages_of
+
+    found = stages_of(name, image_size, progress)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+        return
+    typer.secho(f"{found.name}, input {found.input_size}x{found.input_size}", bold=True)
+    width = max(len(stage.layer) for stage in found.stages)
+    typer.echo(f"stage    output           {'last layer':<{width}}  early-layers")
+    for stage in found.stages:
+        output = f"{stage.height}x{stage.width}x{stage.channels}"
+        note = "considered" if stage.name in found.early else ""
+        typer.echo(f"{stage.name:<7}  {output:<15}  {stage.layer:<{width}}  {note}".rstrip())
 
 
 def _row(backbone: Backbone) -> dict[str, Any]:

@@ -23,7 +23,13 @@ def train_command(
     images: Annotated[
         Path, typer.Argument(metavar="IMAGES", help="One sub-folder per class, or train/ and val/, test/ with them.")
     ],
-    strategy: Annotated[str, typer.Option(help="freeze: keep the backbone, solve a new head.")] = "freeze",
+    strategy: Annotated[
+        str, typer.Option(help="freeze: keep the backbone, solve a new head; early-layers: keep only its first stages.")
+    ] = "freeze",
+    features: Annotated[str, typer.Option(help="What the head sees: the last stage kept, or all together.")] = "last",
+    boundary: Annotated[
+        str | None, typer.Option(help="early-layers: the last stage kept, such as stage3; default: by measure.")
+    ] = None,
     backbone: Annotated[str, typer.Option(help="A Keras Applications network, or the embedded default.")] = DEFAULT,
     weights: Annotated[str, typer.Option(help="imagenet, none, or a weights file.")] = "imagenet",
     output: Annotated[
@@ -55,6 +61,8 @@ def train_command(
     result = train(
         images,
         strategy=strategy,
+        features=features,
+        boundary=boundary,
         backbone=backbone,
         weights=weights,
         output=output,

@@ -11,24 +11,30 @@ import numpy as np
 from tlkit.backbones import tflite
 from tlkit.backbones.build import Network
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
-from tlkit.backbones.extractor import Extractor
+from tlkit.backbones.extractor import TOP, Extractor, tap_tensors
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
 from tlkit.training.head import Head
 from tlkit.training.keras_process import KerasProcess
 
-POOL, LOGITS, PROBABILITIES = "head_pool", "logits", "probabilities"
+POOL, JOINED, LOGITS, PROBABILITIES = "head_pool", "head_features", "logits", "probabilities"
 
 
-def attach_head(network: Network, head: Head) -> Any:
+def attach_head(network: Network, head: Head, taps: Sequence[str] = (TOP,)) -> Any:
     """A ``keras.Model`` from RGB 0..255, float32 [n, h, w, 3], to probabilities, float32 [n, classes].
 
-    The backbone's layers are the model's own layers, the head is ``head_pool`` (average over space), ``logits``
-    (dense) and ``probabilities`` (softmax).
+    The backbone's layers are the model's own layers, those that the head does not need are left out. The head is
+    ``head_pool`` (average over space), ``logits`` (dense) and ``probabilities`` (softmax); of several taps each has a
+    pooling layer, and ``head_features`` puts them one after another.
     """
     keras = import_keras()
     classes = len(head.bias)
-    pooled = keras.layers.GlobalAveragePooling2D(name=POOL)(network.model.output)
+    maps = dict(tap_tensors(network))
+    if len(taps) == 1:
+        pooled = keras.layers.GlobalAveragePooling2D(name=POOL)(maps[taps[0]])
+    else:
+        parts = [keras.layers.GlobalAveragePooling2D(name=f"{POOL}_{tap}")(maps[tap]) for tap in taps]
+        pooled = keras.layers.Concatenate(name=JOINED)(parts)
     dense = keras.layers.Dense(classes, name=LOGITS)
     output = keras.layers.Softmax(name=PROBABILITIES)(dense(pooled))
     dense.set_weights([head.kernel, head.bias])
@@ -41,6 +47,7 @@ def write_networks(
     extractor: Extractor,
     head: Head,
     samples: Sequence[Path],
+    taps: Sequence[str] = (TOP,),
     process: KerasProcess | None = None,
 ) -> str:
     """Write the network for Keras and, where the backbone has a LiteRT graph that agrees with it, for LiteRT.
@@ -49,8 +56,9 @@ def write_networks(
         keras_file: Where the first goes.
         lite_file: Where the second goes.
         extractor: The frozen backbone; its graph gets the head attached, nothing is converted again.
-        head: On the pooled top features.
+        head: On the pooled features of ``taps``.
         samples: Pictures on which both must give the same probabilities.
+        taps: Names of the blocks the head takes, from input to output.
         process: One that has built the Keras network; None, or where it failed: it is built here.
 
     Returns:
@@ -59,14 +67,15 @@ def write_networks(
     size = (extractor.input_size, extractor.input_size)
     pictures = [item.picture.pixels for path in samples if (item := load_picture(path, size)).picture is not None]
     pixels = np.stack(pictures or [np.full((*size, 3), 127, dtype=np.uint8)])
-    theirs = process.save(keras_file, head, pixels) if process else None
+    theirs = process.save(keras_file, head, pixels, taps) if process else None
     if theirs is None:
-        model = attach_head(extractor.network, head)
+        model = attach_head(extractor.network, head, taps)
         model.save(keras_file)
         theirs = np.asarray(model(pixels.astype(np.float32), training=False))
     if extractor.graph is None:
         return ""
-    lite = tflite.attach_head(extractor.graph, [len(extractor.taps) - 1], head.kernel, head.bias)
+    names = [name for name, _ in extractor.taps]
+    lite = tflite.attach_head(extractor.graph, [names.index(tap) for tap in taps], head.kernel, head.bias)
     apart = float(np.abs(LiteRTNetwork(lite)(pixels) - theirs).max())
     if not apart <= AGREEMENT:  # also where it is not a number
         return f"LiteRT and Keras differ by {apart:.1g} in probability, so Keras, the slower one, will run this bundle"

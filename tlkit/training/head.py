@@ -96,8 +96,7 @@ def solve_head(
     """
     target = np.asarray(labels, dtype=np.int64)
     scaled, mean, deviation = standardise(features)
-    folds = make_folds(target, groups, seed, FOLDS if len(target) < MANY else FEW_FOLDS)
-    search, _ = cross_validate(scaled, target, _thinned(folds, target, seed), balanced=balanced, progress=progress)
+    search = _search(scaled, labels, groups, balanced, seed, progress)
     c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
     solved = _solver(c, balanced, FINE)
     with _quiet(), threadpool_limits(1 if scaled.size < LARGE else None):
@@ -110,6 +109,36 @@ def solve_head(
         c=c,
         search=tuple(search),
     )
+
+
+def least_loss(
+    features: Matrix,
+    labels: Sequence[int],
+    *,
+    groups: Sequence[int] | None = None,
+    balanced: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> GridPoint | None:
+    """What cross-validation measures of these features at the best L2 strength; None where it is not possible.
+
+    The arguments are those of `solve_head`, which would find the same.
+    """
+    search = _search(standardise(features)[0], labels, groups, balanced, seed, progress)
+    return min(search, key=lambda point: point.log_loss) if search else None
+
+
+def _search(
+    scaled: Matrix,
+    labels: Sequence[int],
+    groups: Sequence[int] | None,
+    balanced: bool,
+    seed: int,
+    progress: Progress | None,
+) -> list[GridPoint]:
+    target = np.asarray(labels, dtype=np.int64)
+    folds = make_folds(target, groups, seed, FOLDS if len(target) < MANY else FEW_FOLDS)
+    return cross_validate(scaled, target, _thinned(folds, target, seed), balanced=balanced, progress=progress)[0]
 
 
 def standardise(features: Matrix) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import LITERT
-from tlkit.backbones.extractor import Extractor
+from tlkit.backbones.extractor import TOP, Extractor
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.training.head import Head
 
@@ -62,13 +62,16 @@ class KerasProcess:
         )
         self._say(name=extractor.backbone.name, weights=weights, input_size=extractor.input_size, seed=extractor.seed)
 
-    def save(self, file: Path, head: Head, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Save the network with a head on its top, and run it on some pictures.
+    def save(
+        self, file: Path, head: Head, pixels: NDArray[np.uint8], taps: Sequence[str] = (TOP,)
+    ) -> NDArray[np.float32] | None:
+        """Save the network with a head, and run it on some pictures.
 
         Args:
             file: Where ``model.keras`` goes.
-            head: On the pooled top features.
+            head: On the pooled features of ``taps``.
             pixels: uint8 [n, height, width, 3].
+            taps: Names of the blocks the head takes.
 
         Returns:
             Probabilities, float32 [n, classes]; None if the process failed, whatever the reason.
@@ -76,7 +79,7 @@ class KerasProcess:
         with tempfile.TemporaryDirectory() as folder:
             given, found = Path(folder) / "given.npz", Path(folder) / "found.npy"
             np.savez(given, kernel=head.kernel, bias=head.bias, pixels=pixels)
-            self._say(file=str(file), given=str(given), found=str(found))
+            self._say(file=str(file), given=str(given), found=str(found), taps=list(taps))
             stdout = self._process.stdout
             if stdout is None or stdout.readline().strip() != "done":
                 return None
@@ -109,7 +112,7 @@ def main(source: IO[str] | None = None) -> None:
         return
     task = json.loads(line)
     given = np.load(task["given"])
-    model = attach_head(network, Head(given["kernel"], given["bias"], 0.0, ()))
+    model = attach_head(network, Head(given["kernel"], given["bias"], 0.0, ()), task["taps"])
     model.save(task["file"])
     np.save(task["found"], np.asarray(model(given["pixels"].astype(np.float32), training=False)))
     print("done", flush=True)  # noqa: T201

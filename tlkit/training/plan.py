@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
 from tlkit.errors import TlkitError
 
-STRATEGIES = ("freeze",)
+FREEZE, EARLY = "freeze", "early-layers"
+STRATEGIES = (FREEZE, EARLY)
+LAST, ALL = "last", "all"
+FEATURES = (LAST, ALL)
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,14 @@ class Plan:
         backbone: Name in the catalogue.
         weights: "imagenet", "none" or the file they come from.
         strategy: One of `STRATEGIES`. "freeze" keeps every backbone weight and solves a softmax head on the
-            pooled top features.
+            pooled features. "early-layers" keeps the stages up to ``boundary`` alone and drops the later layers.
         input_size: Side of the square input in pixels.
         val_split: Share of each class kept out of training; unused where the folder has its own split.
         class_weights: "auto" or "none".
         seed: Of every random choice.
+        features: "last": the head takes the pooled output of the last stage kept; "all": those of all stages kept.
+        boundary: With "early-layers", the last stage kept; None: the whole backbone.
+        taps: Names of the pooled blocks that the head takes, from input to output.
         reasons: Why these values, one sentence each.
     """
 
@@ -34,11 +40,14 @@ class Plan:
     val_split: float
     class_weights: str
     seed: int
+    features: str = LAST
+    boundary: str | None = None
+    taps: tuple[str, ...] = ("top",)
     reasons: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dump``."""
-        return {**asdict(self), "reasons": list(self.reasons)}
+        return {**asdict(self), "taps": list(self.taps), "reasons": list(self.reasons)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Plan:
@@ -48,10 +57,22 @@ class Plan:
             TlkitError: Fields are missing or unknown.
         """
         known = {field.name for field in fields(cls)}
-        if set(data) != known:
-            wrong = ", ".join(sorted(known ^ set(data)))
-            raise TlkitError(f"not a plan of this version: {wrong}")
-        return cls(**{**data, "reasons": tuple(data["reasons"])})
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if wrong := (set(data) - known) | (needed - set(data)):
+            raise TlkitError(f"not a plan of this version: {', '.join(sorted(wrong))}")
+        lists: dict[str, Any] = {name: tuple(data[name]) for name in ("taps", "reasons") if name in data}
+        return cls(**(data | lists))
+
+
+def check_features(name: str) -> str:
+    """``name`` if it says which features a head takes.
+
+    Raises:
+        TlkitError: It does not.
+    """
+    if name not in FEATURES:
+        raise TlkitError(f"unknown --features '{name}'", f"one of {', '.join(FEATURES)}")
+    return name
 
 
 def check_strategy(name: str) -> str:

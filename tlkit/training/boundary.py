@@ -1,0 +1,113 @@
+"""Which stages of a frozen backbone the head takes its features from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlkit.backbones.extractor import TOP, Taps, columns_of
+from tlkit.errors import TlkitError
+from tlkit.progress import Progress
+from tlkit.training.head import Matrix, least_loss
+from tlkit.training.plan import ALL, EARLY
+
+EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered, and the share of the stages that count as early or middle
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the head takes.
+
+    Attributes:
+        taps: Names of the pooled blocks, from input to output.
+        boundary: The last stage kept; None: the whole backbone.
+        measured: (stage, cross-validated log loss, accuracy) of every boundary that was compared.
+    """
+
+    taps: tuple[str, ...]
+    boundary: str | None
+    measured: tuple[tuple[str, float, float], ...] = ()
+
+
+def early_stages(taps: Taps) -> list[str]:
+    """The stages a backbone may be cut after by itself: early and middle ones."""
+    stages = [name for name, _ in taps if name != TOP]
+    last = max(1, round((len(stages) + 1) * DEEPEST))
+    return stages[:last][min(EARLIEST, last) - 1 :]
+
+
+def check_boundary(boundary: str | None, strategy: str, taps: Taps | None = None) -> None:
+    """Refuse a boundary that cannot be.
+
+    Args:
+        boundary: Name of a stage, or None.
+        strategy: As in the Plan.
+        taps: Of the backbone, if known already.
+
+    Raises:
+        TlkitError: The strategy has no boundary, or the backbone no such stage.
+    """
+    if boundary is None:
+        return
+    if strategy != EARLY:
+        raise TlkitError(f"--boundary has no meaning with --strategy {strategy}", f"it goes with {EARLY}")
+    stages = [name for name, _ in taps or () if name != TOP]
+    if taps is not None and boundary not in stages:
+        raise TlkitError(f"no stage '{boundary}' to cut after", f"one of {', '.join(stages)}")
+
+
+def choose_taps(
+    matrix: Matrix,
+    taps: Taps,
+    labels: Sequence[int],
+    groups: Sequence[int],
+    *,
+    strategy: str,
+    features: str,
+    boundary: str | None,
+    balanced: bool,
+    seed: int,
+    progress: Progress,
+) -> Choice:
+    """Which blocks the head takes.
+
+    "early-layers" without a boundary compares the early and middle stages: the one whose features have the least
+    cross-validated log loss on the training pictures is taken, the earlier of two alike.
+
+    Args:
+        matrix: float32 [n, columns], the blocks ``taps`` one after another, of the training pictures.
+        taps: (name, width) of each block.
+        labels: Class index of each row.
+        groups: Copies of one picture share a group.
+        strategy: "freeze" or "early-layers".
+        features: "last" or "all".
+        boundary: The stage to cut after; None: by measure.
+        balanced: Weigh classes by the inverse of their share.
+        seed: Of the folds.
+        progress: Told about every solution.
+    """
+    names = [name for name, _ in taps]
+
+    def upto(stage: str) -> tuple[str, ...]:
+        return tuple(names[: names.index(stage) + 1]) if features == ALL else (stage,)
+
+    if strategy != EARLY:
+        return Choice(upto(TOP), None)
+    if boundary is not None:
+        return Choice(upto(boundary), boundary)
+    measured = []
+    for stage in early_stages(taps):
+        columns = columns_of(taps, upto(stage))
+        point = least_loss(matrix[:, columns], labels, groups=groups, balanced=balanced, seed=seed, progress=progress)
+        if point is not None:
+            measured.append((stage, point.log_loss, point.accuracy))
+    # without folds nothing can be measured: the middle one
+    best = min(measured, key=lambda each: each[1])[0] if measured else early_stages(taps)[-1]
+    return Choice(upto(best), best, tuple(measured))
+
+
+def rows_of(matrix: Matrix, taps: Taps, chosen: Sequence[str]) -> Matrix:
+    """The columns of the chosen blocks, float32 [n, columns]."""
+    return np.ascontiguousarray(matrix[:, columns_of(taps, chosen)])
