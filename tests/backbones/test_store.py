@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tlkit.backbones import store as module
 from tlkit.backbones.store import FeatureKey, FeatureStore, Stored
@@ -95,11 +98,22 @@ def test_a_damaged_row_is_as_good_as_absent_and_the_others_stay(tmp_path: Path) 
     assert store.get(content(1)) is not None
 
 
+@given(arrays(np.float32, 8, elements=st.floats(width=32, allow_nan=False)))
+def test_what_was_rounded_comes_back_as_it_is(vector: np.ndarray) -> None:
+    """So a run gives the same with and without the store; values beyond half precision become its largest."""
+    kept = module.rounded(vector)
+    assert kept.dtype == np.float32
+    assert np.isfinite(kept).all()
+    np.testing.assert_array_equal(kept.astype(module.DTYPE).astype(np.float32), kept)
+    inside = np.abs(vector) <= np.finfo(module.DTYPE).max
+    np.testing.assert_allclose(kept[inside], vector[inside], rtol=5e-4, atol=6e-8)
+
+
 @pytest.mark.parametrize("dtype", ["<f4", "<f2"])
 def test_vectors_are_float32_whatever_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     usual = KEY.digest()
     monkeypatch.setattr(module, "DTYPE", dtype)
-    assert (KEY.digest() == usual) == (dtype == "<f4")
+    assert (KEY.digest() == usual) == (dtype == "<f2")
     fill(tmp_path, range(3))
     (shard,) = tmp_path.rglob("*.npy")
     assert np.load(shard)["payload"].dtype == np.dtype(dtype)

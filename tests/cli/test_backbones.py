@@ -77,7 +77,9 @@ def test_usage(tlkit: Tlkit) -> None:
     assert "Example: tlkit backbones" in tlkit("backbones", "--help").out
     ran = tlkit("backbones", "shwo")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.splitlines() == ["error: No such command 'shwo'", "hint: tlkit backbones --help"]
+    error, hint = ran.err.splitlines()
+    assert error.startswith("error: No such command 'shwo'")
+    assert hint == "hint: tlkit backbones --help"
 
 
 def test_the_stages_of_a_network_are_shown(tlkit: Tlkit) -> None:

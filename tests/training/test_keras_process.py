@@ -76,7 +76,7 @@ def test_where_it_dies_the_network_is_written_here(
         if when == "later":
             process._process.kill()
         keras_file, lite_file = tmp_path / "model.keras", tmp_path / "model.tflite"
-        assert write_networks(keras_file, lite_file, extractor, head, [], process) == ""
+        assert write_networks(keras_file, lite_file, extractor, head, [], process=process) == ""
     model = import_keras().models.load_model(keras_file, compile=False)
     grey = np.full((1, SIZE, SIZE, 3), 127, dtype=np.uint8)
     np.testing.assert_allclose(LiteRTNetwork(lite_file)(grey), np.asarray(model(grey.astype(np.float32))), atol=1e-4)
