@@ -4,13 +4,15 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Ran, Trained
 
+from tlkit.api.predict import Prediction
 from tlkit.bundle.save import manifest_digest
+from tlkit.cli import predict as module
 
 Tlkit = Callable[..., Ran]
 
@@ -148,6 +150,29 @@ def test_the_engines_agree(tlkit: Tlkit, trained: Trained, labelled: Ran, unseen
     for one, other in zip(labelled.lines, keras.lines, strict=True):
         assert one["label"] == other["label"]
         assert one["probability"] == pytest.approx(other["probability"], abs=1e-4)
+
+
+@pytest.mark.parametrize("write", [module._csv, module._json, module._table])
+def test_every_row_is_written_out_before_the_next_is_computed(
+    monkeypatch: pytest.MonkeyPatch, write: Callable[[Iterable[Prediction]], int]
+) -> None:
+    class Pipe(io.StringIO):
+        """Keeps what was flushed apart from what still waits."""
+
+        seen = ""
+
+        def flush(self) -> None:
+            self.seen = self.getvalue()
+
+    pipe = Pipe()
+    monkeypatch.setattr("sys.stdout", pipe)
+
+    def rows() -> Iterator[Prediction]:
+        for number in range(3):
+            yield Prediction(f"{number}.png", "a", 0.5, (("a", 0.5), ("b", 0.5)), None, None)
+            assert f"{number}.png" in pipe.seen
+
+    assert write(rows()) == 3
 
 
 def test_an_unknown_engine_is_said(tlkit: Tlkit, trained: Trained, unseen: Path) -> None:

@@ -65,6 +65,15 @@ def test_the_users_folder_is_not_searched_for_modules(
         assert process.save(tmp_path / "model.keras", head, pixels) is not None
 
 
+def test_what_libraries_print_does_no_harm(
+    extractor: Extractor, head: Head, pixels: np.ndarray, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(module, "_START", "print('hello from a library', flush=True); " + module._START)
+    with keras_process(extractor) as process:
+        assert process is not None
+        assert process.save(tmp_path / "model.keras", head, pixels) is not None
+
+
 @pytest.mark.parametrize("when", ["at once", "later"])
 def test_where_it_dies_the_network_is_written_here(
     extractor: Extractor, head: Head, tmp_path: Path, monkeypatch: Patch, when: str

@@ -78,6 +78,7 @@ def _csv(rows: Iterable[Prediction]) -> int:
         probability = "" if row.probability is None else f"{row.probability:.6f}"
         unknown = "" if row.unknown is None else str(row.unknown).lower()
         writer.writerow([row.file, row.label or "", probability, unknown, row.error or ""])
+        sys.stdout.flush()  # streams: a pipe sees each row at once
         labelled += row.error is None
     return labelled
 

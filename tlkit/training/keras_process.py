@@ -80,8 +80,8 @@ class KerasProcess:
             given, found = Path(folder) / "given.npz", Path(folder) / "found.npy"
             np.savez(given, kernel=head.kernel, bias=head.bias, pixels=pixels)
             self._say(file=str(file), given=str(given), found=str(found), taps=list(taps))
-            stdout = self._process.stdout
-            if stdout is None or stdout.readline().strip() != "done":
+            # whatever else a library may print comes before
+            if not any(line.strip() == "done" for line in self._process.stdout or ()):
                 return None
             return np.asarray(np.load(found), dtype=np.float32)
 
