@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sysconfig
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,21 @@ def tlkit(cache: Path) -> Callable[..., Ran]:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fastest(tlkit: Callable[..., Ran]) -> Callable[..., float]:
+    """Seconds that the installed command takes at best: five runs after one that compiles the modules."""
+
+    def measure(*arguments: object) -> float:
+        times = []
+        for _ in range(6):
+            start = time.perf_counter()
+            assert tlkit(*arguments).code == 0
+            times.append(time.perf_counter() - start)
+        return min(times[1:])
+
+    return measure
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,14 +23,8 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_help_comes_within_half_a_second(tlkit: Tlkit) -> None:
-    tlkit("--help")  # compiles the modules
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert tlkit("--help").code == 0
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+def test_help_comes_within_half_a_second(fastest: Callable[..., float]) -> None:
+    assert fastest("--help") < 0.5
 
 
 @pytest.mark.parametrize("command", ["train", "check", "predict", "backbones", "cache"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import picture
 
 from tlkit.images import read
 
@@ -50,3 +51,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, cases in (("good_picture", _corpus.good), ("bad_picture", _corpus.bad)):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, cases().values(), ids=cases().keys())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Twenty different pictures."""
+    paths = [tmp_path / f"{n}.png" for n in range(20)]
+    for n, path in enumerate(paths):
+        picture(n).save(path)
+    return paths

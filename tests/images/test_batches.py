@@ -6,19 +6,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import picture
 
 from tlkit.images import batches
 from tlkit.images.batches import load_batches, load_pictures, read_bytes
 from tlkit.images.read import UnreadableImage
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / f"{n}.png" for n in range(20)]
-    for n, path in enumerate(paths):
-        picture(n).save(path)
-    return paths
 
 
 def test_pictures_come_in_order_with_their_content_hash(files: list[Path]) -> None:

@@ -20,14 +20,6 @@ SIZE = (12, 10)
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / f"{n}.png" for n in range(20)]
-    for n, path in enumerate(paths):
-        picture(n).save(path)
-    return paths
-
-
-@pytest.fixture
 def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every picture that is decoded."""
     calls: list[int] = []

@@ -236,8 +236,7 @@ def _solve(
         seed=seed,
         progress=show,
     )
-    if len(choice.taps) < len(taps):
-        matrix = rows_of(matrix, taps, choice.taps)
+    matrix = rows_of(matrix, taps, choice.taps)
     classes = len(data.folder.classes)
     head = solve_head(matrix, labels, classes, groups=groups, balanced=balanced, seed=seed, progress=show)
     return choice, head

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.backbones.runtime import import_tensorflow, silent_stderr
-from tlkit.cache import cache_folder
+from tlkit.cache import NOTE, cache_folder
 
 FORMAT = 1
-SECTION, GRAPH, NOTE = "networks", "network.tflite", "key.json"
+SECTION, GRAPH = "networks", "network.tflite"
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ def find(backbone: str, weights_hash: str, input_size: int) -> Conversion | None
         graph = (folder / GRAPH).read_bytes()
         if note["sha256"] != hashlib.sha256(graph).hexdigest():
             raise ValueError("damaged")
-        os.utime(folder)  # used now: the cache drops what was not
-        return Conversion(tuple((str(name), int(width)) for name, width in note["taps"]), graph)
-    except FileNotFoundError:
+        found = Conversion(tuple((str(name), int(width)) for name, width in note["taps"]), graph)
+    except OSError:  # absent, or not readable just now
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
+    with contextlib.suppress(OSError):  # a cache that may only be read serves as well
+        os.utime(folder)  # used now: the cache drops what was not
+    return found
 
 
 def keep(backbone: str, weights_hash: str, input_size: int, conversion: Conversion) -> None:

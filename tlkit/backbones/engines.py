@@ -1,7 +1,7 @@
 """What runs a network: LiteRT on the CPU, Keras on a GPU or where LiteRT is missing.
 
-LiteRT (XNNPACK kernels) is two to three times as fast as Keras on a CPU and starts in a tenth of a second; the figures
-are in benchmarks/README.md.
+LiteRT (XNNPACK kernels) is several times as fast as Keras on a CPU and starts at once; the figures are in
+benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ AUTO, LITERT, KERAS = "auto", "litert", "keras"
 ENGINES = (AUTO, LITERT, KERAS)
 AGREEMENT = 1e-4  # in probability, what engines may differ by; else the slower one is used
 MEMORY = 1 << 30  # bytes of weights that the interpreters may hold together: each packs a copy of its own
+BATCH = 32  # pictures at a time, more where there are many cores: the last of a batch leave some of them idle
 FEW = 500  # pictures; for fewer a GPU is not worth the import of TensorFlow
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -74,6 +75,11 @@ def has_gpu() -> bool:
     if not any(driver.exists() for driver in drivers):
         return False
     return bool(import_tensorflow().config.list_physical_devices("GPU"))
+
+
+def batch_size() -> int:
+    """How many pictures to hand to a `Forward` at once."""
+    return max(BATCH, 8 * cpu_count())
 
 
 class LiteRTNetwork:

@@ -53,8 +53,8 @@ class Extractor:
     engine: str
     graph: bytes | None
     seed: int = 0
-
     _network: Network | None = None
+    _inconvertible: bool = False
 
     @property
     def network(self) -> Network:
@@ -79,14 +79,15 @@ class Extractor:
     def convert(self, progress: Progress) -> None:
         """Make the graph, unless it is there or LiteRT is not installed, and keep it for the next run.
 
-        One that does not agree with the Keras network is not taken, and that is said.
+        One that does not agree with the Keras network is not taken, and that is said, once.
         """
-        if self.graph is not None or not has_litert():
+        if self.graph is not None or self._inconvertible or not has_litert():
             return
         name = self.backbone.name
         with progress.phase(f"Converting {name} for LiteRT, once", None):
             graph, problem = _converted(tap_model(self.network), name)
         if graph is None:
+            self._inconvertible = True
             progress.note(problem)
             return
         self.graph = graph

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.engines import Forward
+from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.backbones.store import FeatureKey, FeatureStore, Stored, rounded
 from tlkit.images.batches import Loaded, load_pictures
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 
-BATCH = 32
 KEEP_EVERY = 512  # pictures a shard: what a killed run may lose
 
 
@@ -86,7 +85,7 @@ def compute_features(
         paths,
         (extractor.input_size, extractor.input_size),
         workers=workers,
-        ahead=3 * BATCH,
+        ahead=3 * batch_size(),
         wanted=wanted,
         fingerprints=True,
     )
@@ -148,14 +147,15 @@ def _passes(
 
 
 def _batches(pictures: Iterator[Loaded], store: FeatureStore | None) -> Iterator[list[tuple[Loaded, Stored | None]]]:
-    """Groups with at most `BATCH` pictures to compute in each; what the store has rides along."""
+    """Groups with at most `batch_size` pictures to compute in each; what the store has rides along."""
+    most = batch_size()
     batch: list[tuple[Loaded, Stored | None]] = []
     fresh = 0
     for item in pictures:
         stored = store.get(item.content) if store is not None and item.error is None else None
         batch.append((item, stored))
         fresh += stored is None and item.picture is not None
-        if fresh == BATCH or len(batch) == 16 * BATCH:
+        if fresh == most or len(batch) == 16 * most:
             yield batch
             batch, fresh = [], 0
     if batch:

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.engines import AUTO
+from tlkit.backbones.engines import AUTO, batch_size
 from tlkit.bundle.load import Bundle
-from tlkit.images.batches import Loaded, cpu_count, load_batches
+from tlkit.images.batches import Loaded, load_batches
 
-BATCH = 32
 Answer = tuple[Loaded, NDArray[np.float32] | None]
 
 
@@ -40,7 +39,7 @@ def answers(
         TlkitError: The engine is not there.
     """
     forward = bundle.forward(engine, len(paths), workers)
-    most = max(BATCH, 8 * cpu_count())
+    most = batch_size()
     for batch in load_batches(
         paths, bundle.input_size, most, workers=workers, ahead=3 * most, fingerprints=fingerprints
     ):

@@ -99,8 +99,8 @@ def choose_taps(
         return Choice(upto(boundary), boundary)
     measured = []
     for stage in early_stages(taps):
-        columns = columns_of(taps, upto(stage))
-        point = least_loss(matrix[:, columns], labels, groups=groups, balanced=balanced, seed=seed, progress=progress)
+        rows = rows_of(matrix, taps, upto(stage))
+        point = least_loss(rows, labels, groups=groups, balanced=balanced, seed=seed, progress=progress)
         if point is not None:
             measured.append((stage, point.log_loss, point.accuracy))
     # without folds nothing can be measured: the middle one
@@ -109,5 +109,7 @@ def choose_taps(
 
 
 def rows_of(matrix: Matrix, taps: Taps, chosen: Sequence[str]) -> Matrix:
-    """The columns of the chosen blocks, float32 [n, columns]."""
+    """The columns of the chosen blocks, float32 [n, columns]; of all of them the matrix itself."""
+    if len(chosen) == len(taps):
+        return matrix
     return np.ascontiguousarray(matrix[:, columns_of(taps, chosen)])

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,14 +100,13 @@ class KerasProcess:
                 print(json.dumps(message), file=self._process.stdin, flush=True)
 
 
-def main(source: IO[str] | None = None) -> None:
+def main() -> None:
     """What the process does: one JSON line says what to build, the next what to save; then "done" on stdout."""
     from tlkit.backbones.build import build_backbone
     from tlkit.training.assemble import attach_head
 
-    lines = source or sys.stdin
-    network = build_backbone(**json.loads(lines.readline()))
-    line = lines.readline()
+    network = build_backbone(**json.loads(sys.stdin.readline()))
+    line = sys.stdin.readline()
     if not line:  # whoever asked is gone
         return
     task = json.loads(line)
