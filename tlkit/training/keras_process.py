@@ -1,7 +1,7 @@
 """Build and save the Keras network in a process of its own, while features are computed and the head is solved.
 
 The frozen strategy needs TensorFlow for one thing only, to write ``model.keras``. Importing it and building the network
-take five seconds of one core, in which nothing has to wait; in a thread they would hold the interpreter lock up.
+take seconds of one core, in which nothing has to wait; in a thread they would hold the interpreter lock up.
 """
 
 from __future__ import annotations
