@@ -221,6 +221,8 @@ def test_an_interrupt_leaves_nothing_and_says_so(garden: Path, tmp_path: Path) -
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # as from a terminal, even where the tests run in the background of a shell, which ignores interrupts
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
