@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-Advance = Callable[[int], None]
+
+class Advance(Protocol):
+    """Told that some steps of a phase are done."""
+
+    def __call__(self, steps: int, status: str = "", /) -> None:
+        """``steps`` more are done; ``status``, if not empty, is what there is to say of the work just now."""
+        ...
 
 
 class Progress(Protocol):
@@ -16,9 +22,17 @@ class Progress(Protocol):
         """Open a phase of ``total`` steps (None: unknown); call the returned function with steps done."""
         ...
 
+    def milestone(self, message: str) -> None:
+        """Tell one line of a long phase where no bar is shown."""
+        ...
+
     def note(self, message: str) -> None:
         """Tell the user one line that is not the result."""
         ...
+
+
+def ignore(steps: int, status: str = "", /) -> None:
+    """An `Advance` that nobody sees."""
 
 
 class SilentProgress:
@@ -27,7 +41,10 @@ class SilentProgress:
     @contextmanager
     def phase(self, title: str, total: int | None) -> Iterator[Advance]:
         """Open a phase nobody sees."""
-        yield lambda steps: None
+        yield ignore
+
+    def milestone(self, message: str) -> None:
+        """Drop the message."""
 
     def note(self, message: str) -> None:
         """Drop the message."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ class Dataset:
         leaks: Groups of files that are copies of one another in different splits of the folder's own.
         dropped: How many training pictures were left out because of that.
         own_validation: Whether the validation pictures are the folder's own, not split off here.
+        seen: How many validation and test pictures an earlier training has trained on.
     """
 
     folder: ImageFolder
@@ -45,6 +46,7 @@ class Dataset:
     leaks: tuple[tuple[str, ...], ...]
     dropped: int
     own_validation: bool
+    seen: int = 0
 
     def of(self, split: str) -> list[int]:
         """Indices into ``folder`` of one split's pictures."""
@@ -82,11 +84,19 @@ def skipped_files(folder: ImageFolder, features: Features) -> Skipped:
     return tuple((folder.files[index], reason) for index, reason in features.errors.items())
 
 
-def prepare(folder: ImageFolder, features: Features, val_split: float, seed: int, drop_leaks: bool) -> Dataset:
+def prepare(
+    folder: ImageFolder,
+    features: Features,
+    val_split: float,
+    seed: int,
+    drop_leaks: bool,
+    known: Mapping[str, str] | None = None,
+) -> Dataset:
     """Leave out what cannot be read, find copies, and give every picture a split.
 
     Copies of one picture stay on one side of a split that is drawn here. A folder's own split is kept as it is;
-    ``drop_leaks`` leaves those training pictures out that have a copy in val/ or test/.
+    ``drop_leaks`` leaves those training pictures out that have a copy in val/ or test/. ``known`` says by content hash
+    what an earlier training used: such pictures stay on their side, so that none it has seen is validated on.
 
     Raises:
         TlkitError: Too few pictures are left in a class, or none can be kept for validation.
@@ -104,8 +114,11 @@ def prepare(folder: ImageFolder, features: Features, val_split: float, seed: int
     used = readable.keep(kept)
     require_enough(used, [(readable.files[index], "a copy of it is in val/ or test/") for index in sorted(leaked)])
     kept_groups = [groups[index] for index in kept]
+    contents = [features.contents[features.rows[index]] for index in kept]
+    sides = [(known or {}).get(content) for content in contents]
+    split = _with_validation(used, kept_groups, val_split, seed, sides)
     return Dataset(
-        folder=_with_validation(used, kept_groups, val_split, seed),
+        folder=split,
         features=features,
         rows=tuple(kept),
         groups=tuple(kept_groups),
@@ -113,6 +126,7 @@ def prepare(folder: ImageFolder, features: Features, val_split: float, seed: int
         leaks=tuple(tuple(readable.files[index] for index in group) for group in leaks),
         dropped=len(leaked),
         own_validation=VAL in used.splits,
+        seen=sum(side == TRAIN != its for side, its in zip(sides, split.splits, strict=True)),
     )
 
 
@@ -148,7 +162,9 @@ def is_uneven(folder: ImageFolder) -> bool:
     return max(counts) > UNEVEN * min(counts)
 
 
-def _with_validation(folder: ImageFolder, groups: Sequence[int], val_split: float, seed: int) -> ImageFolder:
+def _with_validation(
+    folder: ImageFolder, groups: Sequence[int], val_split: float, seed: int, sides: Sequence[str | None]
+) -> ImageFolder:
     """The folder's own validation pictures, or a part split off the training pictures."""
     if VAL in folder.splits:
         return folder
@@ -156,12 +172,31 @@ def _with_validation(folder: ImageFolder, groups: Sequence[int], val_split: floa
     drawn = stratified_split(
         [folder.labels[index] for index in inner], val_split, seed, [groups[index] for index in inner]
     )
-    if VAL not in drawn:
+    splits = list(folder.splits)
+    for index, split in zip(inner, drawn, strict=True):
+        splits[index] = split
+    splits = _as_before(folder, splits, groups, sides)
+    if VAL not in splits:
         raise TlkitError(
             "no picture can be kept for validation: in every class all are copies of one another",
             "add different pictures, or give val/ pictures of your own",
         )
-    splits = list(folder.splits)
-    for index, split in zip(inner, drawn, strict=True):
-        splits[index] = split
     return folder.with_splits(splits)
+
+
+def _as_before(folder: ImageFolder, drawn: list[str], groups: Sequence[int], sides: Sequence[str | None]) -> list[str]:
+    """The drawn split, with pictures of an earlier training on the side they were on then.
+
+    Where that would leave a class without training pictures, or nothing for validation, it stays as drawn.
+    """
+    seen = {groups[index] for index, side in enumerate(sides) if side == TRAIN}
+    spared = {groups[index] for index, side in enumerate(sides) if side in (VAL, TEST)} - seen
+    splits = [
+        split if split == TEST else TRAIN if group in seen else VAL if group in spared else split
+        for split, group in zip(drawn, groups, strict=True)
+    ]
+    trained = {label for label, split in zip(folder.labels, splits, strict=True) if split == TRAIN}
+    splits = [
+        split if label in trained else old for split, old, label in zip(splits, drawn, folder.labels, strict=True)
+    ]
+    return splits if VAL in splits else drawn

@@ -204,17 +204,36 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[st
     Raises:
         TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
     """
+    spec = _variant(variant)
+    state, digest = _checked_state(spec, _packaged_file(spec))
+    return *lite_graph(dict(_layer_weights(spec, state)), input_size, variant), digest
+
+
+def lite_graph(
+    weights: dict[str, list[NDArray[Any]]], input_size: int, variant: str = "lite0"
+) -> tuple[bytes, tuple[tuple[str, int], ...]]:
+    """The network with any weights as a LiteRT file, written without TensorFlow.
+
+    Args:
+        weights: Of each layer by its name, in Keras's order and layout. Where the later groups of blocks are missing,
+            the network ends with the last one that is there.
+        input_size: Side of the square input in pixels.
+        variant: A key of ``VARIANTS``.
+
+    Returns:
+        The file and the (name, width) of the blocks of its output, as from `packaged_graph`.
+    """
     from tlkit.backbones.tflite import Graph
 
     spec = _variant(variant)
-    state, digest = _checked_state(spec, _packaged_file(spec))
-    weights = dict(_layer_weights(spec, state))
     graph = Graph()
     x = graph.rescale(graph.image(input_size, input_size), 1 / 128, -127 / 128)
     x = graph.conv(x, *_folded(weights, "stem"), stride=2)
     filters = 0
     ends: dict[str, tuple[int, int]] = {}
     for block in _blocks(spec):
+        if f"{block.name}_project_conv" not in weights:
+            break
         entry, entered = x, filters
         if block.expansion != 1:
             x = graph.conv(x, *_folded(weights, f"{block.name}_expand"))
@@ -224,10 +243,11 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[st
         if block.stride == 1 and entered == filters:
             x = graph.add(entry, x)
         ends[block.name.split("_")[0].replace("block", "stage")] = (x, filters)
-    ends.popitem()  # the last group ends in the top
-    ends["top"] = (graph.conv(x, *_folded(weights, "top")), _HEAD_FILTERS)
+    if "top_conv" in weights:
+        ends.popitem()  # the last group ends in the top
+        ends["top"] = (graph.conv(x, *_folded(weights, "top")), _HEAD_FILTERS)
     file = graph.finish(graph.concatenate([graph.pool(end) for end, _ in ends.values()]))
-    return file, tuple((name, width) for name, (_, width) in ends.items()), digest
+    return file, tuple((name, width) for name, (_, width) in ends.items())
 
 
 def _folded(weights: dict[str, list[NDArray[Any]]], name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -124,6 +124,14 @@ class Graph:
                     return [int(each) for each in operator.inputs]
         return [output]
 
+    def averaged(self, output: Tensor) -> Tensor | None:
+        """The map that a pooled vector is the average of; None if it is something else."""
+        for operator in self.graph.operators:
+            if output in operator.outputs:
+                code = self.model.operatorCodes[operator.opcodeIndex].builtinCode
+                return int(operator.inputs[0]) if code == self.schema.BuiltinOperator.MEAN else None
+        return None
+
     def finish(self, output: Tensor) -> bytes:
         """The file of the network from the input to ``output``; whatever else there was is left out."""
         import flatbuffers
@@ -232,6 +240,21 @@ class Graph:
         signature.outputs[0].name = name.decode() if isinstance(name, bytes) else name
         signature.outputs[0].tensorIndex = self.graph.outputs[0]
         self.model.signatureDefs = [signature]
+
+
+def cut_at(data: bytes, tap: int) -> bytes | None:
+    """The part of a backbone's file up to a feature map: from images to float32 [n, h, w, channels].
+
+    Args:
+        data: A backbone's file, whose output is a concatenation of pooled feature blocks.
+        tap: Which of these blocks the map is averaged for.
+
+    Returns:
+        The file; None where the block is not the plain average of a map.
+    """
+    graph = Graph(data)
+    source = graph.averaged(graph.parts()[tap])
+    return None if source is None else graph.finish(source)
 
 
 def attach_head(data: bytes, taps: Sequence[int], kernel: Array, bias: Array) -> bytes:

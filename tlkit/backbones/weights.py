@@ -45,6 +45,8 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
     the model as it was. Layers behind the network in the file, a classification head for example, are
     ignored. Nothing in the file is executed or unpickled: only its arrays are read.
 
+    A bundle's ``model.keras`` may hold the first stages alone: the rest then gets ImageNet weights.
+
     Args:
         model: Flat ``keras.Model`` as ``build_backbone`` makes it, all layers trainable.
         backbone: Its catalogue row.
@@ -67,7 +69,10 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
         path = existing_file(weights)
     try:
         with _open_hdf5(path) as file:
-            for variable, stored in _match(model, file):
+            pairs = _match(model, file, partial=(path.parent / "tlkit.json").is_file())
+            if len(pairs) < len(model.weights):
+                load_weights(model, backbone, IMAGENET)
+            for variable, stored in pairs:
                 variable.assign(stored[()])
         digest = _sha256(path)
     except _MisfitError as misfit:
@@ -181,8 +186,8 @@ def _open_hdf5(path: Path) -> Iterator[h5py.File]:
             yield file
 
 
-def _match(model: Any, file: h5py.File) -> Pairs:
-    """Find the array for every variable of the model, whichever layout the file has.
+def _match(model: Any, file: h5py.File, partial: bool = False) -> Pairs:
+    """Find the array for every variable of the model, or of its first layers, whichever layout the file has.
 
     Raises:
         _MisfitError: No layout in the file fits the network.
@@ -198,7 +203,7 @@ def _match(model: Any, file: h5py.File) -> Pairs:
     for container in sorted(containers, key=lambda group: len(group.name)):
         for nested in (False, True):
             try:
-                return _match_by_key(model, container, nested=nested)
+                return _match_by_key(model, container, nested=nested, partial=partial)
             except _MisfitError as misfit:
                 misfits.append(misfit)
     raise misfits[0]
@@ -228,19 +233,22 @@ def _match_in_order(model: Any, group: h5py.Group) -> Pairs:
     return [_fitting(layer.name, variable, array) for (layer, variable), array in zip(wanted, stored, strict=False)]
 
 
-def _match_by_key(model: Any, container: h5py.Group, *, nested: bool) -> Pairs:
+def _match_by_key(model: Any, container: h5py.Group, *, nested: bool, partial: bool = False) -> Pairs:
     """Match Keras 3's layout, where a layer is found by its class and number.
 
     Args:
         model: The model to fill.
         container: Group that holds one group a layer.
         nested: The file's network has ConvNeXt's stem and downsampling as Sequential models, as Keras does.
+        partial: The last layers may be missing.
     """
     keys = _layer_keys(model, nested)
     pairs: Pairs = []
     for layer, variables in _weighted_layers(model):
         stored = container.get(f"{keys[layer.name]}/vars")
         count = len(stored) if isinstance(stored, h5py.Group) else 0
+        if partial and pairs and not count:  # nothing behind this layer is taken either: it would not fit
+            break
         if count != len(variables):
             raise _MisfitError(f"it has {count} arrays for layer {layer.name}, the network {len(variables)}")
         pairs.extend(_fitting(layer.name, variable, stored[str(i)]) for i, variable in enumerate(variables))

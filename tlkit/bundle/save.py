@@ -24,17 +24,27 @@ LABELS, PLAN, HISTORY = "labels.txt", "plan.json", "history.csv"
 SUFFIX = ".tlkit"
 
 
-def choose_output(images: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
+def choose_output(
+    images: Path,
+    output: str | os.PathLike[str] | None,
+    overwrite: bool,
+    taken: Callable[[Path], bool] = os.path.lexists,
+) -> Path:
     """The folder a bundle of ``images`` goes to; makes sure, before any work, that it can be written.
 
-    None gives ``<folder name>.tlkit`` in the current folder, then ``-2``, ``-3``, whichever is free.
+    Args:
+        images: The image folder.
+        output: Where the user wants it; None gives ``<folder name>.tlkit`` in the current folder, then ``-2``, ``-3``,
+            whichever is free.
+        overwrite: A bundle there may be replaced.
+        taken: Whether a name is not free.
 
     Raises:
         TlkitError: It exists (and ``overwrite`` is false or it is no bundle), lies inside the image folder, or
             cannot be written.
     """
     if output is None:
-        target = _free_name(Path.cwd(), images.name or "model", overwrite)
+        target = _free_name(Path.cwd(), images.name or "model", overwrite, taken)
     else:
         target = Path(os.path.abspath(Path(output).expanduser()))  # noqa: PTH100
     if target.is_relative_to(images) or Path(os.path.realpath(target)).is_relative_to(os.path.realpath(images)):
@@ -120,10 +130,10 @@ def _manifest_text(part: Path, manifest: dict[str, Any]) -> str:
     return json.dumps(whole, indent=1) + "\n"
 
 
-def _free_name(folder: Path, stem: str, overwrite: bool) -> Path:
+def _free_name(folder: Path, stem: str, overwrite: bool, taken: Callable[[Path], bool]) -> Path:
     target = folder / f"{stem}{SUFFIX}"
     number = 2
-    while os.path.lexists(target) and not overwrite:
+    while taken(target) and not overwrite:
         target = folder / f"{stem}-{number}{SUFFIX}"
         number += 1
     return target

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from tlkit.cli.exits import printable
-from tlkit.progress import Advance
+from tlkit.progress import Advance, ignore
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +35,7 @@ class ConsoleProgress:
         """Show one phase while it lasts: what, how many, how long still."""
         if not self._console.is_terminal:
             self._plain(title if total is None else f"{title}: {total}")
-            yield lambda steps: None
+            yield ignore
             return
         from rich.progress import (
             BarColumn,
@@ -50,12 +50,22 @@ class ConsoleProgress:
         columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
         if total is not None:
             columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        columns.append(TimeElapsedColumn())
+        columns += [TimeElapsedColumn(), TextColumn("{task.fields[status]}", markup=False)]
         # rich would otherwise send what is printed to stdout to this console, which is stderr
         bar = Progress(*columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False)
         with bar:
-            task = bar.add_task(title, total=total)
-            yield lambda steps: bar.update(task, advance=steps)
+            task = bar.add_task(title, total=total, status="")
+
+            def advance(steps: int, status: str = "", /) -> None:
+                fields: dict[str, Any] = {"status": status} if status else {}
+                bar.update(task, advance=steps, **fields)
+
+            yield advance
+
+    def milestone(self, message: str) -> None:
+        """A line, unless a bar shows the same."""
+        if not self._console.is_terminal:
+            self._plain(message)
 
     def note(self, message: str) -> None:
         """One line on stderr."""

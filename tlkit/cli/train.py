@@ -5,43 +5,83 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tlkit.backbones.catalog import DEFAULT
-from tlkit.cli.exits import printable
+from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Json, Workers
+from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
     from tlkit.api.train import TrainResult
 
+ANEW = ("images", "resume", "workers", "as_json", "debug")  # what may be given anew with --resume
 SHOWN = 10  # skipped pictures named on the terminal; --json names all
 
 
 def train_command(
+    context: typer.Context,
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="One sub-folder per class, or train/ and val/, test/ with them.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="One sub-folder per class, or train/ and val/, test/ with them.",
+            show_default=False,
+        ),
+    ] = None,
     strategy: Annotated[
-        str, typer.Option(help="freeze: keep the backbone, solve a new head; early-layers: keep only its first stages.")
+        str,
+        typer.Option(
+            help="freeze: keep the backbone, solve a new head; last-layers: train its last stages too; fine-tune: "
+            "train all of it; early-layers: keep only its first stages, and train them."
+        ),
     ] = "freeze",
     features: Annotated[str, typer.Option(help="What the head sees: the last stage kept, or all together.")] = "last",
     boundary: Annotated[
-        str | None, typer.Option(help="early-layers: the last stage kept, such as stage3; default: by measure.")
+        str | None,
+        typer.Option(
+            help="early-layers: the last stage kept; last-layers: the last one that stays as it is; such as stage3.",
+            show_default="by measure",
+        ),
     ] = None,
     backbone: Annotated[str, typer.Option(help="A Keras Applications network, or the embedded default.")] = DEFAULT,
     weights: Annotated[str, typer.Option(help="imagenet, none, or a weights file.")] = "imagenet",
+    from_bundle: Annotated[
+        Path | None, typer.Option("--from", metavar="BUNDLE", help="Start from this bundle's network.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The bundle; default: <folder name>.tlkit, -2, -3.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle at --output.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with a run that was killed or interrupted.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")] = None,
     val_split: Annotated[float, typer.Option(help="Share of each class kept for validation.")] = 0.2,
     class_weights: Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")] = "auto",
     drop_leaks: Annotated[
         bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
     ] = False,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the training pictures.", show_default="by their number")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Largest rate, that of the head.", show_default="by a short check")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures an optimizer step.", show_default="32")] = None,
+    augment: Annotated[str, typer.Option(help="auto, none, light or strong.")] = "auto",
+    mixed_precision: Annotated[
+        bool | None,
+        typer.Option("--mixed-precision/--no-mixed-precision", help="bfloat16.", show_default="on GPUs made for it"),
+    ] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long everything may take, such as 90s, 10m, 1.5h.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write TensorBoard's files here.")
+    ] = None,
     engine: Engine = "auto",
     workers: Workers = None,
     seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
@@ -50,36 +90,69 @@ def train_command(
 ) -> None:
     """Train a classifier on a folder of pictures.
 
-    Example: tlkit train ./images --strategy freeze
+    Example: tlkit train ./images --strategy fine-tune
     """
     from tlkit.cli.console import ConsoleProgress
 
+    _check_place(context, images, resume)
     show = ConsoleProgress()
     with show.phase("Starting", None):
+        from tlkit.api.options import parse_time
+        from tlkit.api.train import resume as take_up
         from tlkit.api.train import train
 
-    result = train(
-        images,
-        strategy=strategy,
-        features=features,
-        boundary=boundary,
-        backbone=backbone,
-        weights=weights,
-        output=output,
-        overwrite=overwrite,
-        image_size=image_size,
-        val_split=val_split,
-        class_weights=class_weights,
-        drop_leaks=drop_leaks,
-        engine=engine,
-        workers=workers,
-        seed=seed,
-        progress=show,
-    )
+    if resume is not None:
+        result = take_up(resume, images=images, workers=workers, progress=show)
+    else:
+        result = train(
+            images or Path(),
+            strategy=strategy,
+            features=features,
+            boundary=boundary,
+            backbone=backbone,
+            weights=weights,
+            from_bundle=from_bundle,
+            output=output,
+            overwrite=overwrite,
+            image_size=image_size,
+            val_split=val_split,
+            class_weights=class_weights,
+            drop_leaks=drop_leaks,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            augment=augment,
+            mixed_precision=mixed_precision,
+            time_budget=None if time_budget is None else parse_time(time_budget),
+            tensorboard=tensorboard,
+            engine=engine,
+            workers=workers,
+            seed=seed,
+            progress=show,
+        )
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:
         _present(result)
+    if result.resume is not None:
+        steps = result.tuning["steps"] if result.tuning else 0
+        show.note(f"interrupted after step {steps}; the best so far is saved")
+        show.note(f"to go on: tlkit train --resume {shlex.quote(_short(result.resume))}")
+        raise typer.Exit(Exit.INTERRUPTED)
+
+
+def _check_place(context: typer.Context, images: Path | None, resume: Path | None) -> None:
+    """IMAGES, or a run to resume, whose options cannot be changed."""
+    if resume is None:
+        if images is None:
+            raise TlkitError("IMAGES is missing", "tlkit train ./images, or tlkit train --resume DIR")
+        return
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in ANEW and source is not None and source.name == "COMMANDLINE":
+            option = f"--{'from' if name == 'from_bundle' else name.replace('_', '-')}"
+            hint = "only IMAGES, --workers, --json and --debug go with it"
+            raise TlkitError(f"{option} cannot be changed by --resume, which goes on as the run began", hint)
 
 
 def _present(result: TrainResult) -> None:
@@ -107,12 +180,24 @@ def _present(result: TrainResult) -> None:
                     f"classes are uneven: balanced accuracy {metrics[f'{split}_balanced_accuracy']:.1%}, "
                     f"macro-F1 {metrics[f'{split}_macro_f1']:.1%}"
                 )
+    if result.tuning is not None:
+        say(_tuning_line(result.plan.strategy, result.tuning, metrics))
     for file, reason in result.skipped[:SHOWN]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > SHOWN:
         say(f"... and {len(result.skipped) - SHOWN} more skipped pictures (--json names all)")
     say(f"saved {result.model} in {result.seconds['total']:.0f} s")
     say(f"next: tlkit predict PICTURES --model {shlex.quote(_short(result.model))}")
+
+
+def _tuning_line(strategy: str, tuning: dict[str, Any], metrics: dict[str, Any]) -> str:
+    if not tuning["kept"]:
+        return f"{tuning['steps']} steps of training did not help: the frozen backbone is what is saved"
+    more = 100 * (metrics["val_accuracy"] - tuning["frozen_val_accuracy"])
+    return (
+        f"{strategy}: {more:+.1f} points over the frozen backbone's {tuning['frozen_val_accuracy']:.1%}, "
+        f"best at step {tuning['best_step']} of {tuning['steps']} (ended by {tuning['stopped']})"
+    )
 
 
 def _short(path: Path) -> str:

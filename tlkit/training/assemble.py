@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tlkit.backbones import tflite
+from tlkit.backbones import conversions, tflite
 from tlkit.backbones.build import Network
-from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
+from tlkit.backbones.efficientnet_lite import lite_graph
+from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, has_litert
 from tlkit.backbones.extractor import TOP, Extractor, tap_tensors
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
@@ -64,9 +66,7 @@ def write_networks(
     Returns:
         Why the second was not written although there was a graph, else "".
     """
-    size = (extractor.input_size, extractor.input_size)
-    pictures = [item.picture.pixels for path in samples if (item := load_picture(path, size)).picture is not None]
-    pixels = np.stack(pictures or [np.full((*size, 3), 127, dtype=np.uint8)])
+    pixels = _sample_pixels(extractor, samples)
     theirs = process.save(keras_file, head, pixels, taps) if process else None
     if theirs is None:
         model = attach_head(extractor.network, head, taps)
@@ -76,8 +76,57 @@ def write_networks(
         return ""
     names = [name for name, _ in extractor.taps]
     lite = tflite.attach_head(extractor.graph, [names.index(tap) for tap in taps], head.kernel, head.bias)
+    return _write_if_alike(lite_file, lite, pixels, theirs)
+
+
+def write_tuned(
+    keras_file: Path, lite_file: Path, model: Any, extractor: Extractor, taps: Sequence[str], samples: Sequence[Path]
+) -> str:
+    """Write a network whose weights were tuned, for Keras and, where it can be converted, for LiteRT.
+
+    Args:
+        keras_file: Where the first goes.
+        lite_file: Where the second goes.
+        model: As from `attach_head`, float32.
+        extractor: Of the backbone it came from.
+        taps: Names of the blocks its head takes.
+        samples: Pictures on which both must give the same probabilities.
+
+    Returns:
+        Why the second was not written, else "".
+    """
+    pixels = _sample_pixels(extractor, samples)
+    model.save(keras_file)
+    theirs = np.asarray(model(pixels.astype(np.float32), training=False))
+    if not has_litert():
+        return ""
+    try:
+        lite = _converted(model, extractor, taps)
+    except Exception as error:  # noqa: BLE001  (a converter may fail in any way; Keras runs every network)
+        reason = " ".join(str(error).split())[:120]
+        return f"this network cannot be converted for LiteRT, so Keras, the slower one, runs it: {reason}"
+    return _write_if_alike(lite_file, lite, pixels, theirs)
+
+
+def _converted(model: Any, extractor: Extractor, taps: Sequence[str]) -> bytes:
+    if not extractor.backbone.packaged:
+        return conversions.convert(model)
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    graph, blocks = lite_graph(weights, extractor.input_size)
+    names = [name for name, _ in blocks]
+    return tflite.attach_head(graph, [names.index(tap) for tap in taps], *weights[LOGITS])
+
+
+def _sample_pixels(extractor: Extractor, samples: Sequence[Path]) -> NDArray[np.uint8]:
+    size = (extractor.input_size, extractor.input_size)
+    pictures = [item.picture.pixels for path in samples if (item := load_picture(path, size)).picture is not None]
+    return np.stack(pictures or [np.full((*size, 3), 127, dtype=np.uint8)])
+
+
+def _write_if_alike(file: Path, lite: bytes, pixels: NDArray[np.uint8], theirs: NDArray[np.float32]) -> str:
+    """Write the LiteRT network if it gives what Keras gave; else say why not."""
     apart = float(np.abs(LiteRTNetwork(lite)(pixels) - theirs).max())
     if not apart <= AGREEMENT:  # also where it is not a number
         return f"LiteRT and Keras differ by {apart:.1g} in probability, so Keras, the slower one, will run this bundle"
-    lite_file.write_bytes(lite)
+    file.write_bytes(lite)
     return ""

@@ -11,7 +11,7 @@ from tlkit.backbones.extractor import TOP, Taps, columns_of
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress
 from tlkit.training.head import Matrix, least_loss
-from tlkit.training.plan import ALL, EARLY
+from tlkit.training.plan import ALL, EARLY, LAST_LAYERS
 
 EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered, and the share of the stages that count as early or middle
 
@@ -22,7 +22,7 @@ class Choice:
 
     Attributes:
         taps: Names of the pooled blocks, from input to output.
-        boundary: The last stage kept; None: the whole backbone.
+        boundary: The last stage kept, or with "last-layers" the last one that stays as it is; None: there is none.
         measured: (stage, cross-validated log loss, accuracy) of every boundary that was compared.
     """
 
@@ -51,8 +51,9 @@ def check_boundary(boundary: str | None, strategy: str, taps: Taps | None = None
     """
     if boundary is None:
         return
-    if strategy != EARLY:
-        raise TlkitError(f"--boundary has no meaning with --strategy {strategy}", f"it goes with {EARLY}")
+    if strategy not in (EARLY, LAST_LAYERS):
+        hint = f"it goes with {EARLY} and {LAST_LAYERS}"
+        raise TlkitError(f"--boundary has no meaning with --strategy {strategy}", hint)
     stages = [name for name, _ in taps or () if name != TOP]
     if taps is not None and boundary not in stages:
         raise TlkitError(f"no stage '{boundary}' to cut after", f"one of {', '.join(stages)}")
@@ -81,9 +82,9 @@ def choose_taps(
         taps: (name, width) of each block.
         labels: Class index of each row.
         groups: Copies of one picture share a group.
-        strategy: "freeze" or "early-layers".
+        strategy: As in the Plan.
         features: "last" or "all".
-        boundary: The stage to cut after; None: by measure.
+        boundary: The stage to cut after; None: by measure. With "last-layers" it is known.
         balanced: Weigh classes by the inverse of their share.
         seed: Of the folds.
         progress: Told about every solution.
@@ -93,6 +94,9 @@ def choose_taps(
     def upto(stage: str) -> tuple[str, ...]:
         return tuple(names[: names.index(stage) + 1]) if features == ALL else (stage,)
 
+    if strategy == LAST_LAYERS and boundary is not None:
+        # what lies below the boundary is computed once, so the head has no part in it
+        return Choice(tuple(names[names.index(boundary) :]) if features == ALL else (TOP,), boundary)
     if strategy != EARLY:
         return Choice(upto(TOP), None)
     if boundary is not None:

@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from tlkit.errors import TlkitError
+from tlkit.training.recipe import Recipe
 
-FREEZE, EARLY = "freeze", "early-layers"
-STRATEGIES = (FREEZE, EARLY)
+FREEZE, LAST_LAYERS, FINE_TUNE, EARLY = "freeze", "last-layers", "fine-tune", "early-layers"
+STRATEGIES = (FREEZE, LAST_LAYERS, FINE_TUNE, EARLY)
 LAST, ALL = "last", "all"
 FEATURES = (LAST, ALL)
 
@@ -22,14 +23,17 @@ class Plan:
         backbone: Name in the catalogue.
         weights: "imagenet", "none" or the file they come from.
         strategy: One of `STRATEGIES`. "freeze" keeps every backbone weight and solves a softmax head on the
-            pooled features. "early-layers" keeps the stages up to ``boundary`` alone and drops the later layers.
+            pooled features. "last-layers" starts from that and trains the stages above ``boundary`` too, "fine-tune"
+            all of them. "early-layers" keeps the stages up to ``boundary`` alone, drops the later layers, and trains
+            what is kept.
         input_size: Side of the square input in pixels.
         val_split: Share of each class kept out of training; unused where the folder has its own split.
         class_weights: "auto" or "none".
         seed: Of every random choice.
         features: "last": the head takes the pooled output of the last stage kept; "all": those of all stages kept.
-        boundary: With "early-layers", the last stage kept; None: the whole backbone.
+        boundary: With "early-layers", the last stage kept; with "last-layers", the last one that stays as it is.
         taps: Names of the pooled blocks that the head takes, from input to output.
+        recipe: How weights were tuned; None: they were not.
         reasons: Why these values, one sentence each.
     """
 
@@ -43,6 +47,7 @@ class Plan:
     features: str = LAST
     boundary: str | None = None
     taps: tuple[str, ...] = ("top",)
+    recipe: Recipe | None = None
     reasons: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +66,8 @@ class Plan:
         if wrong := (set(data) - known) | (needed - set(data)):
             raise TlkitError(f"not a plan of this version: {', '.join(sorted(wrong))}")
         lists: dict[str, Any] = {name: tuple(data[name]) for name in ("taps", "reasons") if name in data}
-        return cls(**(data | lists))
+        recipe = Recipe.from_json(data["recipe"]) if data.get("recipe") else None
+        return cls(**(data | lists | {"recipe": recipe}))
 
 
 def check_features(name: str) -> str:

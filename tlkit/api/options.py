@@ -1,0 +1,138 @@
+"""What ``train`` was asked for, as plain data: checked at once, kept with a run so that it can be taken up again."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tlkit.backbones import catalog
+from tlkit.backbones.engines import AUTO, check_engine
+from tlkit.backbones.weights import IMAGENET
+from tlkit.errors import TlkitError
+from tlkit.images.split import check_fraction
+from tlkit.training.augment import AUTO as AUTO_AUGMENT
+from tlkit.training.augment import check_augment
+from tlkit.training.boundary import check_boundary
+from tlkit.training.plan import EARLY, FREEZE, LAST, check_features, check_strategy
+
+CLASS_WEIGHTS = ("auto", "none")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Every option of ``train`` that decides its result; see `tlkit.api.train.train` for what they mean."""
+
+    images: str
+    strategy: str = FREEZE
+    features: str = LAST
+    boundary: str | None = None
+    backbone: str = catalog.DEFAULT
+    weights: str = IMAGENET
+    from_bundle: str | None = None
+    image_size: int | None = None
+    val_split: float = 0.2
+    class_weights: str = "auto"
+    drop_leaks: bool = False
+    epochs: float | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    augment: str = AUTO_AUGMENT
+    mixed_precision: bool | None = None
+    time_budget: float | None = None
+    tensorboard: str | None = None
+    engine: str = AUTO
+    seed: int = 0
+
+    @property
+    def tunes(self) -> bool:
+        """Whether weights are trained, beyond the head that is solved."""
+        return self.strategy != FREEZE and self.epochs != 0
+
+    def check(self) -> None:
+        """Refuse what cannot be, before any work.
+
+        Raises:
+            TlkitError: A value is unknown, out of range or has no meaning with the strategy.
+        """
+        check_strategy(self.strategy)
+        check_features(self.features)
+        check_boundary(self.boundary, self.strategy)
+        check_fraction(self.val_split)
+        check_engine(self.engine)
+        check_augment(self.augment)
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise TlkitError(f"unknown --class-weights '{self.class_weights}'", f"one of {', '.join(CLASS_WEIGHTS)}")
+        _check_range("--epochs", self.epochs, least=0)
+        _check_range("--learning-rate", self.learning_rate, above=0, most=1)
+        _check_range("--batch-size", self.batch_size, least=1)
+        _check_range("--time-budget", self.time_budget, above=0)
+        if self.epochs == 0 and self.strategy not in (FREEZE, EARLY):
+            raise TlkitError(
+                f"--epochs 0 leaves nothing of {self.strategy}", f"--strategy {FREEZE} solves the head alone"
+            )
+        if not self.tunes:
+            self._refuse_tuning()
+
+    def _refuse_tuning(self) -> None:
+        given = {
+            "--learning-rate": self.learning_rate is not None,
+            "--epochs": self.epochs not in (None, 0),
+            "--batch-size": self.batch_size is not None,
+            "--augment": self.augment != AUTO_AUGMENT,
+            "--mixed-precision": self.mixed_precision is not None,
+            "--tensorboard": self.tensorboard is not None,
+        }
+        if wrong := [name for name, is_given in given.items() if is_given]:
+            raise TlkitError(
+                f"{wrong[0]} has no meaning where no weights are trained",
+                "it goes with --strategy fine-tune, last-layers and early-layers",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``json.dump``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TrainOptions:
+        """Rebuild what `to_json` gave.
+
+        Raises:
+            TypeError: Fields are missing or unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := set(data) - known:
+            raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+        return cls(**data)
+
+
+def parse_time(text: str) -> float:
+    """Seconds of a time such as "90s", "10m", "1.5h" or "600".
+
+    Raises:
+        TlkitError: It is no such time, or not above zero.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text, re.IGNORECASE)
+    seconds = float(found[1]) * _UNITS[found[2].lower()] if found else 0.0
+    if not seconds > 0:
+        raise TlkitError(f"not a time: --time-budget '{text}'", "such as 90s, 10m or 1.5h")
+    return seconds
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path that means the same from another folder."""
+    return str(Path(path).expanduser().absolute())
+
+
+def _check_range(
+    name: str, value: float | None, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
+) -> None:
+    if value is None:
+        return
+    if not math.isfinite(value) or value < least or value <= above or value > most:
+        bound = f"at least {least:g}" if least > -math.inf else f"above {above:g}"
+        raise TlkitError(f"{name} must be {bound}{f' and at most {most:g}' if most < math.inf else ''}, not {value:g}")

@@ -1,0 +1,182 @@
+"""What a training run came to: figures, reasons, the manifest, the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.api.dataset import Dataset
+from tlkit.backbones.extractor import Extractor
+from tlkit.bundle.save import LITE, MODEL, save_bundle
+from tlkit.evaluation.metrics import majority_accuracy, measure
+from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.progress import Progress
+from tlkit.training.boundary import Choice, rows_of
+from tlkit.training.plan import FREEZE, Plan
+
+if TYPE_CHECKING:
+    from tlkit.api.tuning import Tuned
+    from tlkit.training.head import Head
+    from tlkit.training.keras_process import KerasProcess
+
+COMPARED = 4  # validation pictures on which the engines must agree
+
+Probabilities = dict[str, NDArray[np.float32]]
+
+
+def frozen_probabilities(data: Dataset, head: Head, choice: Choice) -> Probabilities:
+    """What a head says of the held-out pictures, by split: float32 [n, classes]."""
+    found = {}
+    for split in (VAL, TEST):
+        if chosen := data.of(split):
+            matrix = data.features.matrix[[data.rows[i] for i in chosen]]
+            found[split] = head.probabilities(rows_of(matrix, data.features.taps, choice.taps))
+    return found
+
+
+def metrics_of(data: Dataset, probabilities: Probabilities) -> dict[str, Any]:
+    """Figures on the held-out pictures, by the names of the JSON contract."""
+    labels = data.folder.labels
+    figures: dict[str, Any] = {}
+    for split, prefix in ((VAL, ""), (TEST, "test_")):
+        if split not in probabilities:
+            continue
+        truth = [labels[i] for i in data.of(split)]
+        figures.update(measure(probabilities[split], truth).to_json(f"{split}_"))
+        baseline = majority_accuracy([labels[i] for i in data.of(TRAIN)], truth, len(data.folder.classes))
+        figures[f"{prefix}baseline_accuracy"] = baseline
+    return figures
+
+
+def better(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the first metrics are better on validation: in accuracy, where that is equal in log loss."""
+    return (one["val_accuracy"], -one["val_loss"]) > (other["val_accuracy"], -other["val_loss"])
+
+
+def head_reasons(head: Head, choice: Choice, strategy: str) -> tuple[str, ...]:
+    """Why the head is what it is, one sentence each."""
+    blocks = f"of {', '.join(choice.taps)}"
+    kept = f"early-layers: what lies behind {choice.boundary} is dropped"
+    measured = ", ".join(f"{stage} {loss:.3f}" for stage, loss, _ in choice.measured)
+    first = kept if choice.boundary is not None and strategy != FREEZE else "freeze: the backbone's weights stay"
+    return (
+        f"{first}, the head is logistic regression solved on the pooled features {blocks}",
+        *([f"{choice.boundary} has the least log loss in cross-validation: {measured}"] if measured else []),
+        f"L2 strength 1/C with C = {head.c:.3g}, the least log loss in cross-validation on the training pictures"
+        if head.search
+        else f"L2 strength 1/C with C = {head.c:.3g}, as a class is too small for cross-validation",
+    )
+
+
+def data_reasons(data: Dataset, balanced: bool, val_split: float, seed: int) -> tuple[str, ...]:
+    """Why pictures are weighed and split as they are, one sentence each."""
+    counts = data.folder.counts(TRAIN).values()
+    return (
+        f"the largest class has {max(counts) / min(counts):.1f} times the training pictures of the smallest: "
+        + ("classes are weighed by the inverse of their share" if balanced else "classes are not weighed"),
+        "the folder's own validation pictures are used"
+        if data.own_validation
+        else f"{val_split:.0%} of each class is kept for validation, drawn with seed {seed}, copies on one side",
+    )
+
+
+def save_frozen(
+    target: Path,
+    extractor: Extractor,
+    data: Dataset,
+    head: Head,
+    plan: Plan,
+    manifest: dict[str, Any],
+    overwrite: bool,
+    process: KerasProcess | None,
+    show: Progress,
+) -> None:
+    """Write the bundle of a backbone whose weights stayed as they are."""
+    from tlkit.training.assemble import write_networks
+
+    history = [
+        {"step": step, "c": point.c, "cv_log_loss": point.log_loss, "cv_accuracy": point.accuracy}
+        for step, point in enumerate(head.search, 1)
+    ]
+    extractor.convert(show)
+
+    def write(place: Path) -> str:
+        return write_networks(place / MODEL, place / LITE, extractor, head, _samples(data), plan.taps, process)
+
+    _save(target, write, manifest, plan, history, overwrite, show)
+
+
+def save_tuned(
+    target: Path,
+    extractor: Extractor,
+    data: Dataset,
+    tuned: Tuned,
+    plan: Plan,
+    manifest: dict[str, Any],
+    overwrite: bool,
+    show: Progress,
+) -> None:
+    """Write the bundle of a network whose weights were tuned."""
+    from tlkit.training.assemble import write_tuned
+
+    def write(place: Path) -> str:
+        return write_tuned(place / MODEL, place / LITE, tuned.model, extractor, plan.taps, _samples(data))
+
+    _save(target, write, manifest, plan, list(tuned.outcome.rows), overwrite, show)
+
+
+def _save(
+    target: Path,
+    write: Callable[[Path], str],
+    manifest: dict[str, Any],
+    plan: Plan,
+    history: list[dict[str, Any]],
+    overwrite: bool,
+    show: Progress,
+) -> None:
+    def write_model(place: Path) -> None:
+        if problem := write(place):
+            show.note(problem)
+
+    with show.phase("Saving the bundle", None):
+        save_bundle(
+            target,
+            write_model=write_model,
+            manifest=manifest,
+            plan=plan.to_json(),
+            history=history,
+            overwrite=overwrite,
+        )
+
+
+def _samples(data: Dataset) -> list[Path]:
+    return [data.folder.paths[index] for index in data.of(VAL)[:COMPARED]]
+
+
+def manifest_of(plan: Plan, weights_hash: str, data: Dataset, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What ``tlkit.json`` says of a run."""
+    from importlib.metadata import version
+
+    from tlkit.images.read import READING_VERSION
+
+    contents = [data.features.contents[data.features.rows[row]] for row in data.rows]
+    # of exact copies in two splits, the one in training counts: the network has seen that picture
+    order = sorted(zip(contents, data.folder.splits, strict=True), key=lambda pair: pair[1] == TRAIN)
+    return {
+        "keras": version("keras"),
+        "backbone": plan.backbone,
+        "weights": plan.weights,
+        "weights_sha256": weights_hash,
+        "strategy": plan.strategy,
+        "boundary": plan.boundary if plan.strategy != FREEZE else None,
+        "input_size": [plan.input_size, plan.input_size],
+        "reading": READING_VERSION,
+        "classes": list(data.folder.classes),
+        "metrics": metrics,
+        "calibration": None,
+        "split": dict(order),
+    }

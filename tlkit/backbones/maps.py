@@ -1,0 +1,186 @@
+"""The output of a network's frozen lower part, computed once for each picture and kept on disk.
+
+What stays frozen gives the same in every epoch, so it is run once: on the plain picture and on a few augmented
+versions of it, from which each epoch draws one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones import tflite
+from tlkit.backbones.engines import LITERT, Forward, LiteRTNetwork, batch_size, keras_forward
+from tlkit.backbones.extractor import Extractor
+from tlkit.backbones.runtime import import_keras
+from tlkit.backbones.stages import Stage
+from tlkit.images.decoded import Decoded
+from tlkit.images.read import READING_VERSION
+from tlkit.images.records import RecordStore
+from tlkit.images.shards import SHARD_BYTES, Record
+from tlkit.progress import Progress
+
+FORMAT = 1
+DTYPE = "<f2"
+
+Change = Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Outputs of the frozen part for some pictures.
+
+    To be closed when no more are needed.
+
+    Attributes:
+        contents: SHA-256 of each picture's bytes as hex, by its index.
+        store: Where they lie, float16 [versions, h, w, channels] a picture.
+        memory: Those that could not be kept on disk, by content hash.
+    """
+
+    contents: Sequence[str]
+    store: RecordStore = field(repr=False)
+    memory: dict[bytes, NDArray[np.float16]] = field(repr=False)
+
+    def get(self, pictures: Sequence[int], versions: Sequence[int]) -> NDArray[np.float16]:
+        """One version of each picture, float16 [n, h, w, channels].
+
+        Raises:
+            KeyError: A picture was not computed, or its row was damaged since.
+        """
+        rows = []
+        for picture, version in zip(pictures, versions, strict=True):
+            content = bytes.fromhex(self.contents[picture])
+            if content in self.memory:
+                rows.append(self.memory[content][version])
+                continue
+            record = self.store.get(content)
+            if record is None:
+                raise KeyError(self.contents[picture])
+            rows.append(record.payload[version])
+        return np.stack(rows)
+
+    def close(self) -> None:
+        """Let go of the files, and keep the cache within its bound."""
+        self.store.close()
+        self.memory.clear()
+
+
+def compute_maps(
+    decoded: Decoded,
+    pictures: Sequence[int],
+    extractor: Extractor,
+    stage: Stage,
+    *,
+    versions: int,
+    kind: str,
+    change: Change,
+    workers: int | None,
+    progress: Progress,
+) -> Maps:
+    """Run the frozen part once on every picture and version that the cache does not hold.
+
+    Args:
+        decoded: The pictures' pixels.
+        pictures: Indices into it.
+        extractor: The backbone.
+        stage: The last frozen one.
+        versions: How many of each picture; number 0 is the plain one.
+        kind: Says how the others are made, with everything they depend on besides the picture's bytes.
+        change: Makes the other versions: (uint8 [n, h, w, 3], `version_seed` of each picture) to the same shape.
+        workers: Cores to compute with; None: all.
+        progress: Told about every version.
+    """
+    shape = (versions, stage.height, stage.width, stage.channels)
+    key = {
+        "backbone": extractor.backbone.name,
+        "weights": extractor.weights_hash,
+        "size": extractor.input_size,
+        "reading": READING_VERSION,
+        "boundary": stage.name,
+        "versions": kind if versions > 1 else "plain",
+        "count": versions,
+    }
+    digest = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:24]
+    store = RecordStore("maps", f"{extractor.backbone.name}-{stage.name}-{digest}", DTYPE, shape, key)
+    maps = Maps(decoded.contents, store, {})
+    try:
+        missing: dict[bytes, int] = {}
+        for picture in pictures:
+            content = bytes.fromhex(decoded.contents[picture])
+            if store.get(content) is None:
+                missing.setdefault(content, picture)
+        _fill(maps, decoded, missing, extractor, stage, shape, change, workers, progress)
+    except BaseException:
+        store.close()
+        raise
+    return maps
+
+
+def _fill(
+    maps: Maps,
+    decoded: Decoded,
+    missing: dict[bytes, int],
+    extractor: Extractor,
+    stage: Stage,
+    shape: tuple[int, ...],
+    change: Change,
+    workers: int | None,
+    progress: Progress,
+) -> None:
+    if not missing:
+        return
+    forward = lower_part(extractor, stage, workers)
+    versions = shape[0]
+    size = max(1, min(batch_size(), SHARD_BYTES // (2 * math.prod(shape))))
+    kept: list[tuple[bytes, Record]] = []
+    limit = np.finfo(DTYPE).max
+
+    def keep() -> None:
+        maps.store.add(kept)
+        if maps.store.problem:
+            maps.memory.update((content, record.payload) for content, record in kept)
+        kept.clear()
+
+    try:
+        with progress.phase(f"Frozen part, up to {stage.name}", len(missing) * versions) as advance:
+            todo = list(missing.items())
+            for start in range(0, len(todo), size):
+                some = todo[start : start + size]
+                pixels = decoded.pixels([picture for _, picture in some])
+                block = np.empty((len(some), *shape), DTYPE)
+                for version in range(versions):
+                    seeds = [version_seed(content, version) for content, _ in some]
+                    given = change(pixels, seeds) if version else pixels
+                    block[:, version] = np.clip(forward(given), -limit, limit)
+                    advance(len(some))
+                kept.extend((content, Record(row, b"")) for (content, _), row in zip(some, block, strict=True))
+                if len(kept) * 2 * math.prod(shape) >= SHARD_BYTES // 2:
+                    keep()
+    finally:
+        keep()  # also when interrupted: what is done stays done
+    maps.store.refresh()
+
+
+def version_seed(content: bytes, version: int) -> int:
+    """The seed of one version of a picture: of its bytes alone, so that versions can be kept by content."""
+    return int.from_bytes(content[:7], "big") * 256 + version
+
+
+def lower_part(extractor: Extractor, stage: Stage, workers: int | None = None) -> Forward:
+    """A function from uint8 [n, h, w, 3] (RGB, 0..255) to the output of a stage, float32 [n, h, w, channels]."""
+    if extractor.engine == LITERT and extractor.graph is not None:
+        names = [name for name, _ in extractor.taps]
+        part = tflite.cut_at(extractor.graph, names.index(stage.name)) if stage.name in names else None
+        if part is not None:
+            return LiteRTNetwork(part, workers)
+    model = extractor.network.model
+    lower: Any = import_keras().Model(model.input, model.get_layer(stage.layer).output)
+    return keras_forward(lower)

@@ -1,0 +1,140 @@
+"""Augmentation: each picture of a batch turned, shifted, zoomed, mirrored and lit differently, in TensorFlow.
+
+All random numbers are drawn outside, from seed and step, so that a step is the same after a resume, on several
+replicas, and where a batch is computed in parts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.runtime import import_tensorflow
+from tlkit.errors import TlkitError
+
+AUTO, NONE, LIGHT, STRONG = "auto", "none", "light", "strong"
+CHOICES = (AUTO, NONE, LIGHT, STRONG)
+DRAWS = 11  # random numbers a picture needs
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How far a picture may be changed.
+
+    Attributes:
+        zoom: Smallest share of each side that stays in view, 0..1.
+        stretch: Largest factor between the sides' zooms, >= 1.
+        turn: Largest rotation to either side, in degrees.
+        light: Largest relative change of brightness, contrast and saturation, each.
+        hole: Side of a grey square laid over the picture, as a share of the picture's side; 0 for none.
+    """
+
+    zoom: float
+    stretch: float
+    turn: float
+    light: float
+    hole: float
+
+
+# zoom and stretch follow the random resized crop of Szegedy et al. 2015, milder, as little is trained on few pictures;
+# the hole is Cutout (DeVries & Taylor 2017)
+AMOUNTS = {
+    LIGHT: Amount(zoom=0.8, stretch=1.1, turn=8.0, light=0.15, hole=0.0),
+    STRONG: Amount(zoom=0.55, stretch=1.3, turn=15.0, light=0.3, hole=0.3),
+}
+
+
+def check_augment(name: str) -> str:
+    """``name`` if it is one of `CHOICES`.
+
+    Raises:
+        TlkitError: It is not.
+    """
+    if name not in CHOICES:
+        raise TlkitError(f"unknown --augment '{name}'", f"one of {', '.join(CHOICES)}")
+    return name
+
+
+def draw(pictures: int, seed: int, step: int) -> NDArray[np.float32]:
+    """The random numbers of one batch: float32 [pictures, DRAWS], uniform in 0..1."""
+    return np.random.default_rng([seed, step]).random((pictures, DRAWS), dtype=np.float32)
+
+
+def augment(pixels: Any, draws: Any, kind: str, flip: bool) -> Any:
+    """Change every picture of a batch by its own random numbers.
+
+    Args:
+        pixels: Tensor, float32 [n, h, w, 3], RGB, 0..255.
+        draws: Tensor, float32 [n, DRAWS], as `draw` gives them.
+        kind: "none", "light" or "strong".
+        flip: Whether half of the pictures are mirrored; not with "none".
+
+    Returns:
+        Tensor, float32 [n, h, w, 3], 0..255; what comes into view from outside is the picture reflected at its edge.
+    """
+    if kind == NONE:
+        return pixels
+    amount = AMOUNTS[kind]
+    return _cover(_light(_move(pixels, draws, amount, flip), draws, amount), draws, amount)
+
+
+def _move(pixels: Any, draws: Any, amount: Amount, flip: bool) -> Any:
+    """Zoom, stretch, shift, turn and mirror in one resampling."""
+    tf = import_tensorflow()
+    shape = tf.shape(pixels)
+    height, width = tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
+    side = amount.zoom + (1 - amount.zoom) * draws[:, 0]
+    ratio = tf.exp(math.log(amount.stretch) * (draws[:, 1] - 0.5))
+    high, wide = tf.minimum(1.0, side * ratio), tf.minimum(1.0, side / ratio)
+    down, right = (1 - high) * (draws[:, 2] - 0.5), (1 - wide) * (draws[:, 3] - 0.5)
+    angle = math.radians(amount.turn) * (2 * draws[:, 4] - 1)
+    mirror = tf.where(draws[:, 5] < 0.5, -1.0, 1.0) if flip else tf.ones_like(angle)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    # from a place in the result, measured from its middle, to the place it is taken from
+    x_of_x, x_of_y = mirror * cos * wide, -sin * wide * width / height
+    y_of_x, y_of_y = mirror * sin * high * height / width, cos * high
+    x_middle, y_middle = (width - 1) / 2, (height - 1) / 2
+    x_shift = x_middle + right * width - x_of_x * x_middle - x_of_y * y_middle
+    y_shift = y_middle + down * height - y_of_x * x_middle - y_of_y * y_middle
+    zero = tf.zeros_like(angle)
+    matrix = tf.stack([x_of_x, x_of_y, x_shift, y_of_x, y_of_y, y_shift, zero, zero], axis=1)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=pixels,
+        transforms=matrix,
+        output_shape=shape[1:3],
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+        fill_value=0.0,
+    )
+
+
+def _light(pixels: Any, draws: Any, amount: Amount) -> Any:
+    """Brightness, contrast and saturation."""
+    tf = import_tensorflow()
+    factors = 1 + amount.light * (2 * draws[:, 6:9] - 1)
+    brightness, contrast, saturation = (factors[:, i, None, None, None] for i in range(3))
+    grey = tf.reduce_mean(pixels, axis=3, keepdims=True)
+    middle = tf.reduce_mean(grey, axis=(1, 2), keepdims=True)
+    # one factor and one offset for each picture and for its grey picture: fewer passes over the memory
+    changed = pixels * (brightness * contrast * saturation) + grey * (brightness * contrast * (1 - saturation))
+    return tf.clip_by_value(changed + middle * (brightness * (1 - contrast)), 0.0, 255.0)
+
+
+def _cover(pixels: Any, draws: Any, amount: Amount) -> Any:
+    """Lay a grey square over each picture."""
+    if not amount.hole:
+        return pixels
+    tf = import_tensorflow()
+    shape = tf.shape(pixels)
+
+    def inside(size: Any, middle: Any) -> Any:
+        places = (tf.cast(tf.range(size), tf.float32) + 0.5) / tf.cast(size, tf.float32)
+        return tf.abs(places[None] - middle[:, None]) < amount.hole / 2
+
+    rows, columns = inside(shape[1], draws[:, 9]), inside(shape[2], draws[:, 10])
+    hole = tf.logical_and(rows[:, :, None], columns[:, None, :])[..., None]
+    return tf.where(hole, tf.constant(127.0), pixels)

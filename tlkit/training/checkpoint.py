@@ -1,0 +1,73 @@
+"""The state of a training run on disk: whole or not there, so that a run killed at any moment goes on from the last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.errors import TlkitError
+
+STATE = "state.npz"
+_NOTE = "note"
+_FORMAT = 1
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save_state(folder: Path, arrays: Mapping[str, NDArray[Any]], note: dict[str, Any]) -> None:
+    """Replace the state in a folder, at once: a reader finds the old one or the new one, never a part.
+
+    Args:
+        folder: Exists.
+        arrays: By name; not "note".
+        note: Plain data that goes with them.
+
+    Raises:
+        TlkitError: It cannot be written; the old state is still there.
+    """
+    text = json.dumps({"format": _FORMAT, **note})
+    try:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".state-", suffix=".part")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, allow_pickle=False, **{_NOTE: np.frombuffer(text.encode(), np.uint8), **arrays})
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(folder / STATE)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                part.unlink()
+    except OSError as error:
+        raise TlkitError(f"cannot save the state in {folder}: {error.strerror or error}") from error
+
+
+def load_state(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
+    """What `save_state` kept, or None if there is nothing yet.
+
+    Raises:
+        TlkitError: It is damaged or of another version.
+    """
+    try:
+        with np.load(folder / STATE, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        note = json.loads(arrays.pop(_NOTE).tobytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TlkitError(f"damaged state {folder / STATE}", "delete that file to begin this run anew") from error
+    if not isinstance(note, dict) or note.pop("format", None) != _FORMAT:
+        raise TlkitError(f"{folder / STATE} was written by another version of tlkit", "train anew")
+    for left in folder.glob(".state-*.part"):  # of a run that was killed while it wrote
+        with contextlib.suppress(OSError):
+            left.unlink()
+    return arrays, note

@@ -1,0 +1,54 @@
+"""Where the inputs of training come from: decoded pictures, or the stored outputs of a frozen part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.maps import Maps
+from tlkit.backbones.runtime import import_tensorflow
+from tlkit.images.decoded import Decoded
+from tlkit.training import augment as augmenting
+from tlkit.training.recipe import Recipe
+
+
+class PixelFeed:
+    """Decoded pictures; augmentation is part of the step."""
+
+    def __init__(self, decoded: Decoded) -> None:
+        self._decoded = decoded
+
+    def batch(self, pictures: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+        """uint8 [n, h, w, 3]: the pictures as they are, with or without draws."""
+        return self._decoded.pixels(pictures)
+
+
+class MapFeed:
+    """Stored outputs of the frozen part; a version of each is drawn."""
+
+    def __init__(self, train: Maps, plain: Maps, versions: int) -> None:
+        self._train, self._plain, self._versions = train, plain, versions
+
+    def batch(self, pictures: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.float16]:
+        """float16 [n, h, w, c]: with draws, of training pictures; without, of validation pictures."""
+        if draws is None:
+            return self._plain.get(pictures, [0] * len(pictures))
+        return self._train.get(pictures, [int(each * self._versions) for each in draws[:, 0]])
+
+
+def changer(recipe: Recipe) -> Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]:
+    """Augments pixels by seeds of their own."""
+    tf = import_tensorflow()
+
+    @tf.function(reduce_retracing=True)
+    def run(pixels, draws):  # type: ignore[no-untyped-def]
+        changed = augmenting.augment(tf.cast(pixels, tf.float32), draws, recipe.augment, recipe.flip)
+        return tf.cast(tf.round(changed), tf.uint8)
+
+    def change(pixels: NDArray[np.uint8], seeds: Sequence[int]) -> NDArray[np.uint8]:
+        draws = np.concatenate([augmenting.draw(1, seed, 0) for seed in seeds])
+        return np.asarray(run(pixels, draws))
+
+    return change

@@ -1,0 +1,84 @@
+"""Whether mirrored pictures still mean the same: measured on the data, never assumed.
+
+A mirrored letter, digit, turn sign or left hand is another thing. Probes that have not seen a picture classify it plain
+and mirrored; where they are right less often on the mirrored ones, pictures are not flipped in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.training.head import Matrix, make_folds, solve_head
+
+LOOKED_AT = 400  # pictures at most
+LEAST = 20  # fewer tell nothing
+TOLERATED = 0.02  # share of the pictures that may be lost to mirroring, as some is noise
+
+
+@dataclass(frozen=True)
+class FlipCheck:
+    """What mirroring does to the answers.
+
+    Attributes:
+        harmless: Whether pictures may be mirrored.
+        pictures: How many were looked at; 0: too few, so nothing was measured.
+        plain: Accuracy on the plain pictures, 0..1.
+        mirrored: Accuracy on the same pictures, mirrored.
+    """
+
+    harmless: bool
+    pictures: int
+    plain: float
+    mirrored: float
+
+
+def chosen_for_check(labels: Sequence[int], seed: int) -> list[int]:
+    """Positions of the pictures to look at: at most `LOOKED_AT`, classes in turn."""
+    target = np.asarray(labels)
+    order = np.random.default_rng([seed, 0xF11B]).permutation(len(target))
+    turn = np.zeros(len(target), dtype=np.int64)
+    seen: dict[int, int] = {}
+    for place in order:
+        turn[place] = seen[int(target[place])] = seen.get(int(target[place]), -1) + 1
+    ranked = sorted((int(turn[place]), rank, int(place)) for rank, place in enumerate(order))
+    return sorted(place for _, _, place in ranked[:LOOKED_AT])
+
+
+def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int) -> FlipCheck:
+    """Compare what probes say of pictures and of their mirror images.
+
+    Args:
+        plain: Pooled features, float32 [n, d].
+        mirrored: Those of the mirrored pictures, float32 [n, d].
+        labels: Class index of each row.
+        groups: Copies of one picture share a group.
+        seed: Of the folds.
+    """
+    target = np.asarray(labels, dtype=np.int64)
+    folds = make_folds(target, groups, seed, 3)
+    tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, np.int64)
+    if len(tested) < LEAST:
+        return FlipCheck(False, 0, 0.0, 0.0)
+    right = np.zeros((2, len(target)), dtype=bool)
+    for train, test in folds:
+        present, numbers = np.unique(target[train], return_inverse=True)
+        head = solve_head(plain[train], numbers.tolist(), len(present), seed=seed)
+        for row, matrix in enumerate((plain, mirrored)):
+            right[row, test] = present[head.logits(matrix[test]).argmax(axis=1)] == target[test]
+    return _compare(right[0, tested], right[1, tested])
+
+
+def _compare(plain: NDArray[np.bool_], mirrored: NDArray[np.bool_]) -> FlipCheck:
+    """Harmless unless more are lost than chance explains: over `TOLERATED`, and over 1.6 standard errors.
+
+    The standard error is that of paired answers (McNemar 1947): only pictures that one side alone has right count.
+    """
+    lost, won = int((plain & ~mirrored).sum()), int((mirrored & ~plain).sum())
+    excess = (lost - won) / len(plain)
+    noise = 1.6 * np.sqrt(lost + won) / len(plain)
+    harmless = excess <= max(TOLERATED, float(noise))
+    return FlipCheck(harmless, len(plain), float(plain.mean()), float(mirrored.mean()))

@@ -1,0 +1,147 @@
+"""How weights are tuned: everything that decides a fine-tuning run, as plain data, with defaults by data set size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+from tlkit.errors import TlkitError
+
+FROZEN, MOVING = "frozen", "moving"
+BATCH = 32
+STEPS_PER_ROOT = 16  # optimizer steps for each square root of a training picture
+FEWEST_STEPS, MOST_STEPS = 100, 5000
+LEARNING_RATE = 3e-4  # where it is neither said nor checked
+LAYER_DECAY = 0.75  # of the rate, from one stage to the one before it
+WEIGHT_DECAY = 0.01
+WARM_UP = 0.1
+CLIP = 1.0
+PATIENCE = 0.4  # share of the steps that may pass without a lower validation loss
+AUGMENT = "light"
+EVALUATIONS = 20  # at most, in one run
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are tuned.
+
+    Attributes:
+        steps: Optimizer steps of the whole schedule.
+        batch_size: Pictures a step.
+        learning_rate: Largest rate, that of the head; None before it is chosen.
+        layer_decay: Factor on the rate from one stage to the one before it, 0..1.
+        weight_decay: Decoupled decay of kernels, relative to the rate (AdamW); norms and biases have none.
+        warm_up: Share of the steps in which the rate rises to its largest; then it falls as half a cosine.
+        clip: Largest global norm of the gradient.
+        label_smoothing: Share of the probability that is spread over all classes, 0..1.
+        augment: "none", "light" or "strong".
+        flip: Whether pictures are mirrored too.
+        batch_norm: "frozen": BatchNorm uses the statistics it came with and they stay bit-identical. "moving": those
+            of each batch, and they are updated.
+        evaluate_every: Steps between two looks at the validation pictures.
+        patience: Steps without a lower validation loss after which training ends.
+        precision: "float32" or "bfloat16" for what is computed; weights are float32.
+        views: With stored outputs of a frozen part, how many versions of each picture there are, the plain one
+            included; 0: nothing is stored.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float | None
+    layer_decay: float = LAYER_DECAY
+    weight_decay: float = WEIGHT_DECAY
+    warm_up: float = WARM_UP
+    clip: float = CLIP
+    label_smoothing: float = 0.0
+    augment: str = "light"
+    flip: bool = False
+    batch_norm: str = FROZEN
+    evaluate_every: int = 1
+    patience: int = 1
+    precision: str = "float32"
+    views: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``json.dump``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Recipe:
+        """Rebuild what `to_json` gave.
+
+        Raises:
+            TlkitError: Fields are missing or unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if wrong := (set(data) - known) | (needed - set(data)):
+            raise TlkitError(f"not a recipe of this version: {', '.join(sorted(wrong))}")
+        return cls(**data)
+
+
+def make_recipe(
+    pictures: int,
+    *,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    augment: str = "auto",
+    flip: bool = False,
+    precision: str = "float32",
+) -> Recipe:
+    """The recipe for a number of training pictures; what is given is taken as it is.
+
+    Args:
+        pictures: To train on.
+        epochs: Passes over them; None: by `step_budget`.
+        batch_size: Pictures a step; None: `BATCH`, fewer where there are fewer.
+        learning_rate: Largest rate; None: to be chosen.
+        augment: "auto", "none", "light" or "strong".
+        flip: Whether mirroring is harmless.
+        precision: "float32" or "bfloat16".
+    """
+    size = min(batch_size or BATCH, pictures)
+    steps = step_budget(pictures) if epochs is None else max(1, math.ceil(epochs * pictures / size))
+    every, patience = rhythm(steps, pictures, size)
+    kind = AUGMENT if augment == "auto" else augment
+    return Recipe(
+        steps=steps,
+        batch_size=size,
+        learning_rate=learning_rate,
+        augment=kind,
+        flip=flip and kind != "none",
+        evaluate_every=every,
+        patience=patience,
+        precision=precision,
+    )
+
+
+def step_budget(pictures: int) -> int:
+    """Optimizer steps for a number of training pictures.
+
+    They grow with the square root of the pictures: a step budget by data set size instead of a number of epochs
+    follows Kolesnikov et al. 2020, "Big Transfer", whose table has three levels.
+    """
+    return min(MOST_STEPS, max(FEWEST_STEPS, round(STEPS_PER_ROOT * math.sqrt(pictures))))
+
+
+def rhythm(steps: int, pictures: int, batch_size: int) -> tuple[int, int]:
+    """(steps between two evaluations, steps of patience): whole epochs, at most `EVALUATIONS` in a run."""
+    epoch = max(1, math.ceil(pictures / batch_size))
+    every = epoch * max(1, math.ceil(steps / EVALUATIONS / epoch))
+    return min(every, steps), max(every, math.ceil(PATIENCE * steps))
+
+
+def rate_at(recipe: Recipe, progress: float) -> float:
+    """The learning rate, as a share of the largest, after a share of the schedule.
+
+    Linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017 for the warm-up).
+
+    Args:
+        recipe: Says how long the warm-up is.
+        progress: 0..1.
+    """
+    if progress < recipe.warm_up:
+        return progress / recipe.warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - recipe.warm_up) / (1 - recipe.warm_up))))

@@ -1,0 +1,174 @@
+"""One step of fine-tuning: gradients on one or several devices, AdamW with a rate for each group of variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.training.augment import augment
+from tlkit.training.recipe import MOVING, Recipe
+from tlkit.training.trainable import Trainable
+
+Array = NDArray[Any]
+SPLIT_LEAST = 1  # pictures at a time, below which out of memory is final
+
+
+class Tuner:
+    """Trains a `Trainable`, step by step.
+
+    Gradients of a batch are sums of its pictures' with weights that add up to 1, so that it does not matter how a
+    batch is divided: among replicas, or in parts that are accumulated where memory is short.
+
+    Args:
+        trainable: What is trained; made within ``strategy.scope()``.
+        recipe: Rates, augmentation and the rest.
+        strategy: A ``tf.distribute.Strategy``; None: the default, one device.
+        tell: Called with a line when the batch is divided because memory is short.
+    """
+
+    def __init__(
+        self, trainable: Trainable, recipe: Recipe, strategy: Any = None, tell: Callable[[str], None] | None = None
+    ) -> None:
+        tf = import_tensorflow()
+        self.trainable, self.recipe = trainable, recipe
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._replicas = int(self._strategy.num_replicas_in_sync)
+        self._tell = tell or (lambda line: None)
+        self._variables = trainable.variables
+        self._most: int | None = None  # pictures a part, where memory is short
+        with self._strategy.scope():
+            self._optimizers = self._make_optimizers()
+        self._gradients_of = tf.function(self._distributed, reduce_retracing=True)
+        self._update = tf.function(self._apply)
+        self._infer = tf.function(self._logits, reduce_retracing=True)
+
+    def step(self, inputs: Array, labels: Array, weights: Array, draws: Array, rate: float) -> tuple[float, float]:
+        """One optimizer step.
+
+        Args:
+            inputs: uint8 pixels [n, h, w, 3], or stored outputs of the frozen part, float16 [n, h, w, c].
+            labels: int32 [n].
+            weights: float32 [n], sum 1: the share of each picture in the loss.
+            draws: float32 [n, DRAWS]: random numbers for the augmentation of pixels.
+            rate: Learning rate of the head.
+
+        Returns:
+            Loss (mean cross-entropy, nats) and accuracy (0..1) on this batch, before the step.
+        """
+        tf = import_tensorflow()
+        while True:
+            try:
+                gradients, loss, right = self._accumulate(inputs, labels, weights, draws)
+                break
+            except tf.errors.ResourceExhaustedError:
+                now = min(self._most or len(labels), len(labels))
+                if now <= SPLIT_LEAST * self._replicas:
+                    raise MemoryError from None
+                self._most = max(SPLIT_LEAST * self._replicas, now // 2)
+                self._tell(
+                    f"out of memory: {self._most} pictures at a time from here on, "
+                    f"still {len(labels)} for each optimizer step"
+                )
+        for optimizer, group in self._optimizers:
+            optimizer.learning_rate.assign(rate * group)
+        self._update(gradients)
+        return float(loss), float(right) / len(labels)
+
+    def logits(self, inputs: Array) -> NDArray[np.float32]:
+        """Inference: inputs as for `step`, not augmented, to float32 [n, classes]."""
+        return np.asarray(self._infer(inputs), dtype=np.float32)
+
+    def state(self) -> list[Any]:
+        """Every variable that a step may change: of the network, then of the optimizers."""
+        return [*self.trainable.state, *(each for optimizer, _ in self._optimizers for each in optimizer.variables)]
+
+    def _make_optimizers(self) -> list[tuple[Any, float]]:
+        keras = import_keras()
+        made = []
+        for group in self.trainable.groups:
+            optimizer = keras.optimizers.AdamW(weight_decay=self.recipe.weight_decay)
+            optimizer.exclude_from_weight_decay(var_list=[each.value for each in group.plain])
+            optimizer.build([*group.decayed, *group.plain])
+            made.append((optimizer, group.rate))
+        return made
+
+    def _accumulate(self, inputs: Array, labels: Array, weights: Array, draws: Array) -> tuple[list[Any], Any, Any]:
+        most = self._most or len(labels)
+        total: list[Any] = []
+        loss, right = 0.0, 0.0
+        for start in range(0, len(labels), most):
+            part = slice(start, start + most)
+            arrays = (inputs[part], labels[part], weights[part], draws[part])
+            gradients, its_loss, its_right = self._gradients_of(*(self._spread(each) for each in arrays))
+            total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
+            loss, right = loss + its_loss, right + its_right
+        return total, loss, right
+
+    def _spread(self, array: Array) -> Any:
+        """A batch's part for each replica."""
+        tf = import_tensorflow()
+        if self._replicas == 1:
+            return tf.constant(array)
+        parts = np.array_split(array, self._replicas)
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
+
+    def _distributed(self, inputs: Any, labels: Any, weights: Any, draws: Any) -> tuple[list[Any], Any, Any]:
+        tf = import_tensorflow()
+        gradients, loss, right = self._strategy.run(self._gradients, args=(inputs, labels, weights, draws))
+        total = tf.distribute.ReduceOp.SUM
+        return (
+            [self._strategy.reduce(total, each, axis=None) for each in gradients],
+            self._strategy.reduce(total, loss, axis=None),
+            self._strategy.reduce(total, right, axis=None),
+        )
+
+    def _gradients(self, inputs: Any, labels: Any, weights: Any, draws: Any) -> tuple[list[Any], Any, Any]:
+        tf = import_tensorflow()
+        values = tf.cast(inputs, tf.float32)
+        if not self.trainable.split:
+            values = augment(values, draws, self.recipe.augment, self.recipe.flip)
+        with tf.GradientTape() as tape:
+            logits = tf.cast(self.trainable.part(values, training=self.recipe.batch_norm == MOVING), tf.float32)
+            target = tf.one_hot(labels, logits.shape[-1])
+            smoothing = self.recipe.label_smoothing
+            target = target * (1 - smoothing) + smoothing / logits.shape[-1]
+            loss = tf.reduce_sum(weights * tf.nn.softmax_cross_entropy_with_logits(target, logits))
+        gradients = tape.gradient(loss, [each.value for each in self._variables])
+        answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)
+        return gradients, loss, tf.reduce_sum(tf.cast(answers == labels, tf.float32))
+
+    def _apply(self, gradients: Sequence[Any]) -> None:
+        tf = import_tensorflow()
+        clipped, _ = tf.clip_by_global_norm(gradients, self.recipe.clip)
+        rest = iter(clipped)
+        shares = [
+            [next(rest) / self._replicas for _ in (*group.decayed, *group.plain)] for group in self.trainable.groups
+        ]
+
+        def update() -> None:
+            # Keras adds the replicas' gradients up; here each has the whole one already, so each gives its share
+            for (optimizer, _), share in zip(self._optimizers, shares, strict=True):
+                optimizer.apply(share)
+
+        self._strategy.run(update)
+
+    def _logits(self, inputs: Any) -> Any:
+        tf = import_tensorflow()
+        return tf.cast(self.trainable.part(tf.cast(inputs, tf.float32), training=False), tf.float32)
+
+
+def snapshot(variables: Sequence[Any]) -> list[Array]:
+    """The values of some variables."""
+    return [np.array(each) for each in variables]
+
+
+def restore(variables: Sequence[Any], values: Sequence[Array]) -> None:
+    """Put values back that `snapshot` gave."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
