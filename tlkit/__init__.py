@@ -19,6 +19,7 @@ __version__ = VERSION
 
 _HOME = {
     "train": "tlkit.api.train",
+    "resume": "tlkit.api.train",
     "TrainResult": "tlkit.api.train",
     "predict": "tlkit.api.predict",
     "predict_iter": "tlkit.api.predict",
@@ -39,13 +40,14 @@ __all__ = [
     "load",
     "predict",
     "predict_iter",
+    "resume",
     "train",
 ]
 
 if TYPE_CHECKING:
     from tlkit.api.check import check
     from tlkit.api.predict import Prediction, predict, predict_iter
-    from tlkit.api.train import TrainResult, train
+    from tlkit.api.train import TrainResult, resume, train
     from tlkit.bundle.load import Bundle, load
     from tlkit.errors import TlkitError
     from tlkit.images.check import Checked

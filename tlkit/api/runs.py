@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class RunFolder:
 
     Attributes:
         path: Its folder.
+        name: Random; the bundle it writes carries it.
         options: What was asked for.
         target: Where the bundle goes.
         overwrite: Whether a bundle that lay there when the run began may be replaced.
@@ -35,6 +37,7 @@ class RunFolder:
     """
 
     path: Path
+    name: str
     options: TrainOptions
     target: Path
     overwrite: bool
@@ -47,8 +50,7 @@ class RunFolder:
 
     def may_replace(self) -> bool:
         """Whether what lies at the target is this run's own, or was to be overwritten anyway."""
-        wrote = self.settled().get("wrote")
-        return self.overwrite or (wrote is not None and wrote == _digest(self.target))
+        return self.overwrite or _run_of(self.target) == self.name
 
     def settled(self) -> dict[str, Any]:
         """What the run has decided so far: its recipe, its data, what it wrote."""
@@ -66,13 +68,12 @@ class RunFolder:
         """
         _write(self.path / SETTLED, {**self.settled(), **values})
 
-    def wrote_bundle(self) -> None:
-        """Remember which bundle at the target is this run's."""
-        self.settle(wrote=_digest(self.target))
-
     def remove(self) -> None:
         """Take the folder away: the run is over, or has not begun to train."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        gone = self.path.with_name(f".{self.path.name}-{self.name}")
+        with contextlib.suppress(OSError):  # renamed first: a part of a run would be neither one nor none
+            self.path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def run_folder(target: Path) -> Path:
@@ -94,8 +95,9 @@ def begin_run(options: TrainOptions, target: Path, overwrite: bool) -> RunFolder
         if not overwrite:
             hint = f"go on with it: tlkit train --resume {path.name}; or begin anew with --overwrite"
             raise TlkitError(f"there is an unfinished run: {path}", hint)
-        shutil.rmtree(path, ignore_errors=True)
-    note = {"format": FORMAT, "tlkit": VERSION, "target": str(target), "overwrite": overwrite}
+        RunFolder(path, secrets.token_hex(8), options, target, overwrite).remove()
+    name = secrets.token_hex(8)
+    note = {"format": FORMAT, "tlkit": VERSION, "name": name, "target": str(target), "overwrite": overwrite}
     part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{path.name}-"))
     try:
         _write(part / RUN, {**note, "options": options.to_json()})
@@ -104,7 +106,7 @@ def begin_run(options: TrainOptions, target: Path, overwrite: bool) -> RunFolder
         raise TlkitError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return RunFolder(path, options, target, overwrite)
+    return RunFolder(path, name, options, target, overwrite)
 
 
 def open_run(folder: str | os.PathLike[str]) -> RunFolder:
@@ -128,11 +130,11 @@ def open_run(folder: str | os.PathLike[str]) -> RunFolder:
         note = json.loads((path / RUN).read_text(encoding="utf-8"))
         if note["format"] != FORMAT:
             raise TlkitError(f"{path} was written by another version of tlkit ({note.get('tlkit')})", "train anew")
-        options = TrainOptions.from_json(note["options"])
+        name, options = str(note["name"]), TrainOptions.from_json(note["options"])
         target, overwrite = path.with_name(Path(note["target"]).name), bool(note["overwrite"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TlkitError(f"damaged run {path}: {RUN} cannot be read", "delete the folder and train anew") from error
-    return RunFolder(path, options, target, overwrite, resumed=True)
+    return RunFolder(path, name, options, target, overwrite, resumed=True)
 
 
 def free_target(images: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
@@ -142,9 +144,10 @@ def free_target(images: Path, output: str | os.PathLike[str] | None, overwrite: 
     )
 
 
-def _digest(bundle: Path) -> str | None:
+def _run_of(bundle: Path) -> str | None:
+    """The name of the run that wrote a bundle."""
     try:
-        return str(json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))["digest"])
+        return str(json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))["run"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.util
 import json
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,17 +13,17 @@ from numpy.typing import NDArray
 from tlkit.api.dataset import Dataset
 from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
-from tlkit.backbones.extractor import TOP, Extractor, columns_of
-from tlkit.backbones.store import rounded
+from tlkit.api.settled import check_same, choose_rate, keep, plan_time, reasons_of, settle
+from tlkit.backbones.extractor import Extractor
 from tlkit.cache import cache_limit
 from tlkit.errors import TlkitError
 from tlkit.images.decoded import Decoded, decode_all
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
 from tlkit.training import augment as augmenting
-from tlkit.training.flips import FlipCheck, check_flips, chosen_for_check
+from tlkit.training.board import board
 from tlkit.training.plan import LAST_LAYERS
-from tlkit.training.recipe import Recipe, make_recipe
+from tlkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from tlkit.backbones.build import Network
@@ -37,13 +32,9 @@ if TYPE_CHECKING:
     from tlkit.training.boundary import Choice
     from tlkit.training.fit import Job, Outcome
     from tlkit.training.head import Head
-    from tlkit.training.rates import Trial
     from tlkit.training.trainable import Trainable
 
 MAPS_SHARE = 0.5  # of the cache's bound, that the outputs of a frozen part may take
-CHECK_SHARE = 0.15  # of the time there is, that the learning-rate check may take
-SAVING = 6.0  # seconds to write a bundle
-MARGIN = 0.04  # of a time budget, kept for what was estimated too low
 
 
 @dataclass(frozen=True)
@@ -69,23 +60,6 @@ class Tuned:
     def interrupted(self) -> bool:
         """Whether the run was stopped from outside."""
         return self.outcome.why == "interrupted"
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What a run decides once, and finds again when it is resumed.
-
-    Attributes:
-        recipe: How weights are tuned.
-        flips: What mirroring does, or None where nobody asked.
-        trials: The learning rates that were tried.
-        seconds: Time that training may take; None: no limit.
-    """
-
-    recipe: Recipe
-    flips: FlipCheck | None
-    trials: tuple[Trial, ...]
-    seconds: float | None
 
 
 def tune(
@@ -128,14 +102,14 @@ def tune(
     from tlkit.training.trainable import make_trainable
 
     keep_memory()
-    _check_same(data, run)
+    check_same(data, run)
     size = (extractor.input_size, extractor.input_size)
     with contextlib.ExitStack() as stack:
         decoded = stack.enter_context(decode_all(data.folder.paths, size, workers=workers, progress=show))
         if decoded.errors:
             index, reason = next(iter(decoded.errors.items()))
             raise TlkitError(f"cannot read {data.folder.files[index]} again: {reason}", "leave the pictures in place")
-        settled = _settle(data, decoded, extractor, options, run, workers, deadline, show)
+        settled = settle(data, decoded, extractor, options, run, workers, deadline, show)
         recipe = settled.recipe
         strategy = device_strategy()
         with show.phase("Building the network", None), strategy.scope(), computing_in(recipe.precision):
@@ -154,10 +128,10 @@ def tune(
             )
         feed = _feed(data, decoded, extractor, stage, recipe, workers, show, stack)
         job = _job(data, trainable, recipe, feed, balanced, options.seed, strategy, show)
-        job, settled = _choose_rate(job, replace(settled, recipe=recipe), deadline, show)
-        settled = _plan_time(job, settled, data, deadline)
-        run.settle(**_to_json(settled), pictures=_pictures_digest(data))
-        with _board(options.tensorboard) as observe, gentle_interrupt(show.note) as stop:
+        job, settled = choose_rate(job, replace(settled, recipe=recipe), data, deadline, show)
+        settled = plan_time(job, settled, data, deadline)
+        keep(settled, data, run)
+        with board(options.tensorboard) as observe, gentle_interrupt(show.note) as stop:
             try:
                 outcome = fit(job, show, folder=run.path, seconds=settled.seconds, stop=stop, observe=observe)
             except MemoryError:
@@ -166,57 +140,7 @@ def tune(
                 ) from None
         model = _plain_model(trainable, extractor, head, choice, recipe, strategy)
         probabilities = _probabilities(model, data, decoded, show)
-    return Tuned(model, job.recipe, outcome, probabilities, _reasons(settled, job, len(data.of(TRAIN)), trainable))
-
-
-def _settle(
-    data: Dataset,
-    decoded: Decoded,
-    extractor: Extractor,
-    options: TrainOptions,
-    run: RunFolder,
-    workers: int | None,
-    deadline: float | None,
-    show: Progress,
-) -> Settled:
-    """The recipe, but for rate and time; of a run that is resumed, all of it."""
-    from tlkit.training.hardware import choose_precision
-
-    known = run.settled()
-    if "recipe" in known:
-        return _from_json(known)
-    flips = None
-    if options.augment != augmenting.NONE:
-        flips = _look_at_flips(data, decoded, extractor, options.seed, workers, show)
-    recipe = make_recipe(
-        len(data.of(TRAIN)),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        augment=options.augment,
-        flip=flips is not None and flips.harmless,
-        precision=choose_precision(options.mixed_precision),
-    )
-    return Settled(recipe, flips, (), None)
-
-
-def _look_at_flips(
-    data: Dataset, decoded: Decoded, extractor: Extractor, seed: int, workers: int | None, show: Progress
-) -> FlipCheck:
-    train = data.of(TRAIN)
-    chosen = [train[place] for place in chosen_for_check([data.folder.labels[index] for index in train], seed)]
-    columns = columns_of(data.features.taps, [TOP])
-    plain = data.features.matrix[[data.rows[index] for index in chosen]][:, columns]
-    forward = extractor.forward(workers)
-    top = columns_of(extractor.taps, [TOP])
-    mirrored = []
-    with show.phase("Mirrored pictures", len(chosen)) as advance:
-        for start in range(0, len(chosen), 32):
-            part = chosen[start : start + 32]
-            mirrored.append(rounded(forward(np.ascontiguousarray(decoded.pixels(part)[:, :, ::-1])))[:, top])
-            advance(len(part))
-    labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
-    return check_flips(plain, np.concatenate(mirrored), labels, groups, seed)
+    return Tuned(model, job.recipe, outcome, probabilities, reasons_of(settled, job, len(data.of(TRAIN)), trainable))
 
 
 def _network(extractor: Extractor, precision: str) -> Network:
@@ -302,33 +226,6 @@ def _job(
     return Job(tuner, recipe, feed, labels, tuple(train), tuple(data.of(VAL)), weights, seed)
 
 
-def _choose_rate(job: Job, settled: Settled, deadline: float | None, show: Progress) -> tuple[Job, Settled]:
-    """The learning rate: as asked for, or by trying some."""
-    from tlkit.training.rates import best_rate, try_rates
-
-    if job.recipe.learning_rate is not None:
-        return job, settled
-    seconds = math.inf if deadline is None else CHECK_SHARE * (deadline - time.perf_counter())
-    trials = try_rates(job, show, seconds)
-    recipe = replace(job.recipe, learning_rate=best_rate(trials))
-    return replace(job, recipe=recipe), replace(settled, recipe=recipe, trials=trials)
-
-
-def _plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None) -> Settled:
-    """How long training may take, so that what follows still fits."""
-    if deadline is None or settled.seconds is not None:
-        return settled
-    some = list(job.val[: job.recipe.batch_size])
-    job.tuner.logits(job.feed.batch(some, None))  # the first time includes building the graph
-    start = time.perf_counter()
-    job.tuner.logits(job.feed.batch(some, None))
-    each = (time.perf_counter() - start) / len(some)
-    left = deadline - time.perf_counter()
-    # the last look at all held-out pictures goes through the whole network, which takes a few times as long
-    after = 3 * each * (len(data.of(VAL)) + len(data.of(TEST))) + SAVING + MARGIN * left
-    return replace(settled, seconds=max(0.0, left - after))
-
-
 def _plain_model(
     trainable: Trainable, extractor: Extractor, head: Head, choice: Choice, recipe: Recipe, strategy: Any
 ) -> Any:
@@ -358,99 +255,3 @@ def _probabilities(model: Any, data: Dataset, decoded: Decoded, show: Progress) 
             if rows:
                 found[split] = np.concatenate(rows)
     return found
-
-
-def _reasons(settled: Settled, job: Job, pictures: int, trainable: Trainable) -> tuple[str, ...]:
-    recipe = job.recipe
-    tried = ", ".join(f"{each.rate:.0e} {each.loss:.3f}" for each in settled.trials)
-    count = sum(math.prod(each.shape) for each in trainable.variables)
-    epochs = recipe.steps * recipe.batch_size / pictures
-    lines = [
-        f"training starts from the solved head and changes {count:,} parameters",
-        f"{recipe.steps} steps of {recipe.batch_size} pictures are {epochs:.1f} epochs",
-        f"learning rate {recipe.learning_rate:.2g} for the head, times {recipe.layer_decay:g} for each stage below it"
-        + (f"; training loss of those tried: {tried}" if tried else ""),
-    ]
-    if recipe.augment != augmenting.NONE:
-        lines.append(f"augmentation {recipe.augment}: {_flip_reason(settled.flips)}")
-    if recipe.views:
-        lines.append(f"the frozen part was computed once for {recipe.views} versions of each picture")
-    return tuple(lines)
-
-
-def _flip_reason(flips: FlipCheck | None) -> str:
-    if flips is None or not flips.pictures:
-        return "pictures are not mirrored, as too few were there to tell whether that is harmless"
-    found = (
-        f"probes are right on {flips.plain:.1%} of {flips.pictures} pictures and {flips.mirrored:.1%} of them mirrored"
-    )
-    return f"pictures are mirrored too: {found}" if flips.harmless else f"pictures are not mirrored: {found}"
-
-
-@contextlib.contextmanager
-def _board(folder: str | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Something that writes each row of figures for TensorBoard, where that was asked for."""
-    if folder is None:
-        yield lambda row: None
-        return
-    from tlkit.backbones.runtime import import_tensorflow
-
-    tf = import_tensorflow()
-    writer = tf.summary.create_file_writer(folder)
-
-    def observe(row: dict[str, Any]) -> None:
-        with writer.as_default():
-            for name, value in row.items():
-                if name != "step" and value is not None:
-                    tf.summary.scalar(name, value, step=row["step"])
-        writer.flush()
-
-    try:
-        yield observe
-    finally:
-        writer.close()
-
-
-def require_tensorboard() -> None:
-    """Raise where the package is missing.
-
-    Raises:
-        TlkitError: It is.
-    """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise TlkitError("TensorBoard is not installed", 'pip install "tlkit[tensorboard]", or leave --tensorboard out')
-
-
-def _pictures_digest(data: Dataset) -> str:
-    contents = [data.features.contents[data.features.rows[row]] for row in data.rows]
-    text = json.dumps([contents, list(data.folder.labels), list(data.folder.splits), list(data.folder.classes)])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _check_same(data: Dataset, run: RunFolder) -> None:
-    known = run.settled().get("pictures")
-    if known is not None and known != _pictures_digest(data):
-        raise TlkitError(
-            f"the pictures in {data.folder.root} are not those this run began with",
-            "put them back, or train anew without --resume",
-        )
-
-
-def _to_json(settled: Settled) -> dict[str, Any]:
-    return {
-        "recipe": settled.recipe.to_json(),
-        "flips": asdict(settled.flips) if settled.flips else None,
-        "trials": [[each.rate, each.loss] for each in settled.trials],
-        "seconds": settled.seconds,
-    }
-
-
-def _from_json(data: dict[str, Any]) -> Settled:
-    from tlkit.training.rates import Trial
-
-    return Settled(
-        Recipe.from_json(data["recipe"]),
-        FlipCheck(**data["flips"]) if data["flips"] else None,
-        tuple(Trial(*each) for each in data["trials"]),
-        data["seconds"],
-    )

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from tlkit.api.train import TrainResult
 
 ANEW = ("images", "resume", "workers", "as_json", "debug")  # what may be given anew with --resume
+ENDS = {
+    "schedule": "the whole schedule",
+    "early stopping": "ended early, as nothing improved",
+    "time budget": "all the time there was",
+    "interrupted": "interrupted",
+}
 SHOWN = 10  # skipped pictures named on the terminal; --json names all
 
 
@@ -196,7 +202,7 @@ def _tuning_line(strategy: str, tuning: dict[str, Any], metrics: dict[str, Any])
     more = 100 * (metrics["val_accuracy"] - tuning["frozen_val_accuracy"])
     return (
         f"{strategy}: {more:+.1f} points over the frozen backbone's {tuning['frozen_val_accuracy']:.1%}, "
-        f"best at step {tuning['best_step']} of {tuning['steps']} (ended by {tuning['stopped']})"
+        f"best at step {tuning['best_step']} of {tuning['steps']} ({ENDS[tuning['stopped']]})"
     )
 
 

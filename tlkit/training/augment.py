@@ -95,8 +95,8 @@ def _move(pixels: Any, draws: Any, amount: Amount, flip: bool) -> Any:
     mirror = tf.where(draws[:, 5] < 0.5, -1.0, 1.0) if flip else tf.ones_like(angle)
     cos, sin = tf.cos(angle), tf.sin(angle)
     # from a place in the result, measured from its middle, to the place it is taken from
-    x_of_x, x_of_y = mirror * cos * wide, -sin * wide * width / height
-    y_of_x, y_of_y = mirror * sin * high * height / width, cos * high
+    x_of_x, x_of_y = mirror * cos * wide, -sin * wide
+    y_of_x, y_of_y = mirror * sin * high, cos * high
     x_middle, y_middle = (width - 1) / 2, (height - 1) / 2
     x_shift = x_middle + right * width - x_of_x * x_middle - x_of_y * y_middle
     y_shift = y_middle + down * height - y_of_x * x_middle - y_of_y * y_middle

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,13 @@ def save_state(folder: Path, arrays: Mapping[str, NDArray[Any]], note: dict[str,
     Raises:
         TlkitError: It cannot be written; the old state is still there.
     """
-    text = json.dumps({"format": _FORMAT, **note})
+    text = json.dumps({"format": _FORMAT, "names": sorted(arrays), **note})
     try:
         handle, name = tempfile.mkstemp(dir=folder, prefix=".state-", suffix=".part")
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **{_NOTE: np.frombuffer(text.encode(), np.uint8), **arrays})
+                np.savez(file, **{_NOTE: np.frombuffer(text.encode(), np.uint8), **arrays})  # type: ignore[arg-type]
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(folder / STATE)
@@ -58,12 +59,14 @@ def load_state(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
         TlkitError: It is damaged or of another version.
     """
     try:
-        with np.load(folder / STATE, allow_pickle=False) as file:
+        with (folder / STATE).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         note = json.loads(arrays.pop(_NOTE).tobytes())
+        if isinstance(note, dict) and note.pop("names", None) != sorted(arrays):
+            raise ValueError("arrays are missing")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise TlkitError(f"damaged state {folder / STATE}", "delete that file to begin this run anew") from error
     if not isinstance(note, dict) or note.pop("format", None) != _FORMAT:
         raise TlkitError(f"{folder / STATE} was written by another version of tlkit", "train anew")

@@ -81,7 +81,7 @@ class Run:
         step: Steps done.
         seconds: Time they took, evaluations included.
         rows: A row of figures for each look at the validation pictures.
-        best: Values of `Trainable.state` at the lowest validation loss.
+        best: Values of `Trainable.state` at the highest validation accuracy, of equal ones at the lowest loss.
         best_row: Index into ``rows`` of that look.
         loss: Sum of the losses since the last look.
         right: Sum of the accuracies since the last look.
@@ -104,7 +104,7 @@ class Outcome:
 
     Attributes:
         rows: A row of figures for each look at the validation pictures; the first is the start's.
-        best: The row of the lowest validation loss.
+        best: The row of the highest validation accuracy, of equal ones that of the lowest loss.
         why: "schedule", "early stopping", "time budget" or "interrupted".
         steps: Steps done.
     """
@@ -137,22 +137,28 @@ def fit(
     recipe, clock = job.recipe, _Stopwatch()
     run = _restored(job, folder)
     clock.before = run.seconds
-    why = "schedule"
+    if run.step:
+        progress.note(f"going on after step {run.step}")
+    why, rate = "schedule", 0.0
     saved = time.monotonic()
     cost = _Cost(seconds)
     with progress.phase("Fine-tuning", recipe.steps) as advance, _ahead(job) as batch_of:
         advance(run.step)
         if not run.rows:
-            _look(job, run, clock, 0.0, cost)
+            _look(job, run, clock, rate, cost)
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
         for each in run.rows[-1:]:
             advance(0, _status(run, each, recipe))
         while run.step < recipe.steps:
-            share = max(run.step / recipe.steps, cost.share(clock()))
-            if share >= 1:
+            if run.step - _last_progress(run) >= recipe.patience:
+                why = "early stopping"
+                break
+            used = cost.share(clock())
+            if used >= 1:
                 why = "time budget"
                 break
+            share = max((run.step + 0.5) / recipe.steps, used)
             rate = (recipe.learning_rate or 0.0) * rate_at(recipe, share)
             with cost.of_step(clock):
                 loss, right = job.tuner.step(*batch_of(run.step), rate)
@@ -173,11 +179,8 @@ def fit(
             if asked:
                 why = "interrupted"
                 break
-            if run.step - run.rows[run.best_row]["step"] >= recipe.patience:
-                why = "early stopping"
-                break
         if run.since and why != "interrupted":
-            _look(job, run, clock, 0.0, cost)
+            _look(job, run, clock, rate, cost)
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
     restore(job.tuner.trainable.state, run.best)
@@ -198,11 +201,23 @@ def _look(job: Job, run: Run, clock: _Stopwatch, rate: float, cost: _Cost) -> No
             "val_accuracy": accuracy,
         }
         run.loss, run.right, run.since = 0.0, 0.0, 0
-        if not run.rows or loss < run.rows[run.best_row]["val_loss"]:
+        # on few pictures the loss of a confident network jumps: what is kept is best in what users ask for
+        if not run.rows or (accuracy, -loss) > _merit(run.rows[run.best_row]):
             run.best_row = len(run.rows)
             run.best = snapshot(job.tuner.trainable.state)
     row["seconds"] = round(clock(), 3)
     run.rows.append(row)
+
+
+def _merit(row: Row) -> tuple[float, float]:
+    """Accuracy, then loss: the higher the better."""
+    return row["val_accuracy"], -row["val_loss"]
+
+
+def _last_progress(run: Run) -> int:
+    """The step of the lowest validation loss or of the best network, whichever came later."""
+    lowest = min(run.rows, key=lambda row: row["val_loss"])
+    return int(max(lowest["step"], run.rows[run.best_row]["step"]))
 
 
 def evaluate(tuner: Tuner, feed: Feed, pictures: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LEFT = (signal.SIG_IGN, None)  # ignored, or handled by native code
 
 
 @contextlib.contextmanager
@@ -24,7 +25,8 @@ def gentle_interrupt(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    before = {each: signal.getsignal(each) for each in SIGNALS}
+    # what is ignored stays so: the shell wants that of background jobs
+    before = {each: handler for each in SIGNALS if (handler := signal.getsignal(each)) not in _LEFT}
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.set()
@@ -32,10 +34,7 @@ def gentle_interrupt(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]
             signal.signal(each, handler)
         tell("finishing this step, then saving; once more to stop at once")
 
-    if before[signal.SIGINT] is signal.SIG_IGN:  # the shell wants interrupts ignored, as for background jobs
-        yield asked.is_set
-        return
-    for each in SIGNALS:
+    for each in before:
         signal.signal(each, ask)
     try:
         yield asked.is_set

@@ -1,6 +1,8 @@
-"""Which learning rate to use: a few are tried for a few steps on the real pictures.
+"""Which learning rate to use: some are tried for a few steps on the real pictures, the largest first.
 
-After the range test of Smith 2017 ("Cyclical Learning Rates"), cut short.
+After the range test of Smith 2017 ("Cyclical Learning Rates"), cut short. The network starts from a solved head, so
+every step at first raises the loss a little, and a low rate always looks best. What matters is whether a rate destroys
+the features: then the network soon knows no more than guessing.
 """
 
 from __future__ import annotations
@@ -17,60 +19,63 @@ from tlkit.training.fit import Job
 from tlkit.training.recipe import LEARNING_RATE
 from tlkit.training.tuner import restore, snapshot
 
-CANDIDATES = (1e-4, 3e-4, 1e-3)
+CANDIDATES = (1e-3, 3e-4, 1e-4)
 STEPS = 12  # for each rate
-WORTH = 200  # optimizer steps of a schedule, from which on the check is worth its time
+WARM_UP = 4  # of them, as the schedule will have one
+HARMLESS = 0.9  # share of the loss of guessing, below which a rate has left the features in place
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One rate tried: the mean training loss of its last third, in nats; infinite where it diverged."""
+    """One rate tried.
+
+    Attributes:
+        rate: Of the head.
+        loss: Mean training loss of the last third of the steps, nats; infinite where it diverged.
+        harmless: Whether the network still knows more than guessing.
+    """
 
     rate: float
     loss: float
+    harmless: bool
 
 
-def try_rates(job: Job, progress: Progress, seconds: float = math.inf) -> tuple[Trial, ...]:
-    """Train a few steps at each candidate, on the same batches, and put everything back as it was.
+def try_rates(job: Job, classes: int, progress: Progress, seconds: float = math.inf) -> tuple[Trial, ...]:
+    """Train a few steps at each candidate until one is harmless, and put everything back as it was.
 
     Args:
         job: As it will be trained; its recipe's own rate is not used.
+        classes: How many there are: guessing costs their logarithm.
         progress: Told about every step.
-        seconds: Time it may take; where that is not enough, nothing is tried.
+        seconds: Time it may take; where that is not enough for one candidate, nothing is tried.
 
     Returns:
-        A trial for each candidate; none where the schedule is too short to be worth it, or the time.
+        The trials in the order made; the last one is harmless, unless none was.
     """
-    if job.recipe.steps < WORTH:
-        return ()
     start = snapshot(job.tuner.state())
-    trials: list[Trial] = []
     job.tuner.step(*job.batch(0), 0.0)  # the first one includes building the graph
     began = time.perf_counter()
-    with progress.phase("Learning-rate check", len(CANDIDATES) * STEPS) as advance:
+    trials: list[Trial] = []
+    with progress.phase("Learning-rate check", STEPS) as advance:
         for rate in CANDIDATES:
-            losses: list[float] = []
             restore(job.tuner.state(), start)
+            losses: list[float] = []
             for step in range(STEPS):
-                # a short warm-up, as the schedule will have one
-                loss, _ = job.tuner.step(*job.batch(step), rate * min(1.0, (step + 1) / (STEPS / 3)))
+                loss, _ = job.tuner.step(*job.batch(step), rate * min(1.0, (step + 1) / WARM_UP))
                 losses.append(loss)
-                advance(1)
-                if not trials and step == 1 and (time.perf_counter() - began) / 2 * len(CANDIDATES) * STEPS > seconds:
+                advance(1 if not trials else 0)
+                if not trials and step == 1 and (time.perf_counter() - began) / 2 * STEPS > seconds:
                     restore(job.tuner.state(), start)
                     return ()
             tail = float(np.mean(losses[-STEPS // 3 :]))
-            trials.append(Trial(rate, tail if np.isfinite(tail) else float("inf")))
+            loss = tail if math.isfinite(tail) else math.inf
+            trials.append(Trial(rate, loss, loss < HARMLESS * math.log(classes)))
+            if trials[-1].harmless:
+                break
     restore(job.tuner.state(), start)
     return tuple(trials)
 
 
 def best_rate(trials: Sequence[Trial]) -> float:
-    """The rate to train at: `LEARNING_RATE`, unless a trial speaks against it.
-
-    Args:
-        trials: In the order of their rates, or none.
-    """
-    if not trials:
-        return LEARNING_RATE
-    return min(trials, key=lambda trial: trial.loss).rate
+    """The rate to train at: the one found harmless, the smallest if none was, `LEARNING_RATE` without trials."""
+    return trials[-1].rate if trials else LEARNING_RATE

@@ -12,13 +12,15 @@ FROZEN, MOVING = "frozen", "moving"
 BATCH = 32
 STEPS_PER_ROOT = 16  # optimizer steps for each square root of a training picture
 FEWEST_STEPS, MOST_STEPS = 100, 5000
-LEARNING_RATE = 3e-4  # where it is neither said nor checked
+LEARNING_RATE = 3e-4  # where it is neither said nor could be checked
 LAYER_DECAY = 0.75  # of the rate, from one stage to the one before it
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1
 CLIP = 1.0
-PATIENCE = 0.4  # share of the steps that may pass without a lower validation loss
+EPSILON = 1e-7
+PATIENCE = 0.4  # share of the steps that may pass without a lower validation loss or a higher accuracy
 AUGMENT = "light"
+FEWEST_LOOKS = 4  # at the validation pictures without progress, before training ends early
 EVALUATIONS = 20  # at most, in one run
 
 
@@ -34,13 +36,14 @@ class Recipe:
         weight_decay: Decoupled decay of kernels, relative to the rate (AdamW); norms and biases have none.
         warm_up: Share of the steps in which the rate rises to its largest; then it falls as half a cosine.
         clip: Largest global norm of the gradient.
+        epsilon: Added to the root of Adam's second moment: far below it, gradients make no full steps.
         label_smoothing: Share of the probability that is spread over all classes, 0..1.
         augment: "none", "light" or "strong".
         flip: Whether pictures are mirrored too.
         batch_norm: "frozen": BatchNorm uses the statistics it came with and they stay bit-identical. "moving": those
             of each batch, and they are updated.
         evaluate_every: Steps between two looks at the validation pictures.
-        patience: Steps without a lower validation loss after which training ends.
+        patience: Steps without a lower validation loss or a higher accuracy after which training ends.
         precision: "float32" or "bfloat16" for what is computed; weights are float32.
         views: With stored outputs of a frozen part, how many versions of each picture there are, the plain one
             included; 0: nothing is stored.
@@ -53,6 +56,7 @@ class Recipe:
     weight_decay: float = WEIGHT_DECAY
     warm_up: float = WARM_UP
     clip: float = CLIP
+    epsilon: float = EPSILON
     label_smoothing: float = 0.0
     augment: str = "light"
     flip: bool = False
@@ -130,7 +134,8 @@ def rhythm(steps: int, pictures: int, batch_size: int) -> tuple[int, int]:
     """(steps between two evaluations, steps of patience): whole epochs, at most `EVALUATIONS` in a run."""
     epoch = max(1, math.ceil(pictures / batch_size))
     every = epoch * max(1, math.ceil(steps / EVALUATIONS / epoch))
-    return min(every, steps), max(every, math.ceil(PATIENCE * steps))
+    every = min(every, steps)
+    return every, max(FEWEST_LOOKS * every, math.ceil(PATIENCE * steps))
 
 
 def rate_at(recipe: Recipe, progress: float) -> float:
@@ -144,4 +149,5 @@ def rate_at(recipe: Recipe, progress: float) -> float:
     """
     if progress < recipe.warm_up:
         return progress / recipe.warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - recipe.warm_up) / (1 - recipe.warm_up))))
+    rest = max(1e-9, 1 - recipe.warm_up)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - recipe.warm_up) / rest)))

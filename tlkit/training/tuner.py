@@ -90,7 +90,7 @@ class Tuner:
         keras = import_keras()
         made = []
         for group in self.trainable.groups:
-            optimizer = keras.optimizers.AdamW(weight_decay=self.recipe.weight_decay)
+            optimizer = keras.optimizers.AdamW(weight_decay=self.recipe.weight_decay, epsilon=self.recipe.epsilon)
             optimizer.exclude_from_weight_decay(var_list=[each.value for each in group.plain])
             optimizer.build([*group.decayed, *group.plain])
             made.append((optimizer, group.rate))
@@ -146,15 +146,12 @@ class Tuner:
     def _apply(self, gradients: Sequence[Any]) -> None:
         tf = import_tensorflow()
         clipped, _ = tf.clip_by_global_norm(gradients, self.recipe.clip)
-        rest = iter(clipped)
-        shares = [
-            [next(rest) / self._replicas for _ in (*group.decayed, *group.plain)] for group in self.trainable.groups
-        ]
 
         def update() -> None:
-            # Keras adds the replicas' gradients up; here each has the whole one already, so each gives its share
-            for (optimizer, _), share in zip(self._optimizers, shares, strict=True):
-                optimizer.apply(share)
+            rest = iter(clipped)
+            for (optimizer, _), group in zip(self._optimizers, self.trainable.groups, strict=True):
+                # Keras adds the replicas' gradients up; here each has the whole one already, so each gives its share
+                optimizer.apply([next(rest) / self._replicas for _ in (*group.decayed, *group.plain)])
 
         self._strategy.run(update)
 
@@ -165,7 +162,7 @@ class Tuner:
 
 def snapshot(variables: Sequence[Any]) -> list[Array]:
     """The values of some variables."""
-    return [np.array(each) for each in variables]
+    return [np.array(each.value.numpy()) for each in variables]
 
 
 def restore(variables: Sequence[Any], values: Sequence[Array]) -> None:

@@ -1,0 +1,312 @@
+"""Training with tuned weights, called from Python: strategies, the safety net, resuming, bundles to start from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit.api import carry_out
+from tlkit.api.runs import open_run, run_folder
+from tlkit.errors import TlkitError
+from tlkit.progress import SilentProgress
+from tlkit.training import fit
+from tlkit.training.plan import STRATEGIES, Plan
+
+Patch = pytest.MonkeyPatch
+QUICK: dict[str, Any] = {"image_size": 32, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3}
+TUNED = [each for each in STRATEGIES if each != "freeze"]
+
+
+class Told(SilentProgress):
+    """Keeps what was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.milestones: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def milestone(self, message: str) -> None:
+        self.milestones.append(message)
+
+
+@pytest.fixture
+def keep_tuned(monkeypatch: Patch) -> None:
+    """Tuned weights are saved even where they are no better, which on so few pictures is chance."""
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen: True)
+
+
+@pytest.fixture(scope="module")
+def tuned_bundles() -> dict[str, tlkit.TrainResult]:
+    return {}
+
+
+@pytest.mark.parametrize("strategy", TUNED)
+@pytest.mark.usefixtures("keep_tuned")
+def test_each_strategy_trains_what_it_says_and_nothing_else(
+    strategy: str, garden: Path, tmp_path: Path, tuned_bundles: dict[str, tlkit.TrainResult]
+) -> None:
+    from tlkit.backbones.build import build_backbone
+
+    told = Told()
+    result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
+    tuned_bundles[strategy] = result
+    assert result.plan.strategy == strategy
+    assert result.plan.recipe is not None
+    assert result.tuning is not None
+    assert result.tuning["kept"]
+    assert not run_folder(result.model).exists()
+    assert any(line.startswith("step 0 of ") for line in told.milestones)
+    bundle = tlkit.load(result.model)
+    network = build_backbone("efficientnet-lite0", input_size=32)
+    original = {layer.name: layer.get_weights() for layer in network.model.layers}
+    ends = {stage.name: stage.layer for stage in network.stages}
+    names = [layer.name for layer in network.model.layers]
+    limit = names.index(ends[result.plan.boundary]) if result.plan.boundary else len(names)
+    changed, still = 0, 0
+    for layer in bundle.model.layers:
+        if layer.name not in original:
+            continue
+        weights = layer.get_weights()
+        if "_bn" in layer.name:  # the statistics are bit-identical
+            for ours, theirs in zip(weights[2:], original[layer.name][2:], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        same = all(np.array_equal(a, b) for a, b in zip(weights, original[layer.name], strict=True))
+        if strategy == "last-layers" and names.index(layer.name) <= limit:
+            assert same, layer.name
+        if strategy == "early-layers":
+            assert names.index(layer.name) <= limit, layer.name
+        changed += bool(weights) and not same
+        still += bool(weights) and same
+    if result.tuning["best_step"]:
+        assert changed > 5
+        assert (still > 5) == (strategy == "last-layers")
+    rows = list(csv.DictReader((result.model / "history.csv").open()))
+    assert rows[0]["step"] == "0"
+    assert float(rows[0]["val_accuracy"]) == pytest.approx(result.tuning["frozen_val_accuracy"], abs=0.3)
+    assert max(float(row["val_accuracy"]) for row in rows) == result.metrics["val_accuracy"]
+    assert Plan.from_json(json.loads((result.model / "plan.json").read_text())) == result.plan
+
+
+def test_both_engines_agree_on_tuned_bundles(tuned_bundles: dict[str, tlkit.TrainResult], garden: Path) -> None:
+    """Needs the bundles of the test above."""
+    from tlkit.images.read import read_image
+
+    files = sorted(path for path in garden.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png"))[::9]
+    pixels = np.stack([read_image(file, (32, 32)) for file in files])
+    assert set(tuned_bundles) == set(TUNED)
+    for result in tuned_bundles.values():
+        bundle = tlkit.load(result.model)
+        np.testing.assert_allclose(
+            bundle.forward("litert")(pixels), bundle.forward("keras")(pixels), atol=1e-4, err_msg=result.plan.strategy
+        )
+
+
+@pytest.mark.parametrize("strategy", TUNED)
+def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+    frozen = tlkit.train(garden, output=tmp_path / "frozen.tlkit", image_size=32)
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen: False)
+    told = Told()
+    result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
+    assert result.tuning is not None
+    assert not result.tuning["kept"]
+    assert result.plan.strategy == "freeze"
+    assert result.metrics == frozen.metrics
+    assert any("did not help" in note for note in told.notes)
+    for ours, theirs in zip(
+        tlkit.load(result.model).model.get_weights(), tlkit.load(frozen.model).model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_better_is_accuracy_then_loss() -> None:
+    def metrics(accuracy: float, loss: float) -> dict[str, Any]:
+        return {"val_accuracy": accuracy, "val_loss": loss}
+
+    better = carry_out.outcome.better
+    assert better(metrics(0.9, 2.0), metrics(0.8, 0.1))
+    assert not better(metrics(0.8, 0.1), metrics(0.9, 2.0))
+    assert better(metrics(0.9, 0.1), metrics(0.9, 0.2))
+    assert not better(metrics(0.9, 0.2), metrics(0.9, 0.2))
+
+
+@pytest.mark.parametrize("stops", [[1], [3, 4], [2, 5, 7]])
+@pytest.mark.parametrize("strategy", ["fine-tune", "last-layers"])
+@pytest.mark.usefixtures("keep_tuned")
+def test_a_run_that_was_cut_ends_as_one_that_was_not(
+    strategy: str, stops: list[int], garden: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """As if the process were killed: after a step nothing is saved or tidied up any more."""
+    options = {**QUICK, "strategy": strategy}
+    whole = tlkit.train(garden, output=tmp_path / "whole.tlkit", **options)
+    monkeypatch.setattr(fit, "SAVE_AT_MOST", 0.0)
+
+    target = tmp_path / "cut.tlkit"
+    for number, step in enumerate(stops):
+        with _killed_after(step):
+            if number:
+                tlkit.resume(run_folder(target))
+            else:
+                tlkit.train(garden, output=target, **options)
+        assert not target.exists()
+        assert run_folder(target).is_dir()
+    result = tlkit.resume(run_folder(target))
+    assert result.metrics == whole.metrics
+    assert result.plan == whole.plan
+    assert not run_folder(target).exists()
+    for ours, theirs in zip(
+        tlkit.load(result.model).model.get_weights(), tlkit.load(whole.model).model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+class _Killed(BaseException):
+    pass
+
+
+@contextmanager
+def _killed_after(steps: int) -> Iterator[None]:
+    """The process is as good as killed once it has done some steps."""
+    from tlkit.training.tuner import Tuner
+
+    original, done = Tuner.step, 0
+
+    def step(self: Tuner, *arguments: Any) -> Any:
+        nonlocal done
+        if done == steps:
+            raise _Killed
+        done += 1
+        return original(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tuner, "step", step)
+        with pytest.raises(_Killed):
+            yield
+
+
+def test_a_run_cannot_go_on_with_other_pictures(
+    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: Patch
+) -> None:
+    root = make_folder({"a": 8, "b": 8})
+    target = tmp_path / "m.tlkit"
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as inner:
+        inner.setattr("tlkit.training.fit.fit", broken)
+        with pytest.raises(KeyboardInterrupt):
+            tlkit.train(root, strategy="fine-tune", output=target, **QUICK)
+    assert open_run(target).resumed
+    with pytest.raises(TlkitError, match="unfinished run"):
+        tlkit.train(root, strategy="fine-tune", output=target, **QUICK)
+    next((root / "a").iterdir()).unlink()
+    with pytest.raises(TlkitError, match="not those this run began with"):
+        tlkit.resume(target)
+    assert run_folder(target).is_dir()
+
+
+def test_nothing_is_left_of_a_run_that_cannot_begin(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"a": 8, "b": 8})
+    for file in (root / "a").iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(TlkitError):
+        tlkit.train(root, strategy="fine-tune", output=tmp_path / "m.tlkit", **QUICK)
+    assert list(tmp_path.glob("*.tlkit*")) == []
+
+
+@pytest.mark.usefixtures("keep_tuned")
+def test_a_time_budget_is_kept(garden: Path, tmp_path: Path) -> None:
+    start = time.perf_counter()
+    result = tlkit.train(
+        garden,
+        strategy="fine-tune",
+        output=tmp_path / "m.tlkit",
+        time_budget=25,
+        **{**QUICK, "epochs": 100000},
+    )
+    taken = time.perf_counter() - start
+    assert result.tuning is not None
+    assert result.tuning["stopped"] in ("time budget", "early stopping")
+    assert taken < 27.5
+    if result.tuning["stopped"] == "time budget":
+        assert taken > 12
+
+
+@pytest.mark.usefixtures("keep_tuned")
+@pytest.mark.parametrize("first", ["fine-tune", "early-layers"])
+def test_a_bundle_to_start_from(first: str, garden: Path, make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    base = tlkit.train(garden, strategy=first, output=tmp_path / "base.tlkit", **QUICK)
+    told = Told()
+    again = tlkit.train(garden, from_bundle=base.model, output=tmp_path / "again.tlkit", progress=told)
+    assert again.plan.input_size == 32
+    assert again.plan.weights == "base.tlkit"
+    splits = [json.loads((each.model / "tlkit.json").read_text())["split"] for each in (base, again)]
+    assert splits[0] == splits[1]
+    saved = tlkit.load(base.model).model
+    ours = tlkit.load(again.model).model
+    names = {layer.name for layer in ours.layers}
+    for layer in saved.layers:
+        if layer.name in names and layer.name != "logits":
+            for a, b in zip(layer.get_weights(), ours.get_layer(layer.name).get_weights(), strict=True):
+                np.testing.assert_array_equal(a, b)
+    assert any("later ones" in note for note in told.notes) == (first == "early-layers")
+    others = tlkit.train(
+        make_folder({"x": 6, "y": 6, "z": 6}), from_bundle=base.model, output=tmp_path / "others.tlkit"
+    )
+    assert others.classes == ("x", "y", "z")
+
+
+def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen: True)
+    result = tlkit.train(
+        garden, strategy="fine-tune", mixed_precision=True, output=tmp_path / "m.tlkit", **{**QUICK, "epochs": 1}
+    )
+    assert result.plan.recipe is not None
+    assert result.plan.recipe.precision == "bfloat16"
+    model = tlkit.load(result.model).model
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+
+
+def test_options_that_contradict(garden: Path, tmp_path: Path) -> None:
+    for options, message in (
+        ({"strategy": "freeze", "epochs": 3}, "no meaning"),
+        ({"strategy": "freeze", "learning_rate": 1e-3}, "no meaning"),
+        ({"strategy": "fine-tune", "epochs": 0}, "leaves nothing"),
+        ({"strategy": "fine-tune", "boundary": "stage3"}, "no meaning"),
+        ({"strategy": "last-layers", "boundary": "stage99"}, "no stage"),
+        ({"strategy": "fine-tune", "learning_rate": 0}, "--learning-rate"),
+        ({"strategy": "fine-tune", "learning_rate": float("nan")}, "--learning-rate"),
+        ({"strategy": "fine-tune", "batch_size": 0}, "--batch-size"),
+        ({"strategy": "fine-tune", "epochs": -1}, "--epochs"),
+        ({"strategy": "fine-tune", "augment": "much"}, "--augment"),
+        ({"strategy": "fine-tune", "time_budget": 0}, "--time-budget"),
+        ({"from_bundle": tmp_path / "none.tlkit"}, "no such bundle"),
+        ({"from_bundle": tmp_path, "backbone": "vgg16"}, "--from"),
+    ):
+        with pytest.raises(TlkitError, match=message):
+            tlkit.train(garden, output=tmp_path / "m.tlkit", **options)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_that_is_damaged_or_none(tmp_path: Path) -> None:
+    with pytest.raises(TlkitError, match="no such run"):
+        tlkit.resume(tmp_path / "none.tlkit-run")
+    with pytest.raises(TlkitError, match="not the folder of a run"):
+        tlkit.resume(tmp_path)
+    run = tmp_path / "m.tlkit-run"
+    run.mkdir()
+    for text in ("", "[]", "{}", '{"format": 1}', '{"format": 99}', '{"format": 1, "target": 3, "options": {}}'):
+        (run / "run.json").write_text(text)
+        with pytest.raises(TlkitError):
+            tlkit.resume(run)

@@ -1,0 +1,164 @@
+"""The recipe: bounds and consequences, whatever its defaults are."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlkit.errors import TlkitError
+from tlkit.training import recipe as module
+from tlkit.training.plan import FINE_TUNE, Plan
+from tlkit.training.recipe import Recipe, make_recipe, rate_at, rhythm, step_budget
+
+PICTURES = st.integers(1, 2_000_000)
+RECIPE = Recipe(steps=40, batch_size=8, learning_rate=1e-3)
+
+
+def plan(recipe: Recipe | None) -> Plan:
+    return Plan("a-net", "imagenet", FINE_TUNE, 64, 0.2, "auto", 0, taps=("stage2", "top"), recipe=recipe)
+
+
+@given(PICTURES, PICTURES)
+def test_more_pictures_never_get_fewer_steps_and_all_budgets_are_bounded(one: int, other: int) -> None:
+    few, many = sorted((one, other))
+    assert module.FEWEST_STEPS <= step_budget(few) <= step_budget(many) <= module.MOST_STEPS
+
+
+def test_the_budget_is_not_the_same_for_all() -> None:
+    assert step_budget(10) < step_budget(1_000) < step_budget(20_000)
+    assert step_budget(1) == module.FEWEST_STEPS
+    assert step_budget(10**9) == module.MOST_STEPS
+
+
+@given(warm_up=st.floats(0.01, 0.9), steps=st.integers(2, 500))
+def test_the_rate_rises_from_nothing_to_its_largest_and_falls_to_nothing(warm_up: float, steps: int) -> None:
+    recipe = replace(RECIPE, warm_up=warm_up)
+    rising = [rate_at(recipe, warm_up * i / steps) for i in range(steps)] + [rate_at(recipe, warm_up)]
+    falling = [rate_at(recipe, min(1.0, warm_up + (1 - warm_up) * i / steps)) for i in range(steps)]
+    falling.append(rate_at(recipe, 1.0))
+    assert rising[0] == 0
+    assert rising[-1] == falling[0] == 1
+    assert falling[-1] == pytest.approx(0, abs=1e-12)
+    assert all(a < b for a, b in itertools.pairwise(rising))
+    assert all(a >= b for a, b in itertools.pairwise(falling))
+
+
+@given(warm_up=st.floats(0, 0.99), progress=st.floats(0, 1))
+def test_the_rate_is_a_share(warm_up: float, progress: float) -> None:
+    assert 0 <= rate_at(replace(RECIPE, warm_up=warm_up), progress) <= 1
+
+
+def test_half_way_down_the_rate_is_half() -> None:
+    assert rate_at(replace(RECIPE, warm_up=0.2), 0.6) == pytest.approx(0.5)
+    assert rate_at(replace(RECIPE, warm_up=0.2), 0.1) == pytest.approx(0.5)
+
+
+@given(steps=st.integers(1, 20_000), pictures=PICTURES, size=st.integers(1, 4096))
+def test_validation_pictures_are_looked_at_in_every_run_after_whole_epochs(
+    steps: int, pictures: int, size: int
+) -> None:
+    epoch = math.ceil(pictures / size)
+    every, patience = rhythm(steps, pictures, size)
+    assert 1 <= every <= steps
+    assert patience >= every
+    assert every % epoch == 0 or every == steps
+    if epoch > steps:
+        assert every == steps
+    assert steps // every <= module.EVALUATIONS
+
+
+def test_a_long_run_is_looked_at_often() -> None:
+    every, patience = rhythm(2_000, 320, 32)
+    assert 2_000 // every > module.EVALUATIONS // 2
+    assert patience < 2_000
+
+
+@given(
+    pictures=st.integers(1, 5_000),
+    epochs=st.none() | st.floats(0.01, 50),
+    size=st.none() | st.integers(1, 512),
+    kind=st.sampled_from(["none", "light", "strong"]),
+    flip=st.booleans(),
+)
+def test_what_is_given_is_taken(pictures: int, epochs: float | None, size: int | None, kind: str, flip: bool) -> None:
+    made = make_recipe(
+        pictures, epochs=epochs, batch_size=size, learning_rate=0.0123, augment=kind, flip=flip, precision="bfloat16"
+    )
+    assert 1 <= made.batch_size <= pictures
+    if size is not None:
+        assert made.batch_size == min(size, pictures)
+    if epochs is None:
+        assert made.steps == step_budget(pictures)
+    else:
+        assert made.steps == max(1, math.ceil(epochs * pictures / made.batch_size))
+    assert (made.learning_rate, made.augment, made.precision) == (0.0123, kind, "bfloat16")
+    assert made.flip == (flip and kind != "none")
+    assert (made.evaluate_every, made.patience) == rhythm(made.steps, pictures, made.batch_size)
+
+
+def test_an_epoch_passes_over_all_pictures() -> None:
+    assert make_recipe(100, epochs=3, batch_size=30).steps * 30 >= 300
+    assert make_recipe(100, epochs=3, batch_size=25).steps == 12
+
+
+def test_what_is_not_given_is_settled_or_left_to_be_chosen() -> None:
+    made = make_recipe(50, flip=True)
+    assert made.learning_rate is None
+    assert made.augment in ("none", "light", "strong")
+    assert made.batch_norm in ("frozen", "moving")
+
+
+@given(
+    rate=st.none() | st.floats(1e-8, 1),
+    flip=st.booleans(),
+    steps=st.integers(1, 10**6),
+    smoothing=st.floats(0, 1),
+    views=st.integers(0, 8),
+)
+def test_it_survives_json(rate: float | None, flip: bool, steps: int, smoothing: float, views: int) -> None:
+    recipe = Recipe(steps, 7, rate, flip=flip, label_smoothing=smoothing, views=views, batch_norm="moving")
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_only_what_has_no_default_is_needed() -> None:
+    assert Recipe.from_json({"steps": 40, "batch_size": 8, "learning_rate": 1e-3}) == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({**asdict(RECIPE), "momentum": 0.9}, "momentum"),
+        ({"steps": 3, "batch_size": 2}, "learning_rate"),
+        ({}, "batch_size"),
+    ],
+)
+def test_one_of_another_version_is_refused(data: dict[str, Any], named: str) -> None:
+    with pytest.raises(TlkitError, match=named):
+        Recipe.from_json(data)
+
+
+@pytest.mark.parametrize("recipe", [None, RECIPE, make_recipe(33, augment="strong", flip=True)])
+def test_a_plan_keeps_its_recipe(recipe: Recipe | None) -> None:
+    found = Plan.from_json(json.loads(json.dumps(plan(recipe).to_json())))
+    assert found == plan(recipe)
+    assert type(found.recipe) is type(recipe)
+
+
+def test_a_plan_with_a_recipe_of_another_version_is_refused() -> None:
+    data = plan(RECIPE).to_json()
+    data["recipe"]["momentum"] = 0.9
+    with pytest.raises(TlkitError, match="not a recipe of this version: momentum"):
+        Plan.from_json(data)
+
+
+def test_a_plan_from_before_there_were_recipes_is_read() -> None:
+    data = plan(None).to_json()
+    del data["recipe"]
+    assert Plan.from_json(data) == plan(None)

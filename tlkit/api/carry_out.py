@@ -1,0 +1,252 @@
+"""Carries out a training run: features, head, tuning, the better of both, the bundle."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.api import outcome
+from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features, skipped_files
+from tlkit.api.options import TrainOptions
+from tlkit.api.result import Clock, TrainResult
+from tlkit.api.runs import RunFolder
+from tlkit.api.start import Start
+from tlkit.backbones.extractor import TOP, Extractor, open_extractor
+from tlkit.errors import TlkitError
+from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
+from tlkit.progress import Progress
+from tlkit.training.boundary import Choice, check_boundary, choose_taps, rows_of
+from tlkit.training.plan import EARLY, FREEZE, LAST, LAST_LAYERS, Plan
+
+if TYPE_CHECKING:
+    from tlkit.api.tuning import Tuned
+    from tlkit.training.head import Head
+
+
+def carry_out(
+    start: Start,
+    folder: ImageFolder,
+    target: Path,
+    overwrite: bool,
+    run: RunFolder | None,
+    workers: int | None,
+    show: Progress,
+    clock: Clock,
+) -> TrainResult:
+    """Train, and leave the run's folder only where there is something to go on with."""
+    try:
+        result = _train_and_save(start, folder, target, overwrite, run, workers, show, clock)
+    except KeyboardInterrupt:
+        if run is not None:
+            show.note(f"to go on: tlkit train --resume {run.path}")
+        raise
+    except TlkitError:
+        if run is not None and not run.has_state and not run.resumed:
+            run.remove()
+        raise
+    if run is not None and result.resume is None:
+        run.remove()
+    return result
+
+
+def _train_and_save(
+    start: Start,
+    folder: ImageFolder,
+    target: Path,
+    overwrite: bool,
+    run: RunFolder | None,
+    workers: int | None,
+    show: Progress,
+    clock: Clock,
+) -> TrainResult:
+    from tlkit.training.keras_process import keras_process
+
+    options = start.options
+    extractor = open_extractor(
+        options.backbone, weights=options.weights, input_size=options.image_size, engine=options.engine, progress=show
+    )
+    clock.lap("loading")
+    check_boundary(options.boundary, options.strategy, extractor.taps)
+    with nullcontext(None) if run else keras_process(extractor) as process:
+        found = read_features(folder, extractor, workers, show, taps=_needed(extractor, options))
+        clock.lap("features")
+        data = prepare(folder, found, options.val_split, options.seed, options.drop_leaks, start.known)
+        _tell_copies(data, show)
+        balanced = options.class_weights == "auto" and is_uneven(data.folder)
+        made = _make(start, data, extractor, balanced, run, workers, show, clock)
+        clock.lap("training")
+        manifest = outcome.manifest_of(made.plan, extractor.weights_hash, data, made.metrics)
+        manifest["run"] = run.name if run else None
+        if made.tuned is not None and made.kept:
+            outcome.save_tuned(target, extractor, data, made.tuned, made.plan, manifest, overwrite, show)
+        else:
+            extractor.forget()  # its variables may have been tuned
+            outcome.save_frozen(target, extractor, data, made.head, made.plan, manifest, overwrite, process, show)
+    interrupted = run is not None and made.tuned is not None and made.tuned.interrupted
+    skipped = skipped_files(folder, found)
+    return TrainResult(
+        model=target,
+        plan=made.plan,
+        classes=data.folder.classes,
+        images={**{split: len(data.of(split)) for split in (TRAIN, VAL, TEST)}, "skipped": len(skipped)},
+        skipped=skipped,
+        leaks=data.leaks,
+        uneven=is_uneven(data.folder),
+        metrics=made.metrics,
+        seconds={"total": clock.total(), "features": clock.laps["features"], "training": clock.laps["training"]},
+        reused=found.reused,
+        tuning=made.tuning(),
+        resume=run.path if run is not None and interrupted else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A network to save: the tuned one, or the best of the frozen ones."""
+
+    plan: Plan
+    head: Head
+    metrics: dict[str, Any]
+    frozen: dict[str, Any]
+    tuned: Tuned | None
+    kept: bool
+
+    def tuning(self) -> dict[str, Any] | None:
+        if self.tuned is None:
+            return None
+        return {
+            "kept": self.kept,
+            "stopped": self.tuned.outcome.why,
+            "steps": self.tuned.outcome.steps,
+            "best_step": self.tuned.outcome.best["step"],
+            "frozen_val_accuracy": self.frozen["val_accuracy"],
+            "frozen_val_loss": self.frozen["val_loss"],
+        }
+
+
+def _make(
+    start: Start,
+    data: Dataset,
+    extractor: Extractor,
+    balanced: bool,
+    run: RunFolder | None,
+    workers: int | None,
+    show: Progress,
+    clock: Clock,
+) -> _Made:
+    """Solve the head, tune where that was asked for, and take what is better on the validation pictures."""
+    options = start.options
+    boundary = options.boundary
+    if options.strategy == LAST_LAYERS and boundary is None:
+        from tlkit.training.trainable import count_operations, default_boundary
+
+        with show.phase(f"Building {extractor.backbone.name}", None):
+            network = extractor.network
+        boundary = default_boundary(network.stages, count_operations(network))
+    choice, head = _solve(data, replace(options, boundary=boundary), balanced, show)
+    base = _plan(start, extractor, choice, outcome.data_reasons(data, balanced, options.val_split, options.seed))
+    reasons = outcome.head_reasons(head, choice, options.strategy)
+    metrics = outcome.metrics_of(data, outcome.frozen_probabilities(data, head, choice))
+    if run is None:
+        return _Made(replace(base, reasons=(*reasons, *base.reasons)), head, metrics, metrics, None, False)
+    from tlkit.api.tuning import tune
+
+    tuned = tune(
+        data,
+        extractor,
+        head,
+        choice,
+        options,
+        run,
+        balanced=balanced,
+        workers=workers,
+        deadline=None if options.time_budget is None else clock.start + options.time_budget,
+        show=show,
+    )
+    ours = outcome.metrics_of(data, tuned.probabilities)
+    frozen, frozen_choice, frozen_head = metrics, choice, head
+    # what is measured against is the whole backbone, frozen
+    if options.strategy == EARLY or (options.strategy == LAST_LAYERS and options.features != LAST):
+        frozen_choice, frozen_head = _solve(data, replace(options, strategy=FREEZE, boundary=None), balanced, show)
+        frozen = outcome.metrics_of(data, outcome.frozen_probabilities(data, frozen_head, frozen_choice))
+    if outcome.better(ours, frozen):
+        plan = replace(base, recipe=tuned.recipe, reasons=(*reasons, *tuned.reasons, *base.reasons))
+        return _Made(plan, head, ours, frozen, tuned, True)
+    said = (
+        f"{options.strategy} did not help: {ours['val_accuracy']:.1%} on the validation pictures (log loss "
+        f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
+        "backbone, which is what is saved"
+    )
+    show.note(said)
+    plan = replace(
+        base,
+        strategy=FREEZE,
+        boundary=None,
+        taps=frozen_choice.taps,
+        recipe=None,
+        reasons=(said, *outcome.head_reasons(frozen_head, frozen_choice, FREEZE), *base.reasons),
+    )
+    return _Made(plan, frozen_head, frozen, frozen, tuned, False)
+
+
+def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str, ...]) -> Plan:
+    options = start.options
+    return Plan(
+        backbone=options.backbone,
+        weights=start.weights_name,
+        strategy=options.strategy,
+        input_size=extractor.input_size,
+        val_split=options.val_split,
+        class_weights=options.class_weights,
+        seed=options.seed,
+        features=options.features,
+        boundary=choice.boundary,
+        taps=choice.taps,
+        reasons=reasons,
+    )
+
+
+def _needed(extractor: Extractor, options: TrainOptions) -> list[str]:
+    """The blocks to hold in memory: what a head may take, and the top, which tells copies apart."""
+    if options.strategy != EARLY and options.features == LAST:
+        return [TOP]
+    return [name for name, _ in extractor.taps]
+
+
+def _solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress) -> tuple[Choice, Head]:
+    """What the head takes, and the head."""
+    from tlkit.training.head import solve_head
+
+    chosen = data.of(TRAIN)
+    labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
+    matrix, taps = data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps
+    choice = choose_taps(
+        matrix,
+        taps,
+        labels,
+        groups,
+        strategy=options.strategy,
+        features=options.features,
+        boundary=options.boundary,
+        balanced=balanced,
+        seed=options.seed,
+        progress=show,
+    )
+    matrix = rows_of(matrix, taps, choice.taps)
+    classes = len(data.folder.classes)
+    head = solve_head(matrix, labels, classes, groups=groups, balanced=balanced, seed=options.seed, progress=show)
+    return choice, head
+
+
+def _tell_copies(data: Dataset, show: Progress) -> None:
+    if data.seen:
+        show.note(f"{data.seen} validation pictures were trained on before: accuracy may be inflated")
+    if data.leaks:
+        done = f"{data.dropped} left out of training" if data.dropped else "accuracy may be inflated (--drop-leaks)"
+        show.note(
+            f"{len(data.leaks)} pictures have copies in another split, such as {' = '.join(data.leaks[0][:2])}: {done}"
+        )
+    elif data.copies:
+        show.note(f"{data.copies} pictures are copies of others; copies stay on one side of the split")
