@@ -45,17 +45,24 @@ class Memory:
         return np.array(chosen) if self._pixels is None else self._pixels[list(chosen)]
 
 
+class Value(np.ndarray):
+    """An array that is asked for its numbers as a tensor is."""
+
+    def numpy(self) -> np.ndarray:
+        return np.asarray(self)
+
+
 class Number:
     """A variable."""
 
     def __init__(self) -> None:
-        self.value = np.zeros(2)
+        self.value = np.zeros(2).view(Value)
 
     def assign(self, value: np.ndarray) -> None:
-        self.value = np.array(value)
+        self.value = np.array(value).view(Value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.value.copy()
+        return np.array(self.value)
 
 
 class Counter:
@@ -173,7 +180,7 @@ def test_patience_begins_anew_with_every_better_look() -> None:
 def test_rates_are_those_of_the_schedule() -> None:
     job = counting(falling(24))
     outcome = fit(job, SILENT)
-    expected = [0.01 * rate_at(job.recipe, step / 24) for step in range(24)]
+    expected = [0.01 * rate_at(job.recipe, (step + 0.5) / 24) for step in range(24)]
     np.testing.assert_allclose(job.tuner.rates, expected)
     assert outcome.rows[1]["learning_rate"] == pytest.approx(expected[2])
 
@@ -193,7 +200,9 @@ def test_rows_say_what_happened() -> None:
     assert first["step"] == first["epoch"] == 0
     assert second["epoch"] == pytest.approx(3 * 4 / 10)
     again = counting(falling(24))
-    losses = [again.tuner.step(*again.batch(step), 0.01 * rate_at(again.recipe, step / 24))[0] for step in range(6)]
+    losses = [
+        again.tuner.step(*again.batch(step), 0.01 * rate_at(again.recipe, (step + 0.5) / 24))[0] for step in range(6)
+    ]
     assert second["loss"] == pytest.approx(np.mean(losses[:3]))
     assert outcome.rows[2]["loss"] == pytest.approx(np.mean(losses[3:]))
     assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(seen))
@@ -354,7 +363,7 @@ def test_with_time_enough_the_schedule_is_as_without_a_limit(monkeypatch: Patch)
     clock = Clock(monkeypatch)
     job = clock.driving(counting(falling(24)))
     assert fit(job, SILENT, seconds=1e6).why == "schedule"
-    np.testing.assert_allclose(job.tuner.rates, [0.01 * rate_at(job.recipe, step / 24) for step in range(24)])
+    np.testing.assert_allclose(job.tuner.rates, [0.01 * rate_at(job.recipe, (step + 0.5) / 24) for step in range(24)])
 
 
 @settings(max_examples=40, deadline=None)

@@ -62,13 +62,14 @@ def load_state(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
         with (folder / STATE).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         note = json.loads(arrays.pop(_NOTE).tobytes())
-        if isinstance(note, dict) and note.pop("names", None) != sorted(arrays):
+        known = isinstance(note, dict) and note.pop("format", None) == _FORMAT
+        if known and note.pop("names", None) != sorted(arrays):
             raise ValueError("arrays are missing")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise TlkitError(f"damaged state {folder / STATE}", "delete that file to begin this run anew") from error
-    if not isinstance(note, dict) or note.pop("format", None) != _FORMAT:
+    if not known:
         raise TlkitError(f"{folder / STATE} was written by another version of tlkit", "train anew")
     for left in folder.glob(".state-*.part"):  # of a run that was killed while it wrote
         with contextlib.suppress(OSError):

@@ -1,0 +1,120 @@
+"""``tlkit train`` with tuned weights as a user meets it: Ctrl-C, kills, resuming, options that contradict."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND, Ran
+
+import tlkit as package
+
+Tlkit = Callable[..., Ran]
+QUICK = ["--strategy", "fine-tune", "--image-size", "32", "--epochs", "6", "--learning-rate", "1e-3"]
+
+
+def start_and_signal(arguments: list[object], number: signal.Signals, at: str, cwd: Path) -> tuple[int, str]:
+    """Run the command, send it a signal once a line on stderr starts so; exit code and stderr."""
+    # a shell's background jobs ignore interrupts, and what they start inherits that
+    process = subprocess.Popen(
+        [str(COMMAND), *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    watchdog = threading.Timer(240, process.kill)
+    watchdog.start()
+    lines = []
+    assert process.stderr is not None
+    with process.stderr:
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith(at):
+                process.send_signal(number)
+                at = "\0"
+    watchdog.cancel()
+    return process.wait(), "".join(lines)
+
+
+def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
+    code, said = start_and_signal(["train", garden, *QUICK, "-o", "m.tlkit"], signal.SIGINT, "step 2 ", tmp_path)
+    assert code == 130, said
+    assert "finishing this step" in said
+    assert "to go on: tlkit train --resume m.tlkit-run" in said
+    assert "Traceback" not in said
+    best = package.load(tmp_path / "m.tlkit").manifest["metrics"]["val_accuracy"]
+    assert {path.name for path in tmp_path.iterdir()} == {"m.tlkit", "m.tlkit-run"}
+    refused = tlkit("train", garden, *QUICK, "-o", "m.tlkit", cwd=tmp_path)
+    assert refused.code == 2
+    again = tlkit("train", "--resume", "m.tlkit-run", "--json", cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert "going on after step" in again.err
+    assert again.json["metrics"]["val_accuracy"] >= best
+    assert again.json["resume"] is None
+    assert {path.name for path in tmp_path.iterdir()} == {"m.tlkit"}
+    package.load(tmp_path / "m.tlkit")
+
+
+def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
+    """Killed before the first state was saved, and again while it trains."""
+    command = ["train", garden, *QUICK, "-o", "m.tlkit"]
+    code, _ = start_and_signal(command, signal.SIGKILL, "Features", tmp_path)
+    assert code == -signal.SIGKILL
+    assert not (tmp_path / "m.tlkit").exists()
+    code, _ = start_and_signal(["train", "--resume", "m.tlkit"], signal.SIGKILL, "step 4 ", tmp_path)
+    assert code == -signal.SIGKILL
+    done = tlkit("train", "--resume", "m.tlkit-run", "--json", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert done.json["tuning"]["stopped"] in ("schedule", "early stopping")
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == ["m.tlkit"]
+    package.load(tmp_path / "m.tlkit")
+    finished = tlkit("train", "--resume", "m.tlkit", cwd=tmp_path)
+    assert finished.code == 2
+    assert "finished bundle" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "IMAGES is missing"),
+        (["--resume", "none.tlkit-run"], "no such run"),
+        (["--resume", "none.tlkit-run", "--epochs", "3"], "--epochs cannot be changed"),
+        (["--resume", "none.tlkit-run", "--from", "m.tlkit"], "--from cannot be changed"),
+        (["images", "--strategy", "fine-tune", "--time-budget", "soon"], "not a time"),
+        (["images", "--strategy", "fine-tune", "--time-budget", "0s"], "not a time"),
+        (["images", "--strategy", "fine-tune", "--augment", "much"], "--augment"),
+        (["images", "--strategy", "freeze", "--epochs", "3"], "no meaning"),
+        (["images", "--strategy", "fine-tune", "--epochs", "0"], "leaves nothing"),
+        (["images", "--strategy", "fine-tune", "--batch-size", "0"], "--batch-size"),
+        (["images", "--strategy", "fine-tune", "--learning-rate", "-1"], "--learning-rate"),
+        (["images", "--from", "none.tlkit"], "no such bundle"),
+    ],
+)
+def test_what_cannot_be(tlkit: Tlkit, tmp_path: Path, arguments: list[str], message: str) -> None:
+    ran = tlkit("train", *arguments, cwd=tmp_path)
+    assert ran.code == 2
+    assert ran.err.splitlines()[-2 if "hint:" in ran.err else -1].startswith("error: ")
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_tensorboard_is_said_at_once(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
+    """Or its files are written, where it is installed."""
+    ran = tlkit("train", garden, *QUICK, "--tensorboard", "logs", "-o", "m.tlkit", "--json", cwd=tmp_path)
+    if ran.code == 0:
+        assert list((tmp_path / "logs").glob("events*"))
+        assert json.loads(ran.out)["tuning"]["steps"] > 0
+    else:
+        assert ran.code == 2
+        assert 'pip install "tlkit[tensorboard]"' in ran.err
+        assert list(tmp_path.iterdir()) == []
