@@ -20,7 +20,7 @@ from training.test_tuner import CLASSES, pictures, tiny
 
 from tlkit.progress import SilentProgress
 from tlkit.training import fit as module
-from tlkit.training import rates
+from tlkit.training import rates, timing
 from tlkit.training.augment import DRAWS
 from tlkit.training.checkpoint import STATE, load_state
 from tlkit.training.fit import Job, Outcome, evaluate, fit
@@ -329,6 +329,7 @@ class Clock:
         self.now = 100.0
         time = types.SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
         monkeypatch.setattr(module, "time", time)
+        monkeypatch.setattr(timing, "time", time)
 
     def driving(self, job: Job) -> Job:
         def tick(step: int) -> None:

@@ -17,6 +17,7 @@ from tlkit.progress import Progress
 from tlkit.training.augment import draw
 from tlkit.training.checkpoint import load_state, save_state
 from tlkit.training.recipe import Recipe, rate_at
+from tlkit.training.timing import Cost, Stopwatch
 from tlkit.training.tuner import Tuner, restore, snapshot
 
 Array = NDArray[Any]
@@ -134,14 +135,14 @@ def fit(
         stop: Asked after every step whether to end now.
         observe: Given each row of figures.
     """
-    recipe, clock = job.recipe, _Stopwatch()
+    recipe, clock = job.recipe, Stopwatch()
     run = _restored(job, folder)
     clock.before = run.seconds
     if run.step:
         progress.note(f"going on after step {run.step}")
     why, rate = "schedule", 0.0
     saved = time.monotonic()
-    cost = _Cost(seconds)
+    cost = Cost(seconds)
     with progress.phase("Fine-tuning", recipe.steps) as advance, _ahead(job) as batch_of:
         advance(run.step)
         if not run.rows:
@@ -187,7 +188,7 @@ def fit(
     return Outcome(tuple(run.rows), run.rows[run.best_row], why, run.step)
 
 
-def _look(job: Job, run: Run, clock: _Stopwatch, rate: float, cost: _Cost) -> None:
+def _look(job: Job, run: Run, clock: Stopwatch, rate: float, cost: Cost) -> None:
     """Measure on the validation pictures, and keep the weights if they are the best."""
     with cost.of_look(clock):
         loss, accuracy = evaluate(job.tuner, job.feed, job.val, job.labels)
@@ -237,44 +238,6 @@ def all_logits(tuner: Tuner, feed: Feed, pictures: Sequence[int]) -> NDArray[np.
     return np.concatenate([tuner.logits(feed.batch(part, None)) for part in parts]).astype(np.float64)
 
 
-class _Stopwatch:
-    """Seconds since the run began, earlier sessions included."""
-
-    def __init__(self) -> None:
-        self.before = 0.0
-        self._start = time.perf_counter()
-
-    def __call__(self) -> float:
-        return self.before + time.perf_counter() - self._start
-
-
-class _Cost:
-    """What a step and a look at the validation pictures take, so that a run ends in time."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._limit = seconds
-        self._step, self._look = 0.0, 0.0
-
-    @contextmanager
-    def of_step(self, clock: _Stopwatch) -> Iterator[None]:
-        start = clock()
-        yield
-        self._step = clock() - start
-
-    @contextmanager
-    def of_look(self, clock: _Stopwatch) -> Iterator[None]:
-        start = clock()
-        yield
-        self._look = clock() - start
-
-    def share(self, now: float) -> float:
-        """Share of the time that is used, leaving room for another step and the last look; 0 without a limit."""
-        if self._limit is None:
-            return 0.0
-        room = self._limit - self._look - self._step
-        return now / room if room > 0 else 1.0
-
-
 @contextmanager
 def _ahead(job: Job) -> Iterator[Callable[[int], tuple[Array, Array, Array, Array]]]:
     """A function that gives the batch of a step, the next one being read meanwhile."""
@@ -301,7 +264,7 @@ def _restored(job: Job, folder: Path | None) -> Run:
     return Run(best=best, **its["run"])
 
 
-def _save(job: Job, run: Run, folder: Path, clock: _Stopwatch) -> None:
+def _save(job: Job, run: Run, folder: Path, clock: Stopwatch) -> None:
     arrays = {f"now{i}": each for i, each in enumerate(snapshot(job.tuner.state()))}
     arrays |= {f"best{i}": each for i, each in enumerate(run.best)}
     run.seconds = clock()
