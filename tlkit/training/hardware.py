@@ -54,7 +54,7 @@ def keep_memory() -> bool:
     """Ask the C library to keep freed memory for the next step (glibc; elsewhere nothing happens).
 
     Every step allocates and frees the same large activations. By default glibc gives each back to the system, and
-    the system clears it anew: about a fifth of a step on a CPU (`benchmarks/tune_speed.py`).
+    the system clears it anew (`benchmarks/tune_speed.py --memory-kept` measures what that costs).
     """
     if not sys.platform.startswith("linux"):
         return False
