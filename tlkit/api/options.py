@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tlkit.images.split import check_fraction
 from tlkit.training.augment import AUTO as AUTO_AUGMENT
 from tlkit.training.augment import check_augment
 from tlkit.training.boundary import check_boundary
+from tlkit.training.plain import checked
 from tlkit.training.plan import EARLY, FREEZE, LAST, check_features, check_strategy
 
 CLASS_WEIGHTS = ("auto", "none")
@@ -102,12 +103,9 @@ class TrainOptions:
         """Rebuild what `to_json` gave.
 
         Raises:
-            TypeError: Fields are missing or unknown.
+            TlkitError: Fields are missing or unknown.
         """
-        known = {field.name for field in fields(cls)}
-        if unknown := set(data) - known:
-            raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-        return cls(**data)
+        return cls(**checked(cls, data, "set of options"))
 
 
 def parse_time(text: str) -> float:

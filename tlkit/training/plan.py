@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from tlkit.errors import TlkitError
+from tlkit.training.plain import checked
 from tlkit.training.recipe import Recipe
 
 FREEZE, LAST_LAYERS, FINE_TUNE, EARLY = "freeze", "last-layers", "fine-tune", "early-layers"
@@ -61,10 +62,7 @@ class Plan:
         Raises:
             TlkitError: Fields are missing or unknown.
         """
-        known = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
-        if wrong := (set(data) - known) | (needed - set(data)):
-            raise TlkitError(f"not a plan of this version: {', '.join(sorted(wrong))}")
+        checked(cls, data, "plan")
         lists: dict[str, Any] = {name: tuple(data[name]) for name in ("taps", "reasons") if name in data}
         recipe = Recipe.from_json(data["recipe"]) if data.get("recipe") else None
         return cls(**(data | lists | {"recipe": recipe}))

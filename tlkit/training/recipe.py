@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit.errors import TlkitError
+from tlkit.training.plain import checked
 
 FROZEN, MOVING = "frozen", "moving"
 BATCH = 32
@@ -77,11 +77,7 @@ class Recipe:
         Raises:
             TlkitError: Fields are missing or unknown.
         """
-        known = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
-        if wrong := (set(data) - known) | (needed - set(data)):
-            raise TlkitError(f"not a recipe of this version: {', '.join(sorted(wrong))}")
-        return cls(**data)
+        return cls(**checked(cls, data, "recipe"))
 
 
 def make_recipe(
