@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "IMAGES is missing"),
+        ([], "Missing argument 'IMAGES'"),
         (["--resume", "none.tlkit-run"], "no such run"),
         (["--resume", "none.tlkit-run", "--epochs", "3"], "--epochs cannot be changed"),
         (["--resume", "none.tlkit-run", "--from", "m.tlkit"], "--from cannot be changed"),

@@ -55,6 +55,7 @@ def settle(
     data: Dataset,
     decoded: Decoded,
     extractor: Extractor,
+    c: float,
     options: TrainOptions,
     run: RunFolder,
     workers: int | None,
@@ -69,7 +70,7 @@ def settle(
         return _from_json(known)
     flips = None
     if options.augment != augmenting.NONE:
-        flips = _look_at_flips(data, decoded, extractor, options.seed, workers, show)
+        flips = _look_at_flips(data, decoded, extractor, c, options.seed, workers, show)
     recipe = make_recipe(
         len(data.of(TRAIN)),
         epochs=options.epochs,
@@ -83,7 +84,7 @@ def settle(
 
 
 def _look_at_flips(
-    data: Dataset, decoded: Decoded, extractor: Extractor, seed: int, workers: int | None, show: Progress
+    data: Dataset, decoded: Decoded, extractor: Extractor, c: float, seed: int, workers: int | None, show: Progress
 ) -> FlipCheck:
     train = data.of(TRAIN)
     chosen = [train[place] for place in chosen_for_check([data.folder.labels[index] for index in train], seed)]
@@ -98,7 +99,7 @@ def _look_at_flips(
             mirrored.append(rounded(forward(np.ascontiguousarray(decoded.pixels(part)[:, :, ::-1])))[:, top])
             advance(len(part))
     labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
-    return check_flips(plain, np.concatenate(mirrored), labels, groups, seed)
+    return check_flips(plain, np.concatenate(mirrored), labels, groups, seed, c)
 
 
 def choose_rate(

@@ -109,7 +109,7 @@ def tune(
         if decoded.errors:
             index, reason = next(iter(decoded.errors.items()))
             raise TlkitError(f"cannot read {data.folder.files[index]} again: {reason}", "leave the pictures in place")
-        settled = settle(data, decoded, extractor, options, run, workers, deadline, show)
+        settled = settle(data, decoded, extractor, head.c, options, run, workers, deadline, show)
         recipe = settled.recipe
         strategy = device_strategy()
         with show.phase("Building the network", None), strategy.scope(), computing_in(recipe.precision):

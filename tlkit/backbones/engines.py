@@ -147,7 +147,7 @@ def keras_forward(model: Any) -> Forward:
     """A Keras model as a function from uint8 [n, h, w, 3] to float32 [n, columns]."""
     tf = import_tensorflow()
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)], autograph=False)
     def run(pixels):  # type: ignore[no-untyped-def]
         return tf.cast(model(tf.cast(pixels, tf.float32), training=False), tf.float32)
 

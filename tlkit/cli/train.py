@@ -151,7 +151,7 @@ def _check_place(context: typer.Context, images: Path | None, resume: Path | Non
     """IMAGES, or a run to resume, whose options cannot be changed."""
     if resume is None:
         if images is None:
-            raise TlkitError("IMAGES is missing", "tlkit train ./images, or tlkit train --resume DIR")
+            raise TlkitError("Missing argument 'IMAGES'", "tlkit train ./images, or tlkit train --resume DIR")
         return
     for name in context.params:
         source = context.get_parameter_source(name)

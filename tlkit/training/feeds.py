@@ -42,7 +42,7 @@ def changer(recipe: Recipe) -> Callable[[NDArray[np.uint8], Sequence[int]], NDAr
     """Augments pixels by seeds of their own."""
     tf = import_tensorflow()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def run(pixels, draws):  # type: ignore[no-untyped-def]
         changed = augmenting.augment(tf.cast(pixels, tf.float32), draws, recipe.augment, recipe.flip)
         return tf.cast(tf.round(changed), tf.uint8)

@@ -48,7 +48,9 @@ def chosen_for_check(labels: Sequence[int], seed: int) -> list[int]:
     return sorted(place for _, _, place in ranked[:LOOKED_AT])
 
 
-def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int) -> FlipCheck:
+def check_flips(
+    plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int, c: float = 1e-2
+) -> FlipCheck:
     """Compare what probes say of pictures and of their mirror images.
 
     Args:
@@ -57,6 +59,7 @@ def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: 
         labels: Class index of each row.
         groups: Copies of one picture share a group.
         seed: Of the folds.
+        c: Inverse L2 strength of the probes.
     """
     target = np.asarray(labels, dtype=np.int64)
     folds = make_folds(target, groups, seed, 3)
@@ -66,7 +69,7 @@ def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: 
     right = np.zeros((2, len(target)), dtype=bool)
     for train, test in folds:
         present, numbers = np.unique(target[train], return_inverse=True)
-        head = solve_head(plain[train], numbers.tolist(), len(present), seed=seed)
+        head = solve_head(plain[train], numbers.tolist(), len(present), seed=seed, c=c)
         for row, matrix in enumerate((plain, mirrored)):
             right[row, test] = present[head.logits(matrix[test]).argmax(axis=1)] == target[test]
     return _compare(right[0, tested], right[1, tested])

@@ -78,6 +78,7 @@ def solve_head(
     groups: Sequence[int] | None = None,
     balanced: bool = False,
     seed: int = 0,
+    c: float | None = None,
     progress: Progress | None = None,
 ) -> Head:
     """Solve the head, with the L2 strength of least cross-validated log loss.
@@ -92,12 +93,14 @@ def solve_head(
         groups: Rows of one group (copies of a photograph) are never on both sides of a fold.
         balanced: Weigh each class by the inverse of its share.
         seed: Of the folds.
+        c: Inverse L2 strength to use; None: by cross-validation.
         progress: Told about every value tried.
     """
     target = np.asarray(labels, dtype=np.int64)
     scaled, mean, deviation = standardise(features)
-    search = _search(scaled, labels, groups, balanced, seed, progress)
-    c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
+    search = _search(scaled, labels, groups, balanced, seed, progress) if c is None else []
+    if c is None:
+        c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
     solved = _solver(c, balanced, FINE)
     with _quiet(), threadpool_limits(1 if scaled.size < LARGE else None):
         solved.fit(scaled, target)

@@ -42,9 +42,9 @@ class Tuner:
         self._most: int | None = None  # pictures a part, where memory is short
         with self._strategy.scope():
             self._optimizers = self._make_optimizers()
-        self._gradients_of = tf.function(self._distributed, reduce_retracing=True)
-        self._update = tf.function(self._apply)
-        self._infer = tf.function(self._logits, reduce_retracing=True)
+        self._gradients_of = tf.function(self._distributed, reduce_retracing=True, autograph=False)
+        self._update = tf.function(self._apply, autograph=False)
+        self._infer = tf.function(self._logits, reduce_retracing=True, autograph=False)
 
     def step(self, inputs: Array, labels: Array, weights: Array, draws: Array, rate: float) -> tuple[float, float]:
         """One optimizer step.
