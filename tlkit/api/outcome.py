@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tlkit.training.head import Head
     from tlkit.training.keras_process import KerasProcess
 
+LOSS_NOISE = 1e-3  # relative
 COMPARED = 4  # validation pictures on which the engines must agree
 
 Probabilities = dict[str, NDArray[np.float32]]
@@ -53,8 +54,13 @@ def metrics_of(data: Dataset, probabilities: Probabilities) -> dict[str, Any]:
 
 
 def better(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether the first metrics are better on validation: in accuracy, where that is equal in log loss."""
-    return (one["val_accuracy"], -one["val_loss"]) > (other["val_accuracy"], -other["val_loss"])
+    """Whether the first metrics are better on validation: in accuracy, where that is equal in log loss.
+
+    A loss that is lower by no more than what engines and half precision differ by does not count.
+    """
+    if one["val_accuracy"] != other["val_accuracy"]:
+        return bool(one["val_accuracy"] > other["val_accuracy"])
+    return bool(one["val_loss"] < other["val_loss"] * (1 - LOSS_NOISE))
 
 
 def head_reasons(head: Head, choice: Choice, strategy: str) -> tuple[str, ...]:

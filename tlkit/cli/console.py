@@ -14,6 +14,8 @@ from tlkit.progress import Advance, ignore
 if TYPE_CHECKING:
     from rich.console import Console
 
+WIDE = 110  # columns of a terminal, from which on there is room for all
+
 
 def out() -> Console:
     """The console the result is written to."""
@@ -46,13 +48,27 @@ class ConsoleProgress:
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
         columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
         if total is not None:
-            columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        columns += [TimeElapsedColumn(), TextColumn("{task.fields[status]}", markup=False)]
+            narrow = self._console.width < WIDE
+            columns += [BarColumn(10 if narrow else 40), MofNCompleteColumn(), TimeRemainingColumn()]
+            columns += [] if narrow else [TimeElapsedColumn()]
+        else:
+            columns += [TimeElapsedColumn()]
+        # what is said of the work takes the room that is left
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        columns += [TextColumn("{task.fields[status]}", markup=False, table_column=rest)]
         # rich would otherwise send what is printed to stdout to this console, which is stderr
-        bar = Progress(*columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        bar = Progress(
+            *columns,
+            console=self._console,
+            transient=True,
+            expand=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         with bar:
             task = bar.add_task(title, total=total, status="")
 

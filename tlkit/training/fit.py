@@ -150,7 +150,7 @@ def fit(
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
         for each in run.rows[-1:]:
-            advance(0, _status(run, each, recipe))
+            advance(0, _status(run, each, recipe, len(job.train)))
         while run.step < recipe.steps:
             if run.step - _last_progress(run) >= recipe.patience:
                 why = "early stopping"
@@ -165,7 +165,7 @@ def fit(
                 loss, right = job.tuner.step(*batch_of(run.step), rate)
             run.step, run.since = run.step + 1, run.since + 1
             run.loss, run.right = run.loss + loss, run.right + right
-            advance(1, _status(run, run.rows[-1], recipe))
+            advance(1, _status(run, run.rows[-1], recipe, len(job.train)))
             asked = stop()
             if run.step % recipe.evaluate_every == 0 or run.step == recipe.steps:
                 _look(job, run, clock, rate, cost)
@@ -272,11 +272,13 @@ def _save(job: Job, run: Run, folder: Path, clock: Stopwatch) -> None:
     save_state(folder, arrays, {"run": plain})
 
 
-def _status(run: Run, row: Row, recipe: Recipe) -> str:
+def _status(run: Run, row: Row, recipe: Recipe, pictures: int) -> str:
     """What the progress display says beside the bar."""
-    loss = f"loss {run.loss / run.since:.3f}, " if run.since else ""
+    loss = f", loss {run.loss / run.since:.3f}" if run.since else ""
+    epoch = run.step * recipe.batch_size / pictures
+    rate = f", rate {row['learning_rate']:.1g}" if row["learning_rate"] else ""
     start = run.rows[0]["val_accuracy"]
-    return f"epoch {row['epoch']:.1f}, {loss}accuracy {row['val_accuracy']:.1%} (frozen {start:.1%})"
+    return f"epoch {epoch:.1f}, {row['val_accuracy']:.1%} right (frozen {start:.1%}){loss}{rate}"
 
 
 def _line(run: Run, recipe: Recipe) -> str:
