@@ -32,7 +32,10 @@ def gentle_interrupt(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]
         asked.set()
         for each, handler in before.items():
             signal.signal(each, handler)
-        tell("finishing this step, then saving; once more to stop at once")
+        # in a thread: the signal may have come in the midst of writing to the same stream
+        teller = threading.Thread(target=tell, args=("finishing this step, then saving; once more to stop at once",))
+        teller.daemon = True
+        teller.start()
 
     for each in before:
         signal.signal(each, ask)
