@@ -82,8 +82,6 @@ def _train_and_save(
         if made.tuned is not None and made.kept:
             outcome.save_tuned(target, extractor, data, made.tuned, made.plan, manifest, overwrite, show)
         else:
-            if made.tuned is not None:
-                extractor.forget()  # its variables were tuned
             outcome.save_frozen(target, extractor, data, made.head, made.plan, manifest, overwrite, process, show)
     interrupted = run is not None and made.tuned is not None and made.tuned.interrupted
     skipped = skipped_files(folder, found)

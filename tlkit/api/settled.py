@@ -14,6 +14,7 @@ import numpy as np
 from tlkit.api.dataset import Dataset
 from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
+from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.backbones.store import rounded
 from tlkit.errors import TlkitError
@@ -92,10 +93,10 @@ def _look_at_flips(
     plain = data.features.matrix[[data.rows[index] for index in chosen]][:, columns]
     forward = extractor.forward(workers)
     top = columns_of(extractor.taps, [TOP])
-    mirrored = []
+    mirrored, most = [], batch_size()
     with show.phase("Mirrored pictures", len(chosen)) as advance:
-        for start in range(0, len(chosen), 32):
-            part = chosen[start : start + 32]
+        for start in range(0, len(chosen), most):
+            part = chosen[start : start + most]
             mirrored.append(rounded(forward(np.ascontiguousarray(decoded.pixels(part)[:, :, ::-1])))[:, top])
             advance(len(part))
     labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]

@@ -113,7 +113,7 @@ def tune(
         recipe = settled.recipe
         strategy = device_strategy()
         with show.phase("Building the network", None), strategy.scope(), computing_in(recipe.precision):
-            network = _network(extractor, recipe.precision)
+            network = _network(extractor)
             boundary = choice.boundary if options.strategy == LAST_LAYERS else None
             stage = next((each for each in network.stages if each.name == boundary), None)
             recipe = replace(recipe, views=_views(recipe, data, stage))
@@ -143,8 +143,8 @@ def tune(
     return Tuned(model, job.recipe, outcome, probabilities, reasons_of(settled, job, len(data.of(TRAIN)), trainable))
 
 
-def _network(extractor: Extractor, precision: str) -> Network:
-    """A network of its own for training, built where and how the caller says."""
+def _network(extractor: Extractor) -> Network:
+    """A network for training, whose variables are not the extractor's, which stay as they are."""
     from tlkit.backbones.build import build_backbone
 
     return build_backbone(
@@ -235,7 +235,7 @@ def _plain_model(
 
     if recipe.precision == FLOAT32 and strategy.num_replicas_in_sync == 1:
         return trainable.model
-    model = attach_head(_network(extractor, FLOAT32), head, choice.taps)
+    model = attach_head(_network(extractor), head, choice.taps)
     model.set_weights(trainable.model.get_weights())
     return model
 

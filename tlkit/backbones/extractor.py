@@ -70,10 +70,6 @@ class Extractor:
         """Whether `network` is there already."""
         return self._network is not None
 
-    def forget(self) -> None:
-        """Let go of the Keras network, whose variables were changed: it is built anew when asked for."""
-        self._network = None
-
     def forward(self, workers: int | None = None) -> Forward:
         """A function from uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]: all taps, averaged over space."""
         if self.engine == LITERT and self.graph is not None:
