@@ -4,7 +4,7 @@
 
 For each folder and seed, the embedded network is fine-tuned on a balanced subset as ``tlkit train --strategy
 fine-tune`` does, its learning rate chosen by the same check, and then again with one thing changed at a time, at the
-same rate and for the same number of steps: the head starts small and random instead of solved; the same rate for all
+same rate and, but for ``half_the_steps``, for the same number of steps: the head starts small and random instead of solved; the same rate for all
 stages; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics moving; no
 and strong augmentation; labels smoothed; each rate that the check tries. ``last_weights`` is the default run's end
 instead of its best look at the validation pictures. Patience is off, and they are looked at eight times.
@@ -50,6 +50,7 @@ class Change:
     recipe: dict[str, Any]
     random_head: bool = False
     constant_rate: bool = False
+    share_of_steps: float = 1.0
 
 
 def changes() -> dict[str, Change]:
@@ -68,6 +69,7 @@ def changes() -> dict[str, Change]:
         "no_augmentation": Change({"augment": "none", "flip": False}),
         "strong_augmentation": Change({"augment": "strong"}),
         "label_smoothing": Change({"label_smoothing": 0.1}),
+        "half_the_steps": Change({}, share_of_steps=0.5),
         **{f"rate_{rate:g}": Change({"learning_rate": rate}) for rate in CANDIDATES},
     }
 
@@ -174,7 +176,8 @@ def compare(setting: Setting, steps: int | None, chosen: dict[str, Change], know
     }
     base = replace(base, learning_rate=default["recipe"]["learning_rate"])
     for name, change in chosen.items():
-        recipe = replace(base, **change.recipe)
+        count = max(1, round(change.share_of_steps * base.steps))
+        recipe = replace(base, steps=count, evaluate_every=math.ceil(count / LOOKS), **change.recipe)
         if recipe == base and not change.random_head and not change.constant_rate:
             yield {**default, "alternative": name}  # the chosen rate is this one
         else:

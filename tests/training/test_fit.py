@@ -221,7 +221,7 @@ def test_progress_is_told_of_every_step() -> None:
 
 
 def steps_done(job: Job) -> int:
-    return job.tuner.count if isinstance(job.tuner, Counter) else int(job.tuner._optimizers[0][0].iterations)
+    return job.tuner.count if isinstance(job.tuner, Counter) else job.tuner.steps
 
 
 def stop_after(job: Job, *steps: int) -> Callable[[], bool]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.backbones.runtime import import_tensorflow
+from tlkit.training.adamw import AdamW
 from tlkit.training.augment import augment
 from tlkit.training.recipe import MOVING, Recipe
 from tlkit.training.trainable import Trainable
@@ -41,7 +42,7 @@ class Tuner:
         self._variables = trainable.variables
         self._most: int | None = None  # pictures a part, where memory is short
         with self._strategy.scope():
-            self._optimizers = self._make_optimizers()
+            self._optimizer = AdamW(trainable.groups, recipe.weight_decay, recipe.epsilon)
         self._gradients_of = tf.function(self._distributed, reduce_retracing=True, autograph=False)
         self._update = tf.function(self._apply, autograph=False)
         self._infer = tf.function(self._logits, reduce_retracing=True, autograph=False)
@@ -73,9 +74,7 @@ class Tuner:
                     f"out of memory: {self._most} pictures at a time from here on, "
                     f"still {len(labels)} for each optimizer step"
                 )
-        for optimizer, group in self._optimizers:
-            optimizer.learning_rate.assign(rate * group)
-        self._update(gradients)
+        self._update(gradients, tf.constant(rate, tf.float32))
         return float(loss), float(right) / len(labels)
 
     def logits(self, inputs: Array) -> NDArray[np.float32]:
@@ -83,18 +82,13 @@ class Tuner:
         return np.asarray(self._infer(inputs), dtype=np.float32)
 
     def state(self) -> list[Any]:
-        """Every variable that a step may change: of the network, then of the optimizers."""
-        return [*self.trainable.state, *(each for optimizer, _ in self._optimizers for each in optimizer.variables)]
+        """Every variable that a step may change: of the network, then of the optimizer."""
+        return [*self.trainable.state, *self._optimizer.variables]
 
-    def _make_optimizers(self) -> list[tuple[Any, float]]:
-        keras = import_keras()
-        made = []
-        for group in self.trainable.groups:
-            optimizer = keras.optimizers.AdamW(weight_decay=self.recipe.weight_decay, epsilon=self.recipe.epsilon)
-            optimizer.exclude_from_weight_decay(var_list=[each.value for each in group.plain])
-            optimizer.build([*group.decayed, *group.plain])
-            made.append((optimizer, group.rate))
-        return made
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that led to the variables' values."""
+        return self._optimizer.steps
 
     def _accumulate(self, inputs: Array, labels: Array, weights: Array, draws: Array) -> tuple[list[Any], Any, Any]:
         most = self._most or len(labels)
@@ -143,17 +137,10 @@ class Tuner:
         answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)
         return gradients, loss, tf.reduce_sum(tf.cast(answers == labels, tf.float32))
 
-    def _apply(self, gradients: Sequence[Any]) -> None:
+    def _apply(self, gradients: Sequence[Any], rate: Any) -> None:
         tf = import_tensorflow()
         clipped, _ = tf.clip_by_global_norm(gradients, self.recipe.clip)
-
-        def update() -> None:
-            rest = iter(clipped)
-            for (optimizer, _), group in zip(self._optimizers, self.trainable.groups, strict=True):
-                # Keras adds the replicas' gradients up; here each has the whole one already, so each gives its share
-                optimizer.apply([next(rest) / self._replicas for _ in (*group.decayed, *group.plain)])
-
-        self._strategy.run(update)
+        self._strategy.run(lambda: self._optimizer.apply(clipped, rate))
 
     def _logits(self, inputs: Any) -> Any:
         tf = import_tensorflow()
