@@ -6,7 +6,7 @@ For each folder and seed, the embedded network is fine-tuned on a balanced subse
 fine-tune`` does, its learning rate chosen by the same check, and then again with one thing changed at a time, at the
 same rate and for the same number of steps: the head starts small and random instead of solved; the same rate for all
 stages; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics moving; no
-and strong augmentation; labels smoothed; half the steps; each rate that the check tries. ``last_weights`` is the
+and strong augmentation; no label smoothing; half the steps; each rate that the check tries. ``last_weights`` is the
 default run's end instead of its best look at the validation pictures. Patience is off, and they are looked at eight
 times.
 
@@ -69,7 +69,7 @@ def changes() -> dict[str, Change]:
         "moving_batch_norm": Change({"batch_norm": MOVING}),
         "no_augmentation": Change({"augment": "none", "flip": False}),
         "strong_augmentation": Change({"augment": "strong"}),
-        "label_smoothing": Change({"label_smoothing": 0.1}),
+        "no_label_smoothing": Change({"label_smoothing": 0.0}),
         "half_the_steps": Change({}, share_of_steps=0.5),
         **{f"rate_{rate:g}": Change({"learning_rate": rate}) for rate in CANDIDATES},
     }
@@ -210,7 +210,9 @@ def run(setting: Setting, name: str, recipe: Any, change: Change, known: dict[st
     import_keras().backend.clear_session()  # of the run before
     job = job_of(setting, recipe, change)
     if recipe.learning_rate is None:
-        recipe = replace(recipe, learning_rate=best_rate(try_rates(job, len(setting.head.bias), SilentProgress())))
+        trials = try_rates(job, len(setting.head.bias), SilentProgress())
+        chosen = best_rate(trials, len(job.train))
+        recipe = replace(recipe, learning_rate=chosen)
         job = replace(job, recipe=recipe)
     schedule: AbstractContextManager[Any] = nullcontext()
     if change.constant_rate:

@@ -450,6 +450,7 @@ def test_the_network_gives_what_its_best_row_says() -> None:
 def test_trying_rates_leaves_everything_as_it_was(monkeypatch: Patch) -> None:
     monkeypatch.setattr(rates, "STEPS", 3)
     monkeypatch.setattr(rates, "CANDIDATES", (1e-2, 1e-3))
+    monkeypatch.setattr(rates, "RATE_PER_PICTURE", 1.0)
     monkeypatch.setattr(rates, "HARMLESS", 0.0)  # so that all are tried
     job = real()
     job.tuner.step(*job.batch(1), 0.01)
@@ -475,6 +476,7 @@ def test_trying_rates_leaves_everything_as_it_was(monkeypatch: Patch) -> None:
 def rate_losses(monkeypatch: Patch, losses: dict[float, float]) -> list[Trial]:
     """What the check finds, by the candidates' losses, of a task with two classes."""
     monkeypatch.setattr(rates, "CANDIDATES", tuple(losses))
+    monkeypatch.setattr(rates, "RATE_PER_PICTURE", 1.0)
     job = counting([1.0])
     monkeypatch.setattr(job.tuner, "step", lambda *arrays: (losses.get(arrays[-1], 0.0), 1.0))
     return list(try_rates(job, 2, SILENT))
@@ -484,16 +486,27 @@ def test_the_largest_rate_that_knows_more_than_guessing_is_taken(monkeypatch: Pa
     guessing = math.log(2)
     trials = rate_losses(monkeypatch, {1e-2: 0.5 * guessing, 1e-3: 0.1 * guessing})
     assert [trial.rate for trial in trials] == [1e-2]
-    assert best_rate(trials) == 1e-2
+    assert best_rate(trials, 1000) == 1e-2
     trials = rate_losses(monkeypatch, {1e-2: 1.1 * guessing, 1e-3: 0.1 * guessing, 1e-4: 0.01})
     assert [trial.harmless for trial in trials] == [False, True]
-    assert best_rate(trials) == 1e-3
-    assert best_rate([]) == rates.LEARNING_RATE
+    assert best_rate(trials, 1000) == 1e-3
+    assert best_rate([], 1000) == rates.LEARNING_RATE
+
+
+@pytest.mark.parametrize(
+    ("pictures", "largest"), [(4, 1e-4), (18, 1e-4), (19, 3e-4), (62, 3e-4), (63, 1e-3), (10**6, 1e-3)]
+)
+def test_few_pictures_bound_the_rate(pictures: int, largest: float) -> None:
+    """They are learnt by heart so soon that the check would find any rate harmless."""
+    found = rates.allowed_rates(pictures)
+    assert found[0] == largest
+    assert found == tuple(rate for rate in rates.CANDIDATES if rate <= largest)
+    assert best_rate([], pictures) <= largest
 
 
 def test_a_rate_at_which_training_diverges_is_not_taken(monkeypatch: Patch) -> None:
     trials = rate_losses(monkeypatch, {1e-2: math.nan, 1e-3: math.inf, 1e-4: 0.2})
     assert [trial.loss for trial in trials[:2]] == [math.inf, math.inf]
-    assert best_rate(trials) == 1e-4
+    assert best_rate(trials, 1000) == 1e-4
     trials = rate_losses(monkeypatch, {1e-2: math.nan, 1e-3: 5.0})
-    assert best_rate(trials) == 1e-3  # none is harmless: the smallest
+    assert best_rate(trials, 1000) == 1e-3  # none is harmless: the smallest

@@ -3,17 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from tlkit.training import head as module
-from tlkit.training.head import FALLBACK, make_folds, solve_head
+from tlkit.training.head import FALLBACK, FLOOR, least_loss, make_folds, solve_head, standardise
 
 
 def blobs(classes: int, per_class: int, width: int = 12, noise: float = 1.0) -> tuple[np.ndarray, list[int]]:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(classes, width))
     labels = np.repeat(np.arange(classes), per_class)
-    scale = np.linspace(0.01, 100, width)  # very different units, so that scaling matters
+    scale = np.linspace(0.3, 3, width)  # different spreads, so that scaling matters
     return ((centres[labels] + noise * rng.normal(size=(len(labels), width))) * scale).astype(
         np.float32
     ), labels.tolist()
@@ -25,10 +24,11 @@ def test_equals_scikit_learn_on_scaled_features(classes: int, balanced: bool) ->
     features, labels = blobs(classes, 30)
     labels, features = labels[10:], features[10:]  # uneven classes, so that balancing matters
     head = solve_head(features, labels, classes, balanced=balanced)
-    scaler = StandardScaler().fit(features)
+    mean, variance = features.mean(0), features.var(0)
+    scaled = (features - mean) / np.sqrt(variance + FLOOR * variance.mean())
     weight = "balanced" if balanced else None
     reference = LogisticRegression(C=head.c, class_weight=weight, tol=1e-6, max_iter=5000)
-    expected = reference.fit(scaler.transform(features), labels).predict_proba(scaler.transform(features))
+    expected = reference.fit(scaled, labels).predict_proba(scaled)
     np.testing.assert_allclose(head.probabilities(features), expected, atol=2e-3)
 
 
@@ -51,12 +51,39 @@ def test_same_seed_same_head_and_noise_is_held_back_more_than_signal() -> None:
 
 
 def test_two_pictures_a_class_are_enough_and_constant_features_do_no_harm() -> None:
-    features, labels = blobs(3, 2)
+    features, labels = blobs(3, 2, noise=0.3)
     features[:, 4] = 7.0
     head = solve_head(features, labels, 3)
     assert np.isfinite(head.probabilities(features)).all()
     assert (head.probabilities(features).argmax(1) == labels).all()
     np.testing.assert_allclose(head.probabilities(features).sum(1), 1, atol=1e-5)
+
+
+def test_a_channel_that_is_almost_silent_in_training_does_not_become_the_loudest() -> None:
+    """Divided by its own deviation it would be 1,000 on another picture."""
+    features, labels = blobs(3, 4, noise=0.3)
+    features[:, 4] = np.linspace(0, 1e-3, len(features))
+    scaled, mean, deviation = standardise(features)
+    np.testing.assert_allclose(scaled, (features - mean) / deviation, atol=1e-5)
+    loud = features[:1].copy()
+    loud[0, 4] = 1.0
+    assert np.abs((loud - mean) / deviation).max() < 3
+    head = solve_head(features, labels, 3)
+    np.testing.assert_allclose(head.probabilities(loud), head.probabilities(features[:1]), atol=0.05)
+
+
+def test_each_block_has_a_scale_of_its_own() -> None:
+    features, labels = blobs(3, 10)
+    together = np.concatenate([features, 100 * features], axis=1)
+    width = features.shape[1]
+    scaled, _, _ = standardise(together, [width, width])
+    np.testing.assert_allclose(scaled[:, :width], standardise(features)[0], atol=1e-5)
+    np.testing.assert_allclose(scaled[:, :width], scaled[:, width:], atol=1e-4)
+    assert np.abs(standardise(together)[0][:, :width]).max() < 0.1
+    head = solve_head(together, labels, 3, blocks=[width, width], seed=2)
+    np.testing.assert_allclose(head.kernel[:width], 100 * head.kernel[width:], rtol=1e-2, atol=1e-3)
+    point = least_loss(together, labels, blocks=[width, width], seed=2)
+    assert point in head.search
 
 
 def test_without_folds_a_stated_strength_is_used() -> None:

@@ -17,7 +17,7 @@ from tlkit.backbones.extractor import TOP, Extractor, open_extractor
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.progress import Progress
-from tlkit.training.boundary import Choice, check_boundary, choose_taps, rows_of
+from tlkit.training.boundary import Choice, check_boundary, choose_taps, rows_of, widths_of
 from tlkit.training.plan import EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 
 if TYPE_CHECKING:
@@ -233,9 +233,16 @@ def _solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress)
         seed=options.seed,
         progress=show,
     )
-    matrix = rows_of(matrix, taps, choice.taps)
-    classes = len(data.folder.classes)
-    head = solve_head(matrix, labels, classes, groups=groups, balanced=balanced, seed=options.seed, progress=show)
+    head = solve_head(
+        rows_of(matrix, taps, choice.taps),
+        labels,
+        len(data.folder.classes),
+        groups=groups,
+        balanced=balanced,
+        blocks=widths_of(taps, choice.taps),
+        seed=options.seed,
+        progress=show,
+    )
     return choice, head
 
 

@@ -93,7 +93,10 @@ def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: in
     probabilities = None
     if len(labels) > 1:
         groups = group_pairs(copies, len(rows))
-        probabilities = probe_probabilities(features.matrix, present.tolist(), groups, seed, show)
+        blocks = [width for _, width in features.taps]
+        probabilities = probe_probabilities(
+            features.matrix, present.tolist(), groups, seed, blocks=blocks, progress=show
+        )
     if probabilities is None:
         found.suspects_by = "not looked for: every class needs two different pictures at least"
         return found

@@ -113,7 +113,7 @@ def choose_rate(
         return job, settled
     seconds = math.inf if deadline is None else CHECK_SHARE * (deadline - time.perf_counter())
     trials = try_rates(job, len(data.folder.classes), show, seconds)
-    recipe = replace(job.recipe, learning_rate=best_rate(trials))
+    recipe = replace(job.recipe, learning_rate=best_rate(trials, len(job.train)))
     return replace(job, recipe=recipe), replace(settled, recipe=recipe, trials=trials)
 
 

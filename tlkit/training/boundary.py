@@ -103,8 +103,16 @@ def choose_taps(
         return Choice(upto(boundary), boundary)
     measured = []
     for stage in early_stages(taps):
-        rows = rows_of(matrix, taps, upto(stage))
-        point = least_loss(rows, labels, groups=groups, balanced=balanced, seed=seed, progress=progress)
+        chosen = upto(stage)
+        point = least_loss(
+            rows_of(matrix, taps, chosen),
+            labels,
+            groups=groups,
+            balanced=balanced,
+            blocks=widths_of(taps, chosen),
+            seed=seed,
+            progress=progress,
+        )
         if point is not None:
             measured.append((stage, point.log_loss, point.accuracy))
     # without folds nothing can be measured: the middle one
@@ -117,3 +125,8 @@ def rows_of(matrix: Matrix, taps: Taps, chosen: Sequence[str]) -> Matrix:
     if len(chosen) == len(taps):
         return matrix
     return np.ascontiguousarray(matrix[:, columns_of(taps, chosen)])
+
+
+def widths_of(taps: Taps, chosen: Sequence[str]) -> list[int]:
+    """Widths of the chosen blocks, in the order of their columns."""
+    return [width for name, width in taps if name in chosen]

@@ -26,6 +26,7 @@ FALLBACK = 1e-2  # where a class is too small to be divided into folds
 FOLDS = 5
 MANY, FEW_FOLDS = 1000, 3  # rows from which on fewer folds tell values of C apart as well, in half the time
 SEARCHED = 5000  # rows at most that values of C are compared on
+FLOOR = 1.0  # share of a block's mean variance that is added to each column's
 PATIENCE = 2  # steps of the grid without a lower loss before the search ends
 LARGE = 5_000_000  # numbers in the features; below, one BLAS thread is as fast and unmoved by other programs
 FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the head itself, and to compare values of C
@@ -77,14 +78,15 @@ def solve_head(
     *,
     groups: Sequence[int] | None = None,
     balanced: bool = False,
+    blocks: Sequence[int] = (),
     seed: int = 0,
     c: float | None = None,
     progress: Progress | None = None,
 ) -> Head:
     """Solve the head, with the L2 strength of least cross-validated log loss.
 
-    Features are standardised by the training pictures' mean and deviation; the scaling is folded into the head, so
-    that it applies to raw features.
+    Features are standardised by the training pictures; the scaling is folded into the head, so that it applies to raw
+    features.
 
     Args:
         features: float32 [n, d].
@@ -92,12 +94,13 @@ def solve_head(
         classes: How many classes there are.
         groups: Rows of one group (copies of a photograph) are never on both sides of a fold.
         balanced: Weigh each class by the inverse of its share.
+        blocks: Widths of the columns' blocks, each of a scale of its own; empty: one block.
         seed: Of the folds.
         c: Inverse L2 strength to use; None: by cross-validation.
         progress: Told about every value tried.
     """
     target = np.asarray(labels, dtype=np.int64)
-    scaled, mean, deviation = standardise(features)
+    scaled, mean, deviation = standardise(features, blocks)
     search = _search(scaled, labels, groups, balanced, seed, progress) if c is None else []
     if c is None:
         c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
@@ -120,6 +123,7 @@ def least_loss(
     *,
     groups: Sequence[int] | None = None,
     balanced: bool = False,
+    blocks: Sequence[int] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> GridPoint | None:
@@ -127,7 +131,7 @@ def least_loss(
 
     The arguments are those of `solve_head`, which would find the same.
     """
-    search = _search(standardise(features)[0], labels, groups, balanced, seed, progress)
+    search = _search(standardise(features, blocks)[0], labels, groups, balanced, seed, progress)
     return min(search, key=lambda point: point.log_loss) if search else None
 
 
@@ -144,11 +148,24 @@ def _search(
     return cross_validate(scaled, target, _thinned(folds, target, seed), balanced=balanced, progress=progress)[0]
 
 
-def standardise(features: Matrix) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64]]:
-    """Features less their mean over their deviation, float32 [n, d], with both [d]; constant columns become 0."""
+def standardise(
+    features: Matrix, blocks: Sequence[int] = ()
+) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64]]:
+    """Features less their mean over a deviation that is not too small, float32 [n, d], with both [d].
+
+    The variance of each column is raised by `FLOOR` times its block's mean variance. With few pictures some channels
+    are all but silent on them; dividing by their own deviation would make those the loudest on other pictures
+    (``benchmarks/head_scaling.py``).
+
+    Args:
+        features: float32 [n, d].
+        blocks: Widths of the columns' blocks, which add up to d; empty: one block.
+    """
     mean = features.mean(axis=0, dtype=np.float64)
     scaled = features - mean.astype(np.float32)  # changed in place from here on: it may be most of the memory
-    deviation = np.sqrt(np.einsum("ij,ij->j", scaled, scaled, dtype=np.float64) / len(scaled))
+    variance = np.einsum("ij,ij->j", scaled, scaled, dtype=np.float64) / len(scaled)
+    parts = np.split(variance, np.cumsum(blocks)[:-1]) if blocks else [variance]
+    deviation = np.sqrt(np.concatenate([part + FLOOR * part.mean() for part in parts]))
     deviation[deviation < 1e-6] = 1.0
     scaled /= deviation.astype(np.float32)
     return scaled, mean, deviation
@@ -196,6 +213,7 @@ def cross_validate(
     target: NDArray[np.int64],
     folds: list[Fold],
     *,
+    grid: Sequence[float] = GRID,
     balanced: bool = False,
     progress: Progress | None = None,
 ) -> tuple[list[GridPoint], Matrix]:
@@ -205,6 +223,7 @@ def cross_validate(
         scaled: Standardised features, float32 [n, d].
         target: Class indices, int64 [n].
         folds: As `make_folds` gives them; none gives an empty search.
+        grid: Values of C, from small to large.
         balanced: Weigh classes by the inverse of their share.
         progress: Told about every solution.
 
@@ -215,7 +234,7 @@ def cross_validate(
     best = np.zeros((len(target), len(np.unique(target))), dtype=np.float32)
     if not folds:
         return points, best
-    solvers = [_solver(GRID[0], balanced, COARSE) for _ in folds]
+    solvers = [_solver(grid[0], balanced, COARSE) for _ in folds]
 
     def solve(number: int, c: float) -> Matrix:
         train, test = folds[number]
@@ -226,7 +245,7 @@ def cross_validate(
     # other programs keep the cores busy
     phase = (progress or SilentProgress()).phase("Cross-validation", None)
     with _quiet(), threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool, phase as advance:
-        for c in GRID:
+        for c in grid:
             found = np.zeros_like(best)
             scores = []
             for (_, test), answer in zip(folds, pool.map(partial(solve, c=c), range(len(folds))), strict=True):

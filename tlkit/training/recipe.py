@@ -18,6 +18,7 @@ WEIGHT_DECAY = 0.01
 WARM_UP = 0.1
 CLIP = 1.0
 EPSILON = 1e-7
+LABEL_SMOOTHING = 0.1  # without it, Adam makes full steps along gradients that have all but vanished
 PATIENCE = 0.4  # share of the steps that may pass without a lower validation loss or a higher accuracy
 AUGMENT = "light"
 FEWEST_LOOKS = 4  # at the validation pictures without progress, before training ends early
@@ -57,7 +58,7 @@ class Recipe:
     warm_up: float = WARM_UP
     clip: float = CLIP
     epsilon: float = EPSILON
-    label_smoothing: float = 0.0
+    label_smoothing: float = LABEL_SMOOTHING
     augment: str = "light"
     flip: bool = False
     batch_norm: str = FROZEN

@@ -40,7 +40,13 @@ class Suspect:
 
 
 def probe_probabilities(
-    features: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int, progress: Progress | None = None
+    features: Matrix,
+    labels: Sequence[int],
+    groups: Sequence[int],
+    seed: int,
+    *,
+    blocks: Sequence[int] = (),
+    progress: Progress | None = None,
 ) -> Matrix | None:
     """What probes say of pictures they have not seen, float32 [n, classes present]; None if a class is too small.
 
@@ -50,13 +56,15 @@ def probe_probabilities(
         labels: Class index of each row.
         groups: Copies of one picture share a group, so that no probe has seen a copy either.
         seed: Of the folds.
+        blocks: Widths of the columns' blocks, as for `tlkit.training.head.standardise`.
         progress: Told about every solution.
     """
     target = np.asarray(labels, dtype=np.int64)
     folds = make_folds(target, groups, seed)
     if sum(len(test) for _, test in folds) < len(target):
         return None
-    scaled, _, _ = standardise(np.asarray(np.sign(features) * np.sqrt(np.abs(features)), dtype=np.float32))
+    tamed = np.asarray(np.sign(features) * np.sqrt(np.abs(features)), dtype=np.float32)
+    scaled, _, _ = standardise(tamed, blocks)
     return cross_validate(scaled, target, folds, progress=progress)[1]
 
 
