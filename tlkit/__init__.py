@@ -21,6 +21,8 @@ _HOME = {
     "train": "tlkit.api.train",
     "resume": "tlkit.api.train",
     "TrainResult": "tlkit.api.train",
+    "recommend": "tlkit.api.recommend",
+    "Recommendation": "tlkit.api.recommend",
     "predict": "tlkit.api.predict",
     "predict_iter": "tlkit.api.predict",
     "Prediction": "tlkit.api.predict",
@@ -34,12 +36,14 @@ __all__ = [
     "Bundle",
     "Checked",
     "Prediction",
+    "Recommendation",
     "TlkitError",
     "TrainResult",
     "check",
     "load",
     "predict",
     "predict_iter",
+    "recommend",
     "resume",
     "train",
 ]
@@ -47,6 +51,7 @@ __all__ = [
 if TYPE_CHECKING:
     from tlkit.api.check import check
     from tlkit.api.predict import Prediction, predict, predict_iter
+    from tlkit.api.recommend import Recommendation, recommend
     from tlkit.api.train import TrainResult, resume, train
     from tlkit.bundle.load import Bundle, load
     from tlkit.errors import TlkitError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,36 +11,84 @@ from tlkit.api import outcome
 from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features, skipped_files
 from tlkit.api.options import TrainOptions
 from tlkit.api.result import Clock, TrainResult
-from tlkit.api.runs import RunFolder
+from tlkit.api.runs import RunFolder, begin_run
 from tlkit.api.start import Start
 from tlkit.backbones.extractor import TOP, Extractor, open_extractor
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.progress import Progress
 from tlkit.training.boundary import Choice, check_boundary, choose_taps, rows_of, widths_of
-from tlkit.training.plan import EARLY, FREEZE, LAST, LAST_LAYERS, Plan
+from tlkit.training.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
     from tlkit.training.head import Head
+    from tlkit.training.keras_process import KerasProcess
 
 
-def carry_out(
-    start: Start,
-    folder: ImageFolder,
-    target: Path,
-    overwrite: bool,
-    run: RunFolder | None,
-    workers: int | None,
-    show: Progress,
-    clock: Clock,
-) -> TrainResult:
-    """Train, and leave the run's folder only where there is something to go on with."""
+@dataclass(frozen=True)
+class Task:
+    """What a run works with.
+
+    Attributes:
+        start: Options, with backbone, weights and size settled.
+        folder: The pictures found.
+        target: Where the bundle goes.
+        overwrite: Whether what lies there is replaced.
+        workers: Threads and cores; None: all.
+        show: Told what goes on.
+        clock: Started with the command.
+    """
+
+    start: Start
+    folder: ImageFolder
+    target: Path
+    overwrite: bool
+    workers: int | None
+    show: Progress
+    clock: Clock
+
+    @property
+    def options(self) -> TrainOptions:
+        """Of the start."""
+        return self.start.options
+
+
+def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
+    """Train, and leave the run's folder only where there is something to go on with.
+
+    Args:
+        task: What to do; the strategy "auto" is settled on the way.
+        run: Of a strategy that tunes weights; of "auto" it is made here.
+    """
+    from tlkit.training.keras_process import keras_process
+
+    options = task.options
     try:
-        result = _train_and_save(start, folder, target, overwrite, run, workers, show, clock)
+        extractor = open_extractor(
+            options.backbone,
+            weights=options.weights,
+            input_size=options.image_size,
+            engine=options.engine,
+            progress=task.show,
+        )
+        task.clock.lap("loading")
+        if options.strategy != AUTO:
+            check_boundary(options.boundary, options.strategy, extractor.taps)
+        with ExitStack() as stack:
+            process = None if options.tunes else stack.enter_context(keras_process(extractor))
+            data = _read(task, extractor)
+            if options.strategy == AUTO:
+                # most often the head alone is solved, and TensorFlow is there by the time that is known
+                process = stack.enter_context(keras_process(extractor))
+                task = _advised(task, data, extractor)
+                if task.options.tunes:
+                    stack.close()
+                    run, process = begin_run(task.options, task.target, task.overwrite), None
+            result = _train_and_save(task, data, extractor, run, process)
     except KeyboardInterrupt:
         if run is not None:
-            show.note(f"to go on: tlkit train --resume {run.path}")
+            task.show.note(f"to go on: tlkit train --resume {run.path}")
         raise
     except TlkitError:
         if run is not None and not run.has_state and not run.resumed:
@@ -51,42 +99,55 @@ def carry_out(
     return result
 
 
-def _train_and_save(
-    start: Start,
-    folder: ImageFolder,
-    target: Path,
-    overwrite: bool,
-    run: RunFolder | None,
-    workers: int | None,
-    show: Progress,
-    clock: Clock,
-) -> TrainResult:
-    from tlkit.training.keras_process import keras_process
+def _read(task: Task, extractor: Extractor) -> Dataset:
+    """Features and split."""
+    options = task.options
+    needed = _needed(extractor, options)
+    found = read_features(task.folder, extractor, task.workers, task.show, taps=needed)
+    task.clock.lap("features")
+    data = prepare(task.folder, found, options.val_split, options.seed, options.drop_leaks, task.start.known)
+    _tell_copies(data, task.show)
+    return data
 
-    options = start.options
-    extractor = open_extractor(
-        options.backbone, weights=options.weights, input_size=options.image_size, engine=options.engine, progress=show
+
+def _advised(task: Task, data: Dataset, extractor: Extractor) -> Task:
+    """The task with the strategy that the advisor chooses, which is said."""
+    from tlkit.api.advice import look
+
+    options = task.options
+    looked = look(
+        data,
+        extractor,
+        by=options.advisor,
+        balanced=options.class_weights == "auto" and is_uneven(data.folder),
+        seed=options.seed,
+        limit=None if options.time_budget is None else options.time_budget - task.clock.total(),
+        workers=task.workers,
+        show=task.show,
     )
-    clock.lap("loading")
-    check_boundary(options.boundary, options.strategy, extractor.taps)
-    with nullcontext(None) if run else keras_process(extractor) as process:
-        found = read_features(folder, extractor, workers, show, taps=_needed(extractor, options))
-        clock.lap("features")
-        data = prepare(folder, found, options.val_split, options.seed, options.drop_leaks, start.known)
-        _tell_copies(data, show)
-        balanced = options.class_weights == "auto" and is_uneven(data.folder)
-        made = _make(start, data, extractor, balanced, run, workers, show, clock)
-        clock.lap("training")
-        manifest = outcome.manifest_of(made.plan, extractor.weights_hash, data, made.metrics)
-        manifest["run"] = run.name if run else None
-        if made.tuned is not None and made.kept:
-            outcome.save_tuned(target, extractor, data, made.tuned, made.plan, manifest, overwrite, show)
-        else:
-            outcome.save_frozen(target, extractor, data, made.head, made.plan, manifest, overwrite, process, show)
+    advice = looked.advice
+    task.clock.lap("advice")
+    task.show.note(f"strategy {advice.strategy}: {advice.reasons[0]}")
+    return replace(task, start=replace(task.start, options=options.with_advice(advice)))
+
+
+def _train_and_save(
+    task: Task, data: Dataset, extractor: Extractor, run: RunFolder | None, process: KerasProcess | None
+) -> TrainResult:
+    options, show, clock = task.options, task.show, task.clock
+    balanced = options.class_weights == "auto" and is_uneven(data.folder)
+    made = _make(task, data, extractor, balanced, run)
+    clock.lap("training")
+    manifest = outcome.manifest_of(made.plan, extractor.weights_hash, data, made.metrics)
+    manifest["run"] = run.name if run else None
+    if made.tuned is not None and made.kept:
+        outcome.save_tuned(task.target, extractor, data, made.tuned, made.plan, manifest, task.overwrite, show)
+    else:
+        outcome.save_frozen(task.target, extractor, data, made.head, made.plan, manifest, task.overwrite, process, show)
     interrupted = run is not None and made.tuned is not None and made.tuned.interrupted
-    skipped = skipped_files(folder, found)
+    skipped = skipped_files(task.folder, data.features)
     return TrainResult(
-        model=target,
+        model=task.target,
         plan=made.plan,
         classes=data.folder.classes,
         images={**{split: len(data.of(split)) for split in (TRAIN, VAL, TEST)}, "skipped": len(skipped)},
@@ -94,8 +155,11 @@ def _train_and_save(
         leaks=data.leaks,
         uneven=is_uneven(data.folder),
         metrics=made.metrics,
-        seconds={"total": clock.total(), "features": clock.laps["features"], "training": clock.laps["training"]},
-        reused=found.reused,
+        seconds={
+            "total": clock.total(),
+            **{name: clock.laps[name] for name in ("features", "advice", "training") if name in clock.laps},
+        },
+        reused=data.features.reused,
         tuning=made.tuning(),
         resume=run.path if run is not None and interrupted else None,
     )
@@ -125,18 +189,9 @@ class _Made:
         }
 
 
-def _make(
-    start: Start,
-    data: Dataset,
-    extractor: Extractor,
-    balanced: bool,
-    run: RunFolder | None,
-    workers: int | None,
-    show: Progress,
-    clock: Clock,
-) -> _Made:
+def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: RunFolder | None) -> _Made:
     """Solve the head, tune where that was asked for, and take what is better on the validation pictures."""
-    options = start.options
+    options, show = task.options, task.show
     boundary = options.boundary
     if options.strategy == LAST_LAYERS and boundary is None:
         from tlkit.training.trainable import count_operations, default_boundary
@@ -145,7 +200,7 @@ def _make(
             network = extractor.network
         boundary = default_boundary(network.stages, count_operations(network))
     choice, head = _solve(data, replace(options, boundary=boundary), balanced, show)
-    base = _plan(start, extractor, choice, outcome.data_reasons(data, balanced, options.val_split, options.seed))
+    base = _plan(task.start, extractor, choice, outcome.data_reasons(data, balanced, options.val_split, options.seed))
     reasons = outcome.head_reasons(head, choice, options.strategy)
     metrics = outcome.metrics_of(data, outcome.frozen_probabilities(data, head, choice))
     if run is None:
@@ -160,8 +215,8 @@ def _make(
         options,
         run,
         balanced=balanced,
-        workers=workers,
-        deadline=None if options.time_budget is None else clock.start + options.time_budget,
+        workers=task.workers,
+        deadline=None if options.time_budget is None else task.clock.start + options.time_budget,
         show=show,
     )
     ours = outcome.metrics_of(data, tuned.probabilities)
@@ -203,13 +258,14 @@ def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str
         features=options.features,
         boundary=choice.boundary,
         taps=choice.taps,
-        reasons=reasons,
+        reasons=(*options.advice, *reasons),
+        expected=options.expected,
     )
 
 
 def _needed(extractor: Extractor, options: TrainOptions) -> list[str]:
     """The blocks to hold in memory: what a head may take, and the top, which tells copies apart."""
-    if options.strategy != EARLY and options.features == LAST:
+    if options.strategy not in (AUTO, EARLY) and options.features == LAST:
         return [TOP]
     return [name for name, _ in extractor.taps]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tlkit.advisor.advise import MEASURED, Advice, check_advisor
 from tlkit.backbones import catalog
-from tlkit.backbones.engines import AUTO, check_engine
+from tlkit.backbones.engines import AUTO as AUTO_ENGINE
+from tlkit.backbones.engines import check_engine
 from tlkit.backbones.weights import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.split import check_fraction
@@ -26,10 +28,15 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Every option of ``train`` that decides its result; see `tlkit.api.train.train` for what they mean."""
+    """Every option of ``train`` that decides its result; see `tlkit.api.train.train` for what they mean.
+
+    ``expected`` and ``advice`` are what the advisor said where it chose the strategy: the accuracy with its interval's
+    ends, 0..1, and its reasons.
+    """
 
     images: str
     strategy: str = FREEZE
+    advisor: str = MEASURED
     features: str = LAST
     boundary: str | None = None
     backbone: str = catalog.DEFAULT
@@ -46,8 +53,10 @@ class TrainOptions:
     mixed_precision: bool | None = None
     time_budget: float | None = None
     tensorboard: str | None = None
-    engine: str = AUTO
+    engine: str = AUTO_ENGINE
     seed: int = 0
+    expected: tuple[float, float, float] | None = None
+    advice: tuple[str, ...] = ()
 
     @property
     def tunes(self) -> bool:
@@ -61,6 +70,7 @@ class TrainOptions:
             TlkitError: A value is unknown, out of range or has no meaning with the strategy.
         """
         check_strategy(self.strategy)
+        check_advisor(self.advisor)
         check_features(self.features)
         check_boundary(self.boundary, self.strategy)
         check_fraction(self.val_split)
@@ -105,7 +115,32 @@ class TrainOptions:
         Raises:
             TlkitError: Fields are missing or unknown.
         """
-        return cls(**checked(cls, data, "set of options"))
+        found = dict(checked(cls, data, "set of options"))
+        if found.get("expected") is not None:
+            found["expected"] = tuple(found["expected"])
+        return cls(**{**found, "advice": tuple(found.get("advice", ()))})
+
+    def with_advice(self, advice: Advice) -> TrainOptions:
+        """The options with the strategy that the advisor chose; what has no meaning with it is left out."""
+        changed = replace(
+            self,
+            strategy=advice.strategy,
+            features=self.features if self.features != LAST else advice.features,
+            boundary=advice.boundary,
+            expected=advice.expected,
+            advice=advice.reasons,
+        )
+        if changed.tunes:
+            return changed
+        return replace(
+            changed,
+            epochs=None,
+            learning_rate=None,
+            batch_size=None,
+            augment=AUTO_AUGMENT,
+            mixed_precision=None,
+            tensorboard=None,
+        )
 
 
 def parse_time(text: str) -> float:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from tlkit.api.carry_out import carry_out
+from tlkit.advisor.advise import MEASURED
+from tlkit.api.carry_out import Task, carry_out
 from tlkit.api.options import TrainOptions, absolute
+from tlkit.api.plans import options_of
 from tlkit.api.result import Clock, TrainResult
 from tlkit.api.runs import begin_run, free_target, open_run
 from tlkit.api.start import prepare_start, scan_folder
 from tlkit.backbones import catalog
-from tlkit.backbones.engines import AUTO
+from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.plan import FREEZE, LAST
+from tlkit.training.plan import AUTO, FREEZE, LAST, Plan
 
 PathLike = str | os.PathLike[str]
 
@@ -26,6 +28,7 @@ def train(
     images: PathLike,
     *,
     strategy: str = FREEZE,
+    advisor: str = MEASURED,
     features: str = LAST,
     boundary: str | None = None,
     backbone: str = catalog.DEFAULT,
@@ -44,9 +47,10 @@ def train(
     mixed_precision: bool | None = None,
     time_budget: float | None = None,
     tensorboard: PathLike | None = None,
-    engine: str = AUTO,
+    engine: str = AUTO_ENGINE,
     workers: int | None = None,
     seed: int = 0,
+    plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train a classifier on a folder of pictures and save it as a bundle.
@@ -56,10 +60,12 @@ def train(
 
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
-        strategy: "freeze": the backbone stays as it is, a softmax head is solved on its features. "last-layers": then
-            its last stages are trained too. "fine-tune": all of it is. "early-layers": only its first stages are kept,
-            with a head of their own, and trained; the later layers are dropped. Of tuned and frozen network the one
-            that is better on the validation pictures is saved.
+        strategy: "auto": what the advisor chooses, see `tlkit.recommend`. "freeze": the backbone stays as it is, a
+            softmax head is solved on its features. "last-layers": then its last stages are trained too. "fine-tune":
+            all of it is. "early-layers": only its first stages are kept, with a head of their own, and trained; the
+            later layers are dropped. Of tuned and frozen network the one that is better on the validation pictures is
+            saved.
+        advisor: With "auto". "measured": by cross-validation; "rule": by size and similarity alone.
         features: What the head takes. "last": the pooled output of the last stage; "all": those of all stages.
         boundary: With "early-layers", the last stage kept, such as "stage3"; None: chosen by cross-validation. With
             "last-layers", the last stage that stays as it is; None: by the share of the work that is above it.
@@ -85,6 +91,8 @@ def train(
         engine: What computes features: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
         workers: Reading threads, and cores to compute features with at most; None: one a processor.
         seed: Of the split, the folds, the order and the augmentation.
+        plan: What to do, instead of the arguments that it decides: strategy, features, boundary, backbone, weights,
+            size, split, class weights, seed, and the recipe where it has one.
         progress: Told what goes on.
 
     Raises:
@@ -93,6 +101,7 @@ def train(
     options = TrainOptions(
         images=absolute(images),
         strategy=strategy,
+        advisor=advisor,
         features=features,
         boundary=boundary,
         backbone=backbone,
@@ -112,13 +121,15 @@ def train(
         engine=engine,
         seed=seed,
     )
+    if plan is not None:
+        options = replace(options, **options_of(plan))
     show = progress or SilentProgress()
     clock = Clock()
     start = prepare_start(options, show)
     folder = scan_folder(options.images, show)
     target = free_target(folder.root, output, overwrite)
-    run = begin_run(options, target, overwrite) if options.tunes else None
-    return carry_out(start, folder, target, overwrite, run, workers, show, clock)
+    run = begin_run(options, target, overwrite) if options.tunes and options.strategy != AUTO else None
+    return carry_out(Task(start, folder, target, overwrite, workers, show, clock), run)
 
 
 def resume(
@@ -148,4 +159,4 @@ def resume(
     overwrite = run.may_replace()
     if os.path.lexists(run.target) and not overwrite:
         raise TlkitError(f"output exists: {run.target}", "move it away, then resume")
-    return carry_out(start, pictures, run.target, overwrite, run, workers, show, clock)
+    return carry_out(Task(start, pictures, run.target, overwrite, workers, show, clock), run)

@@ -204,9 +204,29 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[st
     Raises:
         TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
     """
+    weights, digest = packaged_weights(variant)
+    return *lite_graph(weights, input_size, variant), digest
+
+
+def packaged_weights(variant: str) -> tuple[dict[str, list[NDArray[Any]]], str]:
+    """The packaged ImageNet weights of each layer by its name, in Keras's order and layout, and their file's SHA-256.
+
+    Among them is "logits", the classifier of the 1,000 ImageNet classes.
+
+    Raises:
+        TlkitError: As for `packaged_graph`.
+    """
     spec = _variant(variant)
     state, digest = _checked_state(spec, _packaged_file(spec))
-    return *lite_graph(dict(_layer_weights(spec, state)), input_size, variant), digest
+    return dict(_layer_weights(spec, state)), digest
+
+
+def block_names(variant: str) -> dict[str, list[str]]:
+    """Names of the blocks of each group, by the stage that the group is."""
+    found: dict[str, list[str]] = {}
+    for block in _blocks(_variant(variant)):
+        found.setdefault(block.name.split("_")[0].replace("block", "stage"), []).append(block.name)
+    return found
 
 
 def lite_graph(

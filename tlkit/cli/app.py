@@ -13,6 +13,7 @@ from tlkit.cli.cache import cache_command
 from tlkit.cli.check import check_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.predict import predict_command
+from tlkit.cli.recommend import recommend_command
 from tlkit.cli.train import train_command
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train_command)
+app.command("recommend")(recommend_command)
 app.command("check")(check_command)
 app.command("predict")(predict_command)
 app.add_typer(backbones, name="backbones")

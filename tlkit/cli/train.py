@@ -17,6 +17,19 @@ from tlkit.errors import TlkitError
 if TYPE_CHECKING:
     from tlkit.api.train import TrainResult
 
+PLANNED = (  # what a plan decides
+    "strategy",
+    "advisor",
+    "features",
+    "boundary",
+    "backbone",
+    "weights",
+    "from_bundle",
+    "image_size",
+    "val_split",
+    "class_weights",
+    "seed",
+)
 ANEW = ("images", "resume", "workers", "as_json", "debug")  # what may be given anew with --resume
 ENDS = {
     "schedule": "the whole schedule",
@@ -40,10 +53,17 @@ def train_command(
     strategy: Annotated[
         str,
         typer.Option(
-            help="freeze: keep the backbone, solve a new head; last-layers: train its last stages too; fine-tune: "
-            "train all of it; early-layers: keep only its first stages, and train them."
+            help="auto: what the advisor measures to be best; freeze: keep the backbone, solve a new head; "
+            "last-layers: train its last stages too; fine-tune: train all of it; early-layers: keep its first stages, "
+            "and train them."
         ),
     ] = "freeze",
+    advisor: Annotated[
+        str, typer.Option(help="With auto: measured, or rule: by size and similarity alone.")
+    ] = "measured",
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Carry out this plan, as tlkit recommend --plan writes it.")
+    ] = None,
     features: Annotated[str, typer.Option(help="What the head sees: the last stage kept, or all together.")] = "last",
     boundary: Annotated[
         str | None,
@@ -96,14 +116,17 @@ def train_command(
 ) -> None:
     """Train a classifier on a folder of pictures.
 
-    Example: tlkit train ./images --strategy fine-tune
+    Example: tlkit train ./images
     """
     from tlkit.cli.console import ConsoleProgress
 
     _check_place(context, images, resume)
+    if plan is not None and (given := [name for name in PLANNED if _is_given(context, name)]):
+        raise TlkitError(f"{_option(given[0])} is decided by --plan", "leave one of them out, or change the plan")
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.options import parse_time
+        from tlkit.api.plans import read_plan
         from tlkit.api.train import resume as take_up
         from tlkit.api.train import train
 
@@ -113,6 +136,8 @@ def train_command(
         result = train(
             images or Path(),
             strategy=strategy,
+            advisor=advisor,
+            plan=None if plan is None else read_plan(plan),
             features=features,
             boundary=boundary,
             backbone=backbone,
@@ -154,11 +179,18 @@ def _check_place(context: typer.Context, images: Path | None, resume: Path | Non
             raise TlkitError("Missing argument 'IMAGES'", "tlkit train ./images, or tlkit train --resume DIR")
         return
     for name in context.params:
-        source = context.get_parameter_source(name)
-        if name not in ANEW and source is not None and source.name == "COMMANDLINE":
-            option = f"--{'from' if name == 'from_bundle' else name.replace('_', '-')}"
+        if name not in ANEW and _is_given(context, name):
             hint = "only IMAGES, --workers, --json and --debug go with it"
-            raise TlkitError(f"{option} cannot be changed by --resume, which goes on as the run began", hint)
+            raise TlkitError(f"{_option(name)} cannot be changed by --resume, which goes on as the run began", hint)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _option(name: str) -> str:
+    return f"--{'from' if name == 'from_bundle' else name.replace('_', '-')}"
 
 
 def _present(result: TrainResult) -> None:
@@ -186,6 +218,9 @@ def _present(result: TrainResult) -> None:
                     f"classes are uneven: balanced accuracy {metrics[f'{split}_balanced_accuracy']:.1%}, "
                     f"macro-F1 {metrics[f'{split}_macro_f1']:.1%}"
                 )
+    if result.plan.expected is not None:
+        accuracy, low, high = result.plan.expected
+        say(f"the advisor expected {accuracy:.1%} ({low:.0%} to {high:.0%})")
     if result.tuning is not None:
         say(_tuning_line(result.plan.strategy, result.tuning, metrics))
     for file, reason in result.skipped[:SHOWN]:

@@ -10,6 +10,7 @@ from tlkit.errors import TlkitError
 from tlkit.training.plain import checked
 from tlkit.training.recipe import Recipe
 
+AUTO = "auto"  # whatever the advisor says
 FREEZE, LAST_LAYERS, FINE_TUNE, EARLY = "freeze", "last-layers", "fine-tune", "early-layers"
 STRATEGIES = (FREEZE, LAST_LAYERS, FINE_TUNE, EARLY)
 LAST, ALL = "last", "all"
@@ -36,6 +37,7 @@ class Plan:
         taps: Names of the pooled blocks that the head takes, from input to output.
         recipe: How weights were tuned; None: they were not.
         reasons: Why these values, one sentence each.
+        expected: Accuracy that the advisor expects, 0..1, and the ends of its 90% interval; None: it was not asked.
     """
 
     backbone: str
@@ -50,10 +52,12 @@ class Plan:
     taps: tuple[str, ...] = ("top",)
     recipe: Recipe | None = None
     reasons: tuple[str, ...] = ()
+    expected: tuple[float, float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dump``."""
-        return {**asdict(self), "taps": list(self.taps), "reasons": list(self.reasons)}
+        expected = None if self.expected is None else list(self.expected)
+        return {**asdict(self), "taps": list(self.taps), "reasons": list(self.reasons), "expected": expected}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Plan:
@@ -63,7 +67,8 @@ class Plan:
             TlkitError: Fields are missing or unknown.
         """
         checked(cls, data, "plan")
-        lists: dict[str, Any] = {name: tuple(data[name]) for name in ("taps", "reasons") if name in data}
+        names = ("taps", "reasons", "expected")
+        lists: dict[str, Any] = {name: tuple(data[name]) for name in names if data.get(name) is not None}
         recipe = Recipe.from_json(data["recipe"]) if data.get("recipe") else None
         return cls(**(data | lists | {"recipe": recipe}))
 
@@ -80,13 +85,13 @@ def check_features(name: str) -> str:
 
 
 def check_strategy(name: str) -> str:
-    """``name`` if it is a strategy.
+    """``name`` if it is a strategy, or "auto".
 
     Raises:
         TlkitError: It is not; the hint names the nearest and all there are.
     """
-    if name in STRATEGIES:
+    if name in (AUTO, *STRATEGIES):
         return name
-    near = get_close_matches(name.lower(), STRATEGIES, n=1)
-    there = f"strategies of this version: {', '.join(STRATEGIES)}"
+    near = get_close_matches(name.lower(), (AUTO, *STRATEGIES), n=1)
+    there = f"one of {', '.join((AUTO, *STRATEGIES))}"
     raise TlkitError(f"unknown strategy '{name}'", f"did you mean '{near[0]}'? {there}" if near else there)

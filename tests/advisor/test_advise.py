@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlkit.advisor import advise as module
+from tlkit.advisor import expect as expecting
+from tlkit.advisor.advise import CHEAPEST_FIRST, MEASURED, RULE, advise, check_advisor
+from tlkit.advisor.costs import estimate_seconds
+from tlkit.advisor.evidence import Evidence
+from tlkit.advisor.expect import FROZEN_ALL, expect, inputs_of
+from tlkit.advisor.rule import rule_of_thumb
+from tlkit.advisor.similarity import Similarity, level_of
+from tlkit.advisor.size import judge_size
+from tlkit.errors import TlkitError
+from tlkit.training.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
+
+Patch = pytest.MonkeyPatch
+EVIDENCE = Evidence(
+    pictures=200,
+    classes=4,
+    per_class=50.0,
+    input_size=224,
+    chance=0.25,
+    last=0.80,
+    together=0.82,
+    early=0.75,
+    early_stage="stage5",
+    neighbours=0.7,
+    half=0.74,
+    quarter=0.66,
+    noise=0.02,
+    similarity=0.5,
+    confidence=0.3,
+    divergence=0.35,
+)
+SIZE = judge_size([50] * 4)
+SECONDS = {FREEZE: 8.0, EARLY: 60.0, LAST_LAYERS: 40.0, FINE_TUNE: 200.0}
+
+
+def similarity(score: float) -> Similarity:
+    return Similarity(score, level_of(score), 0.3, {"top": 0.3}, (), 100)
+
+
+def rules(**log_shares: float) -> dict[str, dict[str, float]]:
+    """A fitted rule that leaves fixed shares of the errors; names with underscores."""
+    return {name.replace("_", "-"): {"constant": value} for name, value in log_shares.items()}
+
+
+@pytest.fixture
+def fitted(monkeypatch: Patch) -> dict[str, dict[str, float]]:
+    """A rule by which fine-tuning leaves half of the errors, the last layers a little more."""
+    made = rules(freeze=0.1, freeze_all=0.0, early_layers=-0.1, last_layers=-0.685, fine_tune=-0.693)
+    monkeypatch.setattr(module, "expect", lambda evidence: expect(evidence, made, dict.fromkeys(made, 0.2)))
+    return made
+
+
+def test_errors_are_the_probes_times_the_fitted_share() -> None:
+    found = expect(EVIDENCE, rules(fine_tune=-0.693, freeze_all=0.0), {"fine-tune": 0.2, "freeze-all": 0.2})
+    assert found["freeze-all"].accuracy == pytest.approx(0.82)
+    assert found["fine-tune"].accuracy == pytest.approx(0.91, abs=1e-3)
+
+
+def test_inputs_are_zero_where_nothing_differs() -> None:
+    flat = replace(
+        EVIDENCE,
+        pictures=100,
+        per_class=10.0,
+        **dict.fromkeys(("together", "early", "neighbours", "half", "quarter"), 0.8),
+        similarity=1.0,
+    )
+    found = inputs_of(flat)
+    assert found.pop("constant") == 1.0
+    assert found.pop("error") == pytest.approx(-1.609, abs=1e-3)
+    assert all(value == pytest.approx(0.0) for value in found.values())
+    assert inputs_of(replace(flat, half=0.6))["slope"] == pytest.approx(0.693, abs=1e-3)
+
+
+@given(
+    last=st.floats(0, 1),
+    together=st.floats(0, 1),
+    early=st.floats(0, 1),
+    half=st.floats(0, 1),
+    noise=st.floats(0, 0.5),
+    pictures=st.integers(2, 10**6),
+    classes=st.integers(2, 1000),
+    share=st.floats(-3, 3),
+)
+def test_expectations_are_shares_within_their_intervals(
+    last: float, together: float, early: float, half: float, noise: float, pictures: int, classes: int, share: float
+) -> None:
+    evidence = replace(
+        EVIDENCE, last=last, together=together, early=early, half=half, noise=noise, pictures=pictures, classes=classes
+    )
+    for its in expect(evidence, rules(fine_tune=share), {"fine-tune": 0.3}).values():
+        assert 0 <= its.low <= its.accuracy <= its.high <= 1
+
+
+def test_without_a_fitted_rule_only_what_was_cross_validated_is_known() -> None:
+    found = expect(EVIDENCE, {}, {})
+    assert {name: its.accuracy for name, its in found.items()} == {FREEZE: 0.80, FROZEN_ALL: 0.82}
+    assert found[FREEZE].low == pytest.approx(0.80 - expecting.QUANTILE * 0.02)
+
+
+def test_the_best_expected_strategy_is_advised_unless_a_cheaper_one_is_as_good(
+    fitted: dict[str, dict[str, float]],
+) -> None:
+    advice = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)
+    assert advice.strategy == LAST_LAYERS  # within the margin of fine-tune, and a fifth of its time
+    assert advice.close == (LAST_LAYERS, FINE_TUNE)
+    assert advice.by == MEASURED
+    assert "5 times as long" in advice.reasons[0]
+    fitted["last-layers"]["constant"] = -0.5
+    advice = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)
+    assert (advice.strategy, advice.close) == (FINE_TUNE, (FINE_TUNE,))
+    assert advice.expected is not None
+    accuracy, low, high = advice.expected
+    assert accuracy == pytest.approx(0.91, abs=1e-3)
+    assert low < accuracy < high
+    assert tuple(each.strategy for each in advice.candidates) == CHEAPEST_FIRST
+
+
+def test_a_frozen_backbone_gets_the_better_features(fitted: dict[str, dict[str, float]]) -> None:
+    for name in ("early-layers", "last-layers", "fine-tune"):
+        fitted[name]["constant"] = 1.0
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS).features == "all"
+    fitted["freeze"]["constant"] = -0.1
+    advice = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)
+    assert (advice.strategy, advice.features, advice.boundary) == (FREEZE, "last", None)
+
+
+def test_early_layers_are_cut_where_the_probes_were_best(fitted: dict[str, dict[str, float]]) -> None:
+    fitted["early-layers"]["constant"] = -1.0
+    advice = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)
+    assert (advice.strategy, advice.boundary) == (EARLY, "stage5")
+
+
+def test_what_takes_too_long_is_not_advised(fitted: dict[str, dict[str, float]]) -> None:
+    del fitted
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, limit=50.0).strategy == LAST_LAYERS
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, limit=20.0).strategy == FREEZE
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, limit=1.0).strategy == FREEZE
+
+
+def test_nothing_measured_gives_advice_without_numbers() -> None:
+    advice = advise(None, SIZE, similarity(0.5), SECONDS)
+    assert (advice.strategy, advice.expected) == (FREEZE, None)
+    assert all(each.expected is None for each in advice.candidates)
+    assert "too few pictures" in advice.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("per_class", "score", "strategy"),
+    [
+        (20, 0.9, FREEZE),
+        (20, 0.1, EARLY),
+        (20, 0.4, EARLY),
+        (800, 0.9, FINE_TUNE),
+        (800, 0.1, FINE_TUNE),
+        (800, 0.4, LAST_LAYERS),
+    ],
+)
+def test_the_two_by_two_rule(per_class: int, score: float, strategy: str) -> None:
+    size = judge_size([per_class] * 10)
+    assert rule_of_thumb(size, similarity(score))[0] == strategy
+    for evidence in (EVIDENCE, None):
+        advice = advise(evidence, size, similarity(score), SECONDS, by=RULE)
+        assert (advice.strategy, advice.by) == (strategy, RULE)
+        assert "two-by-two" in advice.reasons[0]
+
+
+def test_an_unknown_advisor_is_refused() -> None:
+    with pytest.raises(TlkitError, match="unknown --advisor"):
+        check_advisor("oracle")
+    assert check_advisor("rule") == "rule"
+
+
+def test_times_grow_with_pictures_and_shrink_with_speed() -> None:
+    few, many = (estimate_seconds(count, 5, 1744, 100.0) for count in (100, 10000))
+    fast = estimate_seconds(100, 5, 1744, 1000.0)
+    for strategy in CHEAPEST_FIRST:
+        assert 0 < fast[strategy] <= few[strategy] < many[strategy]
+    assert few[FREEZE] < few[LAST_LAYERS] < few[FINE_TUNE]

@@ -1,0 +1,89 @@
+"""All that the advisor's rule looks at, as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from tlkit.advisor.probes import Probes
+from tlkit.advisor.similarity import Similarity
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured on a data set's training pictures; accuracies are 0..1, of cross-validated heads.
+
+    Attributes:
+        pictures: Training pictures.
+        classes: Classes.
+        per_class: Training pictures of the median class.
+        input_size: Side of the network's input in pixels.
+        chance: Share of the largest class.
+        last: Accuracy of a head on the top's features.
+        together: Of one on all stages' features.
+        early: Of one on the best early or middle stage's.
+        early_stage: Which one that is.
+        neighbours: Of the nearest neighbours in the top's features.
+        half: Of a head on the top's features that has seen half of the pictures.
+        quarter: Of one that has seen a quarter.
+        noise: Standard error of ``last``.
+        similarity: To ImageNet, 0..1.
+        confidence: Of the ImageNet classifier, 0..1.
+        divergence: Of the activations from ImageNet's, mean over the stages.
+    """
+
+    pictures: int
+    classes: int
+    per_class: float
+    input_size: int
+    chance: float
+    last: float
+    together: float
+    early: float
+    early_stage: str
+    neighbours: float
+    half: float
+    quarter: float
+    noise: float
+    similarity: float
+    confidence: float
+    divergence: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def gather(probes: Probes, similarity: Similarity, per_class: Sequence[int], input_size: int) -> Evidence:
+    """The numbers of probes and similarity.
+
+    Args:
+        probes: On the training pictures.
+        similarity: Of some of them.
+        per_class: Training pictures of each class.
+        input_size: Side of the network's input in pixels.
+    """
+    curve = dict(probes.curve)
+    numbers = {
+        "chance": probes.chance,
+        "last": probes.last.accuracy,
+        "together": probes.together.accuracy,
+        "early": probes.best_early.accuracy,
+        "neighbours": probes.neighbours,
+        "half": curve[0.5],
+        "quarter": curve[0.25],
+        "noise": probes.noise,
+        "similarity": similarity.score,
+        "confidence": similarity.confidence,
+        "divergence": sum(similarity.divergence.values()) / len(similarity.divergence),
+    }
+    return Evidence(
+        pictures=probes.pictures,
+        classes=probes.classes,
+        per_class=float(median(per_class)),
+        input_size=input_size,
+        early_stage=probes.best_early.name,
+        **{name: round(float(value), 5) for name, value in numbers.items()},
+    )

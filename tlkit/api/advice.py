@@ -1,0 +1,142 @@
+"""The advisor on a prepared data set: probes on its features, its similarity to ImageNet, the advice."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlkit.advisor.advise import Advice, advise
+from tlkit.advisor.costs import estimate_seconds
+from tlkit.advisor.evidence import Evidence, gather
+from tlkit.advisor.probes import Probes, run_probes
+from tlkit.advisor.similarity import Similarity, judge_similarity
+from tlkit.advisor.size import Size, judge_size
+from tlkit.api.dataset import Dataset
+from tlkit.backbones import catalog
+from tlkit.backbones.engines import batch_size
+from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.features import compute_features, feature_key
+from tlkit.backbones.source import class_names, packaged_source
+from tlkit.backbones.store import FeatureStore
+from tlkit.backbones.weights import IMAGENET
+from tlkit.images.folder import TRAIN
+from tlkit.progress import Progress
+
+LOOKED_AT = 256  # training pictures at most that similarity is measured on, where that needs a pass of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What the advisor saw and says.
+
+    Attributes:
+        size: Of the data set.
+        similarity: To ImageNet.
+        probes: Cross-validation; None where a class has too few pictures.
+        evidence: The numbers of both; None likewise.
+        advice: What to do.
+    """
+
+    size: Size
+    similarity: Similarity
+    probes: Probes | None
+    evidence: Evidence | None
+    advice: Advice
+
+
+def look(
+    data: Dataset,
+    extractor: Extractor,
+    *,
+    by: str,
+    balanced: bool,
+    seed: int,
+    limit: float | None,
+    workers: int | None,
+    show: Progress,
+) -> Looked:
+    """Measure and advise, on the training pictures; the data set's features hold all taps.
+
+    Args:
+        data: Pictures, split and features.
+        extractor: What computed them.
+        by: "measured" or "rule".
+        balanced: Weigh classes by the inverse of their share.
+        seed: Of folds and samples.
+        limit: Seconds that training may take; None: no limit.
+        workers: Threads and cores; None: all.
+        show: Told what goes on.
+    """
+    counts = class_counts(data)
+    size = judge_size(counts)
+    probes = probe(data, balanced, seed, show)
+    similarity = similarity_of(data, extractor, seed, workers, show)
+    evidence = evidence_of(data, extractor, probes, similarity) if probes is not None else None
+    columns = sum(width for _, width in extractor.taps)
+    seconds = estimate_seconds(sum(counts), len(counts), columns, speed_of(extractor, workers))
+    return Looked(size, similarity, probes, evidence, advise(evidence, size, similarity, seconds, by=by, limit=limit))
+
+
+def speed_of(extractor: Extractor, workers: int | None) -> float:
+    """Pictures a second that the frozen network computes on this machine, from one batch after a first one."""
+    forward = extractor.forward(workers)
+    pixels = np.zeros((batch_size(), extractor.input_size, extractor.input_size, 3), dtype=np.uint8)
+    forward(pixels)
+    start = time.perf_counter()
+    forward(pixels)
+    return len(pixels) / max(1e-6, time.perf_counter() - start)
+
+
+def class_counts(data: Dataset) -> list[int]:
+    """Training pictures of each class."""
+    return list(data.folder.counts(TRAIN).values())
+
+
+def probe(data: Dataset, balanced: bool, seed: int, show: Progress) -> Probes | None:
+    """Probes on the training pictures; the data set's features hold all taps. None: a class has too few pictures."""
+    chosen = data.of(TRAIN)
+    return run_probes(
+        data.features.matrix[[data.rows[i] for i in chosen]],
+        data.features.taps,
+        [data.folder.labels[i] for i in chosen],
+        [data.groups[i] for i in chosen],
+        balanced=balanced,
+        seed=seed,
+        progress=show,
+    )
+
+
+def similarity_of(data: Dataset, extractor: Extractor, seed: int, workers: int | None, show: Progress) -> Similarity:
+    """How much the training pictures resemble ImageNet, by the packaged network at its own input size.
+
+    Another network, or another size, is no measure: most have no classifier at hand, and figures move with the size. So
+    a sample then goes through the packaged one.
+    """
+    chosen = data.of(TRAIN)
+    packaged = extractor.backbone.name == catalog.DEFAULT and extractor.weights == IMAGENET
+    if packaged and extractor.input_size == extractor.backbone.input_size:
+        matrix, taps = data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps
+    else:
+        network = open_extractor(catalog.DEFAULT)
+        some = np.sort(np.random.default_rng([seed, 2]).permutation(len(chosen))[:LOOKED_AT])
+        store = FeatureStore(feature_key(network))
+        try:
+            found = compute_features(
+                [data.folder.paths[chosen[i]] for i in some],
+                network,
+                taps=[name for name, _ in network.taps],
+                store=store,
+                workers=workers,
+                progress=show,
+            )
+        finally:
+            store.close()
+        matrix, taps = found.matrix, found.taps
+    return judge_similarity(matrix, taps, packaged_source(), class_names())
+
+
+def evidence_of(data: Dataset, extractor: Extractor, probes: Probes, similarity: Similarity) -> Evidence:
+    """The numbers that the advisor's rule takes."""
+    return gather(probes, similarity, class_counts(data), extractor.input_size)

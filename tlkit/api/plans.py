@@ -1,0 +1,72 @@
+"""Plans as files: what ``recommend --plan`` writes and ``train --plan`` carries out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.errors import TlkitError
+from tlkit.training.plan import EARLY, FREEZE, LAST_LAYERS, Plan
+
+
+def read_plan(path: str | Path) -> Plan:
+    """A plan from its file; also from a bundle's ``plan.json``.
+
+    Raises:
+        TlkitError: It cannot be read or is no plan.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise TlkitError(
+            f"cannot read the plan {path}: {reason}", "tlkit recommend IMAGES --plan FILE writes one"
+        ) from None
+    if not isinstance(found, dict):
+        raise TlkitError(f"no plan: {path}", "tlkit recommend IMAGES --plan FILE writes one")
+    return Plan.from_json(found)
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write a new file.
+
+    Raises:
+        TlkitError: It is there already, or cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(plan.to_json(), indent=2) + "\n")
+    except OSError as error:
+        raise TlkitError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def options_of(plan: Plan) -> dict[str, Any]:
+    """What a plan decides, as arguments of `tlkit.api.options.TrainOptions`.
+
+    Raises:
+        TlkitError: The plan's weights are a file, whose place it does not know.
+    """
+    if plan.weights not in (IMAGENET, RANDOM):
+        raise TlkitError(f"the plan starts from the weights {plan.weights}", "give them with --weights, and no --plan")
+    found: dict[str, Any] = {
+        "strategy": plan.strategy,
+        "features": plan.features,
+        "boundary": plan.boundary if plan.strategy in (EARLY, LAST_LAYERS) else None,
+        "backbone": plan.backbone,
+        "weights": plan.weights,
+        "image_size": plan.input_size,
+        "val_split": plan.val_split,
+        "class_weights": plan.class_weights,
+        "seed": plan.seed,
+        "expected": plan.expected,
+        "advice": plan.reasons,
+    }
+    if plan.recipe is not None and plan.strategy != FREEZE:
+        found |= {
+            "learning_rate": plan.recipe.learning_rate,
+            "batch_size": plan.recipe.batch_size,
+            "augment": plan.recipe.augment,
+        }
+    return found

@@ -1,0 +1,132 @@
+"""``tlkit recommend``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tlkit.backbones.catalog import DEFAULT
+from tlkit.cli.exits import printable
+from tlkit.cli.options import Debug, Engine, Json, Workers
+
+if TYPE_CHECKING:
+    from tlkit.api.recommend import Recommendation
+
+
+def recommend_command(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")],
+    advisor: Annotated[str, typer.Option(help="measured, or rule: by size and similarity alone.")] = "measured",
+    backbone: Annotated[str, typer.Option(help="A Keras Applications network, or the embedded default.")] = DEFAULT,
+    weights: Annotated[str, typer.Option(help="imagenet, or a weights file.")] = "imagenet",
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots.")] = None,
+    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan, for tlkit train --plan.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")] = None,
+    val_split: Annotated[float, typer.Option(help="Share of each class kept for validation.")] = 0.2,
+    class_weights: Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")] = "auto",
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
+    ] = False,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long training may take, such as 90s, 10m, 1.5h.")
+    ] = None,
+    engine: Engine = "auto",
+    workers: Workers = None,
+    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what to do with a data set, why, and what accuracy to expect; trains nothing.
+
+    Example: tlkit recommend ./images
+    """
+    from tlkit.cli.console import ConsoleProgress
+
+    show = ConsoleProgress()
+    with show.phase("Starting", None):
+        from tlkit.api.options import parse_time
+        from tlkit.api.plans import write_plan
+        from tlkit.api.recommend import recommend
+        from tlkit.report.advice import advice_page
+        from tlkit.report.page import check_free, write
+
+    for path, option in ((report, "--report"), (plan, "--plan")):
+        if path is not None:
+            check_free(path, images, option)
+    result = recommend(
+        images,
+        advisor=advisor,
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        val_split=val_split,
+        class_weights=class_weights,
+        drop_leaks=drop_leaks,
+        time_budget=None if time_budget is None else parse_time(time_budget),
+        engine=engine,
+        workers=workers,
+        seed=seed,
+        progress=show,
+    )
+    command = _command(images, plan)
+    if plan is not None:
+        write_plan(plan, result.plan)
+    if report is not None:
+        write(report, advice_page(result.to_json(), images.resolve().name, command))
+    if as_json:
+        typer.echo(json.dumps(result.to_json()))
+    else:
+        _present(result, command)
+
+
+def _command(images: Path, plan: Path | None) -> str:
+    train = f"tlkit train {shlex.quote(str(images))}"
+    return train if plan is None else f"{train} --plan {shlex.quote(str(plan))}"
+
+
+def _present(result: Recommendation, command: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from tlkit.cli.console import out
+    from tlkit.report.page import duration
+
+    console, looked = out(), result.looked
+
+    def say(line: str = "", style: str = "") -> None:
+        console.print(Text(printable(line), style=style), soft_wrap=True)
+
+    say(f"{looked.advice.strategy}: {looked.advice.reasons[0]}", "bold")
+    say(f"size: {looked.size.level}, {looked.size.why}")
+    say(f"similarity to ImageNet: {looked.similarity.score:.2f} of 1, {looked.similarity.level}")
+    for line in looked.similarity.evidence:
+        say(f"  {line}", "dim")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("strategy")
+    for name in ("accuracy", "90% interval", "time here"):
+        table.add_column(name, justify="right")
+    table.add_column("how it is known")
+    for row in result.expected:
+        its = row["strategy"] == looked.advice.strategy
+        table.add_row(*_cells(row, duration(row["seconds"])), style="bold" if its else "")
+    console.print(table)
+    for reason in looked.advice.reasons[1:]:
+        if not reason.startswith(("size:", "similarity ")):
+            say(reason)
+    if result.growth is not None:
+        say(f"more pictures: {result.growth.why}")
+    for file, reason in result.skipped[:3]:
+        say(f"skipped {file}: {reason}")
+    if len(result.skipped) > 3:
+        say(f"... and {len(result.skipped) - 3} more skipped pictures (--json names all)")
+    say(f"next: {command}")
+
+
+def _cells(row: dict[str, Any], time: str) -> tuple[str, str, str, str, str]:
+    if row["accuracy"] is None:
+        return row["strategy"], "unknown", "", time, "too few pictures to measure"
+    known = "cross-validated" if row["measured"] else "foreseen"
+    return row["strategy"], f"{row['accuracy']:.1%}", f"{row['low']:.0%} to {row['high']:.0%}", time, known
