@@ -40,6 +40,8 @@ class TrainOptions:
     features: str = LAST
     boundary: str | None = None
     backbone: str = catalog.DEFAULT
+    max_params: float | None = None
+    max_latency: float | None = None
     weights: str = IMAGENET
     from_bundle: str | None = None
     image_size: int | None = None
@@ -82,6 +84,8 @@ class TrainOptions:
         _check_range("--learning-rate", self.learning_rate, above=0, most=1)
         _check_range("--batch-size", self.batch_size, least=1)
         _check_range("--time-budget", self.time_budget, above=0)
+        _check_range("--max-params", self.max_params, above=0)
+        _check_range("--max-latency", self.max_latency, above=0)
         if self.epochs == 0 and self.strategy not in (FREEZE, EARLY):
             raise TlkitError(
                 f"--epochs 0 leaves nothing of {self.strategy}", f"--strategy {FREEZE} solves the head alone"
@@ -128,7 +132,7 @@ class TrainOptions:
             features=self.features if self.features != LAST else advice.features,
             boundary=advice.boundary,
             expected=advice.expected,
-            advice=advice.reasons,
+            advice=(*self.advice, *advice.reasons),
         )
         if changed.tunes:
             return changed
@@ -154,6 +158,19 @@ def parse_time(text: str) -> float:
     if not seconds > 0:
         raise TlkitError(f"not a time: --time-budget '{text}'", "such as 90s, 10m or 1.5h")
     return seconds
+
+
+def parse_count(text: str) -> float:
+    """A number such as "5000000", "5M" or "500k".
+
+    Raises:
+        TlkitError: It is no such number, or not above zero.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([km]?)\s*", text, re.IGNORECASE)
+    count = float(found[1]) * {"": 1.0, "k": 1e3, "m": 1e6}[found[2].lower()] if found else 0.0
+    if not count > 0:
+        raise TlkitError(f"not a number of parameters: --max-params '{text}'", "such as 5M")
+    return count
 
 
 def absolute(path: str | os.PathLike[str]) -> str:

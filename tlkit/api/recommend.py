@@ -9,6 +9,8 @@ from typing import Any
 from tlkit.advisor.advise import MEASURED
 from tlkit.advisor.growth import Growth, foresee_growth
 from tlkit.api.advice import Looked, class_counts, look
+from tlkit.api.backbone_race import AUTO as AUTO_BACKBONE
+from tlkit.api.backbone_race import settle_backbone
 from tlkit.api.dataset import is_uneven, prepare, read_features, skipped_files
 from tlkit.api.options import TrainOptions, absolute
 from tlkit.api.result import Clock
@@ -90,7 +92,7 @@ class Recommendation:
             "expected": self.expected,
             "more_pictures": None if self.growth is None else asdict(self.growth),
             "measured": None if looked.evidence is None else looked.evidence.to_json(),
-            "reasons": list(looked.advice.reasons),
+            "reasons": list(self.plan.reasons),
             "seconds": self.seconds,
             "plan": self.plan.to_json(),
         }
@@ -101,6 +103,8 @@ def recommend(
     *,
     advisor: str = MEASURED,
     backbone: str = catalog.DEFAULT,
+    max_params: float | None = None,
+    max_latency: float | None = None,
     weights: str = IMAGENET,
     image_size: int | None = None,
     val_split: float = 0.2,
@@ -120,7 +124,10 @@ def recommend(
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
         advisor: "measured": by cross-validation. "rule": by size and similarity alone.
-        backbone: Name in the catalogue, in any unambiguous spelling.
+        backbone: Name in the catalogue, in any unambiguous spelling; "auto": of those whose weights are on this
+            machine, the smallest that is not clearly worse than the best, by cross-validation on a sample.
+        max_params: With "auto", parameters without the classifier at most.
+        max_latency: With "auto", seconds a picture on one core at most.
         weights: "imagenet" or a weights file.
         image_size: Side of the square input in pixels; None: the backbone's own.
         val_split: Share of each class kept for validation where the folder has no split of its own.
@@ -139,6 +146,8 @@ def recommend(
         images=absolute(images),
         advisor=advisor,
         backbone=backbone,
+        max_params=max_params,
+        max_latency=max_latency,
         weights=weights if weights in (IMAGENET, RANDOM) else absolute(weights),
         image_size=image_size,
         val_split=val_split,
@@ -149,8 +158,13 @@ def recommend(
         seed=seed,
     )
     show, clock = progress or SilentProgress(), Clock()
+    options.check()
+    folder = None
+    if options.backbone == AUTO_BACKBONE:
+        folder = scan_folder(options.images, show)
+        options = settle_backbone(options, folder, workers, show)
     start = prepare_start(options, show)
-    folder = scan_folder(options.images, show)
+    folder = folder or scan_folder(options.images, show)
     extractor = open_extractor(
         start.options.backbone, weights=options.weights, input_size=image_size, engine=engine, progress=show
     )
@@ -176,7 +190,7 @@ def recommend(
         seed=seed,
         features=advice.features,
         boundary=advice.boundary,
-        reasons=advice.reasons,
+        reasons=(*options.advice, *advice.reasons),
         expected=advice.expected,
     )
     return Recommendation(

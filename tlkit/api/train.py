@@ -6,6 +6,8 @@ import os
 from dataclasses import replace
 
 from tlkit.advisor.advise import MEASURED
+from tlkit.api.backbone_race import AUTO as AUTO_BACKBONE
+from tlkit.api.backbone_race import settle_backbone
 from tlkit.api.carry_out import Task, carry_out
 from tlkit.api.options import TrainOptions, absolute
 from tlkit.api.plans import options_of
@@ -32,6 +34,8 @@ def train(
     features: str = LAST,
     boundary: str | None = None,
     backbone: str = catalog.DEFAULT,
+    max_params: float | None = None,
+    max_latency: float | None = None,
     weights: str = "imagenet",
     from_bundle: PathLike | None = None,
     output: PathLike | None = None,
@@ -69,7 +73,10 @@ def train(
         features: What the head takes. "last": the pooled output of the last stage; "all": those of all stages.
         boundary: With "early-layers", the last stage kept, such as "stage3"; None: chosen by cross-validation. With
             "last-layers", the last stage that stays as it is; None: by the share of the work that is above it.
-        backbone: Name in the catalogue, in any unambiguous spelling.
+        backbone: Name in the catalogue, in any unambiguous spelling; "auto": of those whose weights are on this
+            machine, the smallest that is not clearly worse than the best, by cross-validation on a sample.
+        max_params: With "auto", parameters without the classifier at most.
+        max_latency: With "auto", seconds a picture on one core at most.
         weights: "imagenet", "none" (random; for tests of the machinery only) or a weights file.
         from_bundle: A bundle whose network to start from instead, on the same pictures and classes or on others.
             Pictures it was trained on are not validated on.
@@ -105,6 +112,8 @@ def train(
         features=features,
         boundary=boundary,
         backbone=backbone,
+        max_params=max_params,
+        max_latency=max_latency,
         weights=weights if weights in (IMAGENET, RANDOM) else absolute(weights),
         from_bundle=None if from_bundle is None else absolute(from_bundle),
         image_size=image_size,
@@ -125,8 +134,13 @@ def train(
         options = replace(options, **options_of(plan))
     show = progress or SilentProgress()
     clock = Clock()
+    options.check()
+    folder = None
+    if options.backbone == AUTO_BACKBONE:
+        folder = scan_folder(options.images, show)
+        options = settle_backbone(options, folder, workers, show)
     start = prepare_start(options, show)
-    folder = scan_folder(options.images, show)
+    folder = folder or scan_folder(options.images, show)
     target = free_target(folder.root, output, overwrite)
     run = begin_run(options, target, overwrite) if options.tunes and options.strategy != AUTO else None
     return carry_out(Task(start, folder, target, overwrite, workers, show, clock), run)

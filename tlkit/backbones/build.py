@@ -108,7 +108,7 @@ def _build_model(backbone: Backbone, size: int) -> Any:
     if backbone.packaged:
         from tlkit.backbones.efficientnet_lite import efficientnet_lite
 
-        return keras.Model(image, efficientnet_lite(image), name=backbone.name)
+        return keras.Model(image, efficientnet_lite(image, backbone.variant), name=backbone.name)
     application = getattr(keras.applications, backbone.keras_name)(
         weights=None,
         include_top=False,

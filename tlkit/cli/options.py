@@ -18,3 +18,13 @@ Engine = Annotated[
     str, typer.Option(help="auto: LiteRT on a CPU, Keras on a GPU or where LiteRT is missing; litert; keras.")
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads to read and cores to compute with; default: all.")]
+Backbone = Annotated[
+    str,
+    typer.Option(help="A Keras Applications network, the embedded default, or auto: compare those on this machine."),
+]
+MaxParams = Annotated[
+    str | None, typer.Option(metavar="N", help="With --backbone auto: parameters at most, such as 5M.")
+]
+MaxLatency = Annotated[
+    float | None, typer.Option(metavar="MS", help="With --backbone auto: ms a picture on one core at most.")
+]

@@ -11,7 +11,7 @@ import typer
 
 from tlkit.backbones.catalog import DEFAULT
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Engine, Json, Workers
+from tlkit.cli.options import Backbone, Debug, Engine, Json, MaxLatency, MaxParams, Workers
 
 if TYPE_CHECKING:
     from tlkit.api.recommend import Recommendation
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def recommend_command(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")],
     advisor: Annotated[str, typer.Option(help="measured, or rule: by size and similarity alone.")] = "measured",
-    backbone: Annotated[str, typer.Option(help="A Keras Applications network, or the embedded default.")] = DEFAULT,
+    backbone: Backbone = DEFAULT,
+    max_params: MaxParams = None,
+    max_latency: MaxLatency = None,
     weights: Annotated[str, typer.Option(help="imagenet, or a weights file.")] = "imagenet",
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots.")] = None,
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan, for tlkit train --plan.")] = None,
@@ -47,7 +49,7 @@ def recommend_command(
 
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.options import parse_time
+        from tlkit.api.options import parse_count, parse_time
         from tlkit.api.plans import write_plan
         from tlkit.api.recommend import recommend
         from tlkit.report.advice import advice_page
@@ -60,6 +62,8 @@ def recommend_command(
         images,
         advisor=advisor,
         backbone=backbone,
+        max_params=None if max_params is None else parse_count(max_params),
+        max_latency=None if max_latency is None else max_latency / 1000,
         weights=weights,
         image_size=image_size,
         val_split=val_split,

@@ -11,7 +11,7 @@ import typer
 
 from tlkit.backbones.catalog import DEFAULT
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Json, Workers
+from tlkit.cli.options import Backbone, Debug, Engine, Json, MaxLatency, MaxParams, Workers
 from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ PLANNED = (  # what a plan decides
     "features",
     "boundary",
     "backbone",
+    "max_params",
+    "max_latency",
     "weights",
     "from_bundle",
     "image_size",
@@ -72,7 +74,9 @@ def train_command(
             show_default="by measure",
         ),
     ] = None,
-    backbone: Annotated[str, typer.Option(help="A Keras Applications network, or the embedded default.")] = DEFAULT,
+    backbone: Backbone = DEFAULT,
+    max_params: MaxParams = None,
+    max_latency: MaxLatency = None,
     weights: Annotated[str, typer.Option(help="imagenet, none, or a weights file.")] = "imagenet",
     from_bundle: Annotated[
         Path | None, typer.Option("--from", metavar="BUNDLE", help="Start from this bundle's network.")
@@ -125,7 +129,7 @@ def train_command(
         raise TlkitError(f"{_option(given[0])} is decided by --plan", "leave one of them out, or change the plan")
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.options import parse_time
+        from tlkit.api.options import parse_count, parse_time
         from tlkit.api.plans import read_plan
         from tlkit.api.train import resume as take_up
         from tlkit.api.train import train
@@ -141,6 +145,8 @@ def train_command(
             features=features,
             boundary=boundary,
             backbone=backbone,
+            max_params=None if max_params is None else parse_count(max_params),
+            max_latency=None if max_latency is None else max_latency / 1000,
             weights=weights,
             from_bundle=from_bundle,
             output=output,

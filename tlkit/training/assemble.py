@@ -112,7 +112,7 @@ def _converted(model: Any, extractor: Extractor, taps: Sequence[str]) -> bytes:
     if not extractor.backbone.packaged:
         return conversions.convert(model)
     weights = {layer.name: layer.get_weights() for layer in model.layers}
-    graph, blocks = lite_graph(weights, extractor.input_size)
+    graph, blocks = lite_graph(weights, extractor.input_size, extractor.backbone.variant)
     names = [name for name, _ in blocks]
     return tflite.attach_head(graph, [names.index(tap) for tap in taps], *weights[LOGITS])
 

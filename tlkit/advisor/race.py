@@ -1,0 +1,54 @@
+"""Which of several backbones to take: by what cross-validation says of their features, their size and their speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """A backbone on a sample of the pictures.
+
+    Attributes:
+        name: In the catalogue.
+        params: Parameters without the classifier.
+        latency: Seconds a picture on one core of this machine.
+        accuracy: Of the better of two cross-validated probes, on the top's and on all stages' features, 0..1.
+        right: Whether each picture of the sample was classified right by it, bool [n], the same pictures for all.
+    """
+
+    name: str
+    params: int
+    latency: float
+    accuracy: float
+    right: NDArray[np.bool_]
+
+
+def choose_backbone(entrants: Sequence[Entrant]) -> tuple[Entrant, str]:
+    """The smallest backbone that is not clearly worse than the most accurate one, and why.
+
+    Clearly: by more than one standard error of the difference between paired answers (McNemar 1947).
+
+    Args:
+        entrants: At least one, on the same pictures.
+    """
+    best = max(entrants, key=lambda each: each.accuracy)
+    as_good = [each for each in entrants if not _is_worse(each, best)]
+    chosen = min(as_good, key=lambda each: (each.params, each.name))
+    figures = ", ".join(
+        f"{each.name} {each.accuracy:.1%} ({each.params / 1e6:.1f}M parameters, {1000 * each.latency:.0f} ms a picture)"
+        for each in entrants
+    )
+    if len(entrants) == 1:
+        return chosen, f"{chosen.name} is the only backbone on this machine within the limits"
+    why = "is the most accurate" if chosen is best else f"is smaller than {best.name} and as good within the noise"
+    return chosen, f"{chosen.name} {why}: probes are right on {figures}"
+
+
+def _is_worse(one: Entrant, other: Entrant) -> bool:
+    lost, won = int((other.right & ~one.right).sum()), int((one.right & ~other.right).sum())
+    return bool(lost - won > np.sqrt(lost + won))

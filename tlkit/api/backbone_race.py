@@ -1,0 +1,141 @@
+"""``--backbone auto``: the backbones whose weights are on this machine, compared on a sample of the pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.advisor.probes import run_probes
+from tlkit.advisor.race import Entrant, choose_backbone
+from tlkit.api.dataset import prepare, read_features
+from tlkit.api.options import TrainOptions
+from tlkit.backbones import catalog
+from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.features import compute_features, feature_key
+from tlkit.backbones.store import FeatureStore
+from tlkit.backbones.weights import IMAGENET
+from tlkit.errors import TlkitError
+from tlkit.images.folder import TRAIN, ImageFolder
+from tlkit.progress import Progress
+
+AUTO = "auto"
+COMPARED = 500  # training pictures at most
+TIMED = 8  # pictures that speed is measured on, one at a time
+
+
+def settle_backbone(options: TrainOptions, folder: ImageFolder, workers: int | None, show: Progress) -> TrainOptions:
+    """The options with the backbone that "auto" comes to; any other is left as it is.
+
+    Raises:
+        TlkitError: "auto" was asked for together with what decides a backbone, or none is within the limits.
+    """
+    if options.backbone != AUTO:
+        return options
+    if options.weights != IMAGENET or options.from_bundle is not None:
+        raise TlkitError("--backbone auto compares networks with ImageNet weights", "name a backbone with --weights")
+    rows = [row for row in map(catalog.get, catalog.names()) if catalog.is_here(row)]
+    rows = [row for row in rows if options.max_params is None or row.params <= options.max_params]
+    rows = [row for row in rows if options.image_size is None or options.image_size >= row.min_size]
+    if not rows:
+        raise TlkitError(
+            "no backbone on this machine is within --max-params and --image-size",
+            "tlkit backbones lists them with their parameters",
+        )
+    paths, labels, groups = _sample(options, folder, workers, show)
+    entrants = []
+    for row in rows:
+        extractor = _open(row, options, show)
+        latency = _latency(extractor)
+        if options.max_latency is None or latency <= options.max_latency or len(rows) == 1:
+            entrants.append(_enter(row, extractor, latency, paths, labels, groups, options.seed, workers, show))
+    if not entrants:
+        raise TlkitError(
+            f"no backbone on this machine takes at most {1000 * (options.max_latency or 0):.0f} ms a picture",
+            "raise --max-latency, or lower --image-size",
+        )
+    chosen, why = choose_backbone(entrants)
+    show.note(why)
+    return replace(options, backbone=chosen.name, advice=(why,))
+
+
+def _sample(
+    options: TrainOptions, folder: ImageFolder, workers: int | None, show: Progress
+) -> tuple[list[Path], list[int], list[int]]:
+    """Some training pictures of every class, as the default backbone's split has them: paths, labels, groups."""
+    extractor = _open(catalog.get(catalog.DEFAULT), options, show)
+    data = prepare(
+        folder, read_features(folder, extractor, workers, show), options.val_split, options.seed, options.drop_leaks
+    )
+    train = data.of(TRAIN)
+    order = np.random.default_rng([options.seed, 4]).permutation(train)
+    turn: dict[int, int] = {}
+    places = []
+    for index in order.tolist():
+        label = data.folder.labels[index]
+        turn[label] = turn.get(label, 0) + 1
+        places.append((turn[label], index))
+    chosen = sorted(index for _, index in sorted(places)[:COMPARED])
+    return (
+        [data.folder.paths[i] for i in chosen],
+        [data.folder.labels[i] for i in chosen],
+        [data.groups[i] for i in chosen],
+    )
+
+
+def _open(row: Backbone, options: TrainOptions, show: Progress) -> Extractor:
+    return open_extractor(row.name, input_size=options.image_size, engine=options.engine, progress=show)
+
+
+def _latency(extractor: Extractor) -> float:
+    """Seconds a picture takes on one core, the median of a few."""
+    forward = extractor.forward(1)
+    pixels = np.zeros((1, extractor.input_size, extractor.input_size, 3), dtype=np.uint8)
+    forward(pixels)
+    times = []
+    for _ in range(TIMED):
+        start = time.perf_counter()
+        forward(pixels)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _enter(
+    row: Backbone,
+    extractor: Extractor,
+    latency: float,
+    paths: Sequence[Path],
+    labels: list[int],
+    groups: list[int],
+    seed: int,
+    workers: int | None,
+    show: Progress,
+) -> Entrant:
+    store = FeatureStore(feature_key(extractor))
+    try:
+        found = compute_features(
+            paths,
+            extractor,
+            taps=[name for name, _ in extractor.taps],
+            store=store,
+            workers=workers,
+            progress=show,
+        )
+    finally:
+        store.close()
+    probes = run_probes(
+        found.matrix,
+        found.taps,
+        [labels[i] for i in found.rows],
+        [groups[i] for i in found.rows],
+        seed=seed,
+        progress=show,
+    )
+    if probes is None:
+        raise TlkitError("a class has too few pictures to compare backbones", "name one with --backbone")
+    best = max(probes.last, probes.together, key=lambda probe: probe.accuracy)
+    return Entrant(row.name, row.params, latency, best.accuracy, best.right)
