@@ -80,11 +80,10 @@ def judge_similarity(matrix: Array, taps: Taps, source: Source, names: Sequence[
     divergence: dict[str, float] = {}
     start = 0
     for name, width in taps:
-        mean, deviation = source.moments[name]
-        shift = (matrix[:, start : start + width].mean(axis=0) - mean) / np.maximum(deviation, LEAST_DEVIATION)
-        divergence[name] = round(float(np.sqrt(np.mean(shift**2))), 4)
+        block = matrix[:, start : start + width]
+        divergence[name] = round(_divergence(block, *source.moments[name]), 4)
         if name == TOP:
-            shares = source.probabilities(matrix[:, start : start + width])
+            shares = source.probabilities(block)
         start += width
     confidence = float(shares.max(axis=1).mean())
     mean_share = shares.mean(axis=0)
@@ -102,6 +101,15 @@ def judge_similarity(matrix: Array, taps: Taps, source: Source, names: Sequence[
         classes=tuple((names[i], float(mean_share[i])) for i in ranked if mean_share[i] >= SMALLEST_SHARE),
         pictures=len(matrix),
     )
+
+
+def _divergence(block: Array, mean: Array, deviation: Array) -> float:
+    """Root mean square shift of the channels' means, less what so few pictures stray from their own mean by chance."""
+    scale = np.maximum(deviation, LEAST_DEVIATION)
+    shift = ((block.mean(axis=0) - mean) / scale) ** 2
+    if len(block) > 1:
+        shift = shift - (block.std(axis=0, ddof=1) / scale) ** 2 / len(block)
+    return float(np.sqrt(max(0.0, float(shift.mean()))))
 
 
 def level_of(score: float) -> str:
