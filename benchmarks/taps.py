@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from measure import machine
 
-from tlkit.backbones.efficientnet_lite import packaged_graph
 from tlkit.backbones.engines import LiteRTNetwork
+from tlkit.backbones.lite_graph import packaged_graph
 from tlkit.backbones.tflite import Graph
 from tlkit.images.folder import scan
 from tlkit.images.read import read_image

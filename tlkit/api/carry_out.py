@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.api import outcome
-from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features, skipped_files
+from tlkit.api.dataset import Dataset, is_uneven, skipped_files
 from tlkit.api.options import TrainOptions
-from tlkit.api.result import Clock, TrainResult
+from tlkit.api.result import TrainResult
 from tlkit.api.runs import RunFolder, begin_run
 from tlkit.api.start import Start
-from tlkit.backbones.extractor import TOP, Extractor, open_extractor
+from tlkit.api.task import Task, advised, read_data
+from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.errors import TlkitError
-from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
+from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
 from tlkit.training.boundary import Choice, check_boundary, choose_taps, rows_of, widths_of
 from tlkit.training.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
@@ -24,34 +24,6 @@ if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
     from tlkit.training.head import Head
     from tlkit.training.keras_process import KerasProcess
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a run works with.
-
-    Attributes:
-        start: Options, with backbone, weights and size settled.
-        folder: The pictures found.
-        target: Where the bundle goes.
-        overwrite: Whether what lies there is replaced.
-        workers: Threads and cores; None: all.
-        show: Told what goes on.
-        clock: Started with the command.
-    """
-
-    start: Start
-    folder: ImageFolder
-    target: Path
-    overwrite: bool
-    workers: int | None
-    show: Progress
-    clock: Clock
-
-    @property
-    def options(self) -> TrainOptions:
-        """Of the start."""
-        return self.start.options
 
 
 def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
@@ -77,11 +49,11 @@ def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
             check_boundary(options.boundary, options.strategy, extractor.taps)
         with ExitStack() as stack:
             process = None if options.tunes else stack.enter_context(keras_process(extractor))
-            data = _read(task, extractor)
+            data = read_data(task, extractor)
             if options.strategy == AUTO:
                 # most often the head alone is solved, and TensorFlow is there by the time that is known
                 process = stack.enter_context(keras_process(extractor))
-                task = _advised(task, data, extractor)
+                task = advised(task, data, extractor)
                 if task.options.tunes:
                     stack.close()
                     run, process = begin_run(task.options, task.target, task.overwrite), None
@@ -97,38 +69,6 @@ def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
     if run is not None and result.resume is None:
         run.remove()
     return result
-
-
-def _read(task: Task, extractor: Extractor) -> Dataset:
-    """Features and split."""
-    options = task.options
-    needed = _needed(extractor, options)
-    found = read_features(task.folder, extractor, task.workers, task.show, taps=needed)
-    task.clock.lap("features")
-    data = prepare(task.folder, found, options.val_split, options.seed, options.drop_leaks, task.start.known)
-    _tell_copies(data, task.show)
-    return data
-
-
-def _advised(task: Task, data: Dataset, extractor: Extractor) -> Task:
-    """The task with the strategy that the advisor chooses, which is said."""
-    from tlkit.api.advice import look
-
-    options = task.options
-    looked = look(
-        data,
-        extractor,
-        by=options.advisor,
-        balanced=options.class_weights == "auto" and is_uneven(data.folder),
-        seed=options.seed,
-        limit=None if options.time_budget is None else options.time_budget - task.clock.total(),
-        workers=task.workers,
-        show=task.show,
-    )
-    advice = looked.advice
-    task.clock.lap("advice")
-    task.show.note(f"strategy {advice.strategy}: {advice.reasons[0]}")
-    return replace(task, start=replace(task.start, options=options.with_advice(advice)))
 
 
 def _train_and_save(
@@ -263,13 +203,6 @@ def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str
     )
 
 
-def _needed(extractor: Extractor, options: TrainOptions) -> list[str]:
-    """The blocks to hold in memory: what a head may take, and the top, which tells copies apart."""
-    if options.strategy not in (AUTO, EARLY) and options.features == LAST:
-        return [TOP]
-    return [name for name, _ in extractor.taps]
-
-
 def _solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress) -> tuple[Choice, Head]:
     """What the head takes, and the head."""
     from tlkit.training.head import solve_head
@@ -300,15 +233,3 @@ def _solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress)
         progress=show,
     )
     return choice, head
-
-
-def _tell_copies(data: Dataset, show: Progress) -> None:
-    if data.seen:
-        show.note(f"{data.seen} validation pictures were trained on before: accuracy may be inflated")
-    if data.leaks:
-        done = f"{data.dropped} left out of training" if data.dropped else "accuracy may be inflated (--drop-leaks)"
-        show.note(
-            f"{len(data.leaks)} pictures have copies in another split, such as {' = '.join(data.leaks[0][:2])}: {done}"
-        )
-    elif data.copies:
-        show.note(f"{data.copies} pictures are copies of others; copies stay on one side of the split")

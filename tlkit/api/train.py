@@ -8,12 +8,13 @@ from dataclasses import replace
 from tlkit.advisor.advise import MEASURED
 from tlkit.api.backbone_race import AUTO as AUTO_BACKBONE
 from tlkit.api.backbone_race import settle_backbone
-from tlkit.api.carry_out import Task, carry_out
+from tlkit.api.carry_out import carry_out
 from tlkit.api.options import TrainOptions, absolute
 from tlkit.api.plans import options_of
 from tlkit.api.result import Clock, TrainResult
 from tlkit.api.runs import begin_run, free_target, open_run
 from tlkit.api.start import prepare_start, scan_folder
+from tlkit.api.task import Task
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.weights import IMAGENET, RANDOM

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.runtime import import_keras
@@ -22,9 +21,9 @@ from tlkit.backbones.torch_legacy import read_state_dict
 from tlkit.errors import TlkitError
 
 _STEM_FILTERS = 32
-_HEAD_FILTERS = 1280
+HEAD_FILTERS = 1280
 _CLASSES = 1000
-_EPSILON = 1e-3  # of BatchNorm
+EPSILON = 1e-3  # of BatchNorm
 
 
 class Variant(NamedTuple):
@@ -99,7 +98,9 @@ _GROUPS = (
 )
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
+    """An inverted residual block: its name, kernel size, filters out, stride and expansion."""
+
     name: str
     kernel: int
     filters: int
@@ -134,13 +135,13 @@ def efficientnet_lite(image: Any, variant: str = "lite0", include_top: bool = Fa
         >>> sha256 = load_packaged_weights(model)
     """
     layers = import_keras().layers
-    spec = _variant(variant)
+    spec = variant_of(variant)
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(image)
     x = layers.Conv2D(_STEM_FILTERS, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(x)
     x = _normalise(x, "stem")
-    for block in _blocks(spec):
+    for block in blocks_of(spec):
         x = _apply_block(x, block)
-    x = layers.Conv2D(_HEAD_FILTERS, 1, padding="same", use_bias=False, name="top_conv")(x)
+    x = layers.Conv2D(HEAD_FILTERS, 1, padding="same", use_bias=False, name="top_conv")(x)
     x = _normalise(x, "top")
     if include_top:
         x = layers.GlobalAveragePooling2D(name="top_pool")(x)
@@ -167,7 +168,7 @@ def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path |
             be, or the model's layers have other shapes than the weights. The model is then unchanged.
         ValueError: A layer of the network is missing in the model.
     """
-    spec = _variant(variant)
+    spec = variant_of(variant)
     file = _packaged_file(spec) if path is None else Path(path)
     state, digest = _checked_state(spec, file)
     names = {layer.name for layer in model.layers}
@@ -188,35 +189,15 @@ def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path |
     return digest
 
 
-def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[str, int], ...], str]:
-    """The network with its packaged ImageNet weights as a LiteRT file, written without TensorFlow.
-
-    BatchNorm is folded into the convolutions. The scaling is not: "same" padding adds zeros after it.
-
-    Args:
-        variant: A key of ``VARIANTS``.
-        input_size: Side of the square input in pixels.
-
-    Returns:
-        The file, from float32 [n, size, size, 3] (RGB, 0..255) to float32 [n, columns]: the pooled outputs of all
-        groups of blocks but the last, then that of the top; (name, width) of each of these; SHA-256 of the weight file.
-
-    Raises:
-        TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
-    """
-    weights, digest = packaged_weights(variant)
-    return *lite_graph(weights, input_size, variant), digest
-
-
 def packaged_weights(variant: str) -> tuple[dict[str, list[NDArray[Any]]], str]:
     """The packaged ImageNet weights of each layer by its name, in Keras's order and layout, and their file's SHA-256.
 
     Among them is "logits", the classifier of the 1,000 ImageNet classes.
 
     Raises:
-        TlkitError: As for `packaged_graph`.
+        TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
     """
-    spec = _variant(variant)
+    spec = variant_of(variant)
     state, digest = _checked_state(spec, _packaged_file(spec))
     return dict(_layer_weights(spec, state)), digest
 
@@ -224,59 +205,9 @@ def packaged_weights(variant: str) -> tuple[dict[str, list[NDArray[Any]]], str]:
 def block_names(variant: str) -> dict[str, list[str]]:
     """Names of the blocks of each group, by the stage that the group is."""
     found: dict[str, list[str]] = {}
-    for block in _blocks(_variant(variant)):
+    for block in blocks_of(variant_of(variant)):
         found.setdefault(block.name.split("_")[0].replace("block", "stage"), []).append(block.name)
     return found
-
-
-def lite_graph(
-    weights: dict[str, list[NDArray[Any]]], input_size: int, variant: str = "lite0"
-) -> tuple[bytes, tuple[tuple[str, int], ...]]:
-    """The network with any weights as a LiteRT file, written without TensorFlow.
-
-    Args:
-        weights: Of each layer by its name, in Keras's order and layout. Where the later groups of blocks are missing,
-            the network ends with the last one that is there.
-        input_size: Side of the square input in pixels.
-        variant: A key of ``VARIANTS``.
-
-    Returns:
-        The file and the (name, width) of the blocks of its output, as from `packaged_graph`.
-    """
-    from tlkit.backbones.tflite import Graph
-
-    spec = _variant(variant)
-    graph = Graph()
-    x = graph.rescale(graph.image(input_size, input_size), 1 / 128, -127 / 128)
-    x = graph.conv(x, *_folded(weights, "stem"), stride=2)
-    filters = 0
-    ends: dict[str, tuple[int, int]] = {}
-    for block in _blocks(spec):
-        if f"{block.name}_project_conv" not in weights:
-            break
-        entry, entered = x, filters
-        if block.expansion != 1:
-            x = graph.conv(x, *_folded(weights, f"{block.name}_expand"))
-        x = graph.depthwise(x, *_folded(weights, f"{block.name}_depthwise"), stride=block.stride)
-        x = graph.conv(x, *_folded(weights, f"{block.name}_project"), relu6=False)
-        filters = block.filters
-        if block.stride == 1 and entered == filters:
-            x = graph.add(entry, x)
-        ends[block.name.split("_")[0].replace("block", "stage")] = (x, filters)
-    if "top_conv" in weights:
-        ends.popitem()  # the last group ends in the top
-        ends["top"] = (graph.conv(x, *_folded(weights, "top")), _HEAD_FILTERS)
-    file = graph.finish(graph.concatenate([graph.pool(end) for end, _ in ends.values()]))
-    return file, tuple((name, width) for name, (_, width) in ends.items())
-
-
-def _folded(weights: dict[str, list[NDArray[Any]]], name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Kernel and bias of a convolution with its BatchNorm multiplied in; of a depthwise one [h, w, channels, 1]."""
-    (kernel,) = weights[f"{name}_conv"]
-    gamma, beta, mean, variance = (each.astype(np.float64) for each in weights[f"{name}_bn"])
-    scale = gamma / np.sqrt(variance + _EPSILON)
-    shape = (1, 1, -1, 1) if name.endswith("depthwise") else (1, 1, 1, -1)
-    return (kernel * scale.reshape(shape)).astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
 def _checked_state(spec: Variant, file: Path) -> tuple[dict[str, NDArray[Any]], str]:
@@ -290,13 +221,18 @@ def _checked_state(spec: Variant, file: Path) -> tuple[dict[str, NDArray[Any]], 
     return read_state_dict(file), digest
 
 
-def _variant(name: str) -> Variant:
+def variant_of(name: str) -> Variant:
+    """The row of ``VARIANTS`` with this key.
+
+    Raises:
+        TlkitError: There is none.
+    """
     if name not in VARIANTS:
         raise TlkitError(f"unknown EfficientNet-Lite variant {name!r}", f"choose from {', '.join(VARIANTS)}")
     return VARIANTS[name]
 
 
-def _blocks(spec: Variant) -> Iterator[_Block]:
+def blocks_of(spec: Variant) -> Iterator[Block]:
     """Yield the variant's blocks in order; group and block in a name count from 1."""
     for number, group in enumerate(_GROUPS, start=1):
         # Lite scales neither the first nor the last group's depth.
@@ -305,7 +241,7 @@ def _blocks(spec: Variant) -> Iterator[_Block]:
         filters = _scale_filters(group.filters, spec.width)
         for i in range(1, repeats + 1):
             stride = group.stride if i == 1 else 1
-            yield _Block(f"block{number}_{i}", group.kernel, filters, stride, group.expansion)
+            yield Block(f"block{number}_{i}", group.kernel, filters, stride, group.expansion)
 
 
 def _scale_filters(filters: int, width: float) -> int:
@@ -315,7 +251,7 @@ def _scale_filters(filters: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * exact else rounded
 
 
-def _apply_block(x: Any, block: _Block) -> Any:
+def _apply_block(x: Any, block: Block) -> Any:
     """Apply an inverted residual block: expand, filter each channel, project, add."""
     layers = import_keras().layers
     entry = x
@@ -342,7 +278,7 @@ def _apply_block(x: Any, block: _Block) -> Any:
 
 def _normalise(x: Any, name: str, activate: bool = True) -> Any:
     layers = import_keras().layers
-    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
     return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x) if activate else x
 
 
@@ -368,7 +304,7 @@ def _sha256(file: Path) -> str:
 def _layer_weights(spec: Variant, state: dict[str, NDArray[Any]]) -> Iterator[tuple[str, list[NDArray[Any]]]]:
     """Yield every layer's name and its weights in Keras's order and layout, from PyTorch's state dict."""
     yield from _conv_and_bn("stem", state, "_conv_stem", "_bn0")
-    for number, block in enumerate(_blocks(spec)):
+    for number, block in enumerate(blocks_of(spec)):
         theirs = f"_blocks.{number}"
         # A block without expansion has no _bn0, yet its other two keep their numbers.
         if block.expansion != 1:

@@ -138,7 +138,7 @@ def open_extractor(
 def _kept(row: Backbone, weights: str, size: int, seed: int) -> tuple[str, conversions.Conversion] | None:
     """The hash of the weights and the network in LiteRT's format, where both can be had without TensorFlow."""
     if row.packaged and weights == IMAGENET:
-        from tlkit.backbones.efficientnet_lite import packaged_graph
+        from tlkit.backbones.lite_graph import packaged_graph
 
         graph, taps, digest = packaged_graph(row.variant, size)
         return digest, conversions.Conversion(taps, graph)

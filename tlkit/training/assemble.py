@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tlkit.backbones import conversions, tflite
 from tlkit.backbones.build import Network
-from tlkit.backbones.efficientnet_lite import lite_graph
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, has_litert
 from tlkit.backbones.extractor import TOP, Extractor, tap_tensors
+from tlkit.backbones.lite_graph import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
 from tlkit.training.head import Head

@@ -1,0 +1,94 @@
+"""What a training run works with, and how it comes to its pictures and its strategy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features
+from tlkit.api.options import TrainOptions
+from tlkit.api.result import Clock
+from tlkit.api.start import Start
+from tlkit.backbones.extractor import TOP, Extractor
+from tlkit.images.folder import ImageFolder
+from tlkit.progress import Progress
+from tlkit.training.plan import AUTO, EARLY, LAST
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run works with.
+
+    Attributes:
+        start: Options, with backbone, weights and size settled.
+        folder: The pictures found.
+        target: Where the bundle goes.
+        overwrite: Whether what lies there is replaced.
+        workers: Threads and cores; None: all.
+        show: Told what goes on.
+        clock: Started with the command.
+    """
+
+    start: Start
+    folder: ImageFolder
+    target: Path
+    overwrite: bool
+    workers: int | None
+    show: Progress
+    clock: Clock
+
+    @property
+    def options(self) -> TrainOptions:
+        """Of the start."""
+        return self.start.options
+
+
+def read_data(task: Task, extractor: Extractor) -> Dataset:
+    """Features and split."""
+    options = task.options
+    needed = _needed(extractor, options)
+    found = read_features(task.folder, extractor, task.workers, task.show, taps=needed)
+    task.clock.lap("features")
+    data = prepare(task.folder, found, options.val_split, options.seed, options.drop_leaks, task.start.known)
+    _tell_copies(data, task.show)
+    return data
+
+
+def advised(task: Task, data: Dataset, extractor: Extractor) -> Task:
+    """The task with the strategy that the advisor chooses, which is said."""
+    from tlkit.api.advice import look
+
+    options = task.options
+    looked = look(
+        data,
+        extractor,
+        by=options.advisor,
+        balanced=options.class_weights == "auto" and is_uneven(data.folder),
+        seed=options.seed,
+        limit=None if options.time_budget is None else options.time_budget - task.clock.total(),
+        workers=task.workers,
+        show=task.show,
+    )
+    advice = looked.advice
+    task.clock.lap("advice")
+    task.show.note(f"strategy {advice.strategy}: {advice.reasons[0]}")
+    return replace(task, start=replace(task.start, options=options.with_advice(advice)))
+
+
+def _needed(extractor: Extractor, options: TrainOptions) -> list[str]:
+    """The blocks to hold in memory: what a head may take, and the top, which tells copies apart."""
+    if options.strategy not in (AUTO, EARLY) and options.features == LAST:
+        return [TOP]
+    return [name for name, _ in extractor.taps]
+
+
+def _tell_copies(data: Dataset, show: Progress) -> None:
+    if data.seen:
+        show.note(f"{data.seen} validation pictures were trained on before: accuracy may be inflated")
+    if data.leaks:
+        done = f"{data.dropped} left out of training" if data.dropped else "accuracy may be inflated (--drop-leaks)"
+        show.note(
+            f"{len(data.leaks)} pictures have copies in another split, such as {' = '.join(data.leaks[0][:2])}: {done}"
+        )
+    elif data.copies:
+        show.note(f"{data.copies} pictures are copies of others; copies stay on one side of the split")
