@@ -13,13 +13,11 @@ from tlkit.advisor.evidence import Evidence, gather
 from tlkit.advisor.probes import Probes, run_probes
 from tlkit.advisor.similarity import Similarity, judge_similarity
 from tlkit.advisor.size import Size, judge_size
-from tlkit.api.dataset import Dataset
+from tlkit.api.dataset import Dataset, stored_features
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import Extractor, open_extractor
-from tlkit.backbones.features import compute_features, feature_key
 from tlkit.backbones.source import class_names, packaged_source
-from tlkit.backbones.store import FeatureStore
 from tlkit.backbones.weights import IMAGENET
 from tlkit.images.folder import TRAIN
 from tlkit.progress import Progress
@@ -121,18 +119,7 @@ def similarity_of(data: Dataset, extractor: Extractor, seed: int, workers: int |
     else:
         network = open_extractor(catalog.DEFAULT)
         some = np.sort(np.random.default_rng([seed, 2]).permutation(len(chosen))[:LOOKED_AT])
-        store = FeatureStore(feature_key(network))
-        try:
-            found = compute_features(
-                [data.folder.paths[chosen[i]] for i in some],
-                network,
-                taps=[name for name, _ in network.taps],
-                store=store,
-                workers=workers,
-                progress=show,
-            )
-        finally:
-            store.close()
+        found = stored_features([data.folder.paths[chosen[i]] for i in some], network, workers, show)
         matrix, taps = found.matrix, found.taps
     return judge_similarity(matrix, taps, packaged_source(), class_names())
 

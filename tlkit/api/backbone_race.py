@@ -11,13 +11,11 @@ import numpy as np
 
 from tlkit.advisor.probes import run_probes
 from tlkit.advisor.race import Entrant, choose_backbone
-from tlkit.api.dataset import prepare, read_features
+from tlkit.api.dataset import prepare, read_features, stored_features
 from tlkit.api.options import TrainOptions
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.extractor import Extractor, open_extractor
-from tlkit.backbones.features import compute_features, feature_key
-from tlkit.backbones.store import FeatureStore
 from tlkit.backbones.weights import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TRAIN, ImageFolder
@@ -115,18 +113,7 @@ def _enter(
     workers: int | None,
     show: Progress,
 ) -> Entrant:
-    store = FeatureStore(feature_key(extractor))
-    try:
-        found = compute_features(
-            paths,
-            extractor,
-            taps=[name for name, _ in extractor.taps],
-            store=store,
-            workers=workers,
-            progress=show,
-        )
-    finally:
-        store.close()
+    found = stored_features(paths, extractor, workers, show)
     probes = run_probes(
         found.matrix,
         found.taps,

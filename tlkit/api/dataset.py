@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkit.errors import TlkitError
@@ -62,21 +63,34 @@ def read_features(
     taps: Sequence[str] = ("top",),
 ) -> Features:
     """Features of every picture of a folder, from the store where it has them; says what was reused."""
-    from tlkit.backbones.features import compute_features, feature_key
-    from tlkit.backbones.store import FeatureStore
-
-    store = FeatureStore(feature_key(extractor))
-    try:
-        features = compute_features(
-            folder.paths, extractor, store=store, taps=taps, workers=workers, progress=show, observe=observe
-        )
-    finally:
-        store.close()
+    features = stored_features(folder.paths, extractor, workers, show, observe, taps)
     if features.problem:
         show.note(features.problem)
     if features.reused:
         show.note(f"features of {features.reused} of {len(folder.files)} pictures reused from an earlier run")
     return features
+
+
+def stored_features(
+    paths: Sequence[Path],
+    extractor: Extractor,
+    workers: int | None,
+    show: Progress,
+    observe: Callable[[Loaded], None] | None = None,
+    taps: Sequence[str] | None = None,
+) -> Features:
+    """Features of some pictures, from the store where it has them, and kept in it; of all taps unless some are named."""
+    from tlkit.backbones.features import compute_features, feature_key
+    from tlkit.backbones.store import FeatureStore
+
+    names = [name for name, _ in extractor.taps] if taps is None else taps
+    store = FeatureStore(feature_key(extractor))
+    try:
+        return compute_features(
+            paths, extractor, store=store, taps=names, workers=workers, progress=show, observe=observe
+        )
+    finally:
+        store.close()
 
 
 def skipped_files(folder: ImageFolder, features: Features) -> Skipped:

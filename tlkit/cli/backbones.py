@@ -9,7 +9,7 @@ import typer
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone
-from tlkit.cli.options import Debug, Json
+from tlkit.cli.options import Debug, ImageSize, Json
 
 backbones = typer.Typer(invoke_without_command=True)
 
@@ -32,7 +32,7 @@ def backbones_command(context: typer.Context, as_json: Json = False, debug: Debu
 @backbones.command("show")
 def show_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Any unambiguous spelling.")],
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")] = None,
+    image_size: ImageSize = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Json, Workers
+from tlkit.cli.options import Debug, Engine, Json, Seed, Workers
 from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def check_command(
     report: Annotated[Path | None, typer.Option(help="Also write all that was found to this CSV file.")] = None,
     engine: Engine = "auto",
     workers: Workers = None,
-    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

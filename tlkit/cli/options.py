@@ -28,3 +28,10 @@ MaxParams = Annotated[
 MaxLatency = Annotated[
     float | None, typer.Option(metavar="MS", help="With --backbone auto: ms a picture on one core at most.")
 ]
+ImageSize = Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")]
+ValSplit = Annotated[float, typer.Option(help="Share of each class kept for validation.")]
+ClassWeights = Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")]
+DropLeaks = Annotated[
+    bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")]

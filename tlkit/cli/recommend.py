@@ -11,7 +11,20 @@ import typer
 
 from tlkit.backbones.catalog import DEFAULT
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Backbone, Debug, Engine, Json, MaxLatency, MaxParams, Workers
+from tlkit.cli.options import (
+    Backbone,
+    ClassWeights,
+    Debug,
+    DropLeaks,
+    Engine,
+    ImageSize,
+    Json,
+    MaxLatency,
+    MaxParams,
+    Seed,
+    ValSplit,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from tlkit.api.recommend import Recommendation
@@ -26,18 +39,16 @@ def recommend_command(
     weights: Annotated[str, typer.Option(help="imagenet, or a weights file.")] = "imagenet",
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots.")] = None,
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan, for tlkit train --plan.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")] = None,
-    val_split: Annotated[float, typer.Option(help="Share of each class kept for validation.")] = 0.2,
-    class_weights: Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")] = "auto",
-    drop_leaks: Annotated[
-        bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
-    ] = False,
+    image_size: ImageSize = None,
+    val_split: ValSplit = 0.2,
+    class_weights: ClassWeights = "auto",
+    drop_leaks: DropLeaks = False,
     time_budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long training may take, such as 90s, 10m, 1.5h.")
     ] = None,
     engine: Engine = "auto",
     workers: Workers = None,
-    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -11,7 +11,20 @@ import typer
 
 from tlkit.backbones.catalog import DEFAULT
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Backbone, Debug, Engine, Json, MaxLatency, MaxParams, Workers
+from tlkit.cli.options import (
+    Backbone,
+    ClassWeights,
+    Debug,
+    DropLeaks,
+    Engine,
+    ImageSize,
+    Json,
+    MaxLatency,
+    MaxParams,
+    Seed,
+    ValSplit,
+    Workers,
+)
 from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
@@ -88,12 +101,10 @@ def train_command(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with a run that was killed or interrupted.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")] = None,
-    val_split: Annotated[float, typer.Option(help="Share of each class kept for validation.")] = 0.2,
-    class_weights: Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")] = "auto",
-    drop_leaks: Annotated[
-        bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
-    ] = False,
+    image_size: ImageSize = None,
+    val_split: ValSplit = 0.2,
+    class_weights: ClassWeights = "auto",
+    drop_leaks: DropLeaks = False,
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the training pictures.", show_default="by their number")
     ] = None,
@@ -114,7 +125,7 @@ def train_command(
     ] = None,
     engine: Engine = "auto",
     workers: Workers = None,
-    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
