@@ -79,7 +79,7 @@ def stored_features(
     observe: Callable[[Loaded], None] | None = None,
     taps: Sequence[str] | None = None,
 ) -> Features:
-    """Features of some pictures, from the store where it has them, and kept in it; of all taps unless some are named."""
+    """Features of some pictures, from the store where it has them, and kept in it; of all taps unless told."""
     from tlkit.backbones.features import compute_features, feature_key
     from tlkit.backbones.store import FeatureStore
 
