@@ -1,0 +1,58 @@
+"""The closed form agrees with scikit-learn's ridge regression, however wide the features are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
+from tlkit.advisor.ridge import ridge_answers
+
+
+def problem(rows: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(rows) % classes
+    features = rng.normal(size=(classes, width))[labels] + rng.normal(size=(rows, width)) + 3.0
+    return features.astype(np.float32), labels.astype(np.int64), rng.normal(size=(7, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(60, 8), (20, 50)])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_it_is_ridge_regression_on_one_hot_targets(rows: int, width: int, balanced: bool) -> None:
+    features, labels, tested = problem(rows, width, 3)
+    features, labels = features[: rows - 7], labels[: rows - 7]
+    labels[labels == 2] = np.where(np.arange((labels == 2).sum()) % 2, 2, 0)  # uneven classes
+    counts = np.bincount(labels)
+    weights = (len(labels) / (3 * counts))[labels] if balanced else np.ones(len(labels))
+    answers = ridge_answers(features, labels, tested, (0.1, 10.0), balanced=balanced)
+    for strength, found in zip((0.1, 10.0), answers, strict=True):
+        mean = np.average(features, axis=0, weights=weights)
+        scale = (weights[:, None] * (features - mean) ** 2).sum() / len(features)
+        reference = Ridge(alpha=strength * scale).fit(features, np.eye(3)[labels], sample_weight=weights)
+        np.testing.assert_allclose(found, reference.predict(tested), atol=1e-3)
+
+
+def test_more_regularisation_comes_nearer_to_the_classes_shares() -> None:
+    features, labels, tested = problem(90, 20, 3)
+    apart = [float(np.abs(each - 1 / 3).max()) for each in ridge_answers(features, labels, tested, (0.01, 1.0, 1e4))]
+    assert apart[0] > apart[1] > apart[2]
+    assert apart[2] < 1e-2
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.integers(4, 30), width=st.integers(1, 40), classes=st.integers(2, 4), scale=st.floats(1e-3, 1e3))
+def test_answers_are_finite_and_do_not_depend_on_the_scale(rows: int, width: int, classes: int, scale: float) -> None:
+    features, labels, tested = problem(rows, width, classes)
+    one = ridge_answers(features, labels, tested, (0.3,))[0]
+    other = ridge_answers(features * np.float32(scale), labels, tested * np.float32(scale), (0.3,))[0]
+    assert np.isfinite(one).all()
+    np.testing.assert_allclose(one, other, atol=1e-2)
+
+
+def test_identical_pictures_get_the_classes_shares() -> None:
+    answers = ridge_answers(
+        np.ones((6, 4), np.float32), np.array([0, 0, 0, 0, 1, 1]), np.ones((1, 4), np.float32), (0.1,)
+    )
+    np.testing.assert_allclose(answers[0], [[2 / 3, 1 / 3]], atol=1e-6)
