@@ -116,8 +116,9 @@ def rows_of_cell(cell: tuple[Row, Path], strategies: list[str], done: set[str], 
 
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
-    from tlkit.api.advice import evidence_of, probe, similarity_of
+    from tlkit.api.advice import MIRRORED, evidence_of, probe, similarity_of
     from tlkit.api.dataset import is_uneven, prepare, read_features
+    from tlkit.api.mirrored import look_at_flips, read_pixels
     from tlkit.backbones.extractor import open_extractor
     from tlkit.images.folder import scan
     from tlkit.progress import SilentProgress
@@ -132,8 +133,10 @@ def measure(tree: Path, size: int, seed: int) -> Row:
     similarity = similarity_of(data, extractor, seed, None, show)
     if probes is None:
         raise SystemExit(f"{tree}: too few pictures")
+    pixels = read_pixels(data, size, None)
+    flips = look_at_flips(data, extractor, pixels, seed=seed, workers=None, show=show, most=MIRRORED)
     return {
-        "evidence": evidence_of(data, extractor, probes, similarity).to_json(),
+        "evidence": evidence_of(data, extractor, probes, similarity, flips).to_json(),
         "feature_seconds": round(read - start, 2),
         "probe_seconds": round(time.perf_counter() - read, 2),
     }

@@ -11,6 +11,7 @@ import pytest
 from tlkit.advisor.evidence import Evidence, gather
 from tlkit.advisor.probes import Probe, Probes
 from tlkit.advisor.similarity import Similarity
+from tlkit.training.flips import FlipCheck
 
 
 def probe(name: str, accuracy: float, squared_error: float) -> Probe:
@@ -39,10 +40,12 @@ SIMILARITY = Similarity(
     pictures=99,
 )
 
+FLIPS = FlipCheck(True, 100, plain=0.83, mirrored=0.79)
+
 
 @pytest.fixture
 def evidence() -> Evidence:
-    return gather(PROBES, SIMILARITY, [10, 20, 90], 128)
+    return gather(PROBES, SIMILARITY, FLIPS, [10, 20, 90], 128)
 
 
 def test_every_number_is_where_it_belongs(evidence: Evidence) -> None:
@@ -55,7 +58,7 @@ def test_every_number_is_where_it_belongs(evidence: Evidence) -> None:
         "last": 0.81,
         "together": 0.82,
         "early": 0.71,
-        "early_stage": "stage3",  # by its log loss, not by its accuracy
+        "early_stage": "stage3",  # by its squared error, not by its accuracy
         "neighbours": 0.66,
         "half": 0.61,
         "quarter": 0.51,
@@ -63,16 +66,17 @@ def test_every_number_is_where_it_belongs(evidence: Evidence) -> None:
         "similarity": 0.57,
         "confidence": 0.44,
         "divergence": 0.3,
+        "mirrored": -0.04,
     }
 
 
 def test_the_order_of_the_curve_does_not_matter() -> None:
-    found = gather(replace(PROBES, curve=PROBES.curve[::-1]), SIMILARITY, [1], 224)
+    found = gather(replace(PROBES, curve=PROBES.curve[::-1]), SIMILARITY, FLIPS, [1], 224)
     assert (found.quarter, found.half) == (0.51, 0.61)
 
 
 def test_the_median_of_evenly_many_classes() -> None:
-    assert gather(PROBES, SIMILARITY, np.array([1, 4, 7, 100]).tolist(), 224).per_class == 5.5
+    assert gather(PROBES, SIMILARITY, FLIPS, np.array([1, 4, 7, 100]).tolist(), 224).per_class == 5.5
 
 
 def test_to_json_is_plain(evidence: Evidence) -> None:
@@ -85,6 +89,6 @@ def test_to_json_is_plain(evidence: Evidence) -> None:
 
 def test_numpys_numbers_become_pythons() -> None:
     last = replace(PROBES.last, accuracy=np.float32(0.5))  # type: ignore[arg-type]
-    found = gather(replace(PROBES, last=last), SIMILARITY, [np.int64(3), np.int64(4)], 64)  # type: ignore[list-item]
+    found = gather(replace(PROBES, last=last), SIMILARITY, FLIPS, [np.int64(3), np.int64(4)], 64)  # type: ignore[list-item]
     assert type(found.last) is type(found.per_class) is type(found.neighbours) is float
     json.dumps(found.to_json())

@@ -9,6 +9,7 @@ from typing import Any
 
 from tlkit.advisor.probes import Probes
 from tlkit.advisor.similarity import Similarity
+from tlkit.training.flips import FlipCheck
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Evidence:
         similarity: To ImageNet, 0..1.
         confidence: Of the ImageNet classifier, 0..1.
         divergence: Of the activations from ImageNet's, mean over the stages.
+        mirrored: Share of some pictures that a head on the top's features gets right mirrored, less that of the same
+            pictures plain; 0 where too few could be looked at.
     """
 
     pictures: int
@@ -50,18 +53,22 @@ class Evidence:
     similarity: float
     confidence: float
     divergence: float
+    mirrored: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
 
-def gather(probes: Probes, similarity: Similarity, per_class: Sequence[int], input_size: int) -> Evidence:
-    """The numbers of probes and similarity.
+def gather(
+    probes: Probes, similarity: Similarity, flips: FlipCheck, per_class: Sequence[int], input_size: int
+) -> Evidence:
+    """The numbers of probes, similarity and mirrored pictures.
 
     Args:
         probes: On the training pictures.
         similarity: Of some of them.
+        flips: Of some of them, mirrored.
         per_class: Training pictures of each class.
         input_size: Side of the network's input in pixels.
     """
@@ -77,6 +84,7 @@ def gather(probes: Probes, similarity: Similarity, per_class: Sequence[int], inp
         "noise": probes.noise,
         "similarity": similarity.score,
         "confidence": similarity.confidence,
+        "mirrored": flips.mirrored - flips.plain,
         "divergence": sum(similarity.divergence.values()) / len(similarity.divergence),
     }
     return Evidence(

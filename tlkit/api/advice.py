@@ -14,6 +14,7 @@ from tlkit.advisor.probes import Probes, run_probes
 from tlkit.advisor.similarity import Similarity, judge_similarity
 from tlkit.advisor.size import Size, judge_size
 from tlkit.api.dataset import Dataset, stored_features
+from tlkit.api.mirrored import look_at_flips, read_pixels
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import Extractor, open_extractor
@@ -21,7 +22,9 @@ from tlkit.backbones.source import class_names, packaged_source
 from tlkit.backbones.weights import IMAGENET
 from tlkit.images.folder import TRAIN
 from tlkit.progress import Progress
+from tlkit.training.flips import FlipCheck
 
+MIRRORED = 128  # training pictures at most that are looked at mirrored
 LOOKED_AT = 256  # training pictures at most that similarity is measured on, where that needs a pass of its own
 
 
@@ -71,7 +74,11 @@ def look(
     size = judge_size(counts)
     probes = probe(data, balanced, seed, show)
     similarity = similarity_of(data, extractor, seed, workers, show)
-    evidence = evidence_of(data, extractor, probes, similarity) if probes is not None else None
+    evidence = None
+    if probes is not None:
+        pixels = read_pixels(data, extractor.input_size, workers)
+        flips = look_at_flips(data, extractor, pixels, seed=seed, workers=workers, show=show, most=MIRRORED)
+        evidence = evidence_of(data, extractor, probes, similarity, flips)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, speed_of(extractor, workers))
     return Looked(size, similarity, probes, evidence, advise(evidence, size, similarity, seconds, by=by, limit=limit))
@@ -124,6 +131,8 @@ def similarity_of(data: Dataset, extractor: Extractor, seed: int, workers: int |
     return judge_similarity(matrix, taps, packaged_source(), class_names())
 
 
-def evidence_of(data: Dataset, extractor: Extractor, probes: Probes, similarity: Similarity) -> Evidence:
+def evidence_of(
+    data: Dataset, extractor: Extractor, probes: Probes, similarity: Similarity, flips: FlipCheck
+) -> Evidence:
     """The numbers that the advisor's rule takes."""
-    return gather(probes, similarity, class_counts(data), extractor.input_size)
+    return gather(probes, similarity, flips, class_counts(data), extractor.input_size)

@@ -9,20 +9,17 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tlkit.api.dataset import Dataset
+from tlkit.api.mirrored import look_at_flips
 from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
-from tlkit.backbones.engines import batch_size
-from tlkit.backbones.extractor import TOP, Extractor, columns_of
-from tlkit.backbones.store import rounded
+from tlkit.backbones.extractor import Extractor
 from tlkit.errors import TlkitError
 from tlkit.images.decoded import Decoded
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
 from tlkit.training import augment as augmenting
-from tlkit.training.flips import FlipCheck, check_flips, chosen_for_check
+from tlkit.training.flips import FlipCheck
 from tlkit.training.recipe import Recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -71,7 +68,7 @@ def settle(
         return _from_json(known)
     flips = None
     if options.augment != augmenting.NONE:
-        flips = _look_at_flips(data, decoded, extractor, c, options.seed, workers, show)
+        flips = look_at_flips(data, extractor, decoded.pixels, seed=options.seed, workers=workers, show=show, c=c)
     recipe = make_recipe(
         len(data.of(TRAIN)),
         epochs=options.epochs,
@@ -82,25 +79,6 @@ def settle(
         precision=choose_precision(options.mixed_precision),
     )
     return Settled(recipe, flips, (), None)
-
-
-def _look_at_flips(
-    data: Dataset, decoded: Decoded, extractor: Extractor, c: float, seed: int, workers: int | None, show: Progress
-) -> FlipCheck:
-    train = data.of(TRAIN)
-    chosen = [train[place] for place in chosen_for_check([data.folder.labels[index] for index in train], seed)]
-    columns = columns_of(data.features.taps, [TOP])
-    plain = data.features.matrix[[data.rows[index] for index in chosen]][:, columns]
-    forward = extractor.forward(workers)
-    top = columns_of(extractor.taps, [TOP])
-    mirrored, most = [], batch_size()
-    with show.phase("Mirrored pictures", len(chosen)) as advance:
-        for start in range(0, len(chosen), most):
-            part = chosen[start : start + most]
-            mirrored.append(rounded(forward(np.ascontiguousarray(decoded.pixels(part)[:, :, ::-1])))[:, top])
-            advance(len(part))
-    labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
-    return check_flips(plain, np.concatenate(mirrored), labels, groups, seed, c)
 
 
 def choose_rate(

@@ -36,8 +36,8 @@ class FlipCheck:
     mirrored: float
 
 
-def chosen_for_check(labels: Sequence[int], seed: int) -> list[int]:
-    """Positions of the pictures to look at: at most `LOOKED_AT`, classes in turn."""
+def chosen_for_check(labels: Sequence[int], seed: int, most: int = LOOKED_AT) -> list[int]:
+    """Positions of the pictures to look at: at most so many, classes in turn."""
     target = np.asarray(labels)
     order = np.random.default_rng([seed, 0xF11B]).permutation(len(target))
     turn = np.zeros(len(target), dtype=np.int64)
@@ -45,7 +45,7 @@ def chosen_for_check(labels: Sequence[int], seed: int) -> list[int]:
     for place in order:
         turn[place] = seen[int(target[place])] = seen.get(int(target[place]), -1) + 1
     ranked = sorted((int(turn[place]), rank, int(place)) for rank, place in enumerate(order))
-    return sorted(place for _, _, place in ranked[:LOOKED_AT])
+    return sorted(place for _, _, place in ranked[:most])
 
 
 def check_flips(
