@@ -116,9 +116,8 @@ def rows_of_cell(cell: tuple[Row, Path], strategies: list[str], done: set[str], 
 
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
-    from tlkit.api.advice import MIRRORED, evidence_of, probe, similarity_of
+    from tlkit.api.advice import look
     from tlkit.api.dataset import is_uneven, prepare, read_features
-    from tlkit.api.mirrored import look_at_flips, read_pixels
     from tlkit.backbones.extractor import open_extractor
     from tlkit.images.folder import scan
     from tlkit.progress import SilentProgress
@@ -129,14 +128,20 @@ def measure(tree: Path, size: int, seed: int) -> Row:
     found = read_features(folder, extractor, None, show, taps=[name for name, _ in extractor.taps])
     data = prepare(folder, found, 0.2, seed, False)
     read = time.perf_counter()
-    probes = probe(data, is_uneven(data.folder), seed, show)
-    similarity = similarity_of(data, extractor, seed, None, show)
-    if probes is None:
+    looked = look(
+        data,
+        extractor,
+        by="measured",
+        balanced=is_uneven(data.folder),
+        seed=seed,
+        limit=None,
+        workers=None,
+        show=show,
+    )
+    if looked.evidence is None:
         raise SystemExit(f"{tree}: too few pictures")
-    pixels = read_pixels(data, size, None)
-    flips = look_at_flips(data, extractor, pixels, seed=seed, workers=None, show=show, most=MIRRORED)
     return {
-        "evidence": evidence_of(data, extractor, probes, similarity, flips).to_json(),
+        "evidence": looked.evidence.to_json(),
         "feature_seconds": round(read - start, 2),
         "probe_seconds": round(time.perf_counter() - read, 2),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tlkit.training.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
 from tlkit.training.recipe import BATCH, step_budget
 
-# Training on a picture takes so many times as long as a frozen pass: measured by benchmarks/tune_speed.py
+# Training on a picture takes so many times as long as a frozen pass: rough, no benchmark prints these yet
 TIMES_A_PASS = {EARLY: 6.0, LAST_LAYERS: 2.3, FINE_TUNE: 8.8}
 START = {FREEZE: 8.0, EARLY: 20.0, LAST_LAYERS: 22.0, FINE_TUNE: 20.0}  # seconds: imports, graphs, the bundle
 VIEWS = 4.0  # passes through the frozen part that "last-layers" makes for each picture, about

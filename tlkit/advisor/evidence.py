@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tlkit.advisor.probes import Probes
-from tlkit.advisor.similarity import Similarity
-from tlkit.training.flips import FlipCheck
+if TYPE_CHECKING:
+    from tlkit.advisor.probes import Probes
+    from tlkit.advisor.similarity import Similarity
+    from tlkit.training.flips import FlipCheck
 
 
 @dataclass(frozen=True)

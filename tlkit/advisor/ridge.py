@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 Array = NDArray[np.float32]
 
@@ -29,6 +28,8 @@ def ridge_answers(
     Returns:
         For each strength, float32 [m, classes]; the largest in a row is the answer.
     """
+    from scipy.linalg import cho_factor, cho_solve
+
     counts = np.bincount(labels)
     weights = (len(labels) / (len(counts) * counts))[labels] if balanced else np.ones(len(labels))
     target = np.eye(len(counts), dtype=np.float32)[labels]

@@ -22,7 +22,6 @@ from tlkit.backbones.source import class_names, packaged_source
 from tlkit.backbones.weights import IMAGENET
 from tlkit.images.folder import TRAIN
 from tlkit.progress import Progress
-from tlkit.training.flips import FlipCheck
 
 MIRRORED = 128  # training pictures at most that are looked at mirrored
 LOOKED_AT = 256  # training pictures at most that similarity is measured on, where that needs a pass of its own
@@ -78,7 +77,7 @@ def look(
     if probes is not None:
         pixels = read_pixels(data, extractor.input_size, workers)
         flips = look_at_flips(data, extractor, pixels, seed=seed, workers=workers, show=show, most=MIRRORED)
-        evidence = evidence_of(data, extractor, probes, similarity, flips)
+        evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, speed_of(extractor, workers))
     return Looked(size, similarity, probes, evidence, advise(evidence, size, similarity, seconds, by=by, limit=limit))
@@ -129,10 +128,3 @@ def similarity_of(data: Dataset, extractor: Extractor, seed: int, workers: int |
         found = stored_features([data.folder.paths[chosen[i]] for i in some], network, workers, show)
         matrix, taps = found.matrix, found.taps
     return judge_similarity(matrix, taps, packaged_source(), class_names())
-
-
-def evidence_of(
-    data: Dataset, extractor: Extractor, probes: Probes, similarity: Similarity, flips: FlipCheck
-) -> Evidence:
-    """The numbers that the advisor's rule takes."""
-    return gather(probes, similarity, flips, class_counts(data), extractor.input_size)

@@ -13,6 +13,7 @@ from tlkit.advisor.probes import run_probes
 from tlkit.advisor.race import Entrant, choose_backbone
 from tlkit.api.dataset import prepare, read_features, stored_features
 from tlkit.api.options import TrainOptions
+from tlkit.api.start import Start, prepare_start, scan_folder
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.extractor import Extractor, open_extractor
@@ -20,20 +21,33 @@ from tlkit.backbones.weights import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TRAIN, ImageFolder
 from tlkit.progress import Progress
+from tlkit.training.flips import chosen_for_check
 
 AUTO = "auto"
 COMPARED = 500  # training pictures at most
 TIMED = 8  # pictures that speed is measured on, one at a time
 
 
+def start_and_folder(options: TrainOptions, workers: int | None, show: Progress) -> tuple[Start, ImageFolder]:
+    """What a run starts from, with "auto" settled, and the pictures found; mistakes in options are told first.
+
+    Raises:
+        TlkitError: As for `settle_backbone`, `prepare_start` and `scan_folder`.
+    """
+    if options.backbone != AUTO:
+        start = prepare_start(options, show)
+        return start, scan_folder(options.images, show)
+    options.check()
+    folder = scan_folder(options.images, show)
+    return prepare_start(settle_backbone(options, folder, workers, show), show), folder
+
+
 def settle_backbone(options: TrainOptions, folder: ImageFolder, workers: int | None, show: Progress) -> TrainOptions:
-    """The options with the backbone that "auto" comes to; any other is left as it is.
+    """The options with the backbone that "auto" comes to.
 
     Raises:
         TlkitError: "auto" was asked for together with what decides a backbone, or none is within the limits.
     """
-    if options.backbone != AUTO:
-        return options
     if options.weights != IMAGENET or options.from_bundle is not None:
         raise TlkitError("--backbone auto compares networks with ImageNet weights", "name a backbone with --weights")
     rows = [row for row in map(catalog.get, catalog.names()) if catalog.is_here(row)]
@@ -70,14 +84,7 @@ def _sample(
         folder, read_features(folder, extractor, workers, show), options.val_split, options.seed, options.drop_leaks
     )
     train = data.of(TRAIN)
-    order = np.random.default_rng([options.seed, 4]).permutation(train)
-    turn: dict[int, int] = {}
-    places = []
-    for index in order.tolist():
-        label = data.folder.labels[index]
-        turn[label] = turn.get(label, 0) + 1
-        places.append((turn[label], index))
-    chosen = sorted(index for _, index in sorted(places)[:COMPARED])
+    chosen = [train[i] for i in chosen_for_check([data.folder.labels[i] for i in train], options.seed, COMPARED)]
     return (
         [data.folder.paths[i] for i in chosen],
         [data.folder.labels[i] for i in chosen],

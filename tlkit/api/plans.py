@@ -8,6 +8,7 @@ from typing import Any
 
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
+from tlkit.report.page import write
 from tlkit.training.plan import EARLY, FREEZE, LAST_LAYERS, Plan
 
 
@@ -35,11 +36,7 @@ def write_plan(path: Path, plan: Plan) -> None:
     Raises:
         TlkitError: It is there already, or cannot be written.
     """
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(plan.to_json(), indent=2) + "\n")
-    except OSError as error:
-        raise TlkitError(f"cannot write {path}: {error.strerror or error}") from None
+    write(path, json.dumps(plan.to_json(), indent=2) + "\n")
 
 
 def options_of(plan: Plan) -> dict[str, Any]:

@@ -9,12 +9,10 @@ from typing import Any
 from tlkit.advisor.advise import MEASURED
 from tlkit.advisor.growth import Growth, foresee_growth
 from tlkit.api.advice import Looked, class_counts, look
-from tlkit.api.backbone_race import AUTO as AUTO_BACKBONE
-from tlkit.api.backbone_race import settle_backbone
+from tlkit.api.backbone_race import start_and_folder
 from tlkit.api.dataset import is_uneven, prepare, read_features, skipped_files
 from tlkit.api.options import TrainOptions, absolute
 from tlkit.api.result import Clock
-from tlkit.api.start import prepare_start, scan_folder
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import open_extractor
@@ -158,13 +156,7 @@ def recommend(
         seed=seed,
     )
     show, clock = progress or SilentProgress(), Clock()
-    options.check()
-    folder = None
-    if options.backbone == AUTO_BACKBONE:
-        folder = scan_folder(options.images, show)
-        options = settle_backbone(options, folder, workers, show)
-    start = prepare_start(options, show)
-    folder = folder or scan_folder(options.images, show)
+    start, folder = start_and_folder(options, workers, show)
     extractor = open_extractor(
         start.options.backbone, weights=options.weights, input_size=image_size, engine=engine, progress=show
     )
@@ -190,7 +182,7 @@ def recommend(
         seed=seed,
         features=advice.features,
         boundary=advice.boundary,
-        reasons=(*options.advice, *advice.reasons),
+        reasons=(*start.options.advice, *advice.reasons),
         expected=advice.expected,
     )
     return Recommendation(

@@ -6,8 +6,7 @@ import os
 from dataclasses import replace
 
 from tlkit.advisor.advise import MEASURED
-from tlkit.api.backbone_race import AUTO as AUTO_BACKBONE
-from tlkit.api.backbone_race import settle_backbone
+from tlkit.api.backbone_race import start_and_folder
 from tlkit.api.carry_out import carry_out
 from tlkit.api.options import TrainOptions, absolute
 from tlkit.api.plans import options_of
@@ -135,13 +134,7 @@ def train(
         options = replace(options, **options_of(plan))
     show = progress or SilentProgress()
     clock = Clock()
-    options.check()
-    folder = None
-    if options.backbone == AUTO_BACKBONE:
-        folder = scan_folder(options.images, show)
-        options = settle_backbone(options, folder, workers, show)
-    start = prepare_start(options, show)
-    folder = folder or scan_folder(options.images, show)
+    start, folder = start_and_folder(options, workers, show)
     target = free_target(folder.root, output, overwrite)
     run = begin_run(options, target, overwrite) if options.tunes and options.strategy != AUTO else None
     return carry_out(Task(start, folder, target, overwrite, workers, show, clock), run)

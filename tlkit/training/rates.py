@@ -3,7 +3,7 @@
 After the range test of Smith 2017 ("Cyclical Learning Rates"), cut short. The network starts from a solved head, so
 every step at first raises the loss a little, and a low rate always looks best. What matters is whether a rate destroys
 the features: then the network soon knows no more than guessing. On very few pictures it does not show, as they are soon
-learnt by heart; there the rate is bounded by their number (figures: benchmarks/README.md, ``recipe.py``).
+learnt by heart; there the rate is bounded by their number.
 """
 
 from __future__ import annotations
