@@ -1,12 +1,16 @@
 """The advisor's grid: what each strategy reaches on many small data sets, beside what the advisor measures on them.
 
-    python benchmarks/advisor.py FOLDER FOLDER... --seeds 3 --image-size 128 --table advisor.jsonl
+    python benchmarks/advisor.py FOLDER FOLDER... --seeds 0 1 2 --image-size 96 --table advisor.jsonl
 
 Data sets are the folders, scikit-learn's digits and the sample photographs. For each seed and each of 5, 10, 20, 50 and
-"all" pictures a class (all: at most 1,000 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
+"all" pictures a class (all: at most 800 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
 validation pictures from it, and is judged on up to 300 others, by every strategy. Those test pictures are the same
 for all numbers of pictures. One JSON line a run goes to the table at once, and runs it holds are skipped, so that it
-can be stopped and gone on with. "cell" lines hold what the advisor measures, "run" lines what training came to.
+can be stopped and gone on with. "cell" lines hold what the advisor measures, "run" lines what training came to, "pilot"
+lines (``--pilots``) what a pilot of a strategy says.
+
+Runs that train weights also say what the network was like at the best look and at the end of training, whichever was
+saved, so that ways of choosing among them and the frozen network can be compared without training anew.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,7 @@ from measure import machine
 from strategies import draw, rows_in
 
 PER_CLASS = (5, 10, 20, 50, 0)
-MOST = 1000  # pictures of a set that counts as "all"
+MOST = 800  # pictures of a set that counts as "all"
 TEST = 300
 STRATEGIES = {
     "freeze": {"strategy": "freeze"},
@@ -42,10 +47,11 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, nargs="*")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="which")
     parser.add_argument("--per-class", type=int, nargs="+", default=list(PER_CLASS), help="0: all")
-    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
+    parser.add_argument("--pilots", nargs="*", default=[], choices=list(STRATEGIES)[2:])
     parser.add_argument("--table", type=Path, required=True)
     arguments = parser.parse_args()
     done = {key_of(row) for row in rows_in(arguments.table)}
@@ -56,7 +62,7 @@ def main() -> None:
         for seed in arguments.seeds:
             for images in folders:
                 for cell in cells(images, arguments.per_class, arguments.image_size, seed, place):
-                    for row in rows_of_cell(cell, arguments.strategies, done, place):
+                    for row in rows_of_cell(cell, arguments.strategies, arguments.pilots, done, place):
                         done.add(key_of(row))
                         with arguments.table.open("a", encoding="utf-8") as file:
                             file.write(json.dumps({**row, **machine()}) + "\n")
@@ -102,7 +108,9 @@ def cells(images: Path, per_class: list[int], size: int, seed: int, place: Path)
         )
 
 
-def rows_of_cell(cell: tuple[Row, Path], strategies: list[str], done: set[str], place: Path) -> Iterator[Row]:
+def rows_of_cell(
+    cell: tuple[Row, Path], strategies: list[str], pilots: list[str], done: set[str], place: Path
+) -> Iterator[Row]:
     """The line of a cell and those of its runs, but for those that are done."""
     base, tree = cell
     first = {"kind": "cell", **base}
@@ -112,21 +120,66 @@ def rows_of_cell(cell: tuple[Row, Path], strategies: list[str], done: set[str], 
         row = {"kind": "run", **base, "strategy": name}
         if key_of(row) not in done:
             yield {**row, **train_once(tree, name, base["image_size"], base["seed"], place / "run.tlkit")}
+    for name in pilots:
+        row = {"kind": "pilot", **base, "strategy": name}
+        if key_of(row) not in done:
+            yield {**row, **pilot(tree, name, base["image_size"], base["seed"])}
+
+
+def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
+    """Data set and extractor, as `tlkit recommend` has them."""
+    from tlkit.api.dataset import prepare, read_features
+    from tlkit.backbones.extractor import open_extractor
+    from tlkit.images.folder import scan
+    from tlkit.progress import SilentProgress
+
+    extractor = open_extractor("efficientnet-lite0", input_size=size)
+    folder = scan(tree)
+    found = read_features(folder, extractor, None, SilentProgress(), taps=[name for name, _ in extractor.taps])
+    return prepare(folder, found, 0.2, seed, False), extractor
+
+
+def pilot(tree: Path, name: str, size: int, seed: int) -> Row:
+    """What a pilot of a strategy says."""
+    from tlkit.api.advice import probe
+    from tlkit.api.dataset import is_uneven
+    from tlkit.api.mirrored import look_at_flips, read_pixels
+    from tlkit.api.options import TrainOptions
+    from tlkit.api.pilot import run_pilots
+    from tlkit.backbones.runtime import import_keras
+    from tlkit.progress import SilentProgress
+
+    import_keras().backend.clear_session()
+    show = SilentProgress()
+    data, extractor = prepared(tree, size, seed)
+    balanced = is_uneven(data.folder)
+    probes = probe(data, balanced, seed, show)
+    if probes is None:
+        raise SystemExit(f"{tree}: too few pictures")
+    flips = look_at_flips(data, extractor, read_pixels(data, size, None), seed=seed, workers=None, show=show, most=128)
+    start = time.perf_counter()
+    (found,) = run_pilots(
+        data,
+        extractor,
+        [name],
+        TrainOptions(images=str(tree), seed=seed),
+        boundary=probes.best_early.name,
+        flip=flips.harmless,
+        balanced=balanced,
+        workers=None,
+        show=show,
+    )
+    return {**found.to_json(), "seconds": round(time.perf_counter() - start, 1)}
 
 
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
     from tlkit.api.advice import look
-    from tlkit.api.dataset import is_uneven, prepare, read_features
-    from tlkit.backbones.extractor import open_extractor
-    from tlkit.images.folder import scan
+    from tlkit.api.dataset import is_uneven
     from tlkit.progress import SilentProgress
 
     start, show = time.perf_counter(), SilentProgress()
-    extractor = open_extractor("efficientnet-lite0", input_size=size)
-    folder = scan(tree)
-    found = read_features(folder, extractor, None, show, taps=[name for name, _ in extractor.taps])
-    data = prepare(folder, found, 0.2, seed, False)
+    data, extractor = prepared(tree, size, seed)
     read = time.perf_counter()
     looked = look(
         data,
@@ -155,9 +208,16 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
 
     import_keras().backend.clear_session()
     start = time.perf_counter()
-    result = train(
-        tree, image_size=size, seed=seed, output=bundle, overwrite=True, progress=SilentProgress(), **STRATEGIES[name]
-    )
+    with best_and_last() as networks:
+        result = train(
+            tree,
+            image_size=size,
+            seed=seed,
+            output=bundle,
+            overwrite=True,
+            progress=SilentProgress(),
+            **STRATEGIES[name],
+        )
     tuning = result.tuning or {}
     recipe = result.plan.recipe
     return {
@@ -171,7 +231,40 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
         "boundary": result.plan.boundary,
         "seconds": round(time.perf_counter() - start, 1),
         "tuning_seconds": result.seconds["training"],
+        "frozen": {key.removeprefix("frozen_"): round(tuning[key], 4) for key in tuning if key.startswith("frozen_")},
+        **networks,
     }
+
+
+@contextmanager
+def best_and_last() -> Iterator[Row]:
+    """What the networks of a run that trains weights come to on the held-out pictures: at the best look, at the end."""
+    from tlkit.api import outcome, tuning
+    from tlkit.training import fit, tuner
+
+    found: Row = {}
+    last: list[Any] = []
+    restore, held_out = fit.restore, tuning._probabilities
+
+    def restore_best(variables: Any, values: Any) -> None:
+        last[:] = [variables, tuner.snapshot(variables)]
+        restore(variables, values)
+
+    def of_both(model: Any, data: Any, decoded: Any, show: Any) -> Any:
+        variables, values = last
+        best = tuner.snapshot(variables)
+        for name, each in (("last", values), ("best", best)):
+            restore(variables, each)
+            probabilities = held_out(model, data, decoded, show)
+            figures = outcome.metrics_of(data, probabilities)
+            found[name] = {key: round(figures[key], 4) for key in figures if key.endswith(("accuracy", "loss"))}
+        return probabilities
+
+    fit.restore, tuning._probabilities = restore_best, of_both
+    try:
+        yield found
+    finally:
+        fit.restore, tuning._probabilities = restore, held_out
 
 
 def key_of(row: Row) -> str:

@@ -43,7 +43,7 @@ class Told(SilentProgress):
 @pytest.fixture
 def keep_tuned(monkeypatch: Patch) -> None:
     """Tuned weights are saved even where they are no better, which on so few pictures is chance."""
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen: True)
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: True)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_both_engines_agree_on_tuned_bundles(tuned_bundles: dict[str, tlkit.Trai
 @pytest.mark.parametrize("strategy", ["early-layers"])
 def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     frozen = tlkit.train(garden, output=tmp_path / "frozen.tlkit", image_size=32)
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen: False)
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: False)
     told = Told()
     result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
     assert result.tuning is not None
@@ -134,10 +134,18 @@ def test_better_is_accuracy_then_loss() -> None:
         return {"val_accuracy": accuracy, "val_loss": loss}
 
     better = carry_out.outcome.better
-    assert better(metrics(0.9, 2.0), metrics(0.8, 0.1))
-    assert not better(metrics(0.8, 0.1), metrics(0.9, 2.0))
-    assert better(metrics(0.9, 0.1), metrics(0.9, 0.2))
-    assert not better(metrics(0.9, 0.2), metrics(0.9, 0.2))
+    for pictures in (2, 1000):
+        assert better(metrics(0.9, 2.0), metrics(0.8, 0.1), pictures)
+        assert not better(metrics(0.8, 0.1), metrics(0.9, 2.0), pictures)
+    assert better(metrics(0.9, 0.1), metrics(0.9, 0.2), 1000)
+    assert not better(metrics(0.9, 0.2), metrics(0.9, 0.2), 1000)
+
+
+def test_of_equals_on_few_pictures_the_tuned_network_is_taken() -> None:
+    """Its loss is raised by smoothed labels, and that of one picture would decide."""
+    tuned, frozen = {"val_accuracy": 0.9, "val_loss": 0.5}, {"val_accuracy": 0.9, "val_loss": 0.1}
+    assert carry_out.outcome.better(tuned, frozen, 20)
+    assert not carry_out.outcome.better(tuned, frozen, 200)
 
 
 @pytest.mark.parametrize(("strategy", "stops"), [("fine-tune", [6]), ("last-layers", [5])])
@@ -269,7 +277,7 @@ def test_a_bundle_to_start_from(first: str, garden: Path, make_folder: Callable[
 
 
 def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen: True)
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: True)
     result = tlkit.train(
         garden, strategy="fine-tune", mixed_precision=True, output=tmp_path / "m.tlkit", **{**QUICK, "epochs": 1}
     )

@@ -151,6 +151,13 @@ def test_either_figure_that_gets_better_is_worth_waiting(curve: list[Any], ends:
     assert (outcome.why, outcome.steps) == ("early stopping", ends)
 
 
+def test_where_looks_are_not_trusted_the_last_weights_are_kept() -> None:
+    job = counting(falling(24, turn=9), keep="last")
+    outcome = fit(job, SILENT)
+    assert outcome.best["step"] == job.tuner.count == 24
+    assert outcome.best["val_loss"] > min(row["val_loss"] for row in outcome.rows)
+
+
 def test_of_equal_ones_the_first_is_the_best() -> None:
     job = counting([1.0])
     assert fit(job, SILENT).best["step"] == job.tuner.count == 0
@@ -263,10 +270,13 @@ def in_pieces(make: Callable[[], Job], folder: Path, stops: Sequence[int]) -> tu
     stops=st.sets(st.integers(1, 24), min_size=1, max_size=5),
     every=st.integers(1, 7),
     patience=st.integers(2, 30),
+    keep=st.sampled_from(["best", "last"]),
 )
-def test_a_run_in_pieces_is_the_same_run(curve: list[float], stops: set[int], every: int, patience: int) -> None:
+def test_a_run_in_pieces_is_the_same_run(
+    curve: list[float], stops: set[int], every: int, patience: int, keep: str
+) -> None:
     def make() -> Job:
-        return counting(curve, evaluate_every=every, patience=patience)
+        return counting(curve, evaluate_every=every, patience=patience, keep=keep)
 
     whole = make()
     expected = fit(whole, SILENT)

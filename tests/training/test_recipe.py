@@ -103,6 +103,15 @@ def test_what_is_given_is_taken(pictures: int, epochs: float | None, size: int |
     assert (made.evaluate_every, made.patience) == rhythm(made.steps, pictures, made.batch_size)
 
 
+def test_of_few_validation_pictures_no_look_is_trusted() -> None:
+    few = make_recipe(800, validation=module.FEWEST_TO_CHOOSE - 1)
+    many = make_recipe(800, validation=module.FEWEST_TO_CHOOSE)
+    assert (few.keep, few.patience) == ("last", few.steps)
+    assert many.keep == "best"
+    assert many.patience < many.steps
+    assert make_recipe(800) == many
+
+
 def test_an_epoch_passes_over_all_pictures() -> None:
     assert make_recipe(100, epochs=3, batch_size=30).steps * 30 >= 300
     assert make_recipe(100, epochs=3, batch_size=25).steps == 12

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.api import outcome
 from tlkit.api.dataset import Dataset, is_uneven, skipped_files
-from tlkit.api.options import TrainOptions
 from tlkit.api.result import TrainResult
 from tlkit.api.runs import RunFolder, begin_run
+from tlkit.api.solving import solve
 from tlkit.api.start import Start
 from tlkit.api.task import Task, advised, read_data
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL
-from tlkit.progress import Progress
-from tlkit.training.boundary import Choice, check_boundary, choose_taps, rows_of, widths_of
+from tlkit.training.boundary import Choice, check_boundary
 from tlkit.training.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
         with show.phase(f"Building {extractor.backbone.name}", None):
             network = extractor.network
         boundary = default_boundary(network.stages, count_operations(network))
-    choice, head = _solve(data, replace(options, boundary=boundary), balanced, show)
+    choice, head = solve(data, replace(options, boundary=boundary), balanced, show)
     base = _plan(task.start, extractor, choice, outcome.data_reasons(data, balanced, options.val_split, options.seed))
     reasons = outcome.head_reasons(head, choice, options.strategy)
     metrics = outcome.metrics_of(data, outcome.frozen_probabilities(data, head, choice))
@@ -163,9 +162,9 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
     frozen, frozen_choice, frozen_head = metrics, choice, head
     # what is measured against is the whole backbone, frozen
     if options.strategy == EARLY or (options.strategy == LAST_LAYERS and options.features != LAST):
-        frozen_choice, frozen_head = _solve(data, replace(options, strategy=FREEZE, boundary=None), balanced, show)
+        frozen_choice, frozen_head = solve(data, replace(options, strategy=FREEZE, boundary=None), balanced, show)
         frozen = outcome.metrics_of(data, outcome.frozen_probabilities(data, frozen_head, frozen_choice))
-    if outcome.better(ours, frozen):
+    if outcome.better(ours, frozen, len(data.of(VAL))):
         plan = replace(base, recipe=tuned.recipe, reasons=(*reasons, *tuned.reasons, *base.reasons))
         return _Made(plan, head, ours, frozen, tuned, True)
     said = (
@@ -201,35 +200,3 @@ def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str
         reasons=(*options.advice, *reasons),
         expected=options.expected,
     )
-
-
-def _solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress) -> tuple[Choice, Head]:
-    """What the head takes, and the head."""
-    from tlkit.training.head import solve_head
-
-    chosen = data.of(TRAIN)
-    labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
-    matrix, taps = data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps
-    choice = choose_taps(
-        matrix,
-        taps,
-        labels,
-        groups,
-        strategy=options.strategy,
-        features=options.features,
-        boundary=options.boundary,
-        balanced=balanced,
-        seed=options.seed,
-        progress=show,
-    )
-    head = solve_head(
-        rows_of(matrix, taps, choice.taps),
-        labels,
-        len(data.folder.classes),
-        groups=groups,
-        balanced=balanced,
-        blocks=widths_of(taps, choice.taps),
-        seed=options.seed,
-        progress=show,
-    )
-    return choice, head

@@ -17,6 +17,7 @@ from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
 from tlkit.training.boundary import Choice, rows_of
 from tlkit.training.plan import FREEZE, Plan
+from tlkit.training.recipe import FEWEST_TO_CHOOSE
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
@@ -53,14 +54,23 @@ def metrics_of(data: Dataset, probabilities: Probabilities) -> dict[str, Any]:
     return figures
 
 
-def better(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether the first metrics are better on validation: in accuracy, where that is equal in log loss.
+def better(ours: dict[str, Any], frozen: dict[str, Any], pictures: int) -> bool:
+    """Whether tuned weights are better on validation: in accuracy, where that is equal in log loss.
 
-    A loss that is lower by no more than what engines and half precision differ by does not count.
+    A loss that is lower by no more than what engines and half precision differ by does not count. On fewer than
+    `FEWEST_TO_CHOOSE` pictures the loss of one of them decides, and smoothed labels raise it: there, of equally
+    accurate networks the tuned one is taken.
+
+    Args:
+        ours: Metrics of the tuned network.
+        frozen: Of the frozen one.
+        pictures: Validation pictures.
     """
-    if one["val_accuracy"] != other["val_accuracy"]:
-        return bool(one["val_accuracy"] > other["val_accuracy"])
-    return bool(one["val_loss"] < other["val_loss"] * (1 - LOSS_NOISE))
+    if ours["val_accuracy"] != frozen["val_accuracy"]:
+        return bool(ours["val_accuracy"] > frozen["val_accuracy"])
+    if pictures < FEWEST_TO_CHOOSE:
+        return True
+    return bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
 
 
 def head_reasons(head: Head, choice: Choice, strategy: str) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ def settle(
         flips = look_at_flips(data, extractor, decoded.pixels, seed=options.seed, workers=workers, show=show, c=c)
     recipe = make_recipe(
         len(data.of(TRAIN)),
+        validation=len(data.of(VAL)),
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,

@@ -97,7 +97,7 @@ def tune(
             small for a single picture.
     """
     from tlkit.training.fit import fit
-    from tlkit.training.hardware import computing_in, device_strategy, keep_memory
+    from tlkit.training.hardware import computing_in, device_strategy, enough_memory, keep_memory
     from tlkit.training.interrupt import gentle_interrupt
     from tlkit.training.trainable import make_trainable
 
@@ -113,10 +113,10 @@ def tune(
         recipe = settled.recipe
         strategy = device_strategy()
         with show.phase("Building the network", None), strategy.scope(), computing_in(recipe.precision):
-            network = _network(extractor)
+            network = training_network(extractor)
             boundary = choice.boundary if options.strategy == LAST_LAYERS else None
             stage = next((each for each in network.stages if each.name == boundary), None)
-            recipe = replace(recipe, views=_views(recipe, data, stage))
+            recipe = replace(recipe, views=views_for(recipe, data, stage))
             trainable = make_trainable(
                 network,
                 head,
@@ -126,24 +126,19 @@ def tune(
                 layer_decay=recipe.layer_decay,
                 batch_norm=recipe.batch_norm,
             )
-        feed = _feed(data, decoded, extractor, stage, recipe, workers, show, stack)
-        job = _job(data, trainable, recipe, feed, balanced, options.seed, strategy, show)
+        feed = make_feed(data, decoded, extractor, stage, recipe, workers, show, stack)
+        job = make_job(data, trainable, recipe, feed, balanced, options.seed, strategy, show)
         job, settled = choose_rate(job, replace(settled, recipe=recipe), data, deadline, show)
         settled = plan_time(job, settled, data, deadline)
         keep(settled, data, run)
-        with board(options.tensorboard) as observe, gentle_interrupt(show.note) as stop:
-            try:
-                outcome = fit(job, show, folder=run.path, seconds=settled.seconds, stop=stop, observe=observe)
-            except MemoryError:
-                raise TlkitError(
-                    "out of memory, even for one picture at a time", "try a smaller --image-size"
-                ) from None
+        with board(options.tensorboard) as observe, gentle_interrupt(show.note) as stop, enough_memory():
+            outcome = fit(job, show, folder=run.path, seconds=settled.seconds, stop=stop, observe=observe)
         model = _plain_model(trainable, extractor, head, choice, recipe, strategy)
         probabilities = _probabilities(model, data, decoded, show)
     return Tuned(model, job.recipe, outcome, probabilities, reasons_of(settled, job, len(data.of(TRAIN)), trainable))
 
 
-def _network(extractor: Extractor) -> Network:
+def training_network(extractor: Extractor) -> Network:
     """A network for training, whose variables are not the extractor's, which stay as they are."""
     from tlkit.backbones.build import build_backbone
 
@@ -152,7 +147,7 @@ def _network(extractor: Extractor) -> Network:
     )
 
 
-def _views(recipe: Recipe, data: Dataset, stage: Stage | None) -> int:
+def views_for(recipe: Recipe, data: Dataset, stage: Stage | None) -> int:
     """How many versions of each picture's map are stored; 0 where there is no frozen part, or no room."""
     if stage is None:
         return 0
@@ -166,7 +161,7 @@ def _views(recipe: Recipe, data: Dataset, stage: Stage | None) -> int:
     return max(0, min(wanted, room // (size * count)))
 
 
-def _feed(
+def make_feed(
     data: Dataset,
     decoded: Decoded,
     extractor: Extractor,
@@ -176,6 +171,7 @@ def _feed(
     show: Progress,
     stack: contextlib.ExitStack,
 ) -> Any:
+    """Where the inputs come from: pictures, or outputs of the frozen part, computed here and closed by the stack."""
     from tlkit.training.feeds import PixelFeed
 
     if stage is None or not recipe.views:
@@ -203,7 +199,7 @@ def _feed(
     return MapFeed(maps(TRAIN, recipe.views), maps(VAL, 1), recipe.views)
 
 
-def _job(
+def make_job(
     data: Dataset,
     trainable: Trainable,
     recipe: Recipe,
@@ -213,6 +209,7 @@ def _job(
     strategy: Any,
     show: Progress,
 ) -> Job:
+    """What is trained on what, with a new optimizer."""
     from tlkit.training.fit import Job
     from tlkit.training.tuner import Tuner
 
@@ -235,7 +232,7 @@ def _plain_model(
 
     if recipe.precision == FLOAT32 and strategy.num_replicas_in_sync == 1:
         return trainable.model
-    model = attach_head(_network(extractor), head, choice.taps)
+    model = attach_head(training_network(extractor), head, choice.taps)
     model.set_weights(trainable.model.get_weights())
     return model
 

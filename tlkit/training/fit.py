@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tlkit.progress import Progress
 from tlkit.training.augment import draw
 from tlkit.training.checkpoint import load_state, save_state
-from tlkit.training.recipe import Recipe, rate_at
+from tlkit.training.recipe import LAST, Recipe, rate_at
 from tlkit.training.timing import Cost, Stopwatch
 from tlkit.training.tuner import Tuner, restore, snapshot
 
@@ -82,7 +82,7 @@ class Run:
         step: Steps done.
         seconds: Time they took, evaluations included.
         rows: A row of figures for each look at the validation pictures.
-        best: Values of `Trainable.state` at the highest validation accuracy, of equal ones at the lowest loss.
+        best: Values of `Trainable.state` at the look whose weights the recipe says to keep.
         best_row: Index into ``rows`` of that look.
         loss: Sum of the losses since the last look.
         right: Sum of the accuracies since the last look.
@@ -101,11 +101,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; the network holds the best weights.
+    """How a run ended; the network holds the weights the recipe says to keep.
 
     Attributes:
         rows: A row of figures for each look at the validation pictures; the first is the start's.
-        best: The row of the highest validation accuracy, of equal ones that of the lowest loss.
+        best: The row whose weights are kept: that of the highest validation accuracy, of equal ones that of the lowest
+            loss; or the last one.
         why: "schedule", "early stopping", "time budget" or "interrupted".
         steps: Steps done.
     """
@@ -124,8 +125,9 @@ def fit(
     seconds: float | None = None,
     stop: Callable[[], bool] = lambda: False,
     observe: Callable[[Row], None] = lambda row: None,
+    title: str = "Fine-tuning",
 ) -> Outcome:
-    """Train until the schedule, the patience or the time is used up, and leave the best weights in the network.
+    """Train until the schedule, the patience or the time is used up, and leave the weights to keep in the network.
 
     Args:
         job: What is trained on what.
@@ -134,6 +136,7 @@ def fit(
         seconds: Time that may be used; the schedule is bent to end with it. None: no limit.
         stop: Asked after every step whether to end now.
         observe: Given each row of figures.
+        title: Of the phase that is shown.
     """
     recipe, clock = job.recipe, Stopwatch()
     run = _restored(job, folder)
@@ -143,7 +146,7 @@ def fit(
     why, rate = "schedule", 0.0
     saved = time.monotonic()
     cost = Cost(seconds)
-    with progress.phase("Fine-tuning", recipe.steps) as advance, _ahead(job) as batch_of:
+    with progress.phase(title, recipe.steps) as advance, _ahead(job) as batch_of:
         advance(run.step)
         if not run.rows:
             _look(job, run, clock, rate, cost)
@@ -189,7 +192,7 @@ def fit(
 
 
 def _look(job: Job, run: Run, clock: Stopwatch, rate: float, cost: Cost) -> None:
-    """Measure on the validation pictures, and keep the weights if they are the best."""
+    """Measure on the validation pictures, and keep the weights if they are the ones to keep so far."""
     with cost.of_look(clock):
         loss, accuracy = evaluate(job.tuner, job.feed, job.val, job.labels)
         row = {
@@ -203,7 +206,7 @@ def _look(job: Job, run: Run, clock: Stopwatch, rate: float, cost: Cost) -> None
         }
         run.loss, run.right, run.since = 0.0, 0.0, 0
         # on few pictures the loss of a confident network jumps: what is kept is best in what users ask for
-        if not run.rows or (accuracy, -loss) > _merit(run.rows[run.best_row]):
+        if not run.rows or job.recipe.keep == LAST or (accuracy, -loss) > _merit(run.rows[run.best_row]):
             run.best_row = len(run.rows)
             run.best = snapshot(job.tuner.trainable.state)
     row["seconds"] = round(clock(), 3)

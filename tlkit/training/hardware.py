@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.errors import TlkitError
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 _BFLOAT16_FROM = (8, 0)  # compute capability of the first NVIDIA GPUs whose matrix units take bfloat16
@@ -41,6 +42,19 @@ def computing_in(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """Where not even one picture at a time fits into memory, that is told as what it is.
+
+    Raises:
+        TlkitError: Memory ran out.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise TlkitError("out of memory, even for one picture at a time", "try a smaller --image-size") from None
 
 
 def device_strategy() -> Any:

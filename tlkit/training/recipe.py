@@ -9,6 +9,7 @@ from typing import Any
 from tlkit.training.plain import checked
 
 FROZEN, MOVING = "frozen", "moving"
+BEST, LAST = "best", "last"
 BATCH = 32
 STEPS_PER_ROOT = 16  # optimizer steps for each square root of a training picture
 FEWEST_STEPS, MOST_STEPS = 100, 5000
@@ -23,6 +24,7 @@ PATIENCE = 0.4  # share of the steps that may pass without a lower validation lo
 AUGMENT = "light"
 FEWEST_LOOKS = 4  # at the validation pictures without progress, before training ends early
 EVALUATIONS = 20  # at most, in one run
+FEWEST_TO_CHOOSE = 100  # validation pictures; on fewer the best of many looks is mostly luck
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Recipe:
         precision: "float32" or "bfloat16" for what is computed; weights are float32.
         views: With stored outputs of a frozen part, how many versions of each picture there are, the plain one
             included; 0: nothing is stored.
+        keep: "best": the weights of the best look at the validation pictures. "last": those of the last one.
     """
 
     steps: int
@@ -66,6 +69,7 @@ class Recipe:
     patience: int = 1
     precision: str = "float32"
     views: int = 0
+    keep: str = BEST
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dump``."""
@@ -84,6 +88,7 @@ class Recipe:
 def make_recipe(
     pictures: int,
     *,
+    validation: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -95,6 +100,8 @@ def make_recipe(
 
     Args:
         pictures: To train on.
+        validation: Validation pictures. Of fewer than `FEWEST_TO_CHOOSE` no look is trusted; the schedule
+            is run to its end. None: many.
         epochs: Passes over them; None: by `step_budget`.
         batch_size: Pictures a step; None: `BATCH`, fewer where there are fewer.
         learning_rate: Largest rate; None: to be chosen.
@@ -106,6 +113,7 @@ def make_recipe(
     steps = step_budget(pictures) if epochs is None else max(1, math.ceil(epochs * pictures / size))
     every, patience = rhythm(steps, pictures, size)
     kind = AUGMENT if augment == "auto" else augment
+    few = validation is not None and validation < FEWEST_TO_CHOOSE
     return Recipe(
         steps=steps,
         batch_size=size,
@@ -113,8 +121,9 @@ def make_recipe(
         augment=kind,
         flip=flip and kind != "none",
         evaluate_every=every,
-        patience=patience,
+        patience=steps if few else patience,
         precision=precision,
+        keep=LAST if few else BEST,
     )
 
 
