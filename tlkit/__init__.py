@@ -26,6 +26,8 @@ _HOME = {
     "predict": "tlkit.api.predict",
     "predict_iter": "tlkit.api.predict",
     "Prediction": "tlkit.api.predict",
+    "evaluate": "tlkit.api.evaluate",
+    "Evaluation": "tlkit.api.evaluate",
     "check": "tlkit.api.check",
     "Checked": "tlkit.images.check",
     "load": "tlkit.bundle.load",
@@ -35,11 +37,13 @@ _HOME = {
 __all__ = [
     "Bundle",
     "Checked",
+    "Evaluation",
     "Prediction",
     "Recommendation",
     "TlkitError",
     "TrainResult",
     "check",
+    "evaluate",
     "load",
     "predict",
     "predict_iter",
@@ -50,6 +54,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tlkit.api.check import check
+    from tlkit.api.evaluate import Evaluation, evaluate
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.recommend import Recommendation, recommend
     from tlkit.api.train import TrainResult, resume, train

@@ -11,6 +11,7 @@ import typer
 from tlkit.cli.backbones import backbones
 from tlkit.cli.cache import cache_command
 from tlkit.cli.check import check_command
+from tlkit.cli.evaluate import evaluate_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
@@ -27,6 +28,7 @@ app.command("train")(train_command)
 app.command("recommend")(recommend_command)
 app.command("check")(check_command)
 app.command("predict")(predict_command)
+app.command("evaluate")(evaluate_command)
 app.add_typer(backbones, name="backbones")
 app.command("cache")(cache_command)
 

@@ -1,0 +1,199 @@
+"""``tlkit.evaluate``: how good a bundle is on labelled pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.engines import AUTO
+from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.run import answers
+from tlkit.errors import TlkitError
+from tlkit.evaluation.classes import ClassFigures, Confused, class_figures, confusion, most_confused
+from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
+from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
+from tlkit.progress import Progress, SilentProgress
+
+PathLike = str | os.PathLike[str]
+ALL = "all"
+SPLITS = (AUTO, TRAIN, VAL, TEST, ALL)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a bundle comes to on labelled pictures.
+
+    Attributes:
+        model: The bundle's folder.
+        classes: The bundle's class names.
+        split: Part of the folder that was looked at: "train", "val", "test" or "all".
+        files: Pictures that were labelled, relative to the folder.
+        labels: Class index of each, among the bundle's classes.
+        probabilities: float64 [n, classes], rows sum to 1.
+        used: What training used each picture for: "train", "val", "test" or "", by content.
+        skipped: (file, reason) of every picture that could not be read.
+        unknown_classes: Class folders that the bundle has no class for, with their pictures, which are left out.
+        metrics: Figures over all pictures.
+    """
+
+    model: Path
+    classes: tuple[str, ...]
+    split: str
+    files: tuple[str, ...]
+    labels: tuple[int, ...]
+    probabilities: NDArray[np.float64]
+    used: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    unknown_classes: dict[str, int]
+    metrics: Metrics
+
+    @property
+    def per_class(self) -> list[ClassFigures]:
+        """Figures of every class of the bundle."""
+        return class_figures(self.probabilities, self.labels, self.classes)
+
+    @property
+    def confused(self) -> list[Confused]:
+        """The pairs of classes with the most mistakes."""
+        return most_confused(confusion(self.probabilities, self.labels), self.classes)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why the figures may mislead, one sentence each."""
+        found = []
+        for split, did, why in (
+            (TRAIN, "trained on", "accuracy is inflated"),
+            (VAL, "validated on", "what was chosen by them may flatter"),
+        ):
+            if count := self.used.count(split):
+                found.append(f"{count} of {len(self.used)} pictures were {did}: {why}")
+        for name, count in self.unknown_classes.items():
+            found.append(f"the bundle has no class '{name}': its {count} pictures are left out")
+        if missing := [its.name for its in self.per_class if not its.support]:
+            named = ", ".join(missing[:TOP]) + (f" and {len(missing) - TOP} more" if len(missing) > TOP else "")
+            found.append(f"no pictures of {named}: nothing is known of how often they are missed")
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the fields of the command line's JSON."""
+        its = self.metrics
+        return {
+            "model": str(self.model),
+            "split": self.split,
+            "images": its.images,
+            "accuracy": its.accuracy,
+            "accuracy_ci95": list(its.accuracy_ci95),
+            "accuracy_interval": "wilson",
+            "top5_accuracy": its.top5_accuracy,
+            "balanced_accuracy": its.balanced_accuracy,
+            "macro_f1": its.macro_f1,
+            "log_loss": its.log_loss,
+            "ece": its.ece,
+            "classes": list(self.classes),
+            "per_class": [
+                {"class": each.name, **{name: value for name, value in asdict(each).items() if name != "name"}}
+                for each in self.per_class
+            ],
+            "confusion_matrix": confusion(self.probabilities, self.labels).tolist(),
+            "most_confused": [asdict(each) for each in self.confused],
+            "used_in_training": {split: self.used.count(split) for split in (TRAIN, VAL, TEST)},
+            "unknown_classes": self.unknown_classes,
+            "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
+            "warnings": list(self.warnings),
+        }
+
+
+def evaluate(
+    images: PathLike,
+    model: PathLike | Bundle | None = None,
+    *,
+    split: str = AUTO,
+    engine: str = AUTO,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Label pictures whose classes are known, and compare. Classes are matched by name, never by position.
+
+    Args:
+        images: A folder with one sub-folder per class, or with train/, val/ or test/.
+        model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
+        split: Part of a folder with train/, val/ or test/. "auto": test/ where there is one, else val/, else all of it.
+        engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
+        workers: Reading threads, and cores to compute with at most; None: one a processor.
+        progress: Told about every picture.
+
+    Raises:
+        TlkitError: No bundle, a damaged one, no such part of the folder, no class folder that the bundle knows, or no
+            picture that can be read.
+    """
+    if split not in SPLITS:
+        raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
+    bundle = model if isinstance(model, Bundle) else load(model)
+    folder, part = _part(scan(images, least=1), split)
+    known, unknown = _matched(folder, bundle.classes)
+    files, labels, rows, used, skipped = [], [], [], [], []
+    with (progress or SilentProgress()).phase("Evaluating", len(known)) as advance:
+        paths = [folder.paths[index] for index, _ in known]
+        for item, values in answers(paths, bundle, engine=engine, workers=workers):
+            index, label = known[item.index]
+            if values is None:
+                skipped.append((folder.files[index], str(item.error)))
+            else:
+                files.append(folder.files[index])
+                labels.append(label)
+                rows.append(values)
+                used.append(str(bundle.manifest["split"].get(item.content.hex(), "")))
+            advance(1)
+    if not rows:
+        raise TlkitError(f"no readable picture in {folder.root}", "{}: {}".format(*skipped[0]))
+    probabilities = exact(np.stack(rows))
+    return Evaluation(
+        model=bundle.path,
+        classes=bundle.classes,
+        split=part,
+        files=tuple(files),
+        labels=tuple(labels),
+        probabilities=probabilities,
+        used=tuple(used),
+        skipped=tuple(skipped),
+        unknown_classes=unknown,
+        metrics=measure(probabilities, labels),
+    )
+
+
+def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
+    """The pictures of one part of a folder, and its name."""
+    if not folder.has_splits:
+        if split not in (AUTO, ALL):
+            raise TlkitError(f"{folder.root} has no {split}/", "leave --split out: it holds class folders alone")
+        return folder, ALL
+    if split == AUTO:
+        split = next((each for each in (TEST, VAL) if each in folder.splits), ALL)
+    if split == ALL:
+        return folder, ALL
+    if split not in folder.splits:
+        there = [each for each in (TRAIN, VAL, TEST) if each in folder.splits]
+        raise TlkitError(f"{folder.root} has no pictures in {split}/", f"there are {', '.join(there)}")
+    return folder.keep([i for i, its in enumerate(folder.splits) if its == split]), split
+
+
+def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, int]]:
+    """(picture, class of the bundle) of every picture whose class it has; other classes with their pictures."""
+    number = {name: index for index, name in enumerate(classes)}
+    names = [folder.classes[label] for label in folder.labels]
+    known = [(index, number[name]) for index, name in enumerate(names) if name in number]
+    others = [name for name in names if name not in number]
+    unknown = {name: others.count(name) for name in dict.fromkeys(others)}
+    if not known:
+        raise TlkitError(
+            f"no class folder in {folder.root} has a name of the bundle's classes",
+            f"the bundle has {', '.join(classes[:TOP])}{', ...' if len(classes) > TOP else ''}; "
+            f"the folder has {', '.join(list(unknown)[:TOP])}{', ...' if len(unknown) > TOP else ''}",
+        )
+    return known, unknown

@@ -1,0 +1,37 @@
+"""What was said of every picture, as a CSV file from which each figure can be computed again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from tlkit.evaluation.metrics import Floats
+
+COLUMNS = ("file", "label", "answer", "probability", "correct", "used")
+PREFIX = "p:"  # before a class name, in the column of its probability
+
+
+def picture_table(
+    files: Sequence[str], labels: Sequence[int], probabilities: Floats, used: Sequence[str], classes: Sequence[str]
+) -> str:
+    """One line a picture: `COLUMNS`, then the probability of every class under ``p:NAME``.
+
+    Probabilities are written so that reading them gives the same numbers.
+
+    Args:
+        files: As shown.
+        labels: Class indices [n].
+        probabilities: float64 [n, classes], rows sum to 1.
+        used: What training used each picture for, or "".
+        classes: Names.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(PREFIX + name for name in classes)])
+    for file, label, row, its in zip(files, labels, probabilities, used, strict=True):
+        answer = int(row.argmax())
+        values = [repr(float(value)) for value in row]
+        right = str(answer == label).lower()
+        writer.writerow([file, classes[label], classes[answer], values[answer], right, its, *values])
+    return text.getvalue()
