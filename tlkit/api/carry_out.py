@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tlkit.api import outcome
+from tlkit.api.calibration import Calibration, calibrate
 from tlkit.api.dataset import Dataset, is_uneven, skipped_files
 from tlkit.api.result import TrainResult
 from tlkit.api.runs import RunFolder, begin_run
@@ -75,10 +76,11 @@ def _train_and_save(
 ) -> TrainResult:
     options, show, clock = task.options, task.show, task.clock
     balanced = options.class_weights == "auto" and is_uneven(data.folder)
-    made = _make(task, data, extractor, balanced, run)
+    made = _calibrated(_make(task, data, extractor, balanced, run), data)
     clock.lap("training")
     manifest = outcome.manifest_of(made.plan, extractor.weights_hash, data, made.metrics)
     manifest["run"] = run.name if run else None
+    manifest["calibration"] = made.calibration and made.calibration.to_json()
     if made.tuned is not None and made.kept:
         outcome.save_tuned(task.target, extractor, data, made.tuned, made.plan, manifest, task.overwrite, show)
     else:
@@ -110,10 +112,12 @@ class _Made:
 
     plan: Plan
     head: Head
+    probabilities: outcome.Probabilities
     metrics: dict[str, Any]
     frozen: dict[str, Any]
     tuned: Tuned | None
     kept: bool
+    calibration: Calibration | None = None
 
     def tuning(self) -> dict[str, Any] | None:
         if self.tuned is None:
@@ -126,6 +130,26 @@ class _Made:
             "frozen_val_accuracy": self.frozen["val_accuracy"],
             "frozen_val_loss": self.frozen["val_loss"],
         }
+
+
+def _calibrated(made: _Made, data: Dataset) -> _Made:
+    """The same with its confidence scaled, in the weights of head or network."""
+    calibration, probabilities = calibrate(data, made.probabilities)
+    plan = replace(made.plan, reasons=(*made.plan.reasons, calibration.why))
+    if calibration.temperature is None:
+        return replace(made, plan=plan, calibration=calibration)
+    if made.tuned is not None and made.kept:
+        from tlkit.training.assemble import cool
+
+        cool(made.tuned.model, calibration.temperature)
+    return replace(
+        made,
+        plan=plan,
+        head=made.head.cooled(calibration.temperature),
+        probabilities=probabilities,
+        metrics=outcome.metrics_of(data, probabilities),
+        calibration=calibration,
+    )
 
 
 def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: RunFolder | None) -> _Made:
@@ -141,9 +165,10 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
     choice, head = solve(data, replace(options, boundary=boundary), balanced, show)
     base = _plan(task.start, extractor, choice, outcome.data_reasons(data, balanced, options.val_split, options.seed))
     reasons = outcome.head_reasons(head, choice, options.strategy)
-    metrics = outcome.metrics_of(data, outcome.frozen_probabilities(data, head, choice))
+    held_out = outcome.frozen_probabilities(data, head, choice)
+    metrics = outcome.metrics_of(data, held_out)
     if run is None:
-        return _Made(replace(base, reasons=(*reasons, *base.reasons)), head, metrics, metrics, None, False)
+        return _Made(replace(base, reasons=(*reasons, *base.reasons)), head, held_out, metrics, metrics, None, False)
     from tlkit.api.tuning import tune
 
     tuned = tune(
@@ -163,10 +188,11 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
     # what is measured against is the whole backbone, frozen
     if options.strategy == EARLY or (options.strategy == LAST_LAYERS and options.features != LAST):
         frozen_choice, frozen_head = solve(data, replace(options, strategy=FREEZE, boundary=None), balanced, show)
-        frozen = outcome.metrics_of(data, outcome.frozen_probabilities(data, frozen_head, frozen_choice))
+        held_out = outcome.frozen_probabilities(data, frozen_head, frozen_choice)
+        frozen = outcome.metrics_of(data, held_out)
     if outcome.better(ours, frozen, len(data.of(VAL))):
         plan = replace(base, recipe=tuned.recipe, reasons=(*reasons, *tuned.reasons, *base.reasons))
-        return _Made(plan, head, ours, frozen, tuned, True)
+        return _Made(plan, head, tuned.probabilities, ours, frozen, tuned, True)
     said = (
         f"{options.strategy} did not help: {ours['val_accuracy']:.1%} on the validation pictures (log loss "
         f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
@@ -181,7 +207,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
         recipe=None,
         reasons=(said, *outcome.head_reasons(frozen_head, frozen_choice, FREEZE), *base.reasons),
     )
-    return _Made(plan, frozen_head, frozen, frozen, tuned, False)
+    return _Made(plan, frozen_head, held_out, frozen, frozen, tuned, False)
 
 
 def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str, ...]) -> Plan:

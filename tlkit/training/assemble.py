@@ -108,6 +108,12 @@ def write_tuned(
     return _write_if_alike(lite_file, lite, pixels, theirs)
 
 
+def cool(model: Any, temperature: float) -> None:
+    """Divide the logits of a network from `attach_head` by a temperature, in place."""
+    layer = model.get_layer(LOGITS)
+    layer.set_weights([each / np.float32(temperature) for each in layer.get_weights()])
+
+
 def _converted(model: Any, extractor: Extractor, taps: Sequence[str]) -> bytes:
     if not extractor.backbone.packaged:
         return conversions.convert(model)

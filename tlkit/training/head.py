@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -63,6 +63,10 @@ class Head:
     def logits(self, features: Matrix) -> Matrix:
         """float32 [n, features] to float32 [n, classes]."""
         return np.asarray(features @ self.kernel + self.bias, dtype=np.float32)
+
+    def cooled(self, temperature: float) -> Head:
+        """The same head with its logits divided by a temperature."""
+        return replace(self, kernel=self.kernel / np.float32(temperature), bias=self.bias / np.float32(temperature))
 
     def probabilities(self, features: Matrix) -> Matrix:
         """float32 [n, features] to softmax probabilities, float32 [n, classes], rows sum to 1."""

@@ -1,0 +1,54 @@
+"""Confidence is scaled in the weights that are saved, so that whatever runs a bundle gives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit.api import carry_out
+from tlkit.training.temperature import FEWEST
+
+
+@pytest.mark.parametrize("strategy", ["freeze", "last-layers"])
+def test_a_bundle_gives_the_confidence_that_training_says(
+    strategy: str, make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: True)
+    more: dict[str, Any] = {} if strategy == "freeze" else {"epochs": 1, "learning_rate": 1e-3, "augment": "none"}
+    images = make_folder({"train/a": 30, "train/b": 30, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
+    result = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "m.tlkit", **more)
+    manifest = json.loads((result.model / "tlkit.json").read_text())
+    found = manifest["calibration"]
+    assert found["pictures"] == FEWEST
+    assert found["temperature"] != 1
+    assert found["ece_after"] == pytest.approx(result.metrics["val_ece"])
+    assert any("temperature" in reason for reason in result.plan.reasons)
+    for engine in ("litert", "keras"):
+        evaluation = tlkit.evaluate(images, result.model, split="val", engine=engine)
+        assert evaluation.metrics.log_loss == pytest.approx(result.metrics["val_loss"], abs=1e-4)
+        assert evaluation.metrics.ece == pytest.approx(result.metrics["val_ece"], abs=0.02)
+    monkeypatch.setattr(carry_out, "calibrate", lambda data, probabilities: (_untouched(), probabilities))
+    plain = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "plain.tlkit", **more)
+    ours, theirs = (np.log(tlkit.evaluate(images, each.model, split="val").probabilities) for each in (result, plain))
+    odds, plain_odds = ours[:, 0] - ours[:, 1], theirs[:, 0] - theirs[:, 1]
+    np.testing.assert_allclose(odds * found["temperature"], plain_odds, rtol=2e-3, atol=2e-3)
+
+
+def _untouched() -> Any:
+    from tlkit.api.calibration import Calibration
+
+    return Calibration(None, FEWEST, 0.0, 0.0, "left alone")
+
+
+def test_few_validation_pictures_leave_confidence_alone(garden: Path, tmp_path: Path) -> None:
+    result = tlkit.train(garden, image_size=32, output=tmp_path / "m.tlkit")
+    found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
+    assert (found["temperature"], found["pictures"]) == (None, 16)
+    assert found["ece_before"] == found["ece_after"] == pytest.approx(result.metrics["val_ece"])
+    assert any("too few to scale" in reason for reason in result.plan.reasons)

@@ -1,0 +1,59 @@
+"""Confidence made honest: a temperature from the validation pictures, before a network is saved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tlkit.api.dataset import Dataset
+from tlkit.api.outcome import Probabilities
+from tlkit.evaluation.metrics import calibration_error, exact
+from tlkit.images.folder import VAL
+from tlkit.training.temperature import FEWEST, fit_temperature, tempered
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a network's confidence was scaled.
+
+    Attributes:
+        temperature: What its logits were divided by; None: they were left as they are.
+        pictures: Validation pictures.
+        ece_before: Expected calibration error on them without it, 0..1.
+        ece_after: And with it, on the same pictures; equal where nothing was done.
+        why: What was done, in a sentence.
+    """
+
+    temperature: float | None
+    pictures: int
+    ece_before: float
+    ece_after: float
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def calibrate(data: Dataset, probabilities: Probabilities) -> tuple[Calibration, Probabilities]:
+    """The temperature, and what the network says once it is applied.
+
+    Args:
+        data: Pictures and split.
+        probabilities: Of the network as trained, by split.
+    """
+    labels, raw = [data.folder.labels[i] for i in data.of(VAL)], probabilities[VAL]
+    before = calibration_error(exact(raw), labels)
+    if len(labels) < FEWEST:
+        why = (
+            f"confidence is as trained: {len(labels)} validation pictures are too few to scale it, {FEWEST} are needed"
+        )
+        return Calibration(None, len(labels), before, before, why), probabilities
+    temperature = fit_temperature(raw, labels)
+    scaled = {split: tempered(values, temperature) for split, values in probabilities.items()}
+    after = calibration_error(exact(scaled[VAL]), labels)
+    why = (
+        f"confidence is scaled by a temperature of {temperature:.2f}: calibration error (ECE) {before:.3f} before and "
+        f"{after:.3f} after, on the {len(labels)} validation pictures it was fitted on"
+    )
+    return Calibration(temperature, len(labels), before, after, why), scaled
