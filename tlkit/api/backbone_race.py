@@ -81,7 +81,12 @@ def _sample(
     """Some training pictures of every class, as the default backbone's split has them: paths, labels, groups."""
     extractor = _open(catalog.get(catalog.DEFAULT), options, show)
     data = prepare(
-        folder, read_features(folder, extractor, workers, show), options.val_split, options.seed, options.drop_leaks
+        folder,
+        read_features(folder, extractor, workers, show),
+        options.val_split,
+        options.seed,
+        options.drop_leaks,
+        test_split=options.test_split,
     )
     train = data.of(TRAIN)
     chosen = [train[i] for i in chosen_for_check([data.folder.labels[i] for i in train], options.seed, COMPARED)]

@@ -117,6 +117,7 @@ class _Made:
     frozen: dict[str, Any]
     tuned: Tuned | None
     kept: bool
+    repeated: dict[str, Any]
     calibration: Calibration | None = None
 
     def tuning(self) -> dict[str, Any] | None:
@@ -137,7 +138,7 @@ def _calibrated(made: _Made, data: Dataset) -> _Made:
     calibration, probabilities = calibrate(data, made.probabilities)
     plan = replace(made.plan, reasons=(*made.plan.reasons, calibration.why))
     if calibration.temperature is None:
-        return replace(made, plan=plan, calibration=calibration)
+        return replace(made, plan=plan, metrics=made.metrics | made.repeated, calibration=calibration)
     if made.tuned is not None and made.kept:
         from tlkit.training.assemble import cool
 
@@ -147,7 +148,7 @@ def _calibrated(made: _Made, data: Dataset) -> _Made:
         plan=plan,
         head=made.head.cooled(calibration.temperature),
         probabilities=probabilities,
-        metrics=outcome.metrics_of(data, probabilities),
+        metrics=outcome.metrics_of(data, probabilities) | made.repeated,
         calibration=calibration,
     )
 
@@ -163,12 +164,14 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
             network = extractor.network
         boundary = default_boundary(network.stages, count_operations(network))
     choice, head = solve(data, replace(options, boundary=boundary), balanced, show)
-    base = _plan(task.start, extractor, choice, outcome.data_reasons(data, balanced, options.val_split, options.seed))
+    base = _plan(task.start, extractor, choice, outcome.data_reasons(data, balanced, options))
     reasons = outcome.head_reasons(head, choice, options.strategy)
     held_out = outcome.frozen_probabilities(data, head, choice)
     metrics = outcome.metrics_of(data, held_out)
     if run is None:
-        return _Made(replace(base, reasons=(*reasons, *base.reasons)), head, held_out, metrics, metrics, None, False)
+        plan = replace(base, reasons=(*reasons, *base.reasons))
+        repeated = outcome.without_test(data, head, choice, balanced, options.seed, show)
+        return _Made(plan, head, held_out, metrics, metrics, None, False, repeated)
     from tlkit.api.tuning import tune
 
     tuned = tune(
@@ -190,9 +193,10 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
         frozen_choice, frozen_head = solve(data, replace(options, strategy=FREEZE, boundary=None), balanced, show)
         held_out = outcome.frozen_probabilities(data, frozen_head, frozen_choice)
         frozen = outcome.metrics_of(data, held_out)
+    repeated = outcome.without_test(data, frozen_head, frozen_choice, balanced, options.seed, show)
     if outcome.better(ours, frozen, len(data.of(VAL))):
         plan = replace(base, recipe=tuned.recipe, reasons=(*reasons, *tuned.reasons, *base.reasons))
-        return _Made(plan, head, tuned.probabilities, ours, frozen, tuned, True)
+        return _Made(plan, head, tuned.probabilities, ours, frozen, tuned, True, repeated)
     said = (
         f"{options.strategy} did not help: {ours['val_accuracy']:.1%} on the validation pictures (log loss "
         f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
@@ -207,7 +211,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
         recipe=None,
         reasons=(said, *outcome.head_reasons(frozen_head, frozen_choice, FREEZE), *base.reasons),
     )
-    return _Made(plan, frozen_head, held_out, frozen, frozen, tuned, False)
+    return _Made(plan, frozen_head, held_out, frozen, frozen, tuned, False, repeated)
 
 
 def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str, ...]) -> Plan:
@@ -218,6 +222,7 @@ def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str
         strategy=options.strategy,
         input_size=extractor.input_size,
         val_split=options.val_split,
+        test_split=options.test_split,
         class_weights=options.class_weights,
         seed=options.seed,
         features=options.features,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlkit.api.parts import with_test, with_validation
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
-from tlkit.images.split import stratified_split
 from tlkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Dataset:
         leaks: Groups of files that are copies of one another in different splits of the folder's own.
         dropped: How many training pictures were left out because of that.
         own_validation: Whether the validation pictures are the folder's own, not split off here.
+        own_test: Whether the test pictures are, if there are any.
         seen: How many validation and test pictures an earlier training has trained on.
     """
 
@@ -47,6 +48,7 @@ class Dataset:
     leaks: tuple[tuple[str, ...], ...]
     dropped: int
     own_validation: bool
+    own_test: bool = False
     seen: int = 0
 
     def of(self, split: str) -> list[int]:
@@ -105,10 +107,12 @@ def prepare(
     seed: int,
     drop_leaks: bool,
     known: Mapping[str, str] | None = None,
+    test_split: float | None = None,
 ) -> Dataset:
     """Leave out what cannot be read, find copies, and give every picture a split.
 
-    Copies of one picture stay on one side of a split that is drawn here. A folder's own split is kept as it is;
+    Copies of one picture stay on one side of a split that is drawn here. A folder's own split is kept as it is; what it
+    lacks is drawn from its training pictures, test pictures by `tlkit.api.parts.with_test`;
     ``drop_leaks`` leaves those training pictures out that have a copy in val/ or test/. ``known`` says by content hash
     what an earlier training used: such pictures stay on their side, so that none it has seen is validated on.
 
@@ -130,7 +134,11 @@ def prepare(
     kept_groups = [groups[index] for index in kept]
     contents = [features.contents[features.rows[index]] for index in kept]
     sides = [(known or {}).get(content) for content in contents]
-    split = _with_validation(used, kept_groups, val_split, seed, sides)
+    tested = with_test(used, kept_groups, test_split, seed, sides)
+    # of all pictures, not of those that the test pictures leave
+    left = 1 - tested.splits.count(TEST) / len(kept)
+    share = val_split if tested is used else min(0.99, val_split / left)
+    split = with_validation(tested, kept_groups, share, seed, sides)
     return Dataset(
         folder=split,
         features=features,
@@ -140,6 +148,7 @@ def prepare(
         leaks=tuple(tuple(readable.files[index] for index in group) for group in leaks),
         dropped=len(leaked),
         own_validation=VAL in used.splits,
+        own_test=TEST in used.splits,
         seen=sum(side == TRAIN != its for side, its in zip(sides, split.splits, strict=True)),
     )
 
@@ -174,43 +183,3 @@ def is_uneven(folder: ImageFolder) -> bool:
     """Whether the largest class has over `UNEVEN` times the training pictures of the smallest."""
     counts = folder.counts(TRAIN).values()
     return max(counts) > UNEVEN * min(counts)
-
-
-def _with_validation(
-    folder: ImageFolder, groups: Sequence[int], val_split: float, seed: int, sides: Sequence[str | None]
-) -> ImageFolder:
-    """The folder's own validation pictures, or a part split off the training pictures."""
-    if VAL in folder.splits:
-        return folder
-    inner = [index for index, split in enumerate(folder.splits) if split != TEST]
-    drawn = stratified_split(
-        [folder.labels[index] for index in inner], val_split, seed, [groups[index] for index in inner]
-    )
-    splits = list(folder.splits)
-    for index, split in zip(inner, drawn, strict=True):
-        splits[index] = split
-    splits = _as_before(folder, splits, groups, sides)
-    if VAL not in splits:
-        raise TlkitError(
-            "no picture can be kept for validation: in every class all are copies of one another",
-            "add different pictures, or give val/ pictures of your own",
-        )
-    return folder.with_splits(splits)
-
-
-def _as_before(folder: ImageFolder, drawn: list[str], groups: Sequence[int], sides: Sequence[str | None]) -> list[str]:
-    """The drawn split, with pictures of an earlier training on the side they were on then.
-
-    Where that would leave a class without training pictures, or nothing for validation, it stays as drawn.
-    """
-    seen = {groups[index] for index, side in enumerate(sides) if side == TRAIN}
-    spared = {groups[index] for index, side in enumerate(sides) if side in (VAL, TEST)} - seen
-    splits = [
-        split if split == TEST else TRAIN if group in seen else VAL if group in spared else split
-        for split, group in zip(drawn, groups, strict=True)
-    ]
-    trained = {label for label, split in zip(folder.labels, splits, strict=True) if split == TRAIN}
-    splits = [
-        split if label in trained else old for split, old, label in zip(splits, drawn, folder.labels, strict=True)
-    ]
-    return splits if VAL in splits else drawn

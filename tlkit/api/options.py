@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.advisor.advise import MEASURED, Advice, check_advisor
+from tlkit.api.parts import check_test_split
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.engines import check_engine
@@ -46,6 +47,7 @@ class TrainOptions:
     from_bundle: str | None = None
     image_size: int | None = None
     val_split: float = 0.2
+    test_split: float | None = None
     class_weights: str = "auto"
     drop_leaks: bool = False
     epochs: float | None = None
@@ -76,6 +78,7 @@ class TrainOptions:
         check_features(self.features)
         check_boundary(self.boundary, self.strategy)
         check_fraction(self.val_split)
+        check_test_split(self.test_split, self.val_split)
         check_engine(self.engine)
         check_augment(self.augment)
         if self.class_weights not in CLASS_WEIGHTS:

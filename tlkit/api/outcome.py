@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.dataset import Dataset
+from tlkit.api.options import TrainOptions
+from tlkit.api.parts import TESTED_FROM
 from tlkit.backbones.extractor import Extractor
 from tlkit.bundle.save import LITE, MODEL, save_bundle
-from tlkit.evaluation.metrics import majority_accuracy, measure
+from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
-from tlkit.training.boundary import Choice, rows_of
+from tlkit.training.boundary import Choice, rows_of, widths_of
 from tlkit.training.plan import FREEZE, Plan
 from tlkit.training.recipe import FEWEST_TO_CHOOSE
 
@@ -88,7 +90,36 @@ def head_reasons(head: Head, choice: Choice, strategy: str) -> tuple[str, ...]:
     )
 
 
-def data_reasons(data: Dataset, balanced: bool, val_split: float, seed: int) -> tuple[str, ...]:
+def without_test(
+    data: Dataset, head: Head, choice: Choice, balanced: bool, seed: int, show: Progress
+) -> dict[str, Any]:
+    """What stands in for test pictures where there are none: repeated cross-validation of a frozen head.
+
+    Empty where there are some, where pictures are so many that some could be had, and where a class is too small.
+    """
+    from tlkit.training.repeated import repeated_accuracy
+
+    chosen = data.of(TRAIN)
+    if data.of(TEST) or len(chosen) >= TESTED_FROM:
+        return {}
+    matrix, taps = data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps
+    accuracy = repeated_accuracy(
+        rows_of(matrix, taps, choice.taps),
+        [data.folder.labels[i] for i in chosen],
+        head.c,
+        groups=[data.groups[i] for i in chosen],
+        balanced=balanced,
+        blocks=widths_of(taps, choice.taps),
+        seed=seed,
+        progress=show,
+    )
+    if accuracy is None:
+        return {}
+    interval = wilson_interval(round(accuracy * len(chosen)), len(chosen))
+    return {"cv_accuracy": accuracy, "cv_accuracy_ci95": list(interval)}
+
+
+def data_reasons(data: Dataset, balanced: bool, options: TrainOptions) -> tuple[str, ...]:
     """Why pictures are weighed and split as they are, one sentence each."""
     counts = data.folder.counts(TRAIN).values()
     return (
@@ -96,8 +127,17 @@ def data_reasons(data: Dataset, balanced: bool, val_split: float, seed: int) -> 
         + ("classes are weighed by the inverse of their share" if balanced else "classes are not weighed"),
         "the folder's own validation pictures are used"
         if data.own_validation
-        else f"{val_split:.0%} of each class is kept for validation, drawn with seed {seed}, copies on one side",
+        else f"{options.val_split:.0%} of each class is kept for validation, drawn with seed {options.seed}, copies on "
+        "one side",
+        *_test_reason(data),
     )
+
+
+def _test_reason(data: Dataset) -> tuple[str, ...]:
+    count = len(data.of(TEST))
+    if not count:
+        return ("there are no test pictures: they are drawn from 300 pictures on, or with --test-split",)
+    return (f"nothing is chosen on the {count} test pictures, {'the folder has' if data.own_test else 'kept aside'}",)
 
 
 def save_frozen(

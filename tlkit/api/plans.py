@@ -55,6 +55,7 @@ def options_of(plan: Plan) -> dict[str, Any]:
         "weights": plan.weights,
         "image_size": plan.input_size,
         "val_split": plan.val_split,
+        "test_split": plan.test_split,
         "class_weights": plan.class_weights,
         "seed": plan.seed,
         "expected": plan.expected,

@@ -106,6 +106,7 @@ def recommend(
     weights: str = IMAGENET,
     image_size: int | None = None,
     val_split: float = 0.2,
+    test_split: float | None = None,
     class_weights: str = "auto",
     drop_leaks: bool = False,
     time_budget: float | None = None,
@@ -129,6 +130,8 @@ def recommend(
         weights: "imagenet" or a weights file.
         image_size: Side of the square input in pixels; None: the backbone's own.
         val_split: Share of each class kept for validation where the folder has no split of its own.
+        test_split: Share of each class kept as test pictures, on which nothing is chosen, where the folder has none of
+            its own; None: 0.1 where there are 300 pictures to draw from, else 0.
         class_weights: As for `tlkit.train`.
         drop_leaks: As for `tlkit.train`.
         time_budget: Seconds that training may take; strategies that take longer are not advised.
@@ -149,6 +152,7 @@ def recommend(
         weights=weights if weights in (IMAGENET, RANDOM) else absolute(weights),
         image_size=image_size,
         val_split=val_split,
+        test_split=test_split,
         class_weights=class_weights,
         drop_leaks=drop_leaks,
         time_budget=time_budget,
@@ -163,7 +167,7 @@ def recommend(
     clock.lap("loading")
     found = read_features(folder, extractor, workers, show, taps=[name for name, _ in extractor.taps])
     clock.lap("features")
-    data = prepare(folder, found, val_split, seed, drop_leaks)
+    data = prepare(folder, found, val_split, seed, drop_leaks, test_split=test_split)
     balanced = class_weights == "auto" and is_uneven(data.folder)
     looked = look(
         data, extractor, by=advisor, balanced=balanced, seed=seed, limit=time_budget, workers=workers, show=show
@@ -178,6 +182,7 @@ def recommend(
         strategy=advice.strategy,
         input_size=extractor.input_size,
         val_split=val_split,
+        test_split=test_split,
         class_weights=class_weights,
         seed=seed,
         features=advice.features,

@@ -49,7 +49,15 @@ def read_data(task: Task, extractor: Extractor) -> Dataset:
     needed = _needed(extractor, options)
     found = read_features(task.folder, extractor, task.workers, task.show, taps=needed)
     task.clock.lap("features")
-    data = prepare(task.folder, found, options.val_split, options.seed, options.drop_leaks, task.start.known)
+    data = prepare(
+        task.folder,
+        found,
+        options.val_split,
+        options.seed,
+        options.drop_leaks,
+        known=task.start.known,
+        test_split=options.test_split,
+    )
     _tell_copies(data, task.show)
     return data
 

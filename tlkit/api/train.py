@@ -42,6 +42,7 @@ def train(
     overwrite: bool = False,
     image_size: int | None = None,
     val_split: float = 0.2,
+    test_split: float | None = None,
     class_weights: str = "auto",
     drop_leaks: bool = False,
     epochs: float | None = None,
@@ -84,6 +85,8 @@ def train(
         overwrite: Replace a bundle, or an unfinished run, that lies at ``output``.
         image_size: Side of the square input in pixels; None: the backbone's own.
         val_split: Share of each class kept for validation where the folder has no split of its own.
+        test_split: Share of each class kept as test pictures, on which nothing is chosen, where the folder has none of
+            its own; None: 0.1 where there are 300 pictures to draw from, else 0.
         class_weights: "auto": where the largest class has over twice the training pictures of the smallest, classes
             are weighed by the inverse of their share. "none": never.
         drop_leaks: Leave training pictures out that have a copy in the folder's own val/ or test/.
@@ -118,6 +121,7 @@ def train(
         from_bundle=None if from_bundle is None else absolute(from_bundle),
         image_size=image_size,
         val_split=val_split,
+        test_split=test_split,
         class_weights=class_weights,
         drop_leaks=drop_leaks,
         epochs=epochs,

@@ -30,6 +30,10 @@ MaxLatency = Annotated[
 ]
 ImageSize = Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")]
 ValSplit = Annotated[float, typer.Option(help="Share of each class kept for validation.")]
+TestSplit = Annotated[
+    float | None,
+    typer.Option(help="Share of each class kept as test pictures; default: a tenth from 300 pictures on, else none."),
+]
 ClassWeights = Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")]
 DropLeaks = Annotated[
     bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")

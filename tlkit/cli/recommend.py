@@ -22,6 +22,7 @@ from tlkit.cli.options import (
     MaxLatency,
     MaxParams,
     Seed,
+    TestSplit,
     ValSplit,
     Workers,
 )
@@ -41,6 +42,7 @@ def recommend_command(
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan, for tlkit train --plan.")] = None,
     image_size: ImageSize = None,
     val_split: ValSplit = 0.2,
+    test_split: TestSplit = None,
     class_weights: ClassWeights = "auto",
     drop_leaks: DropLeaks = False,
     time_budget: Annotated[
@@ -78,6 +80,7 @@ def recommend_command(
         weights=weights,
         image_size=image_size,
         val_split=val_split,
+        test_split=test_split,
         class_weights=class_weights,
         drop_leaks=drop_leaks,
         time_budget=None if time_budget is None else parse_time(time_budget),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from tlkit.cli.options import (
     MaxLatency,
     MaxParams,
     Seed,
+    TestSplit,
     ValSplit,
     Workers,
 )
@@ -42,6 +44,7 @@ PLANNED = (  # what a plan decides
     "from_bundle",
     "image_size",
     "val_split",
+    "test_split",
     "class_weights",
     "seed",
 )
@@ -103,6 +106,7 @@ def train_command(
     ] = None,
     image_size: ImageSize = None,
     val_split: ValSplit = 0.2,
+    test_split: TestSplit = None,
     class_weights: ClassWeights = "auto",
     drop_leaks: DropLeaks = False,
     epochs: Annotated[
@@ -164,6 +168,7 @@ def train_command(
             overwrite=overwrite,
             image_size=image_size,
             val_split=val_split,
+            test_split=test_split,
             class_weights=class_weights,
             drop_leaks=drop_leaks,
             epochs=epochs,
@@ -223,18 +228,8 @@ def _present(result: TrainResult) -> None:
         f"{len(result.classes)} classes, {images['train']} training and {images['val']} validation pictures"
         + (f", {images['test']} test pictures" if images["test"] else "")
     )
-    for split, name, baseline in (("val", "validation", ""), ("test", "test", "test_")):
-        if f"{split}_accuracy" in metrics:
-            low, high = metrics[f"{split}_accuracy_ci95"]
-            say(
-                f"{name} accuracy {metrics[f'{split}_accuracy']:.1%} (95% interval {low:.0%} to {high:.0%}), "
-                f"always guessing the largest class {metrics[f'{baseline}baseline_accuracy']:.1%}"
-            )
-            if result.uneven:
-                say(
-                    f"classes are uneven: balanced accuracy {metrics[f'{split}_balanced_accuracy']:.1%}, "
-                    f"macro-F1 {metrics[f'{split}_macro_f1']:.1%}"
-                )
+    for line in _accuracies(result):
+        say(line)
     if result.plan.expected is not None:
         accuracy, low, high = result.plan.expected
         say(f"the advisor expected {accuracy:.1%} ({low:.0%} to {high:.0%})")
@@ -246,6 +241,42 @@ def _present(result: TrainResult) -> None:
         say(f"... and {len(result.skipped) - SHOWN} more skipped pictures (--json names all)")
     say(f"saved {result.model} in {result.seconds['total']:.0f} s")
     say(f"next: tlkit predict PICTURES --model {shlex.quote(_short(result.model))}")
+
+
+def _accuracies(result: TrainResult) -> Iterator[str]:
+    """A line for each accuracy, which says what was chosen by it."""
+    metrics = result.metrics
+    if "val_accuracy" in metrics:
+        chosen = ", by which the network was chosen" if result.tuning is not None else ""
+        yield f"validation accuracy {_with_interval(metrics, 'val')}{chosen}, {_guessing(metrics['baseline_accuracy'])}"
+        if result.uneven:
+            yield _uneven(metrics, "val")
+    if "test_accuracy" in metrics:
+        guessing = _guessing(metrics["test_baseline_accuracy"])
+        yield f"test accuracy {_with_interval(metrics, 'test')}, nothing was chosen by it, {guessing}"
+        if result.uneven:
+            yield _uneven(metrics, "test")
+    if "cv_accuracy" in metrics:
+        yield (
+            f"cross-validated accuracy {_with_interval(metrics, 'cv')} of the frozen backbone, on the training "
+            "pictures, in place of a test"
+        )
+
+
+def _with_interval(metrics: dict[str, Any], split: str) -> str:
+    low, high = metrics[f"{split}_accuracy_ci95"]
+    return f"{metrics[f'{split}_accuracy']:.1%} (95% interval {low:.0%} to {high:.0%})"
+
+
+def _guessing(accuracy: float) -> str:
+    return f"always guessing the largest class {accuracy:.1%}"
+
+
+def _uneven(metrics: dict[str, Any], split: str) -> str:
+    return (
+        f"classes are uneven: balanced accuracy {metrics[f'{split}_balanced_accuracy']:.1%}, "
+        f"macro-F1 {metrics[f'{split}_macro_f1']:.1%}"
+    )
 
 
 def _tuning_line(strategy: str, tuning: dict[str, Any], metrics: dict[str, Any]) -> str:
