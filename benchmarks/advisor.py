@@ -4,10 +4,10 @@
 
 Data sets are the folders, scikit-learn's digits and the sample photographs. For each seed and each of 5, 10, 20, 50 and
 "all" pictures a class (all: at most 800 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
-validation pictures from it, and is judged on up to 300 others, by every strategy. Those test pictures are the same
-for all numbers of pictures. One JSON line a run goes to the table at once, and runs it holds are skipped, so that it
-can be stopped and gone on with. "cell" lines hold what the advisor measures, "run" lines what training came to, "pilot"
-lines (``--pilots``) what a pilot of a strategy says.
+validation pictures from it, and is judged on up to 600 others, by every strategy: up to 300 are the same for all numbers
+of pictures, the rest are those that are not trained on. One JSON line a run goes to the table at once, and runs it holds
+are skipped, so that it can be stopped and gone on with. "cell" lines hold what the advisor measures, "run" lines what
+training came to, "pilot" lines (``--pilots``) what a pilot of a strategy says.
 
 Runs that train weights also say what the network was like at the best look and at the end of training, whichever was
 saved, so that ways of choosing among them and the frozen network can be compared without training anew.
@@ -23,15 +23,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from measure import machine
-from strategies import draw, rows_in
+from strategies import Subset, draw, rows_in
 
 PER_CLASS = (5, 10, 20, 50, 0)
 MOST = 800  # pictures of a set that counts as "all"
-TEST = 300
+TEST = 300  # test pictures at most, that are the same for all numbers of pictures
+ALL_TEST = 600  # and with those that a cell does not train on
 STRATEGIES = {
     "freeze": {"strategy": "freeze"},
     "freeze-all": {"strategy": "freeze", "features": "all"},
@@ -92,6 +95,7 @@ def cells(images: Path, per_class: list[int], size: int, seed: int, place: Path)
         # where most classes have fewer pictures, this is "all" under another name
         if count and len(subset.train) < 0.9 * count * classes:
             continue
+        subset = with_the_rest(subset, images, seed)
         tree = place / "tree"
         shutil.rmtree(tree, ignore_errors=True)
         subset.link(tree)
@@ -106,6 +110,17 @@ def cells(images: Path, per_class: list[int], size: int, seed: int, place: Path)
             },
             tree,
         )
+
+
+def with_the_rest(subset: Subset, images: Path, seed: int) -> Subset:
+    """The subset with pictures it does not train on as further test pictures, those of the folder's own val/ first."""
+    from tlkit.images.folder import scan
+
+    rest = list(draw(images, 0, 10**6, seed, test=TEST).val) if "val" in scan(images).splits else []
+    trained = set(subset.train)
+    left = [each for each in draw(images, 0, 0, seed, test=TEST).train if each not in trained]
+    rest += [left[i] for i in np.random.default_rng(seed).permutation(len(left))]
+    return replace(subset, test=(*subset.test, *rest[: max(0, ALL_TEST - len(subset.test))]))
 
 
 def rows_of_cell(

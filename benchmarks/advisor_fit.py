@@ -107,7 +107,7 @@ def read(table: Path) -> list[Cell]:
             *key,
             row["test"],
             Evidence(**row["evidence"]),
-            {name: its["test_accuracy"] for name, its in runs[key].items()},
+            {name: reached(its, runs[key]["freeze"], row) for name, its in runs[key].items()},
             {name: its["seconds"] for name, its in runs[key].items()},
             row["probe_seconds"],
         )
@@ -116,18 +116,34 @@ def read(table: Path) -> list[Cell]:
     ]
 
 
+def reached(run: Row, freeze: Row, first: Row) -> float:
+    """Test accuracy of what tlkit would save now, whatever it chose when the grid was run."""
+    from tlkit.api.outcome import better
+    from tlkit.training.recipe import FEWEST_TO_CHOOSE
+
+    if "last" not in run:
+        return float(run["test_accuracy"])
+    validation = first["pictures"] - first["evidence"]["pictures"]
+    ours = run["last"] if validation < FEWEST_TO_CHOOSE else run["best"]
+    chosen = ours if better(ours, run["frozen"], validation) else freeze
+    return float(chosen["test_accuracy"])
+
+
 def names(cells: Sequence[Cell]) -> list[str]:
     """Data sets."""
     return list(dict.fromkeys(cell.images for cell in cells))
 
 
 def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
-    """Test accuracy of each strategy, mean over the seeds, by place."""
-    reached: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for cell in cells:
-        for name, accuracy in cell.reached.items():
-            reached[cell.place][name].append(accuracy)
-    return {place: {name: float(np.mean(its)) for name, its in found.items()} for place, found in reached.items()}
+    """Test accuracy of each strategy, mean over the seeds by their test pictures, by place."""
+    return {
+        place: {
+            name: float(np.average([cell.reached[name] for cell in ours], weights=[cell.test for cell in ours]))
+            for name in COST
+        }
+        for place in dict.fromkeys(cell.place for cell in cells)
+        if (ours := [cell for cell in cells if cell.place == place])
+    }
 
 
 def fit(cells: Sequence[Cell], inputs: Sequence[str]) -> Coefficients:
