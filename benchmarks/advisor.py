@@ -2,12 +2,12 @@
 
     python benchmarks/advisor.py FOLDER FOLDER... --seeds 0 1 2 --image-size 96 --table advisor.jsonl
 
-Data sets are the folders, scikit-learn's digits and the sample photographs. For each seed and each of 5, 10, 20, 50 and
-"all" pictures a class (all: at most 800 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
-validation pictures from it, and is judged on up to 600 others, by every strategy: up to 300 are the same for all numbers
-of pictures, the rest are those that are not trained on. One JSON line a run goes to the table at once, and runs it holds
-are skipped, so that it can be stopped and gone on with. "cell" lines hold what the advisor measures, "run" lines what
-training came to, "pilot" lines (``--pilots``) what a pilot of a strategy says.
+Data sets are the folders, scikit-learn's digits and the sample photographs. For each seed and each of 5, 10, 20, 50
+and "all" pictures a class (all: at most 800 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
+validation pictures from it, and is judged on up to 600 others, by every strategy: up to 300 are the same for all
+numbers of pictures, the rest are those that are not trained on. One JSON line a run goes to the table at once, and
+runs it holds are skipped, so that it can be stopped and gone on with. "cell" lines hold what the advisor measures,
+"run" lines what training came to, "pilot" lines (``--pilots``) what a pilot of a strategy says.
 
 Runs that train weights also say what the network was like at the best look and at the end of training, whichever was
 saved, so that ways of choosing among them and the frozen network can be compared without training anew.

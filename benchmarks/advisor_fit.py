@@ -30,6 +30,7 @@ INPUTS = ("constant", "error", "pictures", "per_class", "stages", "early", "slop
 NEIGHBOURS_ONLY = ("constant", "neighbours")
 COST = {"freeze": 0, "freeze-all": 0, "early-layers": 1, "last-layers": 2, "fine-tune": 3}
 MARGINS = (0.0, 0.0025, 0.005, 0.01)
+NO_SPREAD = dict.fromkeys(COST, 0.0)
 
 Row = dict[str, Any]
 Coefficients = dict[str, dict[str, float]]
@@ -183,7 +184,7 @@ def advisor(cells: Sequence[Cell], inputs: Sequence[str], margin: float) -> Call
     rules = {images: fit([cell for cell in cells if cell.images != images], inputs) for images in names(cells)}
 
     def choose(cell: Cell) -> str:
-        expected = {name: its.accuracy for name, its in expect(cell.evidence, rules[cell.images]).items()}
+        expected = {name: its.accuracy for name, its in expect(cell.evidence, rules[cell.images], NO_SPREAD).items()}
         best = max(expected.values())
         close = [name for name, accuracy in expected.items() if accuracy >= best - margin]
         return min(close, key=lambda name: (COST[name], -expected[name]))
@@ -227,7 +228,7 @@ def spreads(cells: Sequence[Cell], rules: Mapping[str, Coefficients]) -> dict[st
     for name in COST:
         excess = []
         for cell in cells:
-            expected = 1 - expect(cell.evidence, rules[cell.images])[name].accuracy
+            expected = 1 - expect(cell.evidence, rules[cell.images], NO_SPREAD)[name].accuracy
             apart = math.log(max(0.5 / cell.test, 1 - cell.reached[name]) / max(LEAST_ERROR, expected))
             noise = cell.evidence.noise / max(LEAST_ERROR, 1 - cell.evidence.last)
             excess.append(apart**2 - noise**2)
