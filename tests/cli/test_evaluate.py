@@ -64,12 +64,17 @@ def test_figures_on_fresh_pictures(tlkit: Tlkit, trained: Trained, fresh: Path, 
     assert found["confusion_matrix"] == reference.confusion_matrix(truth, answers, labels=names).tolist()
 
 
-def test_pictures_that_were_trained_on_are_told(tlkit: Tlkit, trained: Trained, garden: Path) -> None:
+def test_pictures_that_were_trained_on_are_told(tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path) -> None:
     ran = tlkit("evaluate", garden, "--model", trained.bundle, "--json")
     images = trained.result["images"]
     assert ran.json["used_in_training"] == {"train": images["train"], "val": images["val"], "test": 0}
     assert any(f"{images['train']} of 79 pictures were trained on" in line for line in ran.json["warnings"])
-    said = tlkit("evaluate", garden, "--model", trained.bundle)
+    page = tmp_path / "page.html"
+    said = tlkit("evaluate", garden, "--model", trained.bundle, "--report", page)
+    text = page.read_text()
+    assert text.count("<svg") == 3
+    assert "data:image/jpeg;base64," in text
+    assert f"tlkit evaluate {garden}" in text
     assert "% of 79 pictures right (95% interval, Wilson" in said.out
     assert "warning: " in said.out
     assert "trained on" in said.out
@@ -143,6 +148,7 @@ def test_what_cannot_be_evaluated(tlkit: Tlkit, trained: Trained, fresh: Path, t
         (fresh, "--csv", tmp_path / "there.csv"): "output exists",
         (fresh, "--csv", fresh / "rows.csv"): "inside the image folder",
         (fresh, "--csv", tmp_path / "gone" / "rows.csv"): "no such folder",
+        (fresh, "--report", tmp_path / "there.csv"): "output exists",
     }
     for arguments, reason in cases.items():
         ran = tlkit("evaluate", *arguments, "--model", trained.bundle)

@@ -31,6 +31,7 @@ class Evaluation:
 
     Attributes:
         model: The bundle's folder.
+        root: The pictures' folder.
         classes: The bundle's class names.
         split: Part of the folder that was looked at: "train", "val", "test" or "all".
         files: Pictures that were labelled, relative to the folder.
@@ -43,6 +44,7 @@ class Evaluation:
     """
 
     model: Path
+    root: Path
     classes: tuple[str, ...]
     split: str
     files: tuple[str, ...]
@@ -155,6 +157,7 @@ def evaluate(
     probabilities = exact(np.stack(rows))
     return Evaluation(
         model=bundle.path,
+        root=folder.root,
         classes=bundle.classes,
         split=part,
         files=tuple(files),

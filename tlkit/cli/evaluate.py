@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ import typer
 
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, Json, Model, Workers
+
+SHOWN = 12  # pictures of a kind in the report
 
 if TYPE_CHECKING:
     from tlkit.api.evaluate import Evaluation
@@ -23,6 +26,9 @@ def evaluate_command(
     ] = "auto",
     table: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write what was said of every picture.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots and the worst mistakes.")
     ] = None,
     engine: Engine = "auto",
     workers: Workers = None,
@@ -42,18 +48,52 @@ def evaluate_command(
         from tlkit.evaluation.table import picture_table
         from tlkit.report.page import check_free, write
 
-    if table is not None:
-        check_free(table, images, "--csv")
+    for path, option in ((table, "--csv"), (report, "--report")):
+        if path is not None:
+            check_free(path, images, option)
     bundle = load(model)
     if model is None:
         show.note(f"model: {bundle.path}")
     result = evaluate(images, bundle, split=split, engine=engine, workers=workers, progress=show)
     if table is not None:
         write(table, picture_table(result.files, result.labels, result.probabilities, result.used, result.classes))
+    if report is not None:
+        with show.phase("Writing the report", None):
+            write(report, _page(result))
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:
         _present(result)
+
+
+def _page(result: Evaluation) -> str:
+    from tlkit.evaluation.metrics import reliability
+    from tlkit.evaluation.pictures import most_doubtful, worst_mistakes
+    from tlkit.report.evaluation import evaluation_page
+    from tlkit.report.thumbnails import Shown, thumbnail
+
+    def shown(indices: list[int]) -> list[Shown]:
+        return [
+            Shown(
+                file=result.files[i],
+                image=thumbnail(result.root / result.files[i]),
+                actual=result.classes[result.labels[i]],
+                answer=result.classes[int(result.probabilities[i].argmax())],
+                probability=float(result.probabilities[i].max()),
+            )
+            for i in indices
+        ]
+
+    split = "" if result.split == "all" else f" --split {result.split}"
+    command = f"tlkit evaluate {shlex.quote(str(result.root))} --model {shlex.quote(str(result.model))}{split}"
+    return evaluation_page(
+        result.to_json(),
+        reliability(result.probabilities, result.labels),
+        shown(worst_mistakes(result.probabilities, result.labels, SHOWN)),
+        shown(most_doubtful(result.probabilities, result.labels, SHOWN)),
+        result.root.name,
+        command,
+    )
 
 
 def _present(result: Evaluation) -> None:

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 INK = "#010203"  # stands for the page's text colour while matplotlib draws
 ACCENT, FAINT = "#3b82c4", "#8a8f98"
+FEW = 20  # bars, or classes, that there is much room for
+LONGEST = 24  # characters of a name
+REM = 6.25  # of the page, for an inch of a figure
 
 
 def interval_bars(
-    names: Sequence[str], values: Sequence[float], lows: Sequence[float], highs: Sequence[float], chosen: int
+    names: Sequence[str], values: Sequence[float], lows: Sequence[float], highs: Sequence[float], chosen: int | None
 ) -> Markup:
     """Horizontal bars of shares with intervals, the chosen one in colour.
 
@@ -27,17 +30,17 @@ def interval_bars(
         values: 0..1.
         lows: Lower ends, 0..1.
         highs: Upper ends, 0..1.
-        chosen: Which bar is in colour.
+        chosen: Which bar is in colour; None: all.
     """
-    with _figure(6.4, 0.6 + 0.5 * len(names)) as (figure, axes):
+    with _figure(6.4, 0.6 + (0.5 if len(names) <= FEW else 0.25) * len(names)) as (figure, axes):
         places = range(len(names))
-        colours = [ACCENT if i == chosen else FAINT for i in places]
+        colours = [ACCENT if chosen in (i, None) else FAINT for i in places]
         reach = [
             [max(0.0, value - low) for value, low in zip(values, lows, strict=True)],
             [max(0.0, high - value) for value, high in zip(values, highs, strict=True)],
         ]
         axes.barh(places, values, color=colours, height=0.6, xerr=reach, error_kw={"ecolor": INK, "capsize": 4})
-        axes.set_yticks(places, names)
+        axes.set_yticks(places, [_short(name) for name in names])
         axes.invert_yaxis()
         axes.set_xlim(max(0.0, min(lows) - 0.1), 1.0)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -57,6 +60,69 @@ def learning_curve(pictures: Sequence[float], accuracies: Sequence[float], ahead
         axes.set_xlabel("training pictures")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         return _svg(figure)
+
+
+def confusion_map(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
+    """Counts by class (row) and answer (column), shaded by their share of the row; written where there is room."""
+    count = len(names)
+    side = min(9.0, 1.6 + 0.45 * count)
+    with _figure(side, side) as (figure, axes):
+        shades = _shades()
+        for i, row in enumerate(matrix):
+            for j, number in enumerate(row):
+                if not number:
+                    continue
+                share = number / sum(row)
+                axes.add_patch(_square(j, i, shades(share)))
+                if count <= FEW:
+                    axes.text(j, i, str(number), ha="center", va="center", color=INK, fontsize=9)
+        axes.set_xlim(-0.5, count - 0.5)
+        axes.set_ylim(count - 0.5, -0.5)
+        axes.set_aspect("equal")
+        axes.set_xticks(range(count), [_short(name) for name in names], rotation=90)
+        axes.set_yticks(range(count), [_short(name) for name in names])
+        axes.set_xlabel("answer")
+        axes.set_ylabel("class")
+        return _svg(figure)
+
+
+def reliability_diagram(rows: Sequence[tuple[float, float, int]]) -> Markup:
+    """Accuracy against confidence.
+
+    Args:
+        rows: (mean confidence, accuracy, pictures) of each bin of confidence.
+    """
+    with _figure(4.2, 4.0) as (figure, axes):
+        axes.plot([0, 1], [0, 1], ls=":", color=FAINT)
+        total = sum(count for *_, count in rows)
+        sizes = [20 + 380 * count / total for *_, count in rows]
+        axes.scatter([row[0] for row in rows], [row[1] for row in rows], s=sizes, color=ACCENT, alpha=0.7, zorder=2)
+        for which in (axes.xaxis, axes.yaxis):
+            which.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("accuracy")
+        return _svg(figure)
+
+
+def _shades() -> Any:
+    """From 0..1 to a colour that leaves text legible on light and dark pages."""
+    from matplotlib.colors import to_rgba
+
+    return lambda share: (*to_rgba(ACCENT)[:3], 0.08 + 0.57 * share)
+
+
+def _square(x: int, y: int, colour: Any) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour, lw=0)
+
+
+def _short(name: str) -> str:
+    """A class name that leaves room for the plot; matplotlib takes what stands between dollars for a formula."""
+    cut = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return cut.replace("$", r"\$")
 
 
 @contextmanager
@@ -95,4 +161,5 @@ def _svg(figure: Any) -> Markup:
     # its size comes from the page; the view box keeps the proportions
     for side in ("width", "height"):
         text = re.sub(rf'(<svg[^>]*?) {side}="[^"]*"', r"\1", text, count=1)
+    text = text.replace("<svg", f'<svg style="max-width: {REM * figure.get_figwidth():.1f}rem"', 1)
     return Markup(text)  # matplotlib escapes the text it is given

@@ -1,0 +1,46 @@
+"""Small pictures inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+SIDE = 192  # pixels of the longer side
+QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on a page.
+
+    Attributes:
+        file: Its name, as shown.
+        image: A data URI; empty where it cannot be read any more.
+        actual: The class it is.
+        answer: The class it was called.
+        probability: Of that answer, 0..1.
+    """
+
+    file: str
+    image: str
+    actual: str
+    answer: str
+    probability: float
+
+
+def thumbnail(path: Path) -> str:
+    """A picture as a JPEG data URI, `SIDE` pixels at most, upright as tlkit reads it; "" if it cannot be read."""
+    from PIL import Image
+
+    from tlkit.images.batches import load_picture
+
+    found = load_picture(path, None).picture
+    if found is None:
+        return ""
+    picture = Image.fromarray(found.pixels)
+    picture.thumbnail((SIDE, SIDE))
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
