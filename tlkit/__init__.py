@@ -28,6 +28,8 @@ _HOME = {
     "Prediction": "tlkit.api.predict",
     "evaluate": "tlkit.api.evaluate",
     "Evaluation": "tlkit.api.evaluate",
+    "explain": "tlkit.api.explain",
+    "Explained": "tlkit.api.explain",
     "check": "tlkit.api.check",
     "Checked": "tlkit.images.check",
     "load": "tlkit.bundle.load",
@@ -38,12 +40,14 @@ __all__ = [
     "Bundle",
     "Checked",
     "Evaluation",
+    "Explained",
     "Prediction",
     "Recommendation",
     "TlkitError",
     "TrainResult",
     "check",
     "evaluate",
+    "explain",
     "load",
     "predict",
     "predict_iter",
@@ -55,6 +59,7 @@ __all__ = [
 if TYPE_CHECKING:
     from tlkit.api.check import check
     from tlkit.api.evaluate import Evaluation, evaluate
+    from tlkit.api.explain import Explained, explain
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.recommend import Recommendation, recommend
     from tlkit.api.train import TrainResult, resume, train

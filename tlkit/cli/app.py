@@ -13,6 +13,7 @@ from tlkit.cli.cache import cache_command
 from tlkit.cli.check import check_command
 from tlkit.cli.evaluate import evaluate_command
 from tlkit.cli.exits import enable_debug, guarded
+from tlkit.cli.explain import explain_command
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
 from tlkit.cli.train import train_command
@@ -29,6 +30,7 @@ app.command("recommend")(recommend_command)
 app.command("check")(check_command)
 app.command("predict")(predict_command)
 app.command("evaluate")(evaluate_command)
+app.command("explain")(explain_command)
 app.add_typer(backbones, name="backbones")
 app.command("cache")(cache_command)
 

@@ -1,0 +1,54 @@
+"""``tlkit explain`` as a user runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import Ran, Trained
+from PIL import Image
+
+Tlkit = Callable[..., Ran]
+
+
+def test_drawings_of_every_picture_and_a_sheet(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+    before = sorted(unseen.rglob("*"))
+    (tmp_path / "no.jpg").write_text("no picture")
+    ran = tlkit("explain", unseen, "no.jpg", "-m", trained.bundle, "--feature-maps", "stage2", "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    rows = ran.json
+    assert len(rows) == 9
+    assert (rows[-1]["overlay"], rows[-1]["label"]) == (None, None)
+    assert rows[-1]["error"]
+    predicted = tlkit("predict", unseen, "-m", trained.bundle, "--json").lines
+    for row, said in zip(rows, predicted, strict=False):
+        assert (row["file"], row["label"]) == (said["file"], said["label"])
+        with Image.open(row["overlay"]) as drawn, Image.open(row["file"]) as picture:
+            assert drawn.size == picture.size
+        assert Path(row["maps"]).is_file()
+    assert (tmp_path / "explained" / "contact-sheet.png").is_file()
+    assert sorted(unseen.rglob("*")) == before
+    one = tlkit("explain", unseen / "birds-magpie.png", "-m", trained.bundle, "--class", "fruit", cwd=tmp_path)
+    assert one.code == 0, one.err
+    assert "fruit " in one.out
+    assert (tmp_path / "explained-2" / "0001-birds-magpie.png").is_file()
+
+
+def test_what_cannot_be_explained(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.jpg").write_text("no picture")
+    (tmp_path / "there").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    cases = {
+        (unseen, "--class", "cars"): "has no class 'cars'",
+        (unseen, "--feature-maps", "stage99"): "has no stage 'stage99'",
+        (unseen, "-o", "there"): "output exists",
+        (unseen, "-o", "gone/x"): "no such folder",
+        ("no.jpg",): "no readable picture",
+        ("there",): "no pictures in",
+    }
+    for arguments, reason in cases.items():
+        ran = tlkit("explain", *arguments, "-m", trained.bundle, cwd=tmp_path)
+        assert (ran.code, ran.out) == (2, ""), arguments
+        assert reason in ran.err
+        assert "Traceback" not in ran.err
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,173 @@
+"""``tlkit.explain``: where in pictures a bundle sees a class, and what its stages make of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.api.predict import find_pictures
+from tlkit.bundle.load import Bundle, load
+from tlkit.errors import TlkitError
+from tlkit.images.batches import load_picture
+from tlkit.progress import Progress, SilentProgress
+
+PathLike = str | os.PathLike[str]
+FOLDER, SHEET = "explained", "contact-sheet.png"
+ON_SHEET = 48  # pictures at most
+LARGEST = 1600  # pixels of an overlay's longer side
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was drawn of one picture.
+
+    Attributes:
+        file: The picture, as given or found.
+        label: The class that is shown; None if the picture could not be read.
+        probability: That the bundle gives it, 0..1; None likewise.
+        overlay: The drawing; None likewise.
+        maps: The feature maps, where they were asked for.
+        error: Why the picture could not be read, else None.
+    """
+
+    file: str
+    label: str | None
+    probability: float | None
+    overlay: Path | None
+    maps: Path | None
+    error: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the fields of the command line's JSON."""
+        return {
+            "file": self.file,
+            "label": self.label,
+            "probability": self.probability,
+            "overlay": None if self.overlay is None else str(self.overlay),
+            "maps": None if self.maps is None else str(self.maps),
+            "error": self.error,
+        }
+
+
+def explain(
+    images: Sequence[PathLike],
+    model: PathLike | Bundle | None = None,
+    *,
+    output: PathLike | None = None,
+    label: str | None = None,
+    stage: str | None = None,
+    progress: Progress | None = None,
+) -> list[Explained]:
+    """Draw Grad-CAM over pictures, and a sheet with the first `ON_SHEET` of them.
+
+    Args:
+        images: Files, folders (with everything below them) and glob patterns.
+        model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
+        output: A new folder for the drawings; None: ``explained`` in the current one, then ``explained-2``.
+        label: The class to look for; None: of each picture, the one the bundle answers.
+        stage: Also draw the feature maps of this stage, such as "stage3".
+        progress: Told about every picture.
+
+    Raises:
+        TlkitError: No bundle, no picture that can be read, the folder exists or cannot be made, or the bundle has no
+            such class or stage.
+    """
+    from tlkit.evaluation.cam import ClassMaps
+
+    bundle = model if isinstance(model, Bundle) else load(model)
+    if label is not None and label not in bundle.classes:
+        raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
+    paths = find_pictures(images)
+    folder = _new_folder(output)
+    show = progress or SilentProgress()
+    with show.phase("Loading the network", None):
+        network = bundle.model
+        locate, maps_of = ClassMaps(network), _stage_maps(bundle, network, stage)
+    rows: list[Explained] = []
+    tiles: list[tuple[NDArray[np.uint8], str]] = []
+    with show.phase("Explaining", len(paths)) as advance:
+        for path in paths:
+            row, drawn = _explained(path, len(rows) + 1, bundle, label, locate, maps_of, folder)
+            rows.append(row)
+            if drawn is not None and len(tiles) < ON_SHEET:
+                tiles.append((drawn, f"{row.label} {row.probability:.0%}  {path.name}"))
+            advance(1)
+    if not tiles:
+        raise TlkitError(f"no readable picture in {', '.join(map(str, images))}", f"{rows[0].file}: {rows[0].error}")
+    from tlkit.report.overlay import contact_sheet
+
+    contact_sheet(*zip(*tiles, strict=True)).save(_made(folder) / SHEET)
+    return rows
+
+
+def _explained(
+    path: Path, number: int, bundle: Bundle, label: str | None, locate: Any, maps_of: Any, folder: Path
+) -> tuple[Explained, NDArray[np.uint8] | None]:
+    """One picture, drawn and written; and the drawing."""
+    from PIL import Image
+
+    from tlkit.report.overlay import map_grid, overlay
+
+    small, whole = load_picture(path, bundle.input_size), load_picture(path, None)
+    if small.picture is None or whole.picture is None:
+        return Explained(str(path), None, None, None, None, small.error or whole.error), None
+    pixels = small.picture.pixels[None]
+    probabilities = np.asarray(bundle.model(pixels.astype(np.float32), training=False))[0]
+    index = int(probabilities.argmax()) if label is None else bundle.classes.index(label)
+    large = Image.fromarray(whole.picture.pixels)
+    large.thumbnail((LARGEST, LARGEST))
+    drawn = overlay(np.asarray(large), locate(pixels, np.array([index]))[0])
+    target = _made(folder) / f"{number:04}-{path.stem}.png"
+    Image.fromarray(drawn).save(target)
+    grid = None
+    if maps_of is not None:
+        grid = folder / f"{number:04}-{path.stem}-maps.png"
+        map_grid(np.asarray(maps_of(pixels.astype(np.float32), training=False))[0]).save(grid)
+    return Explained(str(path), bundle.classes[index], float(probabilities[index]), target, grid, None), drawn
+
+
+def _stage_maps(bundle: Bundle, network: Any, stage: str | None) -> Any:
+    """A ``keras.Model`` from pixels to a stage's feature maps, or None."""
+    if stage is None:
+        return None
+    from tlkit.backbones.build import build_backbone
+    from tlkit.backbones.runtime import import_keras
+    from tlkit.backbones.weights import RANDOM
+
+    backbone = build_backbone(bundle.manifest["backbone"], weights=RANDOM, input_size=bundle.input_size[0])
+    there = {layer.name for layer in network.layers}
+    layers = {each.name: each.layer for each in backbone.stages if each.layer in there}
+    if stage not in layers:
+        raise TlkitError(f"the bundle has no stage '{stage}'", f"one of {', '.join(layers)}")
+    return import_keras().Model(network.input, network.get_layer(layers[stage]).output)
+
+
+def _new_folder(output: PathLike | None) -> Path:
+    """Where the drawings go: a folder that is not there yet and can be made.
+
+    Raises:
+        TlkitError: It exists, or there is no place for it.
+    """
+    if output is None:
+        names = [FOLDER, *(f"{FOLDER}-{number}" for number in range(2, 10_000))]
+        return next(Path.cwd() / name for name in names if not os.path.lexists(Path.cwd() / name))
+    folder = Path(output)
+    if os.path.lexists(folder):
+        raise TlkitError(f"output exists: {folder}", "choose another name with --output")
+    if not folder.parent.is_dir():
+        raise TlkitError(f"no such folder for the output: {folder.parent}")
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise TlkitError(f"cannot write {folder}: {error.strerror or error}", "see --output") from None
+    return folder

@@ -1,0 +1,76 @@
+"""Pictures with something drawn over them, and sheets of many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from tlkit.evaluation.cam import resized
+
+Pixels = NDArray[np.uint8]
+LEAST, MOST = 0.25, 0.6  # share of the colour where a map is 0 and where it is 1
+TILE, LINE = 224, 16  # pixels of a sheet's pictures and of a line of text below
+MOST_CHANNELS = 64
+
+
+def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
+    """A picture with a map over it, pixel on pixel.
+
+    Args:
+        pixels: uint8 [h, w, 3], RGB, the picture at its own size.
+        heat: [rows, columns], 0..1, of the whole picture at any size.
+    """
+    from matplotlib import colormaps
+
+    large = np.clip(resized(heat, pixels.shape[:2]), 0, 1)
+    colour = colormaps["turbo"](large)[..., :3] * 255
+    share = (LEAST + (MOST - LEAST) * large)[..., None]
+    return np.asarray(np.round(pixels * (1 - share) + colour * share), dtype=np.uint8)
+
+
+def contact_sheet(pictures: Sequence[Pixels], captions: Sequence[str]) -> Image.Image:
+    """Pictures side by side, each with a line of text below.
+
+    Args:
+        pictures: uint8 [h, w, 3] of any size, at least one.
+        captions: One a picture; what does not fit is cut.
+    """
+    columns = min(len(pictures), max(1, math.ceil(math.sqrt(len(pictures) * 1.4))))
+    rows = math.ceil(len(pictures) / columns)
+    sheet = Image.new("RGB", (columns * TILE, rows * (TILE + LINE)), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    for number, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
+        tile = Image.fromarray(pixels)
+        tile.thumbnail((TILE - 8, TILE - 8))
+        left, top = number % columns * TILE, number // columns * (TILE + LINE)
+        sheet.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
+        text = caption.encode("latin-1", "replace").decode("latin-1")  # the font that Pillow brings has no more
+        while text and pen.textlength(text) > TILE - 8:
+            text = text[:-1]
+        pen.text((left + 4, top + TILE), text, fill=(0, 0, 0))
+    return sheet
+
+
+def map_grid(maps: NDArray[np.floating[Any]], cell: int = 72) -> Image.Image:
+    """The first channels of feature maps as grey pictures in a grid, each scaled to its own range.
+
+    Args:
+        maps: [rows, columns, channels] of one picture; `MOST_CHANNELS` at most are drawn.
+        cell: Pixels of one map's side.
+    """
+    count = min(MOST_CHANNELS, maps.shape[-1])
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    grid = Image.new("L", (columns * (cell + 2), rows * (cell + 2)), 255)
+    for channel in range(count):
+        values = maps[..., channel].astype(np.float32)
+        low, high = float(values.min()), float(values.max())
+        grey = np.round((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+        picture = Image.fromarray(grey).resize((cell, cell), Image.Resampling.NEAREST)
+        grid.paste(picture, (channel % columns * (cell + 2) + 1, channel // columns * (cell + 2) + 1))
+    return grid
