@@ -31,7 +31,7 @@ class Notes(SilentProgress):
 
 def test_train_and_predict_from_python(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 6, "b": 6})
-    result = tlkit.train(root, output=tmp_path / "m.tlkit", seed=3)
+    result = tlkit.train(root, strategy="freeze", output=tmp_path / "m.tlkit", seed=3)
     assert isinstance(result, tlkit.TrainResult)
     assert result.plan.seed == 3
     rows = tlkit.predict([root / "a"], model=result.model)
@@ -61,7 +61,7 @@ def test_training_on_either_engine_measures_the_same(make_folder: Make, tmp_path
     results = []
     for engine in ("litert", "keras"):
         monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / engine))
-        results.append(tlkit.train(root, output=tmp_path / f"{engine}.tlkit", engine=engine))
+        results.append(tlkit.train(root, strategy="freeze", output=tmp_path / f"{engine}.tlkit", engine=engine))
         assert results[-1].reused == 0
         assert (results[-1].model / "model.tflite").is_file()
     one, two = (result.metrics for result in results)
@@ -76,7 +76,7 @@ def test_engines_that_do_not_agree_leave_keras(make_folder: Make, tmp_path: Path
     attach = tflite.attach_head
     monkeypatch.setattr(tflite, "attach_head", lambda graph, taps, kernel, bias: attach(graph, taps, -kernel, bias))
     show = Notes()
-    result = tlkit.train(make_folder({"a": 6, "b": 6}), output=tmp_path / "m.tlkit", progress=show)
+    result = tlkit.train(make_folder({"a": 6, "b": 6}), strategy="freeze", output=tmp_path / "m.tlkit", progress=show)
     assert any("differ" in note and "Keras" in note for note in show.notes)
     assert not (result.model / "model.tflite").exists()
     assert all(row.label for row in tlkit.predict([tmp_path / "images" / "a"], model=result.model))
@@ -90,11 +90,11 @@ def test_without_litert_keras_does_it(make_folder: Make, tmp_path: Path, monkeyp
     for module in (engines, extractor):
         monkeypatch.setattr(module, "has_litert", lambda: False)
     root = make_folder({"a": 6, "b": 6})
-    result = tlkit.train(root, output=tmp_path / "m.tlkit")
+    result = tlkit.train(root, strategy="freeze", output=tmp_path / "m.tlkit")
     assert not (result.model / "model.tflite").exists()
     assert all(row.label for row in tlkit.predict([root], model=result.model))
     with pytest.raises(tlkit.TlkitError, match="not installed") as caught:
-        tlkit.train(root, engine="litert")
+        tlkit.train(root, strategy="freeze", engine="litert")
     assert "pip install" in str(caught.value.hint)
 
 
@@ -104,7 +104,7 @@ def test_a_network_that_is_not_packaged_is_converted_once(
     from tlkit.backbones import conversions
 
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
-    options = {"backbone": "mobilenet-v3-small", "weights": "none", "image_size": 64}
+    options = {"strategy": "freeze", "backbone": "mobilenet-v3-small", "weights": "none", "image_size": 64}
     root = make_folder({"a": 6, "b": 6})
     first = tlkit.train(root, output=tmp_path / "one.tlkit", **options)
     monkeypatch.setattr(conversions, "convert", None)  # calling it would fail
@@ -129,7 +129,7 @@ def test_unknown_names_are_attribute_errors() -> None:
 @pytest.mark.parametrize(
     ("options", "taps"),
     [
-        ({"features": "all"}, 7),
+        ({"strategy": "freeze", "features": "all"}, 7),
         ({"strategy": "early-layers", "boundary": "stage3"}, 1),
         ({"strategy": "early-layers", "boundary": "stage4", "features": "all"}, 4),
     ],
@@ -137,7 +137,7 @@ def test_unknown_names_are_attribute_errors() -> None:
 def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[str, str], taps: int) -> None:
     """Both networks of the bundle answer as the head on the features does, and hold only what it needs."""
     root = make_folder({"a": 8, "b": 8})
-    whole = tlkit.train(root, output=tmp_path / "whole.tlkit", image_size=64)
+    whole = tlkit.train(root, strategy="freeze", output=tmp_path / "whole.tlkit", image_size=64)
     result = tlkit.train(root, output=tmp_path / "part.tlkit", image_size=64, **options)
     assert len(result.plan.taps) == taps
     assert result.plan.boundary == options.get("boundary")

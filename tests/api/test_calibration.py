@@ -47,7 +47,7 @@ def _untouched() -> Any:
 
 
 def test_few_validation_pictures_leave_confidence_alone(garden: Path, tmp_path: Path) -> None:
-    result = tlkit.train(garden, image_size=32, output=tmp_path / "m.tlkit")
+    result = tlkit.train(garden, strategy="freeze", image_size=32, output=tmp_path / "m.tlkit")
     found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
     assert (found["temperature"], found["pictures"]) == (None, 16)
     assert found["ece_before"] == found["ece_after"] == pytest.approx(result.metrics["val_ece"])

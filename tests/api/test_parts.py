@@ -103,14 +103,14 @@ def test_shares_that_leave_nothing(share: float) -> None:
 
 def test_training_reports_on_pictures_nothing_was_chosen_on(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     images = make_folder({"a": 60, "b": 60})
-    kept = tlkit.train(images, test_split=0.25, image_size=32, output=tmp_path / "kept.tlkit")
+    kept = tlkit.train(images, strategy="freeze", test_split=0.25, image_size=32, output=tmp_path / "kept.tlkit")
     assert kept.images == {"train": 66, "val": 24, "test": 30, "skipped": 0}
     assert "test_accuracy" in kept.metrics
     assert "cv_accuracy" not in kept.metrics
     assert kept.plan.test_split == 0.25
     fresh = tlkit.evaluate(images, kept.model)
     assert fresh.used.count("test") == 30
-    plain = tlkit.train(images, image_size=32, output=tmp_path / "plain.tlkit")
+    plain = tlkit.train(images, strategy="freeze", image_size=32, output=tmp_path / "plain.tlkit")
     assert plain.images["test"] == 0
     low, high = plain.metrics["cv_accuracy_ci95"]
     assert low <= plain.metrics["cv_accuracy"] <= high

@@ -114,7 +114,7 @@ def test_both_engines_agree_on_tuned_bundles(tuned_bundles: dict[str, tlkit.Trai
 
 @pytest.mark.parametrize("strategy", ["early-layers"])
 def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    frozen = tlkit.train(garden, output=tmp_path / "frozen.tlkit", image_size=32)
+    frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", image_size=32)
     monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: False)
     told = Told()
     result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
@@ -255,7 +255,9 @@ def test_a_time_budget_is_kept(garden: Path, tmp_path: Path) -> None:
 def test_a_bundle_to_start_from(first: str, garden: Path, make_folder: Callable[..., Path], tmp_path: Path) -> None:
     base = tlkit.train(garden, strategy=first, output=tmp_path / "base.tlkit", **QUICK)
     told = Told()
-    again = tlkit.train(garden, from_bundle=base.model, output=tmp_path / "again.tlkit", progress=told)
+    again = tlkit.train(
+        garden, strategy="freeze", from_bundle=base.model, output=tmp_path / "again.tlkit", progress=told
+    )
     assert again.plan.input_size == 32
     assert again.plan.weights == "base.tlkit"
     splits = [json.loads((each.model / "tlkit.json").read_text())["split"] for each in (base, again)]
@@ -271,7 +273,10 @@ def test_a_bundle_to_start_from(first: str, garden: Path, make_folder: Callable[
     if first == "early-layers":
         return
     others = tlkit.train(
-        make_folder({"x": 6, "y": 6, "z": 6}), from_bundle=base.model, output=tmp_path / "others.tlkit"
+        make_folder({"x": 6, "y": 6, "z": 6}),
+        strategy="freeze",
+        from_bundle=base.model,
+        output=tmp_path / "others.tlkit",
     )
     assert others.classes == ("x", "y", "z")
 

@@ -16,6 +16,7 @@ from tlkit.progress import Advance
 
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
+FREEZE = ("--strategy", "freeze")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ LEAKS = [{"train/a/1.png", "val/a/same.png"}, {"train/b/2.png", "test/b/smaller.
 
 
 def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_path: Path) -> None:
-    ran = tlkit("train", leaky, "--json", cwd=tmp_path)
+    ran = tlkit("train", leaky, *FREEZE, "--json", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert sorted(map(sorted, ran.json["leaks"])) == sorted(map(sorted, LEAKS))
     assert ran.json["images"] == {"train": 14, "val": 7, "test": 5, "skipped": 0}
@@ -41,7 +42,7 @@ def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_pa
     assert note.startswith("note: 2 pictures have copies in another split, such as ")
     assert note.endswith("accuracy may be inflated (--drop-leaks)")
 
-    dropped = tlkit("train", leaky, "--json", "--drop-leaks", cwd=tmp_path)
+    dropped = tlkit("train", leaky, *FREEZE, "--json", "--drop-leaks", cwd=tmp_path)
     assert dropped.code == 0, dropped.err
     assert dropped.json["images"] == {"train": 12, "val": 7, "test": 5, "skipped": 0}
     assert sorted(map(sorted, dropped.json["leaks"])) == sorted(map(sorted, LEAKS))
@@ -71,7 +72,7 @@ def test_copies_in_a_folder_without_splits_are_told_and_are_no_leaks(make_folder
     root = make_folder({"a": 6, "b": 6})
     (root / "a" / "again.png").write_bytes((root / "a" / "1.png").read_bytes())
     show = Watching()
-    result = package.train(root, output=tmp_path / "m.tlkit", progress=show)
+    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=show)
     assert result.leaks == ()
     assert [note for note in show.notes if "copies" in note] == [
         "2 pictures are copies of others; copies stay on one side of the split"
@@ -80,13 +81,15 @@ def test_copies_in_a_folder_without_splits_are_told_and_are_no_leaks(make_folder
 
 def test_uneven_classes_are_weighed_and_told(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 20, "b": 5})
-    ran = tlkit("train", root, "--class-weights", "auto", cwd=tmp_path)
+    ran = tlkit("train", root, *FREEZE, "--class-weights", "auto", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert "classes are uneven: balanced accuracy " in ran.out
     assert ", macro-F1 " in ran.out
 
     def reasons(folder: Path, weights: str) -> str:
-        result = package.train(folder, class_weights=weights, output=tmp_path / "m.tlkit", overwrite=True)
+        result = package.train(
+            folder, strategy="freeze", class_weights=weights, output=tmp_path / "m.tlkit", overwrite=True
+        )
         assert 0 <= result.metrics["val_balanced_accuracy"] <= 1
         assert result.plan.class_weights == weights
         assert result.uneven is ("4.0 times" in " ".join(result.plan.reasons))
@@ -107,7 +110,7 @@ def test_an_unknown_class_weight_is_refused(tlkit: Tlkit, make_folder: Make, tmp
 def test_a_picture_deleted_after_the_scan_is_skipped_and_named(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 6, "b": 6})
     gone = root / "b" / "3.png"
-    result = package.train(root, output=tmp_path / "m.tlkit", progress=Watching(gone.unlink))
+    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=Watching(gone.unlink))
     assert [file for file, _ in result.skipped] == ["b/3.png"]
     assert "no such file" in result.skipped[0][1]
     assert result.images["skipped"] == 1
@@ -121,7 +124,7 @@ def test_own_validation_pictures_that_all_vanish_are_not_said_to_be_used(make_fo
         for file in (root / "val").rglob("*.png"):
             os.truncate(file, 20)
 
-    result = package.train(root, output=tmp_path / "m.tlkit", progress=Watching(empty))
+    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=Watching(empty))
     assert result.images == {"train": 10, "val": 2, "test": 0, "skipped": 2}
     assert "drawn with seed 0" in result.plan.reasons[-1]
 
@@ -140,7 +143,7 @@ def test_a_picture_whose_reading_fails_once_is_used(
 
     monkeypatch.setattr(batches, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(batches, "_bytes_of", flaky)
-    result = package.train(root, output=tmp_path / "m.tlkit")
+    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit")
     assert failed
     assert result.skipped == ()
     assert result.images["train"] + result.images["val"] == 10

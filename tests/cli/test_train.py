@@ -15,6 +15,7 @@ from conftest import COMMAND, Ran, Trained, picture
 
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
+FREEZE = ("--strategy", "freeze")
 
 
 def test_the_sample_trains_well_and_says_so(trained: Trained) -> None:
@@ -49,7 +50,7 @@ def test_json_is_one_document_and_stderr_has_no_library_noise(trained: Trained) 
 def test_a_second_run_reuses_the_features_and_gives_the_same_metrics(
     tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path
 ) -> None:
-    again = tlkit("train", garden, cwd=tmp_path)
+    again = tlkit("train", garden, *FREEZE, cwd=tmp_path)
     assert again.code == 0, again.err
     assert "features of 79 of 79 pictures reused" in again.err
     assert "validation accuracy" in again.out
@@ -62,7 +63,7 @@ def test_a_second_run_reuses_the_features_and_gives_the_same_metrics(
 def test_without_the_cache_the_same_seed_gives_the_same_metrics(
     tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path
 ) -> None:
-    fresh = tlkit("train", garden, "--json", cwd=tmp_path, env={"TLKIT_CACHE": str(tmp_path / "cache")})
+    fresh = tlkit("train", garden, *FREEZE, "--json", cwd=tmp_path, env={"TLKIT_CACHE": str(tmp_path / "cache")})
     assert fresh.json["features_reused"] == 0
     assert fresh.json["metrics"] == trained.result["metrics"]
 
@@ -73,16 +74,16 @@ def test_nothing_is_written_beside_the_pictures(trained: Trained, garden: Path) 
 
 def test_output_names(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 4, "b": 4}, name="my pictures ż")
-    first = tlkit("train", root, cwd=tmp_path)
+    first = tlkit("train", root, *FREEZE, cwd=tmp_path)
     assert first.code == 0, first.err
     assert (tmp_path / "my pictures ż.tlkit" / "tlkit.json").is_file()
     assert "'my pictures ż.tlkit'" in first.out  # quoted: ready to be pasted
-    assert tlkit("train", root, cwd=tmp_path).code == 0
+    assert tlkit("train", root, *FREEZE, cwd=tmp_path).code == 0
     assert (tmp_path / "my pictures ż-2.tlkit").is_dir()
-    taken = tlkit("train", root, "-o", "my pictures ż.tlkit", cwd=tmp_path)
+    taken = tlkit("train", root, *FREEZE, "-o", "my pictures ż.tlkit", cwd=tmp_path)
     assert taken.code == 2
     assert "output exists" in taken.err
-    assert tlkit("train", root, "-o", "my pictures ż.tlkit", "--overwrite", cwd=tmp_path).code == 0
+    assert tlkit("train", root, *FREEZE, "-o", "my pictures ż.tlkit", "--overwrite", cwd=tmp_path).code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "my pictures ż",
         "my pictures ż-2.tlkit",
@@ -92,7 +93,7 @@ def test_output_names(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
 
 def test_a_folder_name_with_a_leading_dash(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     make_folder({"..weird name": 4, "🐢": 4}, name="-photos")
-    for arguments in (["--json", "./-photos"], ["--json", "--", "-photos"]):
+    for arguments in ([*FREEZE, "--json", "./-photos"], [*FREEZE, "--json", "--", "-photos"]):
         ran = tlkit("train", *arguments, cwd=tmp_path)
         assert ran.code == 0, ran.err
         assert ran.json["classes"] == ["..weird name", "🐢"]
@@ -102,7 +103,7 @@ def test_a_folder_name_with_a_leading_dash(tlkit: Tlkit, make_folder: Make, tmp_
 
 def test_own_val_and_test_folders_are_used(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"train/a": 6, "train/b": 5, "valid/a": 2, "valid/b": 3, "test/a": 1, "test/b": 1})
-    ran = tlkit("train", root, "--json", cwd=tmp_path)
+    ran = tlkit("train", root, *FREEZE, "--json", cwd=tmp_path)
     assert ran.json["images"] == {"train": 11, "val": 5, "test": 2, "skipped": 0}
     assert set(ran.json["metrics"]) >= {"test_accuracy", "test_baseline_accuracy", "val_accuracy"}
 
@@ -115,7 +116,7 @@ def test_unreadable_pictures_are_skipped_counted_and_named(tlkit: Tlkit, make_fo
     (root / "b" / "text.jpg").write_text("no picture")
     (root / "b" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     picture(9, size=(1, 1)).save(root / "b" / "dot.png")
-    ran = tlkit("train", root, "--json", cwd=tmp_path)
+    ran = tlkit("train", root, *FREEZE, "--json", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert ran.json["images"]["train"] + ran.json["images"]["val"] == 13
     assert ran.json["images"]["skipped"] == 4
@@ -123,7 +124,7 @@ def test_unreadable_pictures_are_skipped_counted_and_named(tlkit: Tlkit, make_fo
     assert set(reasons) == {"a/cut.png", "a/empty.jpg", "b/text.jpg", "b/gone.png"}
     assert reasons["b/gone.png"] == "no such file"
     assert "truncated" in reasons["a/cut.png"]
-    shown = tlkit("train", root, cwd=tmp_path)
+    shown = tlkit("train", root, *FREEZE, cwd=tmp_path)
     assert "skipped a/cut.png: " in shown.out
 
 
@@ -153,7 +154,8 @@ def refused(ran: Ran, place: Path, before: set[Path]) -> str:
         (["--output", "nowhere/m.tlkit"], "no such folder for the output"),
         (["--image-size", "8"], "8"),
         (["--features", "most"], "unknown --features 'most'\nhint: one of last, all"),
-        (["--boundary", "stage3"], "--boundary has no meaning with --strategy freeze"),
+        (["--boundary", "stage3"], "--boundary has no meaning with --strategy auto"),
+        ([*FREEZE, "--boundary", "stage3"], "--boundary has no meaning with --strategy freeze"),
         (["--strategy", "early-layers", "--boundary", "stage9"], "no stage 'stage9' to cut after\nhint: one of stage1"),
     ],
 )
@@ -215,7 +217,7 @@ def test_weights_of_another_network(tlkit: Tlkit, good: Path, trained: Trained, 
 def test_an_interrupt_leaves_nothing_and_says_so(garden: Path, tmp_path: Path) -> None:
     for delay in (0.5, 4.0):
         process = subprocess.Popen(
-            [str(COMMAND), "train", str(garden)],
+            [str(COMMAND), "train", *FREEZE, str(garden)],
             cwd=tmp_path,
             env={**os.environ, "TLKIT_CACHE": str(tmp_path.parent / "interrupted")},
             stdout=subprocess.PIPE,

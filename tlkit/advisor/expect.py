@@ -1,7 +1,8 @@
 """From what was measured to the accuracy that each strategy will reach: a rule fitted on a grid of data sets.
 
-The share of errors that a strategy leaves, of those of a head on all stages' features, is a log-linear function of what
-the probes say. ``benchmarks/advisor.py`` made the grid, ``advisor_fit.py`` the coefficients in `tlkit.advisor.fitted`.
+Frozen backbones reach what cross-validation says. For a strategy that trains weights, the share that it leaves of the
+errors of a head on all stages' features is a log-linear function of what was measured. ``benchmarks/advisor.py`` made
+the grid, ``advisor_fit.py`` the coefficients in `tlkit.advisor.fitted`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tlkit.advisor.evidence import Evidence
-from tlkit.advisor.fitted import COEFFICIENTS, LEAST_ERROR, QUANTILE, SPREAD
+from tlkit.advisor.fitted import COEFFICIENTS, PRIOR_ERROR, PRIOR_PICTURES, QUANTILE, SPREAD
 from tlkit.training.plan import FREEZE
 
 FROZEN_ALL = "freeze-all"  # the name here of a frozen backbone with all stages' features
@@ -32,25 +33,30 @@ class Expectation:
     high: float
 
 
-def inputs_of(evidence: Evidence) -> dict[str, float]:
-    """The numbers that the fitted rule takes, by name; all of the order of 1.
+def error_of(accuracy: float, pictures: int) -> float:
+    """The error, above 0 and below 1, that a measured accuracy stands for.
 
-    Errors are floored at `LEAST_ERROR`, as a few pictures without an error do not mean that there are none.
+    A few pictures without an error do not mean that there are none: `PRIOR_PICTURES` more are thought to have been
+    measured, with an error of `PRIOR_ERROR`.
+
+    Args:
+        accuracy: Measured, 0..1.
+        pictures: On how many.
     """
-    errors = {
-        name: max(LEAST_ERROR, 1.0 - getattr(evidence, name))
-        for name in ("last", "together", "early", "neighbours", "half", "quarter")
-    }
+    return ((1.0 - accuracy) * pictures + PRIOR_ERROR * PRIOR_PICTURES) / (pictures + PRIOR_PICTURES)
+
+
+def inputs_of(evidence: Evidence) -> dict[str, float]:
+    """The numbers that a fitted rule takes, by name; all of the order of 1."""
+    together, neighbours = (
+        error_of(accuracy, evidence.pictures) for accuracy in (evidence.together, evidence.neighbours)
+    )
     return {
         "constant": 1.0,
-        "error": math.log(errors["together"]),
+        "error": math.log(together),
         "pictures": math.log(evidence.pictures / 100),
-        "per_class": math.log(evidence.per_class / 10),
-        "stages": math.log(errors["together"] / errors["last"]),
-        "early": math.log(errors["early"] / errors["last"]),
-        "neighbours": math.log(errors["neighbours"] / errors["last"]),
-        "slope": math.log(errors["half"] / errors["last"]),
         "dissimilarity": 1.0 - evidence.similarity,
+        "neighbours": math.log(neighbours / together),
     }
 
 
@@ -59,29 +65,27 @@ def expect(
     coefficients: Mapping[str, Mapping[str, float]] = COEFFICIENTS,
     spread: Mapping[str, float] = SPREAD,
 ) -> dict[str, Expectation]:
-    """The accuracy of each strategy; without coefficients, of the frozen ones alone, as cross-validated.
+    """The accuracy of the frozen strategies, and of those that the coefficients are for.
 
     Args:
         evidence: Measured on the training pictures.
         coefficients: By strategy and input.
-        spread: By strategy.
+        spread: By strategy, deviation of the error's logarithm beyond the noise of what was measured; 0 where missing.
     """
     inputs = inputs_of(evidence)
-    base = max(LEAST_ERROR, 1.0 - evidence.together)
-    reach = QUANTILE * evidence.noise
-    found = {
-        name: Expectation(accuracy, max(0.0, accuracy - reach), min(1.0, accuracy + reach))
-        for name, accuracy in ((FREEZE, evidence.last), (FROZEN_ALL, evidence.together))
-    }
+    together = error_of(evidence.together, evidence.pictures)
+    errors = {FREEZE: error_of(evidence.last, evidence.pictures), FROZEN_ALL: together}
     for strategy, its in coefficients.items():
         log_share = sum(weight * inputs[name] for name, weight in its.items())
-        error = min(base * math.exp(log_share), 1.0 - 1.0 / evidence.classes)
-        found[strategy] = Expectation(1.0 - error, *_interval(error, evidence, spread[strategy]))
-    return found
+        errors[strategy] = min(together * math.exp(log_share), 1.0 - 1.0 / evidence.classes)
+    return {
+        strategy: Expectation(1.0 - error, *_interval(error, evidence, spread.get(strategy, 0.0)))
+        for strategy, error in errors.items()
+    }
 
 
 def _interval(error: float, evidence: Evidence, spread: float) -> tuple[float, float]:
     """90% interval of an accuracy: from the rule's spread and the noise of what was measured, on the log scale."""
-    noise = evidence.noise / max(LEAST_ERROR, 1.0 - evidence.last)
+    noise = evidence.noise / error_of(evidence.last, evidence.pictures)
     reach = QUANTILE * math.hypot(spread, noise)
     return 1.0 - min(1.0, error * math.exp(reach)), 1.0 - error * math.exp(-reach)

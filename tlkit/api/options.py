@@ -21,6 +21,7 @@ from tlkit.training.augment import AUTO as AUTO_AUGMENT
 from tlkit.training.augment import check_augment
 from tlkit.training.boundary import check_boundary
 from tlkit.training.plain import checked
+from tlkit.training.plan import AUTO as AUTO_STRATEGY
 from tlkit.training.plan import EARLY, FREEZE, LAST, check_features, check_strategy
 
 CLASS_WEIGHTS = ("auto", "none")
@@ -36,7 +37,7 @@ class TrainOptions:
     """
 
     images: str
-    strategy: str = FREEZE
+    strategy: str = AUTO_STRATEGY
     advisor: str = MEASURED
     features: str = LAST
     boundary: str | None = None

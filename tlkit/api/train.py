@@ -19,7 +19,7 @@ from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.plan import AUTO, FREEZE, LAST, Plan
+from tlkit.training.plan import AUTO, LAST, Plan
 
 PathLike = str | os.PathLike[str]
 
@@ -29,7 +29,7 @@ __all__ = ["TrainResult", "resume", "train"]
 def train(
     images: PathLike,
     *,
-    strategy: str = FREEZE,
+    strategy: str = AUTO,
     advisor: str = MEASURED,
     features: str = LAST,
     boundary: str | None = None,

@@ -75,7 +75,7 @@ def train_command(
             "last-layers: train its last stages too; fine-tune: train all of it; early-layers: keep its first stages, "
             "and train them."
         ),
-    ] = "freeze",
+    ] = "auto",
     advisor: Annotated[
         str, typer.Option(help="With auto: measured, or rule: by size and similarity alone.")
     ] = "measured",
