@@ -85,7 +85,17 @@ def main() -> None:
 def train(images: Path, strategy: str, place: Path) -> dict[str, Any]:
     """One run of the installed command."""
     name = strategy.removesuffix("-all")
-    command: list[object] = ["train", images, "--strategy", name, "--output", place / f"{strategy}.tlkit", "--json"]
+    command: list[object] = [
+        "train",
+        images,
+        "--strategy",
+        name,
+        "--test-split",
+        0,
+        "--output",
+        place / f"{strategy}.tlkit",
+        "--json",
+    ]
     ran = run_tlkit(*command, *(["--features", "all"] if name != strategy else []), cwd=place, env=fresh_cache(place))
     accuracy = round(ran.result["metrics"]["val_accuracy"], 4)
     return {"val_accuracy": accuracy, "seconds": ran.seconds, "peak_mib": ran.peak_mib}

@@ -34,7 +34,17 @@ def main() -> None:
         for name, count in sizes.items():
             fill(place / name, source, count)
         bundle = place / "few.tlkit"
-        run_tlkit("train", place / "few", "--output", bundle, "--json", cwd=place, env=fresh_cache(place))
+        run_tlkit(
+            "train",
+            place / "few",
+            "--strategy",
+            "freeze",
+            "--output",
+            bundle,
+            "--json",
+            cwd=place,
+            env=fresh_cache(place),
+        )
         rounds, whole = [], []
         for _ in range(arguments.pairs):
             rounds.append(floor.measure_once(place / "many"))

@@ -146,6 +146,7 @@ def train(tree: Path, row: Row, place: Path, env: dict[str, str]) -> Row:
     bundle = place / "run.tlkit"
     command = ["train", tree, "--strategy", row["strategy"], "--seed", row["seed"], "--output", bundle, "--json"]
     command += ["--image-size", row["image_size"]] if row["image_size"] else []
+    command += [] if row["test"] else ["--test-split", 0]  # else training pictures would be kept aside
     ran = run_tlkit(*command, *row["options"], cwd=place, env=env)
     shutil.rmtree(bundle)
     metrics, tuning = ran.result["metrics"], ran.result["tuning"]

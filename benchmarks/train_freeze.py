@@ -61,7 +61,9 @@ def main() -> None:
 
 
 def train(images: Path, place: Path, env: dict[str, str], seed: int) -> Run:
-    return run_tlkit("train", images, "--strategy", "freeze", "--json", "--seed", seed, cwd=place, env=env)
+    return run_tlkit(
+        "train", images, "--strategy", "freeze", "--test-split", 0, "--json", "--seed", seed, cwd=place, env=env
+    )
 
 
 def against_floor(rounds: list[floor.Round], images: Path, firsts: list[Run]) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def test_help_comes_within_half_a_second(fastest: Callable[..., float]) -> None:
     assert fastest("--help") < 0.5
 
 
-@pytest.mark.parametrize("command", ["train", "check", "predict", "backbones", "cache"])
+@pytest.mark.parametrize(
+    "command", ["train", "recommend", "check", "predict", "evaluate", "explain", "backbones", "cache"]
+)
 def test_every_command_has_help_with_an_example(tlkit: Tlkit, command: str) -> None:
     ran = tlkit(command, "--help")
     assert ran.code == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, Json, Model, Workers
 
@@ -44,16 +45,13 @@ def evaluate_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.evaluate import evaluate
-        from tlkit.bundle.load import load
         from tlkit.evaluation.table import picture_table
         from tlkit.report.page import check_free, write
 
     for path, option in ((table, "--csv"), (report, "--report")):
         if path is not None:
             check_free(path, images, option)
-    bundle = load(model)
-    if model is None:
-        show.note(f"model: {bundle.path}")
+    bundle = chosen_bundle(model, show)
     result = evaluate(images, bundle, split=split, engine=engine, workers=workers, progress=show)
     if table is not None:
         write(table, picture_table(result.files, result.labels, result.probabilities, result.used, result.classes))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json, Model
 
@@ -39,11 +40,8 @@ def explain_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.explain import SHEET, explain
-        from tlkit.bundle.load import load
 
-    bundle = load(model)
-    if model is None:
-        show.note(f"model: {bundle.path}")
+    bundle = chosen_bundle(model, show)
     rows = explain(images, bundle, output=output, label=label, stage=stage, progress=show)
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows]))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Json, Model, Workers
 
@@ -47,11 +48,8 @@ def predict_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.predict import predict_iter
-        from tlkit.bundle.load import load
 
-    bundle = load(model)
-    if model is None:
-        show.note(f"model: {bundle.path}")
+    bundle = chosen_bundle(model, show)
     terminal = sys.stdout.isatty()
     # on a terminal the rows themselves show the progress, and a bar would run into them
     rows = predict_iter(images, bundle, engine=engine, workers=workers, progress=None if terminal else show)

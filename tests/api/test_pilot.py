@@ -1,0 +1,77 @@
+"""Pilots look at training pictures alone, and leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tlkit.advisor.pilot import Pilot
+from tlkit.api import pilot as module
+from tlkit.api.dataset import Dataset, prepare, read_features
+from tlkit.api.options import TrainOptions
+from tlkit.api.pilot import inner_data, run_pilots
+from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.images.folder import scan
+from tlkit.progress import SilentProgress
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def prepared(make_folder: Make) -> tuple[Dataset, Extractor]:
+    root = make_folder({"train/a": 14, "train/b": 14, "val/a": 4, "val/b": 4, "test/a": 2, "test/b": 2})
+    for number in (1, 2):
+        copy = root / "train" / "a" / f"copy-{number}.png"
+        copy.write_bytes((root / "train" / "a" / "0.png").read_bytes())
+    folder, extractor = scan(root), open_extractor("efficientnet-lite0", input_size=32)
+    found = read_features(folder, extractor, None, SilentProgress(), taps=[name for name, _ in extractor.taps])
+    return prepare(folder, found, 0.2, 0, False), extractor
+
+
+def test_nothing_but_training_pictures_and_copies_on_one_side(prepared: tuple[Dataset, Extractor]) -> None:
+    data = prepared[0]
+    inner = inner_data(data, 0)
+    assert {file.split("/")[0] for file in inner.folder.files} == {"train"}
+    assert len(inner.folder.files) == len(inner.rows) == len(inner.groups) == 30
+    assert inner.folder.counts("val") == {"a": 4, "b": 4}
+    for index, file in enumerate(inner.folder.files):
+        assert data.features.rows[inner.rows[index]] == data.features.rows[data.rows[data.folder.files.index(file)]]
+    sides: dict[int, set[str]] = {}
+    for group, split in zip(inner.groups, inner.folder.splits, strict=True):
+        sides.setdefault(group, set()).add(split)
+    assert all(len(each) == 1 for each in sides.values())
+
+
+def test_of_many_pictures_a_part_is_taken(prepared: tuple[Dataset, Extractor], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 12)
+    assert len(inner_data(prepared[0], 0).folder.files) in (11, 12, 13)
+
+
+def test_a_pilot_makes_a_few_steps(
+    prepared: tuple[Dataset, Extractor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    (found,) = run_pilots(
+        *prepared,
+        ["last-layers"],
+        TrainOptions(images="unused", learning_rate=1e-3),
+        boundary=None,
+        flip=False,
+        balanced=False,
+        workers=None,
+        show=SilentProgress(),
+    )
+    assert (found.strategy, found.pictures, found.steps) == ("last-layers", 8, 10)
+    assert found.frozen_accuracy >= 0.75  # the classes differ in tint
+    assert 0 <= found.accuracy <= 1
+    assert found.loss > 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_shares_of_errors_are_never_infinite() -> None:
+    assert Pilot("fine-tune", 10, 5, 0.5, 1.0, 1.0, 0.0).log_share < -2
+    assert Pilot("fine-tune", 10, 5, 1.0, 0.0, 1.0, 0.0).log_share == 0
+    assert Pilot("fine-tune", 10, 5, 0.5, 1.0, 0.5, 0.5).log_loss_share == pytest.approx(-0.693, abs=1e-3)
