@@ -234,6 +234,8 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
             **STRATEGIES[name],
         )
     tuning = result.tuning or {}
+    if tuning.get("stopped") == "interrupted":  # a signal ends a run gently: its result is none of the grid's
+        raise SystemExit("interrupted")
     recipe = result.plan.recipe
     return {
         "test_accuracy": round(result.metrics["test_accuracy"], 4),

@@ -297,7 +297,8 @@ def place_of(row: Row) -> tuple[Any, ...]:
 
 def key_of(row: Row) -> str:
     """What makes a run the same as another; the rate of a default run is found in it."""
-    recipe = row["recipe"] | ({"learning_rate": None} if row["alternative"] == DEFAULT else {})
+    # older lines lack what was added to recipes since
+    recipe = {"keep": "best"} | row["recipe"] | ({"learning_rate": None} if row["alternative"] == DEFAULT else {})
     return json.dumps(
         [*place_of(row), row["alternative"], row["train"], row["val"], row["test"], recipe], sort_keys=True
     )
