@@ -12,6 +12,7 @@ import pytest
 
 import tlkit
 from tlkit.api import carry_out
+from tlkit.api.calibration import Calibration
 from tlkit.training.temperature import FEWEST
 
 
@@ -21,10 +22,9 @@ def test_a_bundle_gives_the_confidence_that_training_says(
 ) -> None:
     monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: True)
     more: dict[str, Any] = {} if strategy == "freeze" else {"epochs": 1, "learning_rate": 1e-3, "augment": "none"}
-    images = make_folder({"train/a": 30, "train/b": 30, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
+    images = make_folder({"train/a": 12, "train/b": 12, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
     result = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "m.tlkit", **more)
-    manifest = json.loads((result.model / "tlkit.json").read_text())
-    found = manifest["calibration"]
+    found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
     assert found["pictures"] == FEWEST
     assert found["temperature"] != 1
     assert found["ece_after"] == pytest.approx(result.metrics["val_ece"])
@@ -33,17 +33,21 @@ def test_a_bundle_gives_the_confidence_that_training_says(
         evaluation = tlkit.evaluate(images, result.model, split="val", engine=engine)
         assert evaluation.metrics.log_loss == pytest.approx(result.metrics["val_loss"], abs=1e-4)
         assert evaluation.metrics.ece == pytest.approx(result.metrics["val_ece"], abs=0.02)
-    monkeypatch.setattr(carry_out, "calibrate", lambda data, probabilities: (_untouched(), probabilities))
-    plain = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "plain.tlkit", **more)
-    ours, theirs = (np.log(tlkit.evaluate(images, each.model, split="val").probabilities) for each in (result, plain))
-    odds, plain_odds = ours[:, 0] - ours[:, 1], theirs[:, 0] - theirs[:, 1]
-    np.testing.assert_allclose(odds * found["temperature"], plain_odds, rtol=2e-3, atol=2e-3)
 
 
-def _untouched() -> Any:
-    from tlkit.api.calibration import Calibration
-
-    return Calibration(None, FEWEST, 0.0, 0.0, "left alone")
+def test_logits_are_divided_and_nothing_else(
+    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = make_folder({"train/a": 12, "train/b": 12, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
+    options: dict[str, Any] = {"strategy": "freeze", "image_size": 32}
+    ours = tlkit.train(images, output=tmp_path / "m.tlkit", **options)
+    untouched = Calibration(None, FEWEST, 0.0, 0.0, "left alone")
+    monkeypatch.setattr(carry_out, "calibrate", lambda data, probabilities: (untouched, probabilities))
+    plain = tlkit.train(images, output=tmp_path / "plain.tlkit", **options)
+    said = [np.log(tlkit.evaluate(images, each.model, split="val").probabilities) for each in (ours, plain)]
+    odds, plain_odds = (each[:, 0] - each[:, 1] for each in said)
+    temperature = json.loads((ours.model / "tlkit.json").read_text())["calibration"]["temperature"]
+    np.testing.assert_allclose(odds * temperature, plain_odds, rtol=2e-3, atol=2e-3)
 
 
 def test_few_validation_pictures_leave_confidence_alone(garden: Path, tmp_path: Path) -> None:

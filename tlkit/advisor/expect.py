@@ -15,6 +15,7 @@ from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.fitted import COEFFICIENTS, PRIOR_ERROR, PRIOR_PICTURES, QUANTILE, SPREAD
 from tlkit.training.plan import FREEZE
 
+LONGEST = 50.0  # reach of an interval on the log scale: anything at all
 FROZEN_ALL = "freeze-all"  # the name here of a frozen backbone with all stages' features
 
 
@@ -87,5 +88,5 @@ def expect(
 def _interval(error: float, evidence: Evidence, spread: float) -> tuple[float, float]:
     """90% interval of an accuracy: from the rule's spread and the noise of what was measured, on the log scale."""
     noise = evidence.noise / error_of(evidence.last, evidence.pictures)
-    reach = QUANTILE * math.hypot(spread, noise)
+    reach = min(LONGEST, QUANTILE * math.hypot(spread, noise))
     return 1.0 - min(1.0, error * math.exp(reach)), 1.0 - error * math.exp(-reach)

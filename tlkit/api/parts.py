@@ -48,8 +48,7 @@ def with_test(
         if test_split:
             raise TlkitError("--test-split has no meaning: the folder has its own test/", "leave it out")
         return folder
-    own = {group for group, split in zip(groups, folder.splits, strict=True) if split == VAL}
-    inner = [i for i, split in enumerate(folder.splits) if split != VAL and groups[i] not in own]
+    inner = _whole([i for i, split in enumerate(folder.splits) if split != VAL], groups)
     if test_split is None:
         test_split = TEST_SHARE if len(inner) >= TESTED_FROM else 0.0
     if not test_split:
@@ -57,7 +56,7 @@ def with_test(
     counts = [0] * len(folder.classes)
     for index in inner:
         counts[folder.labels[index]] += 1
-    inner = [index for index in inner if counts[folder.labels[index]] * test_split >= 1]
+    inner = _whole([index for index in inner if counts[folder.labels[index]] * test_split >= 1], groups)
     if not inner:
         return folder
     drawn = stratified_split([folder.labels[i] for i in inner], test_split, seed, [groups[i] for i in inner])
@@ -68,6 +67,13 @@ def with_test(
         if groups[index] in spared or (split == VAL and groups[index] not in used):
             splits[index] = TEST
     return folder.with_splits(splits)
+
+
+def _whole(chosen: list[int], groups: Sequence[int]) -> list[int]:
+    """Of some pictures, those all of whose copies are among them."""
+    among = set(chosen)
+    divided = {group for index, group in enumerate(groups) if index not in among}
+    return [index for index in chosen if groups[index] not in divided]
 
 
 def with_validation(
