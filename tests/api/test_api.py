@@ -137,7 +137,7 @@ def test_unknown_names_are_attribute_errors() -> None:
 def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[str, str], taps: int) -> None:
     """Both networks of the bundle answer as the head on the features does, and hold only what it needs."""
     root = make_folder({"a": 8, "b": 8})
-    whole = tlkit.train(root, strategy="freeze", output=tmp_path / "whole.tlkit", image_size=64)
+    tlkit.recommend(root, image_size=64)  # computes the features
     result = tlkit.train(root, output=tmp_path / "part.tlkit", image_size=64, **options)
     assert len(result.plan.taps) == taps
     assert result.plan.boundary == options.get("boundary")
@@ -149,8 +149,8 @@ def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[
     if "boundary" in options:
         names = {layer.name for layer in bundle.model.layers}
         assert not any(name.startswith(("block6", "top")) for name in names)
-        for file in ("model.tflite", "model.keras"):
-            assert (result.model / file).stat().st_size < (whole.model / file).stat().st_size / 3
+        for file in ("model.tflite", "model.keras"):  # the whole network's are over 13 MB
+            assert (result.model / file).stat().st_size < 13_000_000 / 3
     assert Plan.from_json(json.loads((result.model / "plan.json").read_text())) == result.plan
 
 
