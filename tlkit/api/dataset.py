@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tlkit.backbones.extractor import Extractor
     from tlkit.backbones.features import Features
     from tlkit.images.batches import Loaded
+    from tlkit.images.decoded import Decoded
 
 SMALLEST = 2  # training pictures a class
 UNEVEN = 2.0  # largest class over smallest, above which plain accuracy misleads
@@ -177,6 +178,17 @@ def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None
             hint = f"{len(gone)} could not be used, such as {gone[0][0]}: {gone[0][1]}"
         message = f"class '{name}' has {count} {kind}{'' if count == 1 else 's'}{where}, at least {SMALLEST} are needed"
         raise TlkitError(message, hint)
+
+
+def require_all(decoded: Decoded, folder: ImageFolder) -> None:
+    """Every picture must still be readable when its pixels are wanted.
+
+    Raises:
+        TlkitError: One is not.
+    """
+    if decoded.errors:
+        index, reason = next(iter(decoded.errors.items()))
+        raise TlkitError(f"cannot read {folder.files[index]} again: {reason}", "leave the pictures in place")
 
 
 def is_uneven(folder: ImageFolder) -> bool:

@@ -136,8 +136,9 @@ def data_reasons(data: Dataset, balanced: bool, options: TrainOptions) -> tuple[
 def _test_reason(data: Dataset) -> tuple[str, ...]:
     count = len(data.of(TEST))
     if not count:
-        return ("there are no test pictures: they are drawn from 300 pictures on, or with --test-split",)
-    return (f"nothing is chosen on the {count} test pictures, {'the folder has' if data.own_test else 'kept aside'}",)
+        return (f"there are no test pictures: they are drawn from {TESTED_FROM} pictures on, or with --test-split",)
+    whose = "of the folder" if data.own_test else "that are kept aside"
+    return (f"nothing is chosen on the {count} test pictures {whose}",)
 
 
 def save_frozen(

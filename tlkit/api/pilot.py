@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlkit.advisor.pilot import Pilot
-from tlkit.api.dataset import Dataset
+from tlkit.api.dataset import Dataset, require_all
 from tlkit.api.options import TrainOptions
 from tlkit.api.outcome import frozen_probabilities, metrics_of
 from tlkit.api.solving import solve
 from tlkit.backbones.extractor import Extractor
-from tlkit.errors import TlkitError
 from tlkit.images.decoded import decode_all
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.split import stratified_split
@@ -64,9 +63,7 @@ def run_pilots(
     frozen = metrics_of(inner, frozen_probabilities(inner, head, choice))
     found = []
     with decode_all(inner.folder.paths, size, workers=workers, progress=show) as decoded:
-        if decoded.errors:
-            index, reason = next(iter(decoded.errors.items()))
-            raise TlkitError(f"cannot read {inner.folder.files[index]} again: {reason}", "leave the pictures in place")
+        require_all(decoded, inner.folder)
         for strategy in strategies:
             its = replace(options, strategy=strategy, boundary=boundary if strategy == EARLY else None)
             steps, accuracy, loss = _try(inner, decoded, extractor, its, flip, balanced, show)

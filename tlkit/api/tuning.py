@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.dataset import Dataset
+from tlkit.api.dataset import Dataset, require_all
 from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
 from tlkit.api.settled import check_same, choose_rate, keep, plan_time, reasons_of, settle
 from tlkit.backbones.extractor import Extractor
 from tlkit.cache import cache_limit
-from tlkit.errors import TlkitError
 from tlkit.images.decoded import Decoded, decode_all
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
@@ -106,9 +105,7 @@ def tune(
     size = (extractor.input_size, extractor.input_size)
     with contextlib.ExitStack() as stack:
         decoded = stack.enter_context(decode_all(data.folder.paths, size, workers=workers, progress=show))
-        if decoded.errors:
-            index, reason = next(iter(decoded.errors.items()))
-            raise TlkitError(f"cannot read {data.folder.files[index]} again: {reason}", "leave the pictures in place")
+        require_all(decoded, data.folder)
         settled = settle(data, decoded, extractor, head.c, options, run, workers, deadline, show)
         recipe = settled.recipe
         strategy = device_strategy()
