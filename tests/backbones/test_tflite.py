@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tlkit.backbones.engines import LiteRTNetwork
-from tlkit.backbones.tflite import Graph, attach_head
+from tlkit.backbones.engines import LiteRTNetwork, lite_maps
+from tlkit.backbones.tflite import Graph, attach_head, head_maps
 from tlkit.errors import TlkitError
 
 Array = NDArray[np.float32]
@@ -103,12 +103,43 @@ def test_constants_lie_where_the_format_wants_them() -> None:
     assert filled >= 4
 
 
-def test_a_network_with_several_outputs_is_none_of_ours() -> None:
+def test_features_are_a_second_output() -> None:
+    data, kernel, bias = two_taps()
+    images = pixels(3, 9, 7)
+    features = expected(images, kernel, bias)
+    head, offset = normal((5, 4), 3) / 100, normal((4,), 4)
+    both = LiteRTNetwork(attach_head(data, [1], head, offset, shown=[0, 1]))(images)
+    alone = LiteRTNetwork(attach_head(data, [1], head, offset))(images)
+    np.testing.assert_array_equal(both[:, :4], alone)
+    np.testing.assert_allclose(both[:, 4:], features, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("taps", [[1], [0, 1]])
+def test_what_a_head_looks_at_can_be_cut_out_again(taps: list[int]) -> None:
+    data, _, _ = two_taps()
+    images = pixels(2, 9, 7)
+    width = sum((3, 5)[tap] for tap in taps)
+    head, offset = normal((width, 4), 3) / 100, normal((4,), 4)
+    found = head_maps(attach_head(data, taps, head, offset, shown=[0]))
+    assert found is not None
+    maps = lite_maps(found[0])(images)
+    np.testing.assert_array_equal(found[1], head)
+    assert [each.shape for each in maps] == [(2, 9, 7, (3, 5)[tap]) for tap in taps]
+    logits = np.concatenate([each.mean(axis=(1, 2)) for each in maps], axis=1) @ found[1] + offset
+    answers = LiteRTNetwork(attach_head(data, taps, head, offset))(images)
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), answers, atol=1e-5)
+
+
+def test_a_network_without_a_head_has_no_maps_of_one() -> None:
+    assert head_maps(two_taps()[0]) is None
+
+
+def test_a_network_with_several_inputs_is_none_of_ours() -> None:
     from ai_edge_litert import schema_py_generated as schema
     import flatbuffers  # isort: skip
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(two_taps()[0], 0))
-    model.subgraphs[0].outputs = [0, 1]
+    model.subgraphs[0].inputs = [0, 1]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     with pytest.raises(TlkitError, match="several"):

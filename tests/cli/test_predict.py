@@ -7,10 +7,15 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Ran, Trained
+from PIL import Image
 
+import tlkit as api
 from tlkit.api.predict import Prediction
+from tlkit.bundle.load import load
+from tlkit.bundle.run import answers
 from tlkit.bundle.save import manifest_digest
 from tlkit.cli import predict as module
 
@@ -200,3 +205,111 @@ def test_a_bundle_without_its_lite_network_runs_on_keras(
     refused = tlkit("predict", unseen, "--model", bundle, "--engine", "litert")
     assert refused.code == 2
     assert "has no model.tflite" in refused.err
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures that are no photographs of anything in the garden."""
+    folder = tmp_path_factory.mktemp("strange")
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(folder / f"noise{number}.png")
+        stripes = np.indices((128, 128))[number % 2] // (3 + number) % 2 * 255
+        Image.fromarray(stripes.astype(np.uint8)).save(folder / f"stripes{number}.png")
+    return folder
+
+
+def test_pictures_of_something_else_are_unknown(
+    tlkit: Tlkit, trained: Trained, labelled: Ran, strange: Path, unseen: Path
+) -> None:
+    rows = tlkit("predict", strange, "--model", trained.bundle, "--json").lines
+    assert [row["unknown"] for row in rows] == [True] * 8
+    assert all(row["label"] for row in rows)  # it says what it is most like all the same
+    assert sum(row["unknown"] for row in labelled.lines) <= 2
+    table = tlkit("predict", strange / "noise0.png", unseen, "--model", trained.bundle, "--format", "table").out
+    assert "unknown? " in table.splitlines()[1]
+
+
+def test_the_rate_of_false_alarms_can_be_set(tlkit: Tlkit, trained: Trained, strange: Path, unseen: Path) -> None:
+    def marked(folder: Path, rate: float) -> int:
+        ran = tlkit("predict", folder, "--model", trained.bundle, "--unknown-rate", rate, "--format", "csv")
+        return [row["unknown"] for row in csv.DictReader(io.StringIO(ran.out))].count("true")
+
+    assert marked(strange, 0) == 0
+    assert marked(unseen, 0.5) >= 2
+    ran = tlkit("predict", unseen, "--model", trained.bundle, "--unknown-rate", 0.9)
+    assert (ran.code, ran.out) == (2, "")
+    assert "error: --unknown-rate" in ran.err
+
+
+def test_both_engines_agree_on_what_is_unlike(trained: Trained, unseen: Path) -> None:
+    bundle = load(trained.bundle)
+    files = sorted(unseen.iterdir())
+    lite, keras = ([each.unlike for each in answers(files, bundle, engine=engine)] for engine in ("litert", "keras"))
+    np.testing.assert_allclose(np.array(lite, float), np.array(keras, float), rtol=1e-3, atol=1e-2)
+
+
+def test_a_bundle_that_cannot_tell_says_null(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.tlkit"
+    shutil.copytree(trained.bundle, old)
+    (old / "known.npz").unlink()
+    manifest = json.loads((old / "tlkit.json").read_text())
+    del manifest["unknown"], manifest["files"]["known.npz"]
+    manifest["digest"] = manifest_digest(manifest)
+    (old / "tlkit.json").write_text(json.dumps(manifest))
+    file = next(iter(unseen.iterdir()))
+    (row,) = tlkit("predict", file, "--model", old, "--json").lines
+    assert row["unknown"] is None
+    ran = tlkit("predict", file, "--model", old, "--unknown-rate", 0.1)
+    assert (ran.code, ran.out) == (2, "")
+    assert "cannot tell unknown pictures" in ran.err
+
+
+def with_flips(bundle: Path, place: Path, flips: dict[str, object] | None) -> Path:
+    """A copy of a bundle that says this of mirrored pictures."""
+    copy = place / "flips.tlkit"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "tlkit.json").read_text())
+    manifest["flips"] = flips
+    manifest["digest"] = manifest_digest(manifest)
+    (copy / "tlkit.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_tta_is_the_mean_over_a_picture_and_its_mirror_image(
+    tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path
+) -> None:
+    flips = {"harmless": True, "pictures": 60, "plain": 0.9, "mirrored": 0.9}
+    bundle = with_flips(trained.bundle, tmp_path, flips)
+    file, mirror = unseen / "birds-magpie.png", tmp_path / "mirror.png"
+    with Image.open(file) as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirror)
+    plain = [dict(row.top) for row in api.predict([file, mirror], bundle)]
+    (row,) = tlkit("predict", file, "--model", bundle, "--tta", "--json").lines
+    for each in row["top"]:
+        assert each["probability"] == pytest.approx(sum(its[each["label"]] for its in plain) / 2, abs=0.02)
+    assert plain[0] != plain[1]
+
+
+@pytest.mark.parametrize(
+    ("flips", "said"),
+    [
+        (None, "was not measured"),
+        ({"harmless": False, "pictures": 0, "plain": 0.0, "mirrored": 0.0}, "was not measured"),
+        ({"harmless": False, "pictures": 60, "plain": 0.9, "mirrored": 0.5}, "mean something else"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_tta_is_refused_where_mirroring_is_not_known_to_be_harmless(
+    tlkit: Tlkit,
+    trained: Trained,
+    garden: Path,
+    tmp_path: Path,
+    flips: dict[str, object] | None,
+    said: str,
+    command: str,
+) -> None:
+    ran = tlkit(command, garden, "--model", with_flips(trained.bundle, tmp_path, flips), "--tta")
+    assert (ran.code, ran.out) == (2, "")
+    assert "error: " in ran.err
+    assert said in ran.err

@@ -56,10 +56,13 @@ def test_figures_can_be_computed_again_from_the_table() -> None:
     """To the last bit, by scikit-learn."""
     probabilities, labels = guesses()
     files = [f"a,b {number}.jpg" for number in range(len(labels))]
-    text = picture_table(files, labels, probabilities, ["train", *[""] * (len(labels) - 1)], NAMES)
+    text = picture_table(
+        files, labels, probabilities, [True, *[False] * (len(labels) - 1)], ["train", *[""] * (len(labels) - 1)], NAMES
+    )
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["file"] for row in rows] == files
     assert [row["used"] for row in rows][:2] == ["train", ""]
+    assert [row["unknown"] for row in rows][:2] == ["true", "false"]
     again = np.array([[float(row[f"p:{name}"]) for name in NAMES] for row in rows])
     np.testing.assert_array_equal(again, probabilities)
     truth, answers = [row["label"] for row in rows], [row["answer"] for row in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.evaluation.classes import class_figures, confusion, most_confused
-from tlkit.evaluation.metrics import exact, measure, reliability
+from tlkit.evaluation.classes import figures
+from tlkit.evaluation.metrics import exact, reliability
 from tlkit.evaluation.pictures import most_doubtful, worst_mistakes
 from tlkit.report.evaluation import evaluation_page
+from tlkit.report.sections import draw_sections
 from tlkit.report.thumbnails import SIDE, Shown, thumbnail
 
 EVIL = "<script>alert(1)</script>"
@@ -29,17 +29,11 @@ def found(
     values = rng.dirichlet(np.ones(len(names)), 90)
     values[np.arange(90), labels] += 0.5
     probabilities = exact(values)
-    its = measure(probabilities, labels)
-    matrix = confusion(probabilities, labels)
-    rows = [{"class": each.name, **asdict(each)} for each in class_figures(probabilities, labels, names)]
     document = {
-        **asdict(its),
+        **figures(probabilities, labels, names),
         "model": "m.tlkit",
         "split": "all",
-        "classes": list(names),
-        "per_class": rows,
-        "confusion_matrix": matrix.tolist(),
-        "most_confused": [asdict(each) for each in most_confused(matrix, names)],
+        "unknown_share": 0.05,
         "used_in_training": {"train": trained, "val": 0, "test": 0},
         "warnings": [f"{trained} were trained on"] if trained else [],
         "skipped": [{"file": f"{EVIL}.jpg", "error": "truncated"}] if skipped else [],
@@ -49,7 +43,8 @@ def found(
 
 def page(names: tuple[str, ...], shown: tuple[Shown, ...] = (), **options: Any) -> str:
     document, probabilities, labels = found(names, **options)
-    return evaluation_page(document, reliability(probabilities, labels), shown, shown[:1], "set", "tlkit evaluate set")
+    sections = draw_sections(document, reliability(probabilities, labels), shown, shown[:1], located=bool(shown))
+    return evaluation_page(document, sections, "set", "tlkit evaluate set")
 
 
 @pytest.mark.parametrize("classes", [2, 12, 200])
@@ -101,6 +96,12 @@ def test_thumbnails_are_small_upright_and_none_where_unreadable(tmp_path: Path) 
     assert uri.startswith("data:image/jpeg;base64,")
     small = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
     assert small.size == (SIDE // 2, SIDE)
+    Image.new("RGB", (800, 400), (120, 120, 120)).save(wide, exif=exif)
+    both = thumbnail(wide, np.array([[0.0, 1.0]]))  # the right one shows where
+    pair = np.asarray(Image.open(io.BytesIO(base64.b64decode(both.split(",")[1])))).astype(int)
+    assert pair.shape == (SIDE, SIDE, 3)
+    assert abs(pair[:, : SIDE // 2 - 4] - 120).max() < 12
+    assert abs(pair[SIDE // 2, SIDE // 2 + 4] - pair[SIDE // 2, -4]).max() > 30
     (tmp_path / "no.jpg").write_text("no picture")
     assert thumbnail(tmp_path / "no.jpg") == ""
     assert thumbnail(tmp_path / "gone.jpg") == ""

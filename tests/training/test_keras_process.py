@@ -13,7 +13,7 @@ from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.runtime import import_keras
 from tlkit.training import keras_process as module
-from tlkit.training.assemble import write_networks
+from tlkit.training.assemble import with_features, write_networks
 from tlkit.training.head import Head
 from tlkit.training.keras_process import KerasProcess, keras_process
 
@@ -47,11 +47,13 @@ def process(extractor: Extractor) -> Iterator[KerasProcess]:
 def test_it_saves_the_network_and_says_what_it_answers(
     process: KerasProcess, head: Head, pixels: np.ndarray, tmp_path: Path
 ) -> None:
-    found = process.save(tmp_path / "model.keras", head, pixels)
-    assert found is not None
+    saved = process.save(tmp_path / "model.keras", head, pixels, named=["stage5", "top"])
+    assert saved is not None
+    found, layers = saved
     model = import_keras().models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     np.testing.assert_allclose(found, np.asarray(model(pixels.astype(np.float32))), atol=1e-5)
     np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], head.kernel)
+    assert [model.get_layer(layers[tap]).output.shape[-1] for tap in ("stage5", "top")] == [112, 1280]
 
 
 def test_the_users_folder_is_not_searched_for_modules(
@@ -85,10 +87,13 @@ def test_where_it_dies_the_network_is_written_here(
         if when == "later":
             process._process.kill()
         keras_file, lite_file = tmp_path / "model.keras", tmp_path / "model.tflite"
-        assert write_networks(keras_file, lite_file, extractor, head, [], process=process) == ""
+        written = write_networks(keras_file, lite_file, extractor, head, [], process=process)
+    assert not written.problem
     model = import_keras().models.load_model(keras_file, compile=False)
     grey = np.full((1, SIZE, SIZE, 3), 127, dtype=np.uint8)
-    np.testing.assert_allclose(LiteRTNetwork(lite_file)(grey), np.asarray(model(grey.astype(np.float32))), atol=1e-4)
+    wide = with_features(model, written.layers.values())  # probabilities, then features
+    theirs = np.asarray(wide(grey.astype(np.float32)))
+    np.testing.assert_allclose(LiteRTNetwork(lite_file)(grey), theirs, atol=1e-4 * np.abs(theirs).max())
 
 
 def test_it_is_gone_after_the_block(extractor: Extractor) -> None:

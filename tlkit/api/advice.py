@@ -22,6 +22,7 @@ from tlkit.backbones.source import class_names, packaged_source
 from tlkit.backbones.weights import IMAGENET
 from tlkit.images.folder import TRAIN
 from tlkit.progress import Progress
+from tlkit.training.flips import FlipCheck
 
 MIRRORED = 128  # training pictures at most that are looked at mirrored
 LOOKED_AT = 256  # training pictures at most that similarity is measured on, where that needs a pass of its own
@@ -35,13 +36,15 @@ class Looked:
         size: Of the data set.
         similarity: To ImageNet.
         probes: Cross-validation; None where a class has too few pictures.
-        evidence: The numbers of both; None likewise.
+        flips: Whether mirroring is harmless; None likewise.
+        evidence: The numbers of all that; None likewise.
         advice: What to do.
     """
 
     size: Size
     similarity: Similarity
     probes: Probes | None
+    flips: FlipCheck | None
     evidence: Evidence | None
     advice: Advice
 
@@ -73,14 +76,15 @@ def look(
     size = judge_size(counts)
     probes = probe(data, balanced, seed, show)
     similarity = similarity_of(data, extractor, seed, workers, show)
-    evidence = None
+    evidence = flips = None
     if probes is not None:
         pixels = read_pixels(data, extractor.input_size, workers)
         flips = look_at_flips(data, extractor, pixels, seed=seed, workers=workers, show=show, most=MIRRORED)
         evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, speed_of(extractor, workers))
-    return Looked(size, similarity, probes, evidence, advise(evidence, size, similarity, seconds, by=by, limit=limit))
+    advice = advise(evidence, size, similarity, seconds, by=by, limit=limit)
+    return Looked(size, similarity, probes, flips, evidence, advice)
 
 
 def speed_of(extractor: Extractor, workers: int | None) -> float:

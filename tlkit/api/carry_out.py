@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.api import outcome
 from tlkit.api.calibration import Calibration, calibrate
-from tlkit.api.dataset import Dataset, is_uneven, skipped_files
+from tlkit.api.dataset import Dataset, Skipped, is_uneven, skipped_files
+from tlkit.api.options import TrainOptions
 from tlkit.api.result import TrainResult
 from tlkit.api.runs import RunFolder, begin_run
 from tlkit.api.solving import solve
 from tlkit.api.start import Start
 from tlkit.api.task import Task, advised, read_data
+from tlkit.api.unknown import Unknown, learn_frozen, learn_tuned
 from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.bundle.save import REPORT
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL
-from tlkit.training.boundary import Choice, check_boundary
+from tlkit.training.assemble import watched
+from tlkit.training.boundary import Choice, check_boundary, widths_of
 from tlkit.training.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 
 if TYPE_CHECKING:
@@ -76,19 +81,26 @@ def _train_and_save(
 ) -> TrainResult:
     options, show, clock = task.options, task.show, task.clock
     balanced = options.class_weights == "auto" and is_uneven(data.folder)
-    made = _calibrated(_make(task, data, extractor, balanced, run), data)
+    made = _with_unknown(_calibrated(_make(task, data, extractor, balanced, run), data), data, extractor, options)
     clock.lap("training")
     manifest = outcome.manifest_of(made.plan, extractor.weights_hash, data, made.metrics)
     manifest["run"] = run.name if run else None
     manifest["calibration"] = made.calibration and made.calibration.to_json()
-    if made.tuned is not None and made.kept:
-        outcome.save_tuned(task.target, extractor, data, made.tuned, made.plan, manifest, task.overwrite, show)
-    else:
-        outcome.save_frozen(task.target, extractor, data, made.head, made.plan, manifest, task.overwrite, process, show)
-    interrupted = run is not None and made.tuned is not None and made.tuned.interrupted
+    flips = (made.tuned and made.tuned.flips) or options.flips
+    manifest["flips"] = asdict(flips) if flips else None
+    manifest["unknown"] = made.unknown and made.unknown.to_json()
+    known = made.unknown.known if made.unknown else None
     skipped = skipped_files(task.folder, data.features)
+    page = _page(made, data, skipped, task) if options.report else None
+    bundle = outcome.Saving(task.target, made.plan, manifest, known, page, task.overwrite, show)
+    if made.tuned is not None and made.kept:
+        bundle.save_tuned(extractor, data, made.tuned)
+    else:
+        bundle.save_frozen(extractor, data, made.head, process)
+    interrupted = run is not None and made.tuned is not None and made.tuned.interrupted
     return TrainResult(
         model=task.target,
+        report=task.target / REPORT if (task.target / REPORT).is_file() else None,
         plan=made.plan,
         classes=data.folder.classes,
         images={**{split: len(data.of(split)) for split in (TRAIN, VAL, TEST)}, "skipped": len(skipped)},
@@ -119,6 +131,7 @@ class _Made:
     kept: bool
     repeated: dict[str, Any]
     calibration: Calibration | None = None
+    unknown: Unknown | None = None
 
     def tuning(self) -> dict[str, Any] | None:
         if self.tuned is None:
@@ -131,6 +144,19 @@ class _Made:
             "frozen_val_accuracy": self.frozen["val_accuracy"],
             "frozen_val_loss": self.frozen["val_loss"],
         }
+
+
+def _page(made: _Made, data: Dataset, skipped: Skipped, task: Task) -> outcome.Page:
+    """What draws the report, once the networks are written."""
+
+    def page(place: Path, history: list[dict[str, Any]]) -> str:
+        from tlkit.api.training_report import Trained, page_of_training
+
+        why = made.calibration.why if made.calibration else ""
+        trained = Trained(data, made.plan, made.probabilities, made.metrics, made.tuning(), why, skipped, task.target)
+        return page_of_training(trained, place, history)
+
+    return page
 
 
 def _calibrated(made: _Made, data: Dataset) -> _Made:
@@ -151,6 +177,17 @@ def _calibrated(made: _Made, data: Dataset) -> _Made:
         metrics=outcome.metrics_of(data, probabilities) | made.repeated,
         calibration=calibration,
     )
+
+
+def _with_unknown(made: _Made, data: Dataset, extractor: Extractor, options: TrainOptions) -> _Made:
+    """The same with what tells pictures unlike those trained on."""
+    shown = watched(extractor.taps, made.plan.taps)
+    if made.tuned is not None and made.kept:
+        blocks = widths_of(extractor.taps, shown)
+        unknown = learn_tuned(data, made.tuned, blocks, options.unknown_rate, options.seed)
+    else:
+        unknown = learn_frozen(data, shown, options.unknown_rate, options.seed)
+    return replace(made, unknown=unknown, plan=replace(made.plan, reasons=(*made.plan.reasons, unknown.why)))
 
 
 def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: RunFolder | None) -> _Made:

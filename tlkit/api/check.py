@@ -116,10 +116,11 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, workers: int 
     facts: list[Facts] = []
     found_answers: dict[int, np.ndarray] = {}
     with show.phase("Checking", len(paths)) as advance:
-        for item, values in answers(paths, bundle, engine=engine, workers=workers, fingerprints=True):
+        for answer in answers(paths, bundle, engine=engine, workers=workers, fingerprints=True):
+            item, said = answer.item, answer.probabilities
             facts.append(facts_of(paths[item.index], item))
-            if values is not None and folder.classes[folder.labels[item.index]] in bundle.classes:
-                found_answers[item.index] = values
+            if said is not None and folder.classes[folder.labels[item.index]] in bundle.classes:
+                found_answers[item.index] = said
             advance(1)
     found = assess(folder, facts, _copies(facts))
     number = {name: index for index, name in enumerate(bundle.classes)}

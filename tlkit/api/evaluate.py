@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.api.predict import unknown_limit
 from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
-from tlkit.bundle.run import answers
+from tlkit.bundle.run import answers, check_mirroring
 from tlkit.errors import TlkitError
-from tlkit.evaluation.classes import ClassFigures, Confused, class_figures, confusion, most_confused
+from tlkit.evaluation.classes import ClassFigures, Confused, class_figures, confusion, figures, most_confused
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
 from tlkit.progress import Progress, SilentProgress
@@ -37,6 +38,7 @@ class Evaluation:
         files: Pictures that were labelled, relative to the folder.
         labels: Class index of each, among the bundle's classes.
         probabilities: float64 [n, classes], rows sum to 1.
+        unknown: Whether each is called unknown; None where the bundle cannot tell.
         used: What training used each picture for: "train", "val", "test" or "", by content.
         skipped: (file, reason) of every picture that could not be read.
         unknown_classes: Class folders that the bundle has no class for, with their pictures, which are left out.
@@ -50,6 +52,7 @@ class Evaluation:
     files: tuple[str, ...]
     labels: tuple[int, ...]
     probabilities: NDArray[np.float64]
+    unknown: tuple[bool, ...] | None
     used: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     unknown_classes: dict[str, int]
@@ -64,6 +67,11 @@ class Evaluation:
     def confused(self) -> list[Confused]:
         """The pairs of classes with the most mistakes."""
         return most_confused(confusion(self.probabilities, self.labels), self.classes)
+
+    @property
+    def unknown_share(self) -> float | None:
+        """Share of pictures that are called unknown, 0..1, although their classes are known: false alarms."""
+        return None if self.unknown is None else sum(self.unknown) / len(self.unknown)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -84,26 +92,13 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the fields of the command line's JSON."""
-        its = self.metrics
         return {
             "model": str(self.model),
             "split": self.split,
-            "images": its.images,
-            "accuracy": its.accuracy,
-            "accuracy_ci95": list(its.accuracy_ci95),
+            **figures(self.probabilities, self.labels, self.classes),
+            "accuracy_ci95": list(self.metrics.accuracy_ci95),
             "accuracy_interval": "wilson",
-            "top5_accuracy": its.top5_accuracy,
-            "balanced_accuracy": its.balanced_accuracy,
-            "macro_f1": its.macro_f1,
-            "log_loss": its.log_loss,
-            "ece": its.ece,
-            "classes": list(self.classes),
-            "per_class": [
-                {"class": each.name, **{name: value for name, value in asdict(each).items() if name != "name"}}
-                for each in self.per_class
-            ],
-            "confusion_matrix": confusion(self.probabilities, self.labels).tolist(),
-            "most_confused": [asdict(each) for each in self.confused],
+            "unknown_share": self.unknown_share,
             "used_in_training": {split: self.used.count(split) for split in (TRAIN, VAL, TEST)},
             "unknown_classes": self.unknown_classes,
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
@@ -116,6 +111,8 @@ def evaluate(
     model: PathLike | Bundle | None = None,
     *,
     split: str = AUTO,
+    unknown_rate: float | None = None,
+    tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -126,6 +123,8 @@ def evaluate(
         images: A folder with one sub-folder per class, or with train/, val/ or test/.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         split: Part of a folder with train/, val/ or test/. "auto": test/ where there is one, else val/, else all of it.
+        unknown_rate: As for `tlkit.predict`.
+        tta: Likewise.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Reading threads, and cores to compute with at most; None: one a processor.
         progress: Told about every picture.
@@ -139,10 +138,14 @@ def evaluate(
     bundle = model if isinstance(model, Bundle) else load(model)
     folder, part = _part(scan(images, least=1), split)
     known, unknown = _matched(folder, bundle.classes)
-    files, labels, rows, used, skipped = [], [], [], [], []
+    limit = unknown_limit(bundle, unknown_rate)
+    if tta:
+        check_mirroring(bundle)
+    files, labels, rows, unlike, used, skipped = [], [], [], [], [], []
     with (progress or SilentProgress()).phase("Evaluating", len(known)) as advance:
         paths = [folder.paths[index] for index, _ in known]
-        for item, values in answers(paths, bundle, engine=engine, workers=workers):
+        for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
+            item, values = answer.item, answer.probabilities
             index, label = known[item.index]
             if values is None:
                 skipped.append((folder.files[index], str(item.error)))
@@ -150,6 +153,7 @@ def evaluate(
                 files.append(folder.files[index])
                 labels.append(label)
                 rows.append(values)
+                unlike.append(answer.unlike)
                 used.append(str(bundle.manifest["split"].get(item.content.hex(), "")))
             advance(1)
     if not rows:
@@ -163,6 +167,7 @@ def evaluate(
         files=tuple(files),
         labels=tuple(labels),
         probabilities=probabilities,
+        unknown=None if limit is None else tuple(each is not None and each > limit for each in unlike),
         used=tuple(used),
         skipped=tuple(skipped),
         unknown_classes=unknown,

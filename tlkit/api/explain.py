@@ -6,16 +6,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.predict import find_pictures
 from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.save import LITE
 from tlkit.errors import TlkitError
 from tlkit.images.batches import load_picture
 from tlkit.progress import Progress, SilentProgress
+
+if TYPE_CHECKING:
+    from tlkit.evaluation.cam import ClassMaps
 
 PathLike = str | os.PathLike[str]
 FOLDER, SHEET = "explained", "contact-sheet.png"
@@ -78,8 +82,6 @@ def explain(
         TlkitError: No bundle, no picture that can be read, the folder exists or cannot be made, or the bundle has no
             such class or stage.
     """
-    from tlkit.evaluation.cam import ClassMaps
-
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
@@ -87,8 +89,7 @@ def explain(
     folder = _new_folder(output)
     show = progress or SilentProgress()
     with show.phase("Loading the network", None):
-        network = bundle.model
-        locate, maps_of = ClassMaps(network), _stage_maps(bundle, network, stage)
+        locate, maps_of = class_maps(bundle), _stage_maps(bundle, stage)
     rows: list[Explained] = []
     tiles: list[tuple[NDArray[np.uint8], str]] = []
     with show.phase("Explaining", len(paths)) as advance:
@@ -118,7 +119,7 @@ def _explained(
     if small.picture is None or whole.picture is None:
         return Explained(str(path), None, None, None, None, small.error or whole.error), None
     pixels = small.picture.pixels[None]
-    probabilities = np.asarray(bundle.model(pixels.astype(np.float32), training=False))[0]
+    probabilities = bundle.probabilities(pixels)[0]
     index = int(probabilities.argmax()) if label is None else bundle.classes.index(label)
     large = Image.fromarray(whole.picture.pixels)
     large.thumbnail((LARGEST, LARGEST))
@@ -132,10 +133,20 @@ def _explained(
     return Explained(str(path), bundle.classes[index], float(probabilities[index]), target, grid, None), drawn
 
 
-def _stage_maps(bundle: Bundle, network: Any, stage: str | None) -> Any:
+def class_maps(bundle: Bundle) -> ClassMaps:
+    """Where a bundle's network sees a class: by LiteRT, or by Keras where the bundle has no network for that."""
+    from tlkit.evaluation.cam import ClassMaps
+
+    lite = bundle.path / LITE
+    found = ClassMaps.of_lite(lite.read_bytes()) if LITE in bundle.manifest["files"] else None
+    return found or ClassMaps.of_keras(bundle.model)
+
+
+def _stage_maps(bundle: Bundle, stage: str | None) -> Any:
     """A ``keras.Model`` from pixels to a stage's feature maps, or None."""
     if stage is None:
         return None
+    network = bundle.model
     from tlkit.backbones.build import build_backbone
     from tlkit.backbones.runtime import import_keras
     from tlkit.backbones.weights import RANDOM

@@ -20,6 +20,8 @@ from tlkit.images.split import check_fraction
 from tlkit.training.augment import AUTO as AUTO_AUGMENT
 from tlkit.training.augment import check_augment
 from tlkit.training.boundary import check_boundary
+from tlkit.training.flips import FlipCheck
+from tlkit.training.known import RATE, check_rate
 from tlkit.training.plain import checked
 from tlkit.training.plan import AUTO as AUTO_STRATEGY
 from tlkit.training.plan import EARLY, FREEZE, LAST, check_features, check_strategy
@@ -33,7 +35,7 @@ class TrainOptions:
     """Every option of ``train`` that decides its result; see `tlkit.api.train.train` for what they mean.
 
     ``expected`` and ``advice`` are what the advisor said where it chose the strategy: the accuracy with its interval's
-    ends, 0..1, and its reasons.
+    ends, 0..1, and its reasons; ``flips`` is what it saw of mirrored pictures, None: nothing.
     """
 
     images: str
@@ -59,9 +61,12 @@ class TrainOptions:
     time_budget: float | None = None
     tensorboard: str | None = None
     engine: str = AUTO_ENGINE
+    unknown_rate: float = RATE
+    report: bool = True
     seed: int = 0
     expected: tuple[float, float, float] | None = None
     advice: tuple[str, ...] = ()
+    flips: FlipCheck | None = None
 
     @property
     def tunes(self) -> bool:
@@ -90,6 +95,7 @@ class TrainOptions:
         _check_range("--time-budget", self.time_budget, above=0)
         _check_range("--max-params", self.max_params, above=0)
         _check_range("--max-latency", self.max_latency, above=0)
+        check_rate(self.unknown_rate)
         if self.epochs == 0 and self.strategy not in (FREEZE, EARLY):
             raise TlkitError(
                 f"--epochs 0 leaves nothing of {self.strategy}", f"--strategy {FREEZE} solves the head alone"
@@ -126,6 +132,8 @@ class TrainOptions:
         found = dict(checked(cls, data, "set of options"))
         if found.get("expected") is not None:
             found["expected"] = tuple(found["expected"])
+        if found.get("flips") is not None:
+            found["flips"] = FlipCheck(**found["flips"])
         return cls(**{**found, "advice": tuple(found.get("advice", ()))})
 
     def with_advice(self, advice: Advice) -> TrainOptions:

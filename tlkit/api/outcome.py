@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from tlkit.api.dataset import Dataset
 from tlkit.api.options import TrainOptions
 from tlkit.api.parts import TESTED_FROM
 from tlkit.backbones.extractor import Extractor
-from tlkit.bundle.save import LITE, MODEL, save_bundle
+from tlkit.bundle.save import KNOWN, LITE, MODEL, REPORT, save_bundle
 from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
@@ -23,12 +24,15 @@ from tlkit.training.recipe import FEWEST_TO_CHOOSE
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
+    from tlkit.training.assemble import Written
     from tlkit.training.head import Head
     from tlkit.training.keras_process import KerasProcess
+    from tlkit.training.known import Known
 
 LOSS_NOISE = 1e-3  # relative
 COMPARED = 4  # validation pictures on which the engines must agree
 
+Page = Callable[[Path, list[dict[str, Any]]], str]
 Probabilities = dict[str, NDArray[np.float32]]
 
 
@@ -141,73 +145,84 @@ def _test_reason(data: Dataset) -> tuple[str, ...]:
     return (f"nothing is chosen on the {count} test pictures {whose}",)
 
 
-def save_frozen(
-    target: Path,
-    extractor: Extractor,
-    data: Dataset,
-    head: Head,
-    plan: Plan,
-    manifest: dict[str, Any],
-    overwrite: bool,
-    process: KerasProcess | None,
-    show: Progress,
-) -> None:
-    """Write the bundle of a backbone whose weights stayed as they are."""
-    from tlkit.training.assemble import write_networks
+@dataclass(frozen=True)
+class Saving:
+    """A bundle to be written.
 
-    history = [
-        {"step": step, "c": point.c, "cv_log_loss": point.log_loss, "cv_accuracy": point.accuracy}
-        for step, point in enumerate(head.search, 1)
-    ]
-    extractor.convert(show)
+    Attributes:
+        target: Its folder.
+        plan: What was done.
+        manifest: What ``tlkit.json`` says of it; the layers looked at are added.
+        known: What known pictures look like; None where that is not known.
+        page: From the folder with the networks and the rows of ``history.csv`` to the report; None: there is none.
+        overwrite: Whether what lies there is replaced.
+        show: Told what goes on.
+    """
 
-    def write(place: Path) -> str:
-        return write_networks(place / MODEL, place / LITE, extractor, head, _samples(data), plan.taps, process)
+    target: Path
+    plan: Plan
+    manifest: dict[str, Any]
+    known: Known | None
+    page: Page | None
+    overwrite: bool
+    show: Progress
 
-    _save(target, write, manifest, plan, history, overwrite, show)
+    def save_frozen(self, extractor: Extractor, data: Dataset, head: Head, process: KerasProcess | None) -> None:
+        """Write the bundle of a backbone whose weights stayed as they are."""
+        from tlkit.training.assemble import write_networks
 
+        history = [
+            {"step": step, "c": point.c, "cv_log_loss": point.log_loss, "cv_accuracy": point.accuracy}
+            for step, point in enumerate(head.search, 1)
+        ]
+        extractor.convert(self.show)
 
-def save_tuned(
-    target: Path,
-    extractor: Extractor,
-    data: Dataset,
-    tuned: Tuned,
-    plan: Plan,
-    manifest: dict[str, Any],
-    overwrite: bool,
-    show: Progress,
-) -> None:
-    """Write the bundle of a network whose weights were tuned."""
-    from tlkit.training.assemble import write_tuned
+        def write(place: Path) -> Written:
+            samples = _samples(data)
+            return write_networks(place / MODEL, place / LITE, extractor, head, samples, self.plan.taps, process)
 
-    def write(place: Path) -> str:
-        return write_tuned(place / MODEL, place / LITE, tuned.model, extractor, plan.taps, _samples(data))
+        self._save(write, history)
 
-    _save(target, write, manifest, plan, list(tuned.outcome.rows), overwrite, show)
+    def save_tuned(self, extractor: Extractor, data: Dataset, tuned: Tuned) -> None:
+        """Write the bundle of a network whose weights were tuned."""
+        from tlkit.training.assemble import write_tuned
 
+        def write(place: Path) -> Written:
+            keras_file, lite_file, taps = place / MODEL, place / LITE, self.plan.taps
+            return write_tuned(keras_file, lite_file, tuned.model, extractor, taps, tuned.layers, _samples(data))
 
-def _save(
-    target: Path,
-    write: Callable[[Path], str],
-    manifest: dict[str, Any],
-    plan: Plan,
-    history: list[dict[str, Any]],
-    overwrite: bool,
-    show: Progress,
-) -> None:
-    def write_model(place: Path) -> None:
-        if problem := write(place):
-            show.note(problem)
+        self._save(write, list(tuned.outcome.rows))
 
-    with show.phase("Saving the bundle", None):
-        save_bundle(
-            target,
-            write_model=write_model,
-            manifest=manifest,
-            plan=plan.to_json(),
-            history=history,
-            overwrite=overwrite,
-        )
+    def _save(self, write: Callable[[Path], Written], history: list[dict[str, Any]]) -> None:
+        def write_model(place: Path) -> None:
+            written = write(place)
+            if written.problem:
+                self.show.note(written.problem)
+            self.manifest["layers"] = written.layers
+            if self.known is not None:
+                np.savez(place / KNOWN, **self.known.arrays())  # type: ignore[arg-type]
+            self._report(place, history)
+
+        with self.show.phase("Saving the bundle", None):
+            save_bundle(
+                self.target,
+                write_model=write_model,
+                manifest=self.manifest,
+                plan=self.plan.to_json(),
+                history=history,
+                overwrite=self.overwrite,
+            )
+
+    def _report(self, place: Path, history: list[dict[str, Any]]) -> None:
+        """Write the page; a defect in it must not cost the trained network."""
+        if self.page is None:
+            return
+        try:
+            text = self.page(place, history)
+        except Exception as error:  # noqa: BLE001
+            self.show.note(f"the report could not be made: {error!r}")
+            return
+        (place / REPORT).write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
 
 
 def _samples(data: Dataset) -> list[Path]:
@@ -235,5 +250,6 @@ def manifest_of(plan: Plan, weights_hash: str, data: Dataset, metrics: dict[str,
         "classes": list(data.folder.classes),
         "metrics": metrics,
         "calibration": None,
+        "unknown": None,
         "split": dict(order),
     }

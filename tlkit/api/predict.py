@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
-from tlkit.bundle.run import answers
+from tlkit.bundle.run import Answer, answers, check_mirroring
 from tlkit.errors import TlkitError
-from tlkit.images.batches import Loaded
 from tlkit.images.folder import natural, walk_pictures
 from tlkit.progress import Progress, SilentProgress
+from tlkit.training.known import check_rate
 
 TOP = 5
 
@@ -61,18 +60,25 @@ def predict(
     images: Sequence[PathLike],
     model: PathLike | Bundle | None = None,
     *,
+    unknown_rate: float | None = None,
+    tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Prediction]:
     """Label pictures; see `predict_iter`, whose rows this gathers."""
-    return list(predict_iter(images, model, engine=engine, workers=workers, progress=progress))
+    rows = predict_iter(
+        images, model, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, progress=progress
+    )
+    return list(rows)
 
 
 def predict_iter(
     images: Sequence[PathLike],
     model: PathLike | Bundle | None = None,
     *,
+    unknown_rate: float | None = None,
+    tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -82,6 +88,9 @@ def predict_iter(
     Args:
         images: Files, folders (with everything below them) and glob patterns.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
+        unknown_rate: Share of pictures of the known classes that may be called unknown, 0..0.5; 0: none is. None: as
+            the bundle was trained with.
+        tta: Take the mean over each picture and its mirror image (test-time augmentation), in twice the time.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Reading threads, and cores to compute with at most; None: one a processor.
         progress: Told about every picture.
@@ -90,14 +99,34 @@ def predict_iter(
         One row a picture in the order found; an unreadable picture becomes a row with ``error``.
 
     Raises:
-        TlkitError: No bundle, a damaged one, no picture at all, or the engine is not there.
+        TlkitError: No bundle, a damaged one, no picture at all, a rate that the bundle cannot tell, mirroring that
+            is not known to be harmless, or the engine is not there.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
+    limit = unknown_limit(bundle, unknown_rate)
+    if tta:
+        check_mirroring(bundle)
     paths = find_pictures(images)
     with (progress or SilentProgress()).phase("Predicting", len(paths)) as advance:
-        for item, values in answers(paths, bundle, engine=engine, workers=workers):
-            yield _prediction(paths[item.index], item, values, bundle.classes)
+        for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
+            yield _prediction(paths[answer.item.index], answer, bundle.classes, limit)
             advance(1)
+
+
+def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
+    """How unlike the pictures trained on a picture may be before it is called unknown; None: that cannot be told.
+
+    Raises:
+        TlkitError: The rate is out of range, or asked for where the bundle cannot tell.
+    """
+    if rate is not None:
+        check_rate(rate)
+        if bundle.known is None:
+            raise TlkitError(
+                f"{bundle.path} cannot tell unknown pictures, so --unknown-rate has no meaning",
+                "plan.json says why; a bundle of an earlier version has to be trained anew",
+            )
+    return None if bundle.known is None else bundle.known.threshold(bundle.unknown_rate if rate is None else rate)
 
 
 def find_pictures(images: Sequence[PathLike]) -> list[Path]:
@@ -124,9 +153,11 @@ def find_pictures(images: Sequence[PathLike]) -> list[Path]:
     return list(found)
 
 
-def _prediction(path: Path, item: Loaded, values: NDArray[np.float32] | None, classes: Sequence[str]) -> Prediction:
+def _prediction(path: Path, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
+    values = answer.probabilities
     if values is None:
-        return Prediction(str(path), None, None, (), None, item.error)
+        return Prediction(str(path), None, None, (), None, answer.item.error)
     best = np.argsort(-values, kind="stable")[:TOP]
     top = tuple((classes[i], float(values[i])) for i in best)
-    return Prediction(str(path), *top[0], top, None, None)
+    unknown = None if limit is None or answer.unlike is None else answer.unlike > limit
+    return Prediction(str(path), *top[0], top, unknown, None)

@@ -28,6 +28,7 @@ class TrainResult:
         tuning: Of tuned strategies, how training ended: "kept" (whether the tuned weights are in the bundle), "stopped"
             (why), "steps", "best_step", "frozen_val_accuracy" and "frozen_val_loss"; None where only a head was solved.
         resume: The run's folder, where it was interrupted and can go on.
+        report: The HTML page in the bundle; None where none was asked for.
     """
 
     model: Path
@@ -42,6 +43,11 @@ class TrainResult:
     reused: int
     tuning: dict[str, Any] | None = None
     resume: Path | None = None
+    report: Path | None = None
+
+    def accuracies(self) -> list[str]:
+        """Every accuracy in a sentence that says what was chosen by it."""
+        return accuracy_lines(self.metrics, self.tuning is not None, self.uneven)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the fields of the command line's JSON."""
@@ -55,11 +61,43 @@ class TrainResult:
             "leaks": [list(group) for group in self.leaks],
             "features_reused": self.reused,
             "tuning": self.tuning,
+            "report": None if self.report is None else str(self.report),
             "resume": None if self.resume is None else str(self.resume),
             "metrics": self.metrics,
             "seconds": self.seconds,
             "plan": self.plan.to_json(),
         }
+
+
+def accuracy_lines(metrics: dict[str, Any], tuned: bool, uneven: bool) -> list[str]:
+    """Every accuracy in a sentence that says what was chosen by it.
+
+    Args:
+        metrics: As in `TrainResult`.
+        tuned: Whether networks were compared on the validation pictures.
+        uneven: Whether classes are so uneven that plain accuracy misleads.
+    """
+    lines = []
+    chosen = {"val": ", by which the network was chosen" if tuned else "", "test": ", nothing was chosen by it"}
+    for split, name, prefix in (("val", "validation", ""), ("test", "test", "test_")):
+        if f"{split}_accuracy" not in metrics:
+            continue
+        guessing = f"always guessing the largest class {metrics[f'{prefix}baseline_accuracy']:.1%}"
+        lines.append(f"{name} accuracy {_with_interval(metrics, split)}{chosen[split]}, {guessing}")
+        if uneven:
+            balanced, f1 = metrics[f"{split}_balanced_accuracy"], metrics[f"{split}_macro_f1"]
+            lines.append(f"classes are uneven: balanced accuracy {balanced:.1%}, macro-F1 {f1:.1%}")
+    if "cv_accuracy" in metrics:
+        lines.append(
+            f"cross-validated accuracy {_with_interval(metrics, 'cv')} of the frozen backbone, on the training "
+            "pictures, in place of a test"
+        )
+    return lines
+
+
+def _with_interval(metrics: dict[str, Any], split: str) -> str:
+    low, high = metrics[f"{split}_accuracy_ci95"]
+    return f"{metrics[f'{split}_accuracy']:.1%} (95% interval {low:.0%} to {high:.0%})"
 
 
 class Clock:

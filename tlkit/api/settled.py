@@ -96,8 +96,8 @@ def choose_rate(
     return replace(job, recipe=recipe), replace(settled, recipe=recipe, trials=trials)
 
 
-def plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None) -> Settled:
-    """How long training may take, so that what follows still fits."""
+def plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None, sample: int) -> Settled:
+    """How long training may take, so that what follows still fits: a look at held-out pictures and a sample."""
     if deadline is None or settled.seconds is not None:
         return settled
     some = list(job.val[: job.recipe.batch_size])
@@ -106,8 +106,8 @@ def plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None)
     job.tuner.logits(job.feed.batch(some, None))
     each = (time.perf_counter() - start) / len(some)
     left = deadline - time.perf_counter()
-    # the last look at all held-out pictures goes through the whole network, which takes a few times as long
-    after = 3 * each * (len(data.of(VAL)) + len(data.of(TEST))) + SAVING + MARGIN * left
+    # the last look goes through the whole network, which takes a few times as long
+    after = 3 * each * (len(data.of(VAL)) + len(data.of(TEST)) + sample) + SAVING + MARGIN * left
     return replace(settled, seconds=max(0.0, left - after))
 
 

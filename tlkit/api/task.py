@@ -12,6 +12,7 @@ from tlkit.api.start import Start
 from tlkit.backbones.extractor import TOP, Extractor
 from tlkit.images.folder import ImageFolder
 from tlkit.progress import Progress
+from tlkit.training.assemble import watched
 from tlkit.training.plan import AUTO, EARLY, LAST
 
 
@@ -80,13 +81,13 @@ def advised(task: Task, data: Dataset, extractor: Extractor) -> Task:
     advice = looked.advice
     task.clock.lap("advice")
     task.show.note(f"strategy {advice.strategy}: {advice.reasons[0]}")
-    return replace(task, start=replace(task.start, options=options.with_advice(advice)))
+    return replace(task, start=replace(task.start, options=replace(options.with_advice(advice), flips=looked.flips)))
 
 
 def _needed(extractor: Extractor, options: TrainOptions) -> list[str]:
-    """The blocks to hold in memory: what a head may take, and the top, which tells copies apart."""
+    """The blocks to hold in memory: what a head may take, and those that tell of copies and of unlike pictures."""
     if options.strategy not in (AUTO, EARLY) and options.features == LAST:
-        return [TOP]
+        return list(watched(extractor.taps, [TOP]))
     return [name for name, _ in extractor.taps]
 
 

@@ -19,6 +19,7 @@ from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
+from tlkit.training.known import RATE
 from tlkit.training.plan import AUTO, LAST, Plan
 
 PathLike = str | os.PathLike[str]
@@ -53,6 +54,8 @@ def train(
     time_budget: float | None = None,
     tensorboard: PathLike | None = None,
     engine: str = AUTO_ENGINE,
+    unknown_rate: float = RATE,
+    report: bool = True,
     workers: int | None = None,
     seed: int = 0,
     plan: Plan | None = None,
@@ -99,6 +102,8 @@ def train(
         time_budget: Seconds that everything may take; the schedule is made to fit.
         tensorboard: Folder for TensorBoard's event files; None: none are written.
         engine: What computes features: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
+        unknown_rate: Share of pictures of the known classes that `predict` may call unknown, 0..0.5.
+        report: Write ``report.html`` into the bundle.
         workers: Reading threads, and cores to compute features with at most; None: one a processor.
         seed: Of the split, the folds, the order and the augmentation.
         plan: What to do, instead of the arguments that it decides: strategy, features, boundary, backbone, weights,
@@ -132,6 +137,8 @@ def train(
         time_budget=time_budget,
         tensorboard=None if tensorboard is None else absolute(tensorboard),
         engine=engine,
+        unknown_rate=unknown_rate,
+        report=report,
         seed=seed,
     )
     if plan is not None:

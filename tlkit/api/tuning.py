@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.progress import Progress
 from tlkit.training import augment as augmenting
 from tlkit.training.board import board
+from tlkit.training.flips import FlipCheck
 from tlkit.training.plan import LAST_LAYERS
 from tlkit.training.recipe import Recipe
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tlkit.training.head import Head
     from tlkit.training.trainable import Trainable
 
+SAMPLE, HASTY = 1000, 200  # training pictures that tell what known ones look like in the end; if time is short
 MAPS_SHARE = 0.5  # of the cache's bound, that the outputs of a frozen part may take
 
 
@@ -44,7 +47,11 @@ class Tuned:
         model: The ``keras.Model``, float32 RGB 0..255 to probabilities, with the best weights.
         recipe: How it was trained.
         outcome: How that went.
+        layers: Of the blocks that the head and `tlkit.training.known` look at, by name.
         probabilities: By split, float32 [n, classes], in the order of `Dataset.of`.
+        features: Of the training pictures in ``sample`` and of all validation pictures, by split, float32 [n, columns].
+        sample: Indices into the data set's folder.
+        flips: What mirroring does; None where nobody asked.
         reasons: Why the recipe is what it is, one sentence each.
         interrupted: Whether it could go on.
     """
@@ -52,13 +59,19 @@ class Tuned:
     model: Any
     recipe: Recipe
     outcome: Outcome
+    layers: dict[str, str]
     probabilities: dict[str, NDArray[np.float32]]
+    features: dict[str, NDArray[np.float32]]
+    sample: tuple[int, ...]
+    flips: FlipCheck | None
     reasons: tuple[str, ...]
 
     @property
     def interrupted(self) -> bool:
         """Whether the run was stopped from outside."""
-        return self.outcome.why == "interrupted"
+        from tlkit.training.fit import INTERRUPTED
+
+        return self.outcome.why == INTERRUPTED
 
 
 def tune(
@@ -95,7 +108,8 @@ def tune(
         TlkitError: The pictures have changed since the run began, the state cannot be written, or memory is too
             small for a single picture.
     """
-    from tlkit.training.fit import fit
+    from tlkit.training.assemble import layers_of, watched, with_features
+    from tlkit.training.fit import INTERRUPTED, fit
     from tlkit.training.hardware import computing_in, device_strategy, enough_memory, keep_memory
     from tlkit.training.interrupt import gentle_interrupt
     from tlkit.training.trainable import make_trainable
@@ -126,13 +140,27 @@ def tune(
         feed = make_feed(data, decoded, extractor, stage, recipe, workers, show, stack)
         job = make_job(data, trainable, recipe, feed, balanced, options.seed, strategy, show)
         job, settled = choose_rate(job, replace(settled, recipe=recipe), data, deadline, show)
-        settled = plan_time(job, settled, data, deadline)
+        sample = sampled(data, options.seed, SAMPLE if deadline is None else HASTY)
+        settled = plan_time(job, settled, data, deadline, len(sample))
         keep(settled, data, run)
         with board(options.tensorboard) as observe, gentle_interrupt(show.note) as stop, enough_memory():
             outcome = fit(job, show, folder=run.path, seconds=settled.seconds, stop=stop, observe=observe)
         model = _plain_model(trainable, extractor, head, choice, recipe, strategy)
-        probabilities = _probabilities(model, data, decoded, show)
-    return Tuned(model, job.recipe, outcome, probabilities, reasons_of(settled, job, len(data.of(TRAIN)), trainable))
+        shown = watched(extractor.taps, choice.taps)
+        layers = layers_of(network, list(dict.fromkeys((*choice.taps, *shown))))
+        seen = sample if outcome.why != INTERRUPTED else []
+        wide = with_features(model, [layers[tap] for tap in shown])
+        probabilities, features = _answers(wide, seen, data, decoded, show)
+    reasons = reasons_of(settled, job, len(data.of(TRAIN)), trainable)
+    return Tuned(model, job.recipe, outcome, layers, probabilities, features, tuple(seen), settled.flips, reasons)
+
+
+def sampled(data: Dataset, seed: int, most: int) -> list[int]:
+    """Training pictures whose features are computed once more at the end, ``most`` at most."""
+    train = data.of(TRAIN)
+    return (
+        train if len(train) <= most else sorted(np.random.default_rng(seed).choice(train, most, replace=False).tolist())
+    )
 
 
 def training_network(extractor: Extractor) -> Network:
@@ -234,18 +262,22 @@ def _plain_model(
     return model
 
 
-def _probabilities(model: Any, data: Dataset, decoded: Decoded, show: Progress) -> dict[str, NDArray[np.float32]]:
-    """What the finished network says of the held-out pictures."""
+def _answers(
+    wide: Any, sample: Sequence[int], data: Dataset, decoded: Decoded, show: Progress
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """What the finished network says of the held-out pictures; its features of these and of the sample."""
     from tlkit.backbones.engines import batch_size, keras_forward
 
-    forward, found = keras_forward(model), {}
-    size = batch_size()
-    with show.phase("Held-out pictures", len(data.of(VAL)) + len(data.of(TEST))) as advance:
-        for split in (VAL, TEST):
-            rows, chosen = [], data.of(split)
+    forward, size, classes = keras_forward(wide), batch_size(), len(data.folder.classes)
+    parts = {VAL: data.of(VAL), TEST: data.of(TEST), TRAIN: list(sample)}
+    probabilities, features = {}, {}
+    with show.phase("Last look at the pictures", sum(map(len, parts.values()))) as advance:
+        for split, chosen in parts.items():
+            rows = []
             for start in range(0, len(chosen), size):
                 rows.append(forward(decoded.pixels(chosen[start : start + size])))
                 advance(len(rows[-1]))
             if rows:
-                found[split] = np.concatenate(rows)
-    return found
+                probabilities[split], features[split] = np.split(np.concatenate(rows), [classes], axis=1)
+    probabilities.pop(TRAIN, None)
+    return probabilities, features

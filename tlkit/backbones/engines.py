@@ -134,13 +134,28 @@ class _Interpreter:
             self._interpreter: Any = Interpreter(num_threads=threads, **source)
             self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
 
     def run(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [height, width, 3] to float32 [columns]."""
+        """uint8 [height, width, 3] to float32 [columns], those of several outputs one after another."""
+        return np.concatenate(self.outputs(picture), dtype=np.float32)
+
+    def outputs(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """uint8 [height, width, 3] to each output, float32, without the batch."""
         self._interpreter.set_tensor(self._input, picture[None].astype(np.float32))
         self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output)[0], dtype=np.float32)
+        return [self._interpreter.get_tensor(each)[0] for each in self._outputs]
+
+
+def lite_maps(file: bytes) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+    """A LiteRT network as a function from uint8 [n, h, w, 3] to each of its outputs, float32 [n, rows, columns, c]."""
+    interpreter = _Interpreter(file, cpu_count())
+
+    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        rows = [interpreter.outputs(picture) for picture in pixels]
+        return [np.stack(each) for each in zip(*rows, strict=True)]
+
+    return run
 
 
 def keras_forward(model: Any) -> Forward:

@@ -35,7 +35,7 @@ class Graph:
         data: A whole file to start from; None: an empty network.
 
     Raises:
-        TlkitError: The file has several subgraphs, inputs or outputs, so it is none of ours.
+        TlkitError: The file has several subgraphs or inputs, so it is none of ours.
     """
 
     def __init__(self, data: bytes | None = None) -> None:
@@ -52,8 +52,8 @@ class Graph:
             return
         self.model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
         self.graph = self.model.subgraphs[0]
-        if len(self.model.subgraphs) != 1 or len(self.graph.inputs) != 1 or len(self.graph.outputs) != 1:
-            raise TlkitError("not a network of tlkit's: it has several parts, inputs or outputs")
+        if len(self.model.subgraphs) != 1 or len(self.graph.inputs) != 1:
+            raise TlkitError("not a network of tlkit's: it has several parts or inputs")
 
     def image(self, height: int, width: int) -> Tensor:
         """The input: float32 [n, height, width, 3], RGB, 0..255."""
@@ -114,29 +114,38 @@ class Graph:
         options.beta = 1.0
         return self._operation(self.schema.BuiltinOperator.SOFTMAX, [x], self._shape(x), options, name)
 
-    def parts(self) -> list[Tensor]:
-        """What the output was concatenated from; the output itself if it is no concatenation."""
-        output = int(self.graph.outputs[0])
-        for operator in self.graph.operators:
-            if output in operator.outputs:
-                code = self.model.operatorCodes[operator.opcodeIndex].builtinCode
-                if code == self.schema.BuiltinOperator.CONCATENATION:
-                    return [int(each) for each in operator.inputs]
-        return [output]
+    def parts(self, vector: Tensor | None = None) -> list[Tensor]:
+        """What a vector, by default the output, was concatenated from; itself if it is no concatenation."""
+        vector = int(self.graph.outputs[0]) if vector is None else vector
+        return self._inputs(vector, self.schema.BuiltinOperator.CONCATENATION) or [vector]
 
-    def averaged(self, output: Tensor) -> Tensor | None:
+    def averaged(self, vector: Tensor) -> Tensor | None:
         """The map that a pooled vector is the average of; None if it is something else."""
-        for operator in self.graph.operators:
-            if output in operator.outputs:
-                code = self.model.operatorCodes[operator.opcodeIndex].builtinCode
-                return int(operator.inputs[0]) if code == self.schema.BuiltinOperator.MEAN else None
-        return None
+        return next(iter(self._inputs(vector, self.schema.BuiltinOperator.MEAN)), None)
 
-    def finish(self, output: Tensor) -> bytes:
-        """The file of the network from the input to ``output``; whatever else there was is left out."""
+    def head(self) -> tuple[Tensor, Array] | None:
+        """What the dense layer before the first output takes, and its kernel [in, out]; None if there is none."""
+        operators = self.schema.BuiltinOperator
+        logits = self._inputs(int(self.graph.outputs[0]), operators.SOFTMAX)
+        dense = self._inputs(logits[0], operators.FULLY_CONNECTED) if logits else []
+        if not dense:
+            return None
+        weights = self.graph.tensors[dense[1]]
+        values = np.asarray(self.model.buffers[weights.buffer].data, dtype=np.uint8).view(np.float32)
+        return dense[0], values.reshape(weights.shape).T
+
+    def _inputs(self, output: Tensor, code: int) -> list[Tensor]:
+        """The inputs of the operation of this kind that gives a tensor; none where it is another kind."""
+        for operator in self.graph.operators:
+            if output in operator.outputs and self.model.operatorCodes[operator.opcodeIndex].builtinCode == code:
+                return [int(each) for each in operator.inputs]
+        return []
+
+    def finish(self, *outputs: Tensor) -> bytes:
+        """The file of the network from the input to ``outputs``; whatever else there was is left out."""
         import flatbuffers
 
-        self.graph.outputs = [output]
+        self.graph.outputs = list(outputs)
         self._drop_unused()
         self._sign()
         for index, buffer in enumerate(self.model.buffers):
@@ -230,16 +239,19 @@ class Graph:
         self.model.metadata, self.model.metadataBuffer = [], []
 
     def _sign(self) -> None:
-        """One signature, by the names of input and output."""
-        s = self.schema
-        signature = s.SignatureDefT()
+        """One signature, by the names of input and outputs."""
+        signature = self.schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-        signature.inputs, signature.outputs = [s.TensorMapT()], [s.TensorMapT()]
-        signature.inputs[0].name, signature.inputs[0].tensorIndex = INPUT, self.graph.inputs[0]
-        name = self.graph.tensors[self.graph.outputs[0]].name
-        signature.outputs[0].name = name.decode() if isinstance(name, bytes) else name
-        signature.outputs[0].tensorIndex = self.graph.outputs[0]
+        signature.inputs = [self._entry(INPUT, self.graph.inputs[0])]
+        names = [self.graph.tensors[each].name for each in self.graph.outputs]
+        texts = [name.decode() if isinstance(name, bytes) else name for name in names]
+        signature.outputs = [self._entry(*each) for each in zip(texts, self.graph.outputs, strict=True)]
         self.model.signatureDefs = [signature]
+
+    def _entry(self, name: str, tensor: Tensor) -> Any:
+        entry = self.schema.TensorMapT()
+        entry.name, entry.tensorIndex = name, tensor
+        return entry
 
 
 def cut_at(data: bytes, tap: int) -> bytes | None:
@@ -257,14 +269,15 @@ def cut_at(data: bytes, tap: int) -> bytes | None:
     return None if source is None else graph.finish(source)
 
 
-def attach_head(data: bytes, taps: Sequence[int], kernel: Array, bias: Array) -> bytes:
-    """A backbone's file with a softmax head: from images to probabilities.
+def attach_head(data: bytes, taps: Sequence[int], kernel: Array, bias: Array, shown: Sequence[int] = ()) -> bytes:
+    """A backbone's file with a softmax head: from images to probabilities, and to features if asked for.
 
     Args:
         data: A backbone's file, whose output is a concatenation of pooled feature blocks.
         taps: Which of these blocks the head takes, in order.
         kernel: float32 [columns of these blocks, classes].
         bias: float32 [classes].
+        shown: Which blocks are a second output, one after another.
 
     Returns:
         The file; what the head does not need of the backbone is left out.
@@ -272,7 +285,24 @@ def attach_head(data: bytes, taps: Sequence[int], kernel: Array, bias: Array) ->
     graph = Graph(data)
     parts = graph.parts()
     chosen = graph.concatenate([parts[tap] for tap in taps], name="chosen")
-    return graph.finish(graph.softmax(graph.dense(chosen, kernel, bias)))
+    outputs = [graph.softmax(graph.dense(chosen, kernel, bias))]
+    if shown:
+        outputs.append(graph.concatenate([parts[tap] for tap in shown]))
+    return graph.finish(*outputs)
+
+
+def head_maps(data: bytes) -> tuple[bytes, Array] | None:
+    """What a head looks at: of a file from `attach_head` the part up to the maps it averages, and its kernel.
+
+    Returns:
+        The file, whose outputs are float32 [n, h, w, channels], in the kernel's order; float32 [channels of all,
+        classes]. None where the head takes something else.
+    """
+    graph = Graph(data)
+    found = graph.head()
+    sources = [graph.averaged(part) for part in graph.parts(found[0])] if found else [None]
+    maps = [each for each in sources if each is not None]
+    return (graph.finish(*maps), found[1]) if found and len(maps) == len(sources) else None
 
 
 def _aligned(schema: Any, buffer: Any) -> Any:

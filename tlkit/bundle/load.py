@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import AUTO, LITERT, Forward, LiteRTNetwork, choose_engine, keras_forward
 from tlkit.backbones.runtime import import_keras
-from tlkit.bundle.save import FORMAT, LABELS, LITE, MANIFEST, MODEL, PLAN, SUFFIX, file_hash, manifest_digest
+from tlkit.bundle.save import FORMAT, KNOWN, LABELS, LITE, MANIFEST, MODEL, PLAN, SUFFIX, file_hash, manifest_digest
 from tlkit.errors import TlkitError
+from tlkit.training.known import Known
 
 AGAIN = "train it again, or copy the whole folder again from where it came"
 
@@ -44,7 +45,9 @@ class Bundle:
         return int(height), int(width)
 
     def forward(self, engine: str = AUTO, pictures: int | None = None, workers: int | None = None) -> Forward:
-        """A function from uint8 [n, height, width, 3] (RGB, 0..255) to probabilities, float32 [n, classes].
+        """A function from uint8 [n, height, width, 3] (RGB, 0..255) to float32 [n, columns].
+
+        The first columns are probabilities, one a class; the others, if any, are features that `known` looks at.
 
         Args:
             engine: "auto" (LiteRT on a CPU, Keras on a GPU or where there is no ``model.tflite``), "litert" or "keras".
@@ -59,11 +62,29 @@ class Bundle:
             raise TlkitError(f"{self.path} has no {LITE}", "leave --engine out: Keras runs it")
         if choose_engine(engine, pictures) == LITERT and has_lite:
             return LiteRTNetwork(self.path / LITE, workers, pictures)
-        return keras_forward(self.model)
+        layers = self.manifest.get("layers")
+        if not layers:
+            return keras_forward(self.model)
+        from tlkit.training.assemble import with_features
+
+        return keras_forward(with_features(self.model, layers.values()))
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [n, height, width, 3] (RGB, 0..255) to probabilities, float32 [n, classes], rows sum to 1."""
-        return self._forward(pixels)
+        return self._forward(pixels)[:, : len(self.classes)]
+
+    @cached_property
+    def known(self) -> Known | None:
+        """What pictures like those trained on look like; None where the bundle does not know."""
+        if KNOWN not in self.manifest["files"]:
+            return None
+        with np.load(self.path / KNOWN, allow_pickle=False) as arrays:
+            return Known.from_arrays(dict(arrays))
+
+    @property
+    def unknown_rate(self) -> float:
+        """Share of known pictures that are called unknown by default, 0..1."""
+        return float((self.manifest.get("unknown") or {}).get("rate", 0.0))
 
     @cached_property
     def model(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,24 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import AUTO, batch_size
 from tlkit.bundle.load import Bundle
+from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded, load_batches
 
-Answer = tuple[Loaded, NDArray[np.float32] | None]
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a bundle says of one picture.
+
+    Attributes:
+        item: The picture, or why there is none.
+        probabilities: float32 [classes]; None where it cannot be read.
+        unlike: How unlike the pictures trained on it is, around 0 for those of known classes; None where it cannot be
+            read or the bundle does not know.
+    """
+
+    item: Loaded
+    probabilities: NDArray[np.float32] | None = None
+    unlike: float | None = None
 
 
 def answers(
@@ -22,8 +38,9 @@ def answers(
     engine: str = AUTO,
     workers: int | None = None,
     fingerprints: bool = False,
+    mirrored: bool = False,
 ) -> Iterator[Answer]:
-    """Each picture in order with its probabilities, float32 [classes], or None where it cannot be read.
+    """What a bundle says of pictures, in their order.
 
     Pictures are decoded by threads while others are computed; what is ready is passed on, and memory does not grow
     with their number.
@@ -34,16 +51,42 @@ def answers(
         engine: "auto", "litert" or "keras".
         workers: Reading threads, and cores to compute with at most; None: all.
         fingerprints: Also compute the perceptual hash of what is read.
+        mirrored: Take the mean of what is said of a picture and of its mirror image; see `check_mirroring`.
 
     Raises:
         TlkitError: The engine is not there.
     """
-    forward = bundle.forward(engine, len(paths), workers)
+    forward, known, classes = bundle.forward(engine, len(paths), workers), bundle.known, len(bundle.classes)
     most = batch_size()
     for batch in load_batches(
         paths, bundle.input_size, most, workers=workers, ahead=3 * most, fingerprints=fingerprints
     ):
         pixels = [item.picture.pixels for item in batch if item.picture is not None]
-        rows = iter(forward(np.stack(pixels)) if pixels else ())
+        found = forward(np.stack(pixels)) if pixels else np.zeros((0, classes), np.float32)
+        if mirrored and pixels:
+            other = forward(np.ascontiguousarray(np.stack(pixels)[:, :, ::-1]))[:, :classes]
+            found[:, :classes] = (found[:, :classes] + other) / 2
+        unlike = known.unlike(found[:, classes:]).tolist() if known and len(found) else [None] * len(found)
+        rows = zip(found[:, :classes], unlike, strict=True)
         for item in batch:
-            yield item, next(rows) if item.picture is not None else None
+            yield Answer(item, *next(rows)) if item.picture is not None else Answer(item)
+
+
+def check_mirroring(bundle: Bundle) -> None:
+    """Refuse test-time augmentation where mirroring is not known to be harmless.
+
+    Raises:
+        TlkitError: It does harm, or nobody has looked.
+    """
+    flips = bundle.manifest.get("flips")
+    if not flips or not flips["pictures"]:
+        raise TlkitError(
+            f"whether mirrored pictures mean the same was not measured for {bundle.path}, so --tta is not possible",
+            "training with --strategy auto measures it",
+        )
+    if not flips["harmless"]:
+        raise TlkitError(
+            f"mirrored pictures mean something else to {bundle.path}, so --tta would do harm: probes were right on "
+            f"{flips['plain']:.1%} of pictures and on {flips['mirrored']:.1%} of them mirrored",
+            "leave --tta out",
+        )

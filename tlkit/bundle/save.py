@@ -21,6 +21,7 @@ FORMAT = 1
 MANIFEST = "tlkit.json"
 MODEL, LITE = "model.keras", "model.tflite"
 LABELS, PLAN, HISTORY = "labels.txt", "plan.json", "history.csv"
+KNOWN, REPORT = "known.npz", "report.html"
 SUFFIX = ".tlkit"
 
 

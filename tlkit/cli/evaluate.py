@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +10,7 @@ import typer
 
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Engine, Json, Model, Workers
-
-SHOWN = 12  # pictures of a kind in the report
+from tlkit.cli.options import Debug, Engine, Json, Model, Tta, UnknownRate, Workers
 
 if TYPE_CHECKING:
     from tlkit.api.evaluate import Evaluation
@@ -31,6 +28,8 @@ def evaluate_command(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots and the worst mistakes.")
     ] = None,
+    unknown_rate: UnknownRate = None,
+    tta: Tta = False,
     engine: Engine = "auto",
     workers: Workers = None,
     as_json: Json = False,
@@ -45,6 +44,8 @@ def evaluate_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.evaluate import evaluate
+        from tlkit.api.explain import class_maps
+        from tlkit.api.report import page_of_evaluation
         from tlkit.evaluation.table import picture_table
         from tlkit.report.page import check_free, write
 
@@ -52,46 +53,26 @@ def evaluate_command(
         if path is not None:
             check_free(path, images, option)
     bundle = chosen_bundle(model, show)
-    result = evaluate(images, bundle, split=split, engine=engine, workers=workers, progress=show)
+    result = evaluate(
+        images,
+        bundle,
+        split=split,
+        unknown_rate=unknown_rate,
+        tta=tta,
+        engine=engine,
+        workers=workers,
+        progress=show,
+    )
     if table is not None:
-        write(table, picture_table(result.files, result.labels, result.probabilities, result.used, result.classes))
+        columns = (result.files, result.labels, result.probabilities, result.unknown, result.used)
+        write(table, picture_table(*columns, result.classes))
     if report is not None:
         with show.phase("Writing the report", None):
-            write(report, _page(result))
+            write(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size))
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:
         _present(result)
-
-
-def _page(result: Evaluation) -> str:
-    from tlkit.evaluation.metrics import reliability
-    from tlkit.evaluation.pictures import most_doubtful, worst_mistakes
-    from tlkit.report.evaluation import evaluation_page
-    from tlkit.report.thumbnails import Shown, thumbnail
-
-    def shown(indices: list[int]) -> list[Shown]:
-        return [
-            Shown(
-                file=result.files[i],
-                image=thumbnail(result.root / result.files[i]),
-                actual=result.classes[result.labels[i]],
-                answer=result.classes[int(result.probabilities[i].argmax())],
-                probability=float(result.probabilities[i].max()),
-            )
-            for i in indices
-        ]
-
-    split = "" if result.split == "all" else f" --split {result.split}"
-    command = f"tlkit evaluate {shlex.quote(str(result.root))} --model {shlex.quote(str(result.model))}{split}"
-    return evaluation_page(
-        result.to_json(),
-        reliability(result.probabilities, result.labels),
-        shown(worst_mistakes(result.probabilities, result.labels, SHOWN)),
-        shown(most_doubtful(result.probabilities, result.labels, SHOWN)),
-        result.root.name,
-        command,
-    )
 
 
 def _present(result: Evaluation) -> None:
@@ -115,6 +96,8 @@ def _present(result: Evaluation) -> None:
         f"balanced accuracy {its.balanced_accuracy:.1%}, macro-F1 {its.macro_f1:.3f}{top}, "
         f"log loss {its.log_loss:.3f}, calibration error (ECE) {its.ece:.3f}"
     )
+    if result.unknown_share is not None:
+        say(f"{result.unknown_share:.1%} called unknown, although their classes are known")
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in ("pictures", "recall", "95% interval", "precision", "F1"):

@@ -17,6 +17,17 @@ Model = Annotated[
 Engine = Annotated[
     str, typer.Option(help="auto: LiteRT on a CPU, Keras on a GPU or where LiteRT is missing; litert; keras.")
 ]
+Tta = Annotated[
+    bool,
+    typer.Option("--tta", help="Mean over each picture and its mirror image, where training found that harmless."),
+]
+UnknownRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of pictures of known classes that may be called unknown.",
+        show_default="as the bundle was trained with",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads to read and cores to compute with; default: all.")]
 Backbone = Annotated[
     str,

@@ -14,7 +14,7 @@ import typer
 
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Json, Model, Workers
+from tlkit.cli.options import Debug, Engine, Json, Model, Tta, UnknownRate, Workers
 
 if TYPE_CHECKING:
     from tlkit.api.predict import Prediction
@@ -35,6 +35,8 @@ def predict_command(
     model: Model = None,
     form: Annotated[Format | None, typer.Option("--format", help="Default: table on a terminal, else csv.")] = None,
     as_json: Json = False,
+    unknown_rate: UnknownRate = None,
+    tta: Tta = False,
     engine: Engine = "auto",
     workers: Workers = None,
     debug: Debug = False,
@@ -52,7 +54,15 @@ def predict_command(
     bundle = chosen_bundle(model, show)
     terminal = sys.stdout.isatty()
     # on a terminal the rows themselves show the progress, and a bar would run into them
-    rows = predict_iter(images, bundle, engine=engine, workers=workers, progress=None if terminal else show)
+    rows = predict_iter(
+        images,
+        bundle,
+        unknown_rate=unknown_rate,
+        tta=tta,
+        engine=engine,
+        workers=workers,
+        progress=None if terminal else show,
+    )
     chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
     labelled = {Format.table: _table, Format.csv: _csv, Format.json: _json}[chosen](rows)
     if not labelled:
@@ -99,8 +109,9 @@ def _table(rows: Iterable[Prediction]) -> int:
             label, probability = row.top[1] if len(row.top) > 1 else ("", 0.0)
             first = f"{printable(str(row.label)):<{width}}"
             second = f"{printable(label)} {probability:.0%}"
-            rest = f"  {row.probability:>11.1%}  {second:<{width + 5}}  {printable(row.file)}"
-            line = Text.assemble((first, "green"), rest)
+            strange = ("unknown? ", "yellow") if row.unknown else ("", "")
+            rest = f"  {row.probability:>11.1%}  {second:<{width + 5}}  "
+            line = Text.assemble((first, "green"), rest, strange, printable(row.file))
             labelled += 1
         console.print(line, soft_wrap=True)
     return labelled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,6 +126,10 @@ def train_command(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write TensorBoard's files here.")
     ] = None,
+    unknown_rate: Annotated[
+        float, typer.Option(help="Share of known pictures that predict may call unknown.", show_default=True)
+    ] = 0.05,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Leave report.html in the bundle.")] = True,
     engine: Engine = "auto",
     workers: Workers = None,
     seed: Seed = 0,
@@ -179,6 +182,8 @@ def train_command(
             time_budget=None if time_budget is None else parse_time(time_budget),
             tensorboard=tensorboard,
             engine=engine,
+            unknown_rate=unknown_rate,
+            report=report,
             workers=workers,
             seed=seed,
             progress=show,
@@ -228,7 +233,7 @@ def _present(result: TrainResult) -> None:
         f"{len(result.classes)} classes, {images['train']} training and {images['val']} validation pictures"
         + (f", {images['test']} test pictures" if images["test"] else "")
     )
-    for line in _accuracies(result):
+    for line in result.accuracies():
         say(line)
     if result.plan.expected is not None:
         accuracy, low, high = result.plan.expected
@@ -240,43 +245,9 @@ def _present(result: TrainResult) -> None:
     if len(result.skipped) > SHOWN:
         say(f"... and {len(result.skipped) - SHOWN} more skipped pictures (--json names all)")
     say(f"saved {result.model} in {result.seconds['total']:.0f} s")
+    if result.report is not None:
+        say(f"what it reached, where it goes wrong and what to do next: {_short(result.report)}")
     say(f"next: tlkit predict PICTURES --model {shlex.quote(_short(result.model))}")
-
-
-def _accuracies(result: TrainResult) -> Iterator[str]:
-    """A line for each accuracy, which says what was chosen by it."""
-    metrics = result.metrics
-    if "val_accuracy" in metrics:
-        chosen = ", by which the network was chosen" if result.tuning is not None else ""
-        yield f"validation accuracy {_with_interval(metrics, 'val')}{chosen}, {_guessing(metrics['baseline_accuracy'])}"
-        if result.uneven:
-            yield _uneven(metrics, "val")
-    if "test_accuracy" in metrics:
-        guessing = _guessing(metrics["test_baseline_accuracy"])
-        yield f"test accuracy {_with_interval(metrics, 'test')}, nothing was chosen by it, {guessing}"
-        if result.uneven:
-            yield _uneven(metrics, "test")
-    if "cv_accuracy" in metrics:
-        yield (
-            f"cross-validated accuracy {_with_interval(metrics, 'cv')} of the frozen backbone, on the training "
-            "pictures, in place of a test"
-        )
-
-
-def _with_interval(metrics: dict[str, Any], split: str) -> str:
-    low, high = metrics[f"{split}_accuracy_ci95"]
-    return f"{metrics[f'{split}_accuracy']:.1%} (95% interval {low:.0%} to {high:.0%})"
-
-
-def _guessing(accuracy: float) -> str:
-    return f"always guessing the largest class {accuracy:.1%}"
-
-
-def _uneven(metrics: dict[str, Any], split: str) -> str:
-    return (
-        f"classes are uneven: balanced accuracy {metrics[f'{split}_balanced_accuracy']:.1%}, "
-        f"macro-F1 {metrics[f'{split}_macro_f1']:.1%}"
-    )
 
 
 def _tuning_line(strategy: str, tuning: dict[str, Any], metrics: dict[str, Any]) -> str:

@@ -8,33 +8,52 @@ several stages adds up their parts of the logit.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.backbones.engines import has_litert, lite_maps
 from tlkit.backbones.runtime import import_keras
+from tlkit.backbones.tflite import head_maps
 from tlkit.training.assemble import LOGITS, POOL
 
 Maps = NDArray[np.float32]
+Compute = Callable[[NDArray[np.uint8]], Sequence[Maps]]
 
 
 class ClassMaps:
-    """Says where a network of `tlkit.training.assemble.attach_head` sees a class.
+    """Says where a network sees a class.
 
     Args:
-        model: The ``keras.Model`` of a bundle.
+        compute: From uint8 [n, h, w, 3] to the maps that the head averages, each float32 [n, rows, columns, channels].
+        kernel: Of the head, float32 [channels of all maps, classes].
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, compute: Compute, kernel: NDArray[np.float32]) -> None:
+        self._compute = compute
+        # softmax does not see what is added to all logits: only what sets a class apart from the others counts
+        self._kernel = kernel - kernel.mean(axis=1, keepdims=True)
+
+    @classmethod
+    def of_keras(cls, model: Any) -> ClassMaps:
+        """Of a ``keras.Model`` from `tlkit.training.assemble.attach_head`."""
         keras = import_keras()
         pools = [layer for layer in model.layers if layer.name == POOL or layer.name.startswith(f"{POOL}_")]
-        self._maps = keras.Model(model.input, [layer.input for layer in pools])
-        kernel = np.asarray(model.get_layer(LOGITS).get_weights()[0])
-        # softmax does not see what is added to all logits: only what sets a class apart from the others counts
-        kernel = kernel - kernel.mean(axis=1, keepdims=True)
-        widths = [int(layer.input.shape[-1]) for layer in pools]
-        self._kernels = np.split(kernel, np.cumsum(widths)[:-1])
+        maps = keras.Model(model.input, [layer.input for layer in pools])
+
+        def compute(pixels: NDArray[np.uint8]) -> list[Maps]:
+            found = maps(pixels.astype(np.float32), training=False)
+            return [np.asarray(each) for each in (found if isinstance(found, list) else [found])]
+
+        return cls(compute, np.asarray(model.get_layer(LOGITS).get_weights()[0]))
+
+    @classmethod
+    def of_lite(cls, file: bytes) -> ClassMaps | None:
+        """Of a bundle's ``model.tflite``, without TensorFlow; None where that cannot be."""
+        found = head_maps(file) if has_litert() else None
+        return None if found is None else cls(lite_maps(found[0]), found[1])
 
     def __call__(self, pixels: NDArray[np.uint8], classes: NDArray[np.int64]) -> Maps:
         """Grad-CAM of one class for each picture.
@@ -47,11 +66,11 @@ class ClassMaps:
             float32 [n, rows, columns], 0..1: the evidence for the class at the finest stage's places, 1 where it is
             strongest; 0 where there is none, or evidence against it.
         """
-        found = self._maps(pixels.astype(np.float32), training=False)
-        parts = [np.asarray(each) for each in (found if isinstance(found, list) else [found])]
+        parts = self._compute(pixels)
+        kernels = np.split(self._kernel, np.cumsum([part.shape[-1] for part in parts])[:-1])
         size = (max(part.shape[1] for part in parts), max(part.shape[2] for part in parts))
         total = np.zeros((len(pixels), *size), dtype=np.float32)
-        for part, kernel in zip(parts, self._kernels, strict=True):
+        for part, kernel in zip(parts, kernels, strict=True):
             evidence = np.einsum("nhwc,cn->nhw", part, kernel[:, classes]) / (part.shape[1] * part.shape[2])
             cells = size[0] * size[1] / (part.shape[1] * part.shape[2])
             total += np.stack([resized(each, size) for each in evidence]) / cells

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.evaluation.metrics import Floats, wilson_interval
+from tlkit.evaluation.metrics import Floats, measure, wilson_interval
 
 Counts = NDArray[np.int64]
 
@@ -102,3 +103,24 @@ def most_confused(matrix: Counts, names: Sequence[str], most: int = 5) -> list[C
         if i != j
     ]
     return sorted(found, key=lambda each: (-each.count, -each.share, each.actual, each.answer))[:most]
+
+
+def figures(probabilities: Floats, labels: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+    """All figures as plain data: those of `measure`, of each class, the confusion matrix and the most confused pairs.
+
+    Args:
+        probabilities: [n, classes], rows sum to 1.
+        labels: Class indices [n], n at least 1.
+        classes: Names.
+    """
+    matrix = confusion(probabilities, labels)
+    return {
+        **asdict(measure(probabilities, labels)),
+        "classes": list(classes),
+        "per_class": [
+            {"class": each.name, **{name: value for name, value in asdict(each).items() if name != "name"}}
+            for each in class_figures(probabilities, labels, classes)
+        ],
+        "confusion_matrix": matrix.tolist(),
+        "most_confused": [asdict(each) for each in most_confused(matrix, classes)],
+    }

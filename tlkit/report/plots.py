@@ -62,6 +62,33 @@ def learning_curve(pictures: Sequence[float], accuracies: Sequence[float], ahead
         return _svg(figure)
 
 
+def tuning_curves(
+    steps: Sequence[int], accuracies: Sequence[float], losses: Sequence[float], best: int, frozen: float
+) -> Markup:
+    """Accuracy and log loss on the validation pictures by step, with the look that was kept and the frozen accuracy."""
+    with _figure(6.4, 3.0) as (figure, axes):
+        axes.plot(steps, accuracies, marker="o", color=ACCENT)
+        axes.axvline(best, ls=":", color=FAINT)
+        axes.axhline(frozen, ls="--", color=FAINT)
+        axes.set_xlabel("step")
+        axes.set_ylabel("accuracy", color=ACCENT)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        other = axes.twinx()
+        other.plot(steps, losses, marker=".", color=FAINT)
+        other.set_ylabel("log loss, nats", color=FAINT)
+        return _svg(figure)
+
+
+def search_curve(strengths: Sequence[float], losses: Sequence[float]) -> Markup:
+    """Cross-validated log loss of a head by its inverse L2 strength."""
+    with _figure(6.4, 3.0) as (figure, axes):
+        axes.plot(strengths, losses, marker="o", color=ACCENT)
+        axes.set_xscale("log")
+        axes.set_xlabel("C, inverse L2 strength")
+        axes.set_ylabel("log loss, nats")
+        return _svg(figure)
+
+
 def confusion_map(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
     """Counts by class (row) and answer (column), shaded by their share of the row; written where there is room."""
     count = len(names)

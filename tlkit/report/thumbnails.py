@@ -6,6 +6,11 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 SIDE = 192  # pixels of the longer side
 QUALITY = 80
@@ -30,17 +35,24 @@ class Shown:
     probability: float
 
 
-def thumbnail(path: Path) -> str:
-    """A picture as a JPEG data URI, `SIDE` pixels at most, upright as tlkit reads it; "" if it cannot be read."""
-    from PIL import Image
+def thumbnail(path: Path, heat: NDArray[np.floating[Any]] | None = None) -> str:
+    """A picture as a JPEG data URI, `SIDE` pixels at most, upright as tlkit reads it; "" if it cannot be read.
 
+    Args:
+        path: The picture.
+        heat: [rows, columns], 0..1, of the whole picture at any size: drawn over a second copy at its right.
+    """
     from tlkit.images.batches import load_picture
+    from tlkit.report.overlay import overlay
 
     found = load_picture(path, None).picture
     if found is None:
         return ""
     picture = Image.fromarray(found.pixels)
     picture.thumbnail((SIDE, SIDE))
+    if heat is not None:
+        plain = np.asarray(picture)
+        picture = Image.fromarray(np.concatenate([plain, overlay(plain, heat)], axis=1))
     data = io.BytesIO()
     picture.save(data, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tlkit.backbones import conversions, tflite
 from tlkit.backbones.build import Network
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, has_litert
-from tlkit.backbones.extractor import TOP, Extractor, tap_tensors
+from tlkit.backbones.extractor import TOP, Extractor, Taps, tap_tensors
 from tlkit.backbones.lite_graph import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
@@ -20,6 +21,50 @@ from tlkit.training.head import Head
 from tlkit.training.keras_process import KerasProcess
 
 POOL, JOINED, LOGITS, PROBABILITIES = "head_pool", "head_features", "logits", "probabilities"
+WATCHED = 3  # last stages whose features tell whether a picture is like those trained on
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of writing a network.
+
+    Attributes:
+        layers: Of each block that tells of unlike pictures, the layer of ``model.keras`` it is averaged from.
+        problem: Why there is no network for LiteRT although there could be one, else "".
+    """
+
+    layers: dict[str, str]
+    problem: str = ""
+
+
+def watched(taps: Taps, head_taps: Sequence[str]) -> tuple[str, ...]:
+    """Names of the last blocks, `WATCHED` at most, of a network that ends where its head's last block does.
+
+    Args:
+        taps: The backbone's.
+        head_taps: Those that the head takes, from input to output.
+    """
+    names = [name for name, _ in taps]
+    return tuple(names[: names.index(head_taps[-1]) + 1][-WATCHED:])
+
+
+def layers_of(network: Network, taps: Sequence[str]) -> dict[str, str]:
+    """The layers that blocks are averaged from, by the blocks' names."""
+    ends = {stage.name: stage.layer for stage in network.stages}
+    ends[TOP] = network.model.output._keras_history.operation.name  # the layer that made a tensor
+    return {tap: ends[tap] for tap in taps}
+
+
+def with_features(model: Any, layers: Iterable[str]) -> Any:
+    """A network from `attach_head` whose output is probabilities and then features, float32 [n, classes + columns].
+
+    Args:
+        model: The network.
+        layers: Of these the outputs are averaged over space, as the features.
+    """
+    keras = import_keras()
+    pooled = [keras.ops.mean(model.get_layer(name).output, axis=(1, 2)) for name in layers]
+    return keras.Model(model.input, keras.ops.concatenate([model.output, *pooled], axis=1))
 
 
 def attach_head(network: Network, head: Head, taps: Sequence[str] = (TOP,)) -> Any:
@@ -51,61 +96,66 @@ def write_networks(
     samples: Sequence[Path],
     taps: Sequence[str] = (TOP,),
     process: KerasProcess | None = None,
-) -> str:
+) -> Written:
     """Write the network for Keras and, where the backbone has a LiteRT graph that agrees with it, for LiteRT.
 
     Args:
         keras_file: Where the first goes.
-        lite_file: Where the second goes.
+        lite_file: Where the second goes; besides probabilities it gives the features of the `watched` blocks.
         extractor: The frozen backbone; its graph gets the head attached, nothing is converted again.
         head: On the pooled features of ``taps``.
         samples: Pictures on which both must give the same probabilities.
         taps: Names of the blocks the head takes, from input to output.
         process: One that has built the Keras network; None, or where it failed: it is built here.
-
-    Returns:
-        Why the second was not written although there was a graph, else "".
     """
-    pixels = _sample_pixels(extractor, samples)
-    theirs = process.save(keras_file, head, pixels, taps) if process else None
-    if theirs is None:
+    pixels, shown = _sample_pixels(extractor, samples), watched(extractor.taps, taps)
+    saved = process.save(keras_file, head, pixels, taps, shown) if process else None
+    if saved is None:
         model = attach_head(extractor.network, head, taps)
         model.save(keras_file)
         theirs = np.asarray(model(pixels.astype(np.float32), training=False))
+        saved = theirs, layers_of(extractor.network, shown)
+    theirs, layers = saved
     if extractor.graph is None:
-        return ""
-    names = [name for name, _ in extractor.taps]
-    lite = tflite.attach_head(extractor.graph, [names.index(tap) for tap in taps], head.kernel, head.bias)
-    return _write_if_alike(lite_file, lite, pixels, theirs)
+        return Written(layers)
+    lite = _lite(extractor.graph, extractor.taps, taps, shown, head.kernel, head.bias)
+    return Written(layers, _write_if_alike(lite_file, lite, pixels, theirs))
 
 
 def write_tuned(
-    keras_file: Path, lite_file: Path, model: Any, extractor: Extractor, taps: Sequence[str], samples: Sequence[Path]
-) -> str:
+    keras_file: Path,
+    lite_file: Path,
+    model: Any,
+    extractor: Extractor,
+    taps: Sequence[str],
+    layers: dict[str, str],
+    samples: Sequence[Path],
+) -> Written:
     """Write a network whose weights were tuned, for Keras and, where it can be converted, for LiteRT.
 
     Args:
         keras_file: Where the first goes.
-        lite_file: Where the second goes.
+        lite_file: Where the second goes; besides probabilities it gives the features of the `watched` blocks.
         model: As from `attach_head`, float32.
         extractor: Of the backbone it came from.
         taps: Names of the blocks its head takes.
+        layers: As from `layers_of`, of the `watched` blocks and the head's.
         samples: Pictures on which both must give the same probabilities.
-
-    Returns:
-        Why the second was not written, else "".
     """
-    pixels = _sample_pixels(extractor, samples)
+    pixels, shown = _sample_pixels(extractor, samples), watched(extractor.taps, taps)
     model.save(keras_file)
     theirs = np.asarray(model(pixels.astype(np.float32), training=False))
+    kept = {tap: layers[tap] for tap in shown}
     if not has_litert():
-        return ""
+        return Written(kept)
     try:
-        lite = _converted(model, extractor, taps)
+        lite = _converted(model, extractor, taps, shown, layers)
     except Exception as error:  # noqa: BLE001  (a converter may fail in any way; Keras runs every network)
         reason = " ".join(str(error).split())[:120]
-        return f"this network cannot be converted for LiteRT, so Keras, the slower one, runs it: {reason}"
-    return _write_if_alike(lite_file, lite, pixels, theirs)
+        return Written(
+            kept, f"this network cannot be converted for LiteRT, so Keras, the slower one, runs it: {reason}"
+        )
+    return Written(kept, _write_if_alike(lite_file, lite, pixels, theirs))
 
 
 def cool(model: Any, temperature: float) -> None:
@@ -114,13 +164,32 @@ def cool(model: Any, temperature: float) -> None:
     layer.set_weights([each / np.float32(temperature) for each in layer.get_weights()])
 
 
-def _converted(model: Any, extractor: Extractor, taps: Sequence[str]) -> bytes:
-    if not extractor.backbone.packaged:
-        return conversions.convert(model)
-    weights = {layer.name: layer.get_weights() for layer in model.layers}
-    graph, blocks = lite_graph(weights, extractor.input_size, extractor.backbone.variant)
+def _converted(
+    model: Any, extractor: Extractor, taps: Sequence[str], shown: Sequence[str], layers: dict[str, str]
+) -> bytes:
+    head = model.get_layer(LOGITS).get_weights()
+    if extractor.backbone.packaged:
+        weights = {layer.name: layer.get_weights() for layer in model.layers}
+        graph, blocks = lite_graph(weights, extractor.input_size, extractor.backbone.variant)
+        return _lite(graph, blocks, taps, shown, *head)
+    keras = import_keras()
+    blocks = tuple((name, width) for name, width in extractor.taps if name in (*taps, *shown))
+    pooled = [keras.ops.mean(model.get_layer(layers[name]).output, axis=(1, 2)) for name, _ in blocks]
+    features = keras.ops.concatenate(pooled, axis=1) if len(pooled) > 1 else pooled[0]
+    return _lite(conversions.convert(keras.Model(model.input, features)), blocks, taps, shown, *head)
+
+
+def _lite(
+    graph: bytes,
+    blocks: Taps,
+    taps: Sequence[str],
+    shown: Sequence[str],
+    kernel: NDArray[np.float32],
+    bias: NDArray[np.float32],
+) -> bytes:
     names = [name for name, _ in blocks]
-    return tflite.attach_head(graph, [names.index(tap) for tap in taps], *weights[LOGITS])
+    places, seen = [names.index(tap) for tap in taps], [names.index(tap) for tap in shown]
+    return tflite.attach_head(graph, places, kernel, bias, seen)
 
 
 def _sample_pixels(extractor: Extractor, samples: Sequence[Path]) -> NDArray[np.uint8]:
@@ -131,7 +200,7 @@ def _sample_pixels(extractor: Extractor, samples: Sequence[Path]) -> NDArray[np.
 
 def _write_if_alike(file: Path, lite: bytes, pixels: NDArray[np.uint8], theirs: NDArray[np.float32]) -> str:
     """Write the LiteRT network if it gives what Keras gave; else say why not."""
-    apart = float(np.abs(LiteRTNetwork(lite)(pixels) - theirs).max())
+    apart = float(np.abs(LiteRTNetwork(lite)(pixels)[:, : theirs.shape[1]] - theirs).max())
     if not apart <= AGREEMENT:  # also where it is not a number
         return f"LiteRT and Keras differ by {apart:.1g} in probability, so Keras, the slower one, will run this bundle"
     file.write_bytes(lite)

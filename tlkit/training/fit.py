@@ -22,6 +22,7 @@ from tlkit.training.tuner import Tuner, restore, snapshot
 
 Array = NDArray[Any]
 Row = dict[str, Any]
+INTERRUPTED = "interrupted"
 SAVE_AT_LEAST, SAVE_AT_MOST = 300.0, 10.0  # seconds: between two saved states at most, and at least
 
 
@@ -181,9 +182,9 @@ def fit(
                 _save(job, run, folder, clock)
                 saved = time.monotonic()
             if asked:
-                why = "interrupted"
+                why = INTERRUPTED
                 break
-        if run.since and why != "interrupted":
+        if run.since and why != INTERRUPTED:
             _look(job, run, clock, rate, cost)
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))

@@ -63,8 +63,13 @@ class KerasProcess:
         self._say(name=extractor.backbone.name, weights=weights, input_size=extractor.input_size, seed=extractor.seed)
 
     def save(
-        self, file: Path, head: Head, pixels: NDArray[np.uint8], taps: Sequence[str] = (TOP,)
-    ) -> NDArray[np.float32] | None:
+        self,
+        file: Path,
+        head: Head,
+        pixels: NDArray[np.uint8],
+        taps: Sequence[str] = (TOP,),
+        named: Sequence[str] = (),
+    ) -> tuple[NDArray[np.float32], dict[str, str]] | None:
         """Save the network with a head, and run it on some pictures.
 
         Args:
@@ -72,18 +77,20 @@ class KerasProcess:
             head: On the pooled features of ``taps``.
             pixels: uint8 [n, height, width, 3].
             taps: Names of the blocks the head takes.
+            named: Names of the blocks whose layers are asked for.
 
         Returns:
-            Probabilities, float32 [n, classes]; None if the process failed, whatever the reason.
+            Probabilities, float32 [n, classes], and layers by block; None if the process failed, whatever the reason.
         """
         with tempfile.TemporaryDirectory() as folder:
-            given, found = Path(folder) / "given.npz", Path(folder) / "found.npy"
+            given, found, layers = (Path(folder) / name for name in ("given.npz", "found.npy", "layers.json"))
             np.savez(given, kernel=head.kernel, bias=head.bias, pixels=pixels)
-            self._say(file=str(file), given=str(given), found=str(found), taps=list(taps))
+            places = {"file": str(file), "given": str(given), "found": str(found), "layers": str(layers)}
+            self._say(**places, taps=list(taps), named=list(named))
             # whatever else a library may print comes before
             if not any(line.strip() == "done" for line in self._process.stdout or ()):
                 return None
-            return np.asarray(np.load(found), dtype=np.float32)
+            return np.asarray(np.load(found), dtype=np.float32), json.loads(layers.read_text(encoding="utf-8"))
 
     def close(self) -> None:
         """End the process."""
@@ -103,7 +110,7 @@ class KerasProcess:
 def main() -> None:
     """What the process does: one JSON line says what to build, the next what to save; then "done" on stdout."""
     from tlkit.backbones.build import build_backbone
-    from tlkit.training.assemble import attach_head
+    from tlkit.training.assemble import attach_head, layers_of
 
     network = build_backbone(**json.loads(sys.stdin.readline()))
     line = sys.stdin.readline()
@@ -114,4 +121,5 @@ def main() -> None:
     model = attach_head(network, Head(given["kernel"], given["bias"], 0.0, ()), task["taps"])
     model.save(task["file"])
     np.save(task["found"], np.asarray(model(given["pixels"].astype(np.float32), training=False)))
+    Path(task["layers"]).write_text(json.dumps(layers_of(network, task["named"])), encoding="utf-8")
     print("done", flush=True)  # noqa: T201

@@ -1,0 +1,84 @@
+"""Pages of what training and evaluations came to: gathers pictures and figures, and has them drawn."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlkit.api.evaluate import Evaluation
+from tlkit.evaluation.metrics import Floats, reliability
+from tlkit.evaluation.pictures import most_doubtful, worst_mistakes
+from tlkit.images.batches import load_picture
+from tlkit.report.evaluation import evaluation_page
+from tlkit.report.sections import Sections, draw_sections
+from tlkit.report.thumbnails import Shown, thumbnail
+
+if TYPE_CHECKING:
+    from tlkit.evaluation.cam import ClassMaps
+
+SHOWN = 12  # pictures of a kind
+
+
+def sections_of(
+    found: dict[str, Any],
+    probabilities: Floats,
+    labels: Sequence[int],
+    files: Sequence[tuple[str, Path]],
+    locate: ClassMaps | None,
+    size: tuple[int, int],
+) -> Sections:
+    """Drawings and pictures of one set of answers.
+
+    Args:
+        found: Figures of it, as `tlkit.evaluation.classes.figures` gives them.
+        probabilities: float64 [n, classes], rows sum to 1.
+        labels: Class indices [n].
+        files: (name to show, path) of each picture.
+        locate: Says where a class is seen; None: that is not drawn.
+        size: (height, width) in pixels of the network's input.
+    """
+
+    def shown(indices: Sequence[int]) -> list[Shown]:
+        answers = probabilities.argmax(axis=1)
+        return [
+            Shown(
+                file=files[i][0],
+                image=_drawn(files[i][1], int(answers[i]), locate, size),
+                actual=found["classes"][labels[i]],
+                answer=found["classes"][answers[i]],
+                probability=float(probabilities[i].max()),
+            )
+            for i in indices
+        ]
+
+    mistakes = shown(worst_mistakes(probabilities, labels, SHOWN))
+    doubtful = shown(most_doubtful(probabilities, labels, SHOWN))
+    return draw_sections(found, reliability(probabilities, labels), mistakes, doubtful, locate is not None)
+
+
+def page_of_evaluation(result: Evaluation, locate: ClassMaps | None, size: tuple[int, int]) -> str:
+    """The HTML page of an evaluation.
+
+    Args:
+        result: The evaluation.
+        locate: As for `sections_of`.
+        size: As for `sections_of`.
+    """
+    found = result.to_json()
+    files = [(file, result.root / file) for file in result.files]
+    sections = sections_of(found, result.probabilities, result.labels, files, locate, size)
+    split = "" if result.split == "all" else f" --split {result.split}"
+    command = f"tlkit evaluate {shlex.quote(str(result.root))} --model {shlex.quote(str(result.model))}{split}"
+    return evaluation_page(found, sections, result.root.name, command)
+
+
+def _drawn(path: Path, answer: int, locate: ClassMaps | None, size: tuple[int, int]) -> str:
+    """A thumbnail, with the place of its answer where that is known."""
+    small = load_picture(path, size).picture if locate is not None else None
+    if locate is None or small is None:
+        return thumbnail(path)
+    return thumbnail(path, locate(small.pixels[None], np.array([answer]))[0])

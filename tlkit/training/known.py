@@ -1,0 +1,213 @@
+"""Whether a picture is like those trained on, by the features of a network's last stages.
+
+Three measures are added up, each in deviations of what held-out pictures of known classes give:
+
+- the squared Mahalanobis distance to the nearest class, with one covariance for all classes (Lee et al. 2018, "A Simple
+  Unified Framework for Detecting Out-of-Distribution Samples"), which finds pictures of another kind;
+- that distance less the one to all classes together (Ren et al. 2021, "A Simple Fix to Mahalanobis Distance for
+  Improving Near-OOD Detection"), which finds classes of the same kind that were not trained on;
+- the cosine to the nearest class in the whitened space.
+
+Which measures, the rank and the shrinkage were chosen by measurement: see `benchmarks/unknown.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.errors import TlkitError
+from tlkit.training.head import Matrix, make_folds, standardise
+
+RANK = 128  # directions of the covariance that are kept; the rest counts as equal in all directions
+SHRINK = 0.4  # share of the mean variance in it: it comes from few pictures for so many columns
+LEAST = 1e-4  # mean variance of standardised columns: pictures of a class may all be alike
+MOST = 2000  # pictures that it comes from at most
+FEWEST = 12  # scores of known pictures, below which a share of them means little
+FEWEST_FREE = 8  # training pictures more than classes
+RATE, MOST_RATE = 0.05, 0.5  # of false alarms: by default, and at most
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What known pictures look like.
+
+    Attributes:
+        mean: float32 [d], of the training pictures' features.
+        scale: float32 [d], what they are divided by.
+        basis: float16 [r, d], the directions in which pictures of one class differ most.
+        gain: float32 [r], by which these are shrunk, less `rest`.
+        rest: float32 [], by which all directions are.
+        centre: float32 [d], the whitened mean of all classes.
+        classes: float16 [k, d], the whitened mean of each class less the centre.
+        shares: float32 [k], of the classes among the training pictures.
+        typical: float32 [2, 3], mean and deviation of the three measures on held-out pictures.
+        scores: float32 [m], sums of the measures on those pictures, ascending; empty before `calibrated`.
+    """
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    basis: NDArray[np.float16]
+    gain: NDArray[np.float32]
+    rest: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    classes: NDArray[np.float16]
+    shares: NDArray[np.float32]
+    typical: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def measures(self, features: Matrix) -> Floats:
+        """float32 [n, d] to the three measures, float64 [n, 3], larger where a picture is less like the known ones."""
+        classes = self.classes.astype(np.float64)
+        white = _whitened((features - self.mean) / self.scale, self.basis, self.gain, self.rest) - self.centre
+        lengths, sizes = (white**2).sum(axis=1), (classes**2).sum(axis=1)
+        along = white @ classes.T
+        nearest = (lengths[:, None] + sizes - 2 * along).min(axis=1)
+        # all classes together: covariance 1 within them and theirs between them, inverted by Woodbury's identity
+        inner = np.linalg.inv(np.diag(1 / self.shares.astype(np.float64)) + classes @ classes.T)
+        together = lengths - np.einsum("ni,ij,nj->n", along, inner, along)
+        cosine = (along / np.sqrt(np.maximum(lengths[:, None] * sizes, 1e-12))).max(axis=1)
+        return np.stack([nearest, nearest - together, -cosine], axis=1)
+
+    def unlike(self, features: Matrix) -> Floats:
+        """float32 [n, d] to scores, float64 [n]: around 0 for known pictures, larger for others."""
+        mean, deviation = self.typical.astype(np.float64)
+        return np.asarray(((self.measures(features) - mean) / deviation).sum(axis=1))
+
+    def calibrated(self, measures: Floats) -> Known:
+        """The same with what known pictures give that it was not fitted on: float64 [m, 3], m at least 2."""
+        mean, deviation = measures.mean(axis=0), np.maximum(measures.std(axis=0), 1e-6)
+        scores = np.sort(((measures - mean) / deviation).sum(axis=1)).astype(np.float32)
+        return replace(self, typical=np.stack([mean, deviation]).astype(np.float32), scores=scores)
+
+    def threshold(self, rate: float) -> float:
+        """The score above which a picture is unknown, so that a share ``rate`` of known pictures lies above it.
+
+        By rank, so that it holds for any distribution (Vovk et al. 2005, "Algorithmic Learning in a Random World"); a
+        rate below one in their number cannot be told, and gives the largest score there was.
+
+        Args:
+            rate: 0..1; 0: infinity, nothing is unknown.
+        """
+        if rate == 0:
+            return math.inf
+        rank = math.ceil((len(self.scores) + 1) * (1 - rate))
+        return float(self.scores[min(max(rank, 1), len(self.scores)) - 1])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array by name, for ``np.savez``; `from_arrays` is the way back."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Known:
+        """Rebuild what `arrays` gave.
+
+        Raises:
+            KeyError: One is missing.
+        """
+        return cls(**{each.name: arrays[each.name] for each in fields(cls)})
+
+
+def check_rate(rate: float) -> float:
+    """``rate`` if it can be a share of false alarms.
+
+    Raises:
+        TlkitError: It is not within 0..`MOST_RATE`.
+    """
+    if not 0 <= rate <= MOST_RATE:
+        raise TlkitError(f"--unknown-rate must be at least 0 and at most {MOST_RATE:g}, not {rate:g}")
+    return rate
+
+
+def fit_known(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed: int = 0) -> Known | None:
+    """What training pictures look like, not calibrated yet.
+
+    Args:
+        features: float32 [n, d].
+        labels: Class of each row; any integers.
+        blocks: Widths of the columns' blocks, each of a scale of its own.
+        seed: Of the choice among more than `MOST` rows.
+
+    Returns:
+        None where pictures are too few, or there is a single class.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    found, target = np.unique(np.asarray(labels), return_inverse=True)
+    if len(found) < 2 or len(target) < len(found) + FEWEST_FREE:
+        return None
+    chosen = _some(target, seed)
+    target = target[chosen]
+    rows, mean, scale = standardise(features[chosen], blocks)
+    counts = np.bincount(target)
+    means = np.stack([rows[target == number].mean(axis=0) for number in range(len(found))])
+    inside = rows - means[target]
+    width, free = inside.shape[1], len(inside) - len(found)
+    total = (inside**2).sum() / free
+    rank = min(RANK, free, width)
+    _, lengths, basis = randomized_svd(inside, n_components=rank, random_state=seed)
+    variances = lengths**2 / free
+    others = max(0.0, total - variances.sum()) / max(1, width - rank)
+    even = max(SHRINK * total / width + (1 - SHRINK) * others, LEAST)
+    rest = 1 / np.sqrt(even)
+    gain = 1 / np.sqrt(np.maximum(0.0, (1 - SHRINK) * (variances - others)) + even) - rest
+    basis = basis.astype(np.float16)
+    white = _whitened(means, basis, gain, rest)
+    shares = counts / counts.sum()
+    centre = shares @ white
+    return Known(
+        mean=mean.astype(np.float32),
+        scale=scale.astype(np.float32),
+        basis=basis,
+        gain=gain.astype(np.float32),
+        rest=np.asarray(rest, dtype=np.float32),
+        centre=centre.astype(np.float32),
+        classes=(white - centre).astype(np.float16),
+        shares=shares.astype(np.float32),
+        typical=np.array([[0, 0, 0], [1, 1, 1]], dtype=np.float32),
+        scores=np.zeros(0, dtype=np.float32),
+    )
+
+
+def measures_unseen(
+    features: Matrix, labels: Sequence[int], groups: Sequence[int], blocks: Sequence[int], seed: int = 0
+) -> Floats:
+    """The measures of training pictures, each by a fit without it: float64 [m, 3], m up to n, by cross-validation.
+
+    Args:
+        features: float32 [n, d].
+        labels: Class index of each row.
+        groups: Rows of one group are never on both sides of a fold.
+        blocks: As for `fit_known`.
+        seed: Of the folds.
+    """
+    target, found = np.asarray(labels, dtype=np.int64), [np.zeros((0, 3))]
+    for train, test in make_folds(target, groups, seed):
+        known = fit_known(features[train], target[train].tolist(), blocks, seed)
+        if known is not None:
+            found.append(known.measures(features[test]))
+    return np.concatenate(found)
+
+
+def _some(target: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Rows to fit on: all, or `MOST` of them, of every class some."""
+    order = np.random.default_rng(seed).permutation(len(target))
+    if len(order) <= MOST:
+        return np.sort(order)
+    _, firsts = np.unique(target[order], return_index=True)
+    others = np.delete(order, firsts)[: max(0, MOST - len(firsts))]
+    return np.sort(np.concatenate([order[firsts], others]))
+
+
+def _whitened(
+    rows: NDArray[np.floating], basis: NDArray[np.float16], gain: NDArray[np.floating], rest: NDArray[np.floating]
+) -> Floats:
+    wide = basis.astype(np.float64)
+    return np.asarray(((rows @ wide.T) * gain) @ wide + rows * rest)
