@@ -75,9 +75,11 @@ def backbones_command(
     if measure:
         found = listed(_measured([entry.name for entry in found.entries], engine))
     if plot is not None:
+        from tlkit.cli.console import ConsoleProgress
         from tlkit.report.scatter import draw_catalogue
 
-        draw_catalogue(found.entries, plot)
+        with ConsoleProgress().phase("Drawing", None):
+            draw_catalogue(found.entries, plot)
     if as_json:
         typer.echo(json.dumps(found.to_json()))
     else:

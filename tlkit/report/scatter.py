@@ -118,9 +118,7 @@ def _blobs(axes: Any, entries: Sequence[Shown]) -> None:
     for millions in KEYS:
         axes.scatter([], [], s=AREA * millions, color="lightgrey", label=f"{millions} M")
     axes.scatter([], [], s=AREA * KEYS[1], color="white", edgecolors="black", label="no other is better in all three")
-    axes.legend(
-        title="parameters", loc="lower right", labelspacing=1.4, borderpad=1.2, handletextpad=1.6, frameon=False
-    )
+    axes.legend(title="parameters", loc="upper left", labelspacing=2.4, borderpad=1.6, handletextpad=1.6, frameon=False)
 
 
 def _frame(axes: Any) -> None:
@@ -138,6 +136,7 @@ def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> None:
     """Write each name beside its blob, at the first of places ever further off where it covers little else."""
     scale = renderer.dpi / 72  # pixels a point
     places = {entry.name: axes.transData.transform((entry.operations_top / 1e9, entry.top1)) for entry in entries}
+    blobs = [_box(places[entry.name], (2 * scale * _radius(entry),) * 2, (0.0, 0.0)) for entry in entries]
     taken: list[Box] = []
     for entry in sorted(entries, key=lambda entry: -(entry.top1 or 0.0)):
         x, y = places[entry.name]
@@ -149,7 +148,7 @@ def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> None:
                 offset = (distance * math.cos(angle), distance * math.sin(angle))
                 box = _box((x + scale * offset[0], y + scale * offset[1]), size, offset)
                 cost = scale * reach + 2 * sum(_shared(box, other) for other in taken)
-                cost += sum(60 * scale**2 for point in places.values() if _shared(box, (*point, *point + 1)))
+                cost += sum(_shared(box, blob) for blob in blobs)
                 cost += 1e6 * (_shared(box, axes.bbox.extents) < 0.99 * size[0] * size[1])
                 if cost < least:
                     best, least, kept = offset, cost, box
