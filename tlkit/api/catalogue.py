@@ -120,7 +120,7 @@ def list_backbones(
         raise TlkitError(f"cannot sort by '{sort}'", f"one of {', '.join(SORTS)}")
     rows = [
         row
-        for row in map(catalog.get, catalog.names())
+        for row in catalog.rows()
         if catalog.letters(match) in catalog.letters(row.name)
         and (max_params is None or row.params <= max_params)
         and (max_operations is None or row.operations <= max_operations)
@@ -152,7 +152,7 @@ def _goodness(row: Backbone) -> tuple[float, int, int]:
 
 def _entry(row: Backbone, speed: tuple[float, str] | None) -> Entry:
     here, published = catalog.is_here(row), row.published_operations
-    better = dominated_by(row, [catalog.get(name) for name in catalog.names()])
+    better = dominated_by(row, catalog.rows())
     size: int | None = None
     if row.packaged:
         weights = PACKAGED if here else EXTRA

@@ -200,7 +200,7 @@ def _gpu(names: list[str]) -> Finding:
 def _weights() -> Iterator[Finding]:
     from tlkit.backbones.fetch import is_right
 
-    for row in filter(catalog.is_here, map(catalog.get, catalog.names())):
+    for row in filter(catalog.is_here, catalog.rows()):
         if row.packaged:
             yield _packaged(row)
             continue
@@ -213,7 +213,7 @@ def _weights() -> Iterator[Finding]:
             yield Finding("weights", row.name, BROKEN, f"not the published file: {size}", again)
     if not catalog.is_here(catalog.get(catalog.DEFAULT)):
         yield Finding("weights", catalog.DEFAULT, BROKEN, "the packaged weights are not installed", _REPAIR)
-    rest = sum(not catalog.is_here(catalog.get(name)) for name in catalog.names())
+    rest = sum(not catalog.is_here(row) for row in catalog.rows())
     if rest:
         yield Finding("weights", f"{rest} others", MISSING, "not on this machine", "tlkit backbones fetch NAME")
 

@@ -101,6 +101,11 @@ def names() -> tuple[str, ...]:
     return tuple(_BACKBONES)
 
 
+def rows() -> tuple[Backbone, ...]:
+    """Return the rows of all backbones, the default first."""
+    return tuple(_BACKBONES.values())
+
+
 def get(name: str) -> Backbone:
     """Return the row of a backbone.
 
@@ -110,6 +115,8 @@ def get(name: str) -> Backbone:
     Raises:
         TlkitError: No backbone is called so.
     """
+    if name in _BACKBONES:
+        return _BACKBONES[name]
     spellings = {letters(known): row for known, row in _BACKBONES.items()}
     wanted = letters(name)
     if wanted in spellings:

@@ -138,6 +138,7 @@ def _receive(backbone: Backbone, part: Path, progress: Progress) -> None:
                 if _receive_rest(backbone.weights_url, part, received):
                     return
             except urllib.error.HTTPError as error:
+                error.close()
                 if error.code < 500:
                     raise
                 problem: BaseException = error
@@ -166,6 +167,7 @@ def _receive_rest(url: str, part: Path, received: Received) -> bool:
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
+        error.close()
         return True  # all of it is here, or too much: the checksum tells
     with answer:
         goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT

@@ -132,8 +132,12 @@ def _frame(axes: Any) -> None:
     axes.grid(alpha=0.3)
 
 
-def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> None:
-    """Write each name beside its blob, at the first of places ever further off where it covers little else."""
+def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> list[Box]:
+    """Write each name beside its blob, at the first of places ever further off where it covers little else.
+
+    Returns:
+        What the names cover, the most accurate network's first.
+    """
     scale = renderer.dpi / 72  # pixels a point
     places = {entry.name: axes.transData.transform((entry.operations_top / 1e9, entry.top1)) for entry in entries}
     blobs = [_box(places[entry.name], (2 * scale * _radius(entry),) * 2, (0.0, 0.0)) for entry in entries]
@@ -154,6 +158,7 @@ def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> None:
                     best, least, kept = offset, cost, box
         _text(axes, entry, best)
         taken.append(kept)
+    return taken
 
 
 def _text(axes: Any, entry: Shown, offset: tuple[float, float], measure: Any = None) -> tuple[float, float]:
