@@ -1,4 +1,4 @@
-"""Multiply-adds of every backbone, counted from the networks Keras builds, against the catalogue and the papers; a JSON line.
+"""Multiply-adds of every backbone, counted from the network, against the catalogue and the papers; one JSON line.
 
     python benchmarks/count_operations.py
     python benchmarks/count_operations.py vgg16 resnet50

@@ -62,7 +62,7 @@ PACKAGED: tuple[Row, ...] = (
 # Multiply-adds with the classifier, as published for this very network at this input size; none of Keras's ResNetV2
 # variants, which stride elsewhere than the paper's. Figures and sources one by one: docs/backbones.md.
 PUBLISHED_OPERATIONS: dict[str, tuple[float, str]] = {
-    "vgg16": (15.3e9, "Howard et al. 2017"),
+    "vgg16": (15.3e9, "He et al. 2015"),
     "vgg19": (19.6e9, "He et al. 2015"),
     "resnet50": (3.8e9, "He et al. 2015"),
     "resnet101": (7.6e9, "He et al. 2015"),
