@@ -163,9 +163,11 @@ def _litert() -> Iterator[Finding]:
 def _keras() -> Iterator[Finding]:
     """Start TensorFlow in a process of its own: one that is built for another machine ends its process."""
     start = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
         done = subprocess.run(
             [sys.executable, "-c", _START_TENSORFLOW],
+            env=environment,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
