@@ -31,7 +31,8 @@ EXTRAS = {
 STARTING = 180  # seconds that TensorFlow may take to start
 LITTLE_ROOM = 1e9  # bytes free, below which the cache may not grow
 _START_TENSORFLOW = """
-import json
+import json, sys
+del sys.path[0]  # the folder it is started in, where files may be called as modules are
 from tlkit.backbones.runtime import import_tensorflow
 tf = import_tensorflow()
 gpus = tf.config.list_physical_devices("GPU")
