@@ -262,9 +262,10 @@ def frozen_maps(setting: Setting, versions: int, advance: Callable[[int], None] 
     """The default boundary, and the stored outputs of what lies below."""
     from tlkit.backbones.extractor import open_extractor
     from tlkit.backbones.maps import compute_maps
+    from tlkit.backbones.operations import count_operations
     from tlkit.progress import SilentProgress
     from tlkit.training.feeds import changer
-    from tlkit.training.trainable import count_operations, default_boundary
+    from tlkit.training.trainable import default_boundary
 
     class Watching(SilentProgress):
         @contextmanager

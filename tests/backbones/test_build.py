@@ -10,6 +10,8 @@ from tlkit.backbones import catalog, conversions, tflite
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
 from tlkit.backbones.extractor import columns_of, tap_model, tap_widths
+from tlkit.backbones.layers import layers_of
+from tlkit.backbones.operations import count_operations
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights import load_weights
 from tlkit.bundle.load import load
@@ -33,6 +35,16 @@ SMALLEST = {
     "efficientnet-b0": "efficientnet",
     "efficientnet-v2-b0": "efficientnet_v2",
     "convnext-tiny": "convnext",
+}
+# Pixels that one cell of the output depends on, as Araujo, Norris & Sim (Distill 2019) tabulate them.
+SEEN = {
+    "vgg16": 212,
+    "resnet50": 483,
+    "resnet101": 1027,
+    "resnet152": 1507,
+    "inception-v3": 1311,
+    "inception-resnet-v2": 3039,
+    "mobilenet": 315,
 }
 
 
@@ -76,12 +88,12 @@ def avoidable(model, layer):
 @pytest.mark.parametrize("name", catalog.names())
 def test_structure(keras, zero_weights, name):
     row = catalog.get(name)
-    network = build_backbone(name, weights="none", input_size=row.min_size)
+    network = build_backbone(name, weights="none")
     model, stages = network.model, network.stages
     assert network.backbone is row
     assert model.count_params() == row.params
     assert model.input.name == "image"
-    assert model.input.shape == (None, row.min_size, row.min_size, 3)
+    assert model.input.shape == (None, row.input_size, row.input_size, 3)
     assert model.input.dtype == "float32"
     assert len(model.output.shape) == 4
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
@@ -99,6 +111,32 @@ def test_structure(keras, zero_weights, name):
         # Larger networks repeat the same blocks; their configurations are slow to write out.
         assert not any(avoidable(model, stage.layer) for stage in stages)
         assert avoidable(model, "no such layer")
+    assert count_operations(network)["top"] == row.operations
+    check_layers(network)
+
+
+def check_layers(network):
+    """The table of layers says of every layer what was built, and sizes follow from the formula."""
+    model, layers = network.model, layers_of(network)
+    assert [layer.name for layer in layers] == [operation.name for operation in model.operations]
+    assert sum(layer.params for layer in layers) == network.backbone.params
+    assert sum(layer.operations for layer in layers) == network.backbone.operations
+    for layer, operation in zip(layers, model.operations, strict=True):
+        assert layer.by_formula is None or layer.by_formula == operation.output.shape[1:3], layer
+        assert (layer.by_formula is not None) == any(part in layer.kind for part in ("Conv2D", "ing2D")) or (
+            layer.kind.startswith("Global")
+        )
+    assert list(dict.fromkeys(layer.stage for layer in layers)) == [stage.name for stage in network.stages]
+    sees = layers[-1].receptive_field
+    assert sees[0] == sees[1] == SEEN.get(network.backbone.name, sees[0])
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_smallest_input_is_accepted(keras, zero_weights, name):
+    """All of a family halve the picture alike: what its smallest network takes, the others take too."""
+    row = catalog.get(name)
+    stages = build_backbone(name, weights="none", input_size=row.min_size).stages
+    assert min(stages[-1].height, stages[-1].width) >= 1
 
 
 def disturb(model):

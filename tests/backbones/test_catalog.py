@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tlkit.backbones import catalog
+from tlkit.backbones.relatives import HOW, RELATIVES
 from tlkit.backbones.runtime import import_keras
 from tlkit.errors import TlkitError
 
@@ -75,3 +76,55 @@ def test_unknown_name_suggests_the_nearest(wrong, suggestion):
 def test_catalogue_does_not_import_tensorflow():
     code = "import sys, tlkit.backbones.catalog; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_operations_of_the_classifier_are_its_kernels(name):
+    """Behind the last feature map every weight is used once, so that biases alone are left of the parameters."""
+    row = catalog.get(name)
+    used, classes = row.operations_top - row.operations, 1000
+    extra = {"vgg": 2 * 4096, "mobilenet-v3": 1024 if "small" in name else 1280}.get(row.family, 0)
+    assert row.params_top - row.params == used + classes + extra
+
+
+# Published figures that are off, and by how much in percent: docs/backbones.md says why.
+OFF = {
+    "efficientnet-lite0": -5.4,
+    "efficientnet-lite1": -4.9,
+    "efficientnet-lite2": -4.4,
+    "efficientnet-b4": 4.6,
+    "efficientnet-b5": 3.7,
+    "efficientnet-b7": 2.0,
+}
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_operations_are_within_two_percent_of_published_ones(name):
+    row = catalog.get(name)
+    if row.published_operations is None:
+        assert name in {"resnet50-v2", "resnet101-v2", "resnet152-v2"}
+        return
+    published, source = row.published_operations
+    assert source
+    apart = 100 * (row.operations_top / published - 1)
+    assert abs(apart - OFF[name]) < 0.1 if name in OFF else abs(apart) < 2
+
+
+def test_relatives_name_what_takes_their_place():
+    assert len(RELATIVES) == 6
+    for relative in RELATIVES:
+        assert relative.name.lower() not in catalog.names()
+        catalog.get(relative.nearest)
+        named = [word.strip(",;") for word in relative.why.split() if word.strip(",;") in catalog.names()]
+        for name in named:  # what is said to be as cheap or small is
+            assert catalog.get(name).params_top < relative.params
+            assert catalog.get(name).top1 > relative.top1
+    assert "--backbone FILE.keras" in HOW
+
+
+def test_a_mirror_has_the_same_files(monkeypatch):
+    row = catalog.get("vgg16")
+    published = row.weights_url
+    monkeypatch.setenv(catalog.MIRROR, "http://here:8000/weights/")
+    assert row.weights_url == published.replace("https://storage.googleapis.com", "http://here:8000/weights")
+    assert catalog.get(catalog.DEFAULT).weights_url == ""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from tlkit.advisor.probes import run_probes
 from tlkit.advisor.race import Entrant, choose_backbone
@@ -17,6 +14,7 @@ from tlkit.api.start import Start, prepare_start, scan_folder
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.speed import latency
 from tlkit.backbones.weights import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TRAIN, ImageFolder
@@ -25,7 +23,6 @@ from tlkit.training.flips import chosen_for_check
 
 AUTO = "auto"
 COMPARED = 500  # training pictures at most
-TIMED = 8  # pictures that speed is measured on, one at a time
 
 
 def start_and_folder(options: TrainOptions, workers: int | None, show: Progress) -> tuple[Start, ImageFolder]:
@@ -62,9 +59,9 @@ def settle_backbone(options: TrainOptions, folder: ImageFolder, workers: int | N
     entrants = []
     for row in rows:
         extractor = _open(row, options, show)
-        latency = _latency(extractor)
-        if options.max_latency is None or latency <= options.max_latency or len(rows) == 1:
-            entrants.append(_enter(row, extractor, latency, paths, labels, groups, options.seed, workers, show))
+        seconds = latency(extractor)
+        if options.max_latency is None or seconds <= options.max_latency or len(rows) == 1:
+            entrants.append(_enter(row, extractor, seconds, paths, labels, groups, options.seed, workers, show))
     if not entrants:
         raise TlkitError(
             f"no backbone on this machine takes at most {1000 * (options.max_latency or 0):.0f} ms a picture",
@@ -99,19 +96,6 @@ def _sample(
 
 def _open(row: Backbone, options: TrainOptions, show: Progress) -> Extractor:
     return open_extractor(row.name, input_size=options.image_size, engine=options.engine, progress=show)
-
-
-def _latency(extractor: Extractor) -> float:
-    """Seconds a picture takes on one core, the median of a few."""
-    forward = extractor.forward(1)
-    pixels = np.zeros((1, extractor.input_size, extractor.input_size, 3), dtype=np.uint8)
-    forward(pixels)
-    times = []
-    for _ in range(TIMED):
-        start = time.perf_counter()
-        forward(pixels)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def _enter(

@@ -5,36 +5,75 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit.backbones.build import build_backbone, check_request
-from tlkit.backbones.extractor import tap_widths
+from tlkit.backbones.build import Network, build_backbone, check_request
+from tlkit.backbones.extractor import TOP, tap_widths
+from tlkit.backbones.layers import Layer, Pair, layers_of
+from tlkit.backbones.operations import count_operations
 from tlkit.backbones.stages import Stage
 from tlkit.progress import Progress, SilentProgress
 from tlkit.training.boundary import early_stages
+from tlkit.training.trainable import default_boundary
+
+
+@dataclass(frozen=True)
+class StageFigures:
+    """What a stage costs and sees.
+
+    Attributes:
+        params: Parameters of its layers.
+        operations: Multiply-adds of its layers for one picture.
+        receptive_field: Pixels (height, width) of the input that one cell of its output depends on, as
+            `tlkit.backbones.layers.Layer` has it.
+    """
+
+    params: int
+    operations: int
+    receptive_field: Pair | None
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a network.
+    """The stages and layers of a network.
 
     Attributes:
         name: The network's name in the catalogue.
         input_size: Side of the square input in pixels.
         stages: From input to output.
         early: Names of those after which "early-layers" considers cutting by itself.
+        last: Name of the one above which "last-layers" trains, unless told otherwise.
+        params: Parameters, without a classifier.
+        operations: Multiply-adds for one picture, without a classifier.
+        figures: Of each stage.
+        layers: From input to output.
     """
 
     name: str
     input_size: int
     stages: tuple[Stage, ...]
     early: tuple[str, ...]
+    last: str
+    params: int
+    operations: int
+    figures: tuple[StageFigures, ...]
+    layers: tuple[Layer, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the fields of the command line's JSON."""
-        return {**asdict(self), "stages": [asdict(stage) for stage in self.stages], "early": list(self.early)}
+        both = zip(self.stages, self.figures, strict=True)
+        return {
+            "name": self.name,
+            "input_size": self.input_size,
+            "stages": [{**asdict(stage), **asdict(figures)} for stage, figures in both],
+            "early": list(self.early),
+            "last": self.last,
+            "params": self.params,
+            "operations": self.operations,
+            "layers": [asdict(layer) for layer in self.layers],
+        }
 
 
 def stages_of(name: str, input_size: int | None = None, progress: Progress | None = None) -> Stages:
-    """Build a network, without its weights, and name its stages.
+    """Build a network, without its weights, and name its stages and layers.
 
     Args:
         name: Any spelling of a catalogue name.
@@ -46,5 +85,27 @@ def stages_of(name: str, input_size: int | None = None, progress: Progress | Non
     """
     row, size = check_request(name, "none", input_size)
     with (progress or SilentProgress()).phase(f"Building {row.name}", None):
-        network = build_backbone(row.name, weights="none", input_size=size)
-    return Stages(row.name, size, network.stages, tuple(early_stages(tap_widths(network))))
+        return describe(build_backbone(row.name, weights="none", input_size=size))
+
+
+def describe(network: Network) -> Stages:
+    """The stages and layers of a built network."""
+    operations = count_operations(network)
+    layers = layers_of(network)
+    return Stages(
+        name=network.backbone.name,
+        input_size=int(network.model.input.shape[1]),
+        stages=network.stages,
+        early=tuple(early_stages(tap_widths(network))),
+        last=default_boundary(network.stages, operations),
+        params=sum(layer.params for layer in layers),
+        operations=operations[TOP],
+        figures=tuple(_figures(stage, layers) for stage in network.stages),
+        layers=layers,
+    )
+
+
+def _figures(stage: Stage, layers: tuple[Layer, ...]) -> StageFigures:
+    own = [layer for layer in layers if layer.stage == stage.name]
+    end = next(layer for layer in own if layer.name == stage.layer)
+    return StageFigures(sum(layer.params for layer in own), sum(layer.operations for layer in own), end.receptive_field)

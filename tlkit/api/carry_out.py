@@ -195,7 +195,8 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
     options, show = task.options, task.show
     boundary = options.boundary
     if options.strategy == LAST_LAYERS and boundary is None:
-        from tlkit.training.trainable import count_operations, default_boundary
+        from tlkit.backbones.operations import count_operations
+        from tlkit.training.trainable import default_boundary
 
         with show.phase(f"Building {extractor.backbone.name}", None):
             network = extractor.network

@@ -172,19 +172,6 @@ def parse_time(text: str) -> float:
     return seconds
 
 
-def parse_count(text: str) -> float:
-    """A number such as "5000000", "5M" or "500k".
-
-    Raises:
-        TlkitError: It is no such number, or not above zero.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([km]?)\s*", text, re.IGNORECASE)
-    count = float(found[1]) * {"": 1.0, "k": 1e3, "m": 1e6}[found[2].lower()] if found else 0.0
-    if not count > 0:
-        raise TlkitError(f"not a number of parameters: --max-params '{text}'", "such as 5M")
-    return count
-
-
 def absolute(path: str | os.PathLike[str]) -> str:
     """A path that means the same from another folder."""
     return str(Path(path).expanduser().absolute())

@@ -102,11 +102,12 @@ def _try(
 ) -> tuple[int, float, float]:
     """Steps made, accuracy and loss of one strategy."""
     from tlkit.api.tuning import make_feed, make_job, training_network, views_for
+    from tlkit.backbones.operations import count_operations
     from tlkit.training.fit import fit
     from tlkit.training.hardware import choose_precision, computing_in, device_strategy, enough_memory, keep_memory
     from tlkit.training.rates import best_rate, try_rates
     from tlkit.training.recipe import LAST, make_recipe
-    from tlkit.training.trainable import count_operations, default_boundary, make_trainable
+    from tlkit.training.trainable import default_boundary, make_trainable
 
     keep_memory()
     pictures = len(inner.of(TRAIN))

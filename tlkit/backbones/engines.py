@@ -71,10 +71,15 @@ def has_gpu() -> bool:
     """Whether TensorFlow sees a GPU; it is only asked, which takes seconds, where a driver is loaded."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
-    drivers = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"), Path("/dev/dxg"))
-    if not any(driver.exists() for driver in drivers):
+    if not has_gpu_driver():
         return False
     return bool(import_tensorflow().config.list_physical_devices("GPU"))
+
+
+def has_gpu_driver() -> bool:
+    """Whether a driver of a GPU that computes is loaded (NVIDIA's, AMD's, or that of Windows in its Linux)."""
+    drivers = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"), Path("/dev/dxg"))
+    return any(driver.exists() for driver in drivers)
 
 
 def batch_size() -> int:

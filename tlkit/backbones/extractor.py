@@ -43,6 +43,7 @@ class Extractor:
         engine: What computes the features: "litert" or "keras".
         graph: The network in LiteRT's format, from image to features; None where it has not been made or cannot be.
         seed: Of random weights.
+        keep: Whether a conversion is kept in the cache.
     """
 
     backbone: Backbone
@@ -53,6 +54,7 @@ class Extractor:
     engine: str
     graph: bytes | None
     seed: int = 0
+    keep: bool = True
     _network: Network | None = None
     _inconvertible: bool = False
 
@@ -91,7 +93,8 @@ class Extractor:
             progress.note(problem)
             return
         self.graph = graph
-        conversions.keep(name, self.weights_hash, self.input_size, conversions.Conversion(self.taps, graph))
+        if self.keep:
+            conversions.keep(name, self.weights_hash, self.input_size, conversions.Conversion(self.taps, graph))
 
 
 def open_extractor(
@@ -101,6 +104,7 @@ def open_extractor(
     input_size: int | None = None,
     engine: str = "auto",
     seed: int = 0,
+    keep: bool = True,
     progress: Progress | None = None,
 ) -> Extractor:
     """Make a frozen backbone ready.
@@ -114,6 +118,7 @@ def open_extractor(
         input_size: Side of the square input in pixels; None for the backbone's own.
         engine: "auto", "litert" or "keras".
         seed: Of random weights.
+        keep: Whether a conversion is kept in the cache.
         progress: Told what takes long.
 
     Raises:
@@ -125,10 +130,11 @@ def open_extractor(
     kept = _kept(row, weights, size, seed) if has_litert() else None
     if kept is not None:
         digest, conversion = kept
-        return Extractor(row, size, weights, digest, conversion.taps, chosen, conversion.graph, seed)
+        return Extractor(row, size, weights, digest, conversion.taps, chosen, conversion.graph, seed, keep)
     with show.phase(f"Loading {row.name}", None):
         network = build_backbone(row.name, weights=weights, input_size=size, seed=seed)
-    extractor = Extractor(row, size, weights, network.weights_hash, tap_widths(network), chosen, None, seed, network)
+    taps = tap_widths(network)
+    extractor = Extractor(row, size, weights, network.weights_hash, taps, chosen, None, seed, keep, network)
     if chosen == LITERT:
         extractor.convert(show)
         extractor.engine = LITERT if extractor.graph is not None else KERAS

@@ -107,7 +107,7 @@ def cut_positions(operations: Iterable[Any]) -> list[int]:
     for index, operation in enumerate(operations):
         position[id(operation)] = index
         last_use.append(index)
-        for source in _sources(operation):
+        for source in sources_of(operation):
             last_use[position[id(source)]] = index
     cuts = []
     reach = 0
@@ -118,7 +118,7 @@ def cut_positions(operations: Iterable[Any]) -> list[int]:
     return cuts
 
 
-def _sources(operation: Any) -> list[Any]:
+def sources_of(operation: Any) -> list[Any]:
     """Return the operations whose outputs an operation takes."""
     keras = import_keras()
     if isinstance(operation, keras.layers.InputLayer):

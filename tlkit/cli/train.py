@@ -147,7 +147,8 @@ def train_command(
         raise TlkitError(f"{_option(given[0])} is decided by --plan", "leave one of them out, or change the plan")
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.options import parse_count, parse_time
+        from tlkit.api.counts import parse_count
+        from tlkit.api.options import parse_time
         from tlkit.api.plans import read_plan
         from tlkit.api.train import resume as take_up
         from tlkit.api.train import train

@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def check_free(path: Path, images: Path, option: str = "--report") -> None:
+def check_free(path: Path, images: Path | None, option: str = "--report") -> None:
     """Refuse a file that exists, has no folder or would lie among the pictures, before any work.
 
     Raises:
@@ -54,7 +54,7 @@ def check_free(path: Path, images: Path, option: str = "--report") -> None:
         raise TlkitError(f"output exists: {path}", f"choose another name for {option}")
     if not path.parent.is_dir():
         raise TlkitError(f"no such folder: {path.parent}", f"make it, or choose another place for {option}")
-    if images.is_dir() and path.parent.resolve().is_relative_to(images.resolve()):
+    if images is not None and images.is_dir() and path.parent.resolve().is_relative_to(images.resolve()):
         raise TlkitError(f"{option} would lie inside the image folder: {path}", "choose another place")
 
 

