@@ -86,7 +86,7 @@ class Extractor:
             return
         name = self.backbone.name
         with progress.phase(f"Converting {name} for LiteRT, once", None):
-            graph, problem = _converted(tap_model(self.network), name)
+            graph, problem = _converted(self.network)
         if graph is None:
             self._inconvertible = True
             progress.note(problem)
@@ -107,8 +107,8 @@ def open_extractor(
 ) -> Extractor:
     """Make a frozen backbone ready.
 
-    The packaged network is written in LiteRT's format from its weights, without TensorFlow. Any other is converted from
-    Keras once and kept in the cache, by backbone, weights, size and taps.
+    The packaged network is written in LiteRT's format from its weights, without TensorFlow. With other weights it needs
+    Keras to read them, and any other network is converted from Keras; that is done once and kept in the cache.
 
     Args:
         name: Any spelling of a catalogue name.
@@ -183,10 +183,11 @@ def _kept(
     return (digest, conversion) if digest and conversion else None
 
 
-def _converted(model: Any, name: str) -> tuple[bytes | None, str]:
-    """A graph that agrees with the model, or None and why there is none."""
+def _converted(network: Network) -> tuple[bytes | None, str]:
+    """A graph that agrees with the network, or None and why there is none."""
+    model, name = tap_model(network), network.backbone.name
     try:
-        graph = conversions.convert(model)
+        graph = _graph_of(network, model)
         pixels = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype=np.uint8)
         theirs, ours = keras_forward(model)(pixels), LiteRTNetwork(graph)(pixels)
     except Exception as error:  # noqa: BLE001  (a converter may fail in any way; Keras runs every network)
@@ -196,6 +197,16 @@ def _converted(model: Any, name: str) -> tuple[bytes | None, str]:
     if not apart <= AGREEMENT:  # also where it is not a number
         return None, f"LiteRT and Keras differ by {apart:.1g} on {name}, so Keras, the slower one, runs it"
     return graph, ""
+
+
+def _graph_of(network: Network, model: Any) -> bytes:
+    """A network in LiteRT's format: written from its weights where that is known how to do, which is quicker."""
+    if not network.backbone.packaged:
+        return conversions.convert(model)
+    from tlkit.backbones.lite_graph import lite_graph
+
+    weights = {layer.name: layer.get_weights() for layer in network.model.layers}
+    return lite_graph(weights, int(model.input_shape[1]), network.backbone.variant)[0]
 
 
 def tap_tensors(network: Network) -> list[tuple[str, Any]]:

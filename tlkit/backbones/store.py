@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.cache import cache_limit
-from tlkit.images.records import MAPPED, RecordStore
+from tlkit.images.records import RecordStore
 from tlkit.images.shards import Record
 
 FORMAT = 3
@@ -68,10 +68,10 @@ class FeatureStore:
     Args:
         key: What the vectors depend on.
         root: The cache folder; None: the user's.
-        mapped: Shards mapped into memory at once, at most.
+        mapped: Shards mapped into memory at once, at most; None: as many as is quick.
     """
 
-    def __init__(self, key: FeatureKey, root: Path | None = None, mapped: int = MAPPED) -> None:
+    def __init__(self, key: FeatureKey, root: Path | None = None, mapped: int | None = None) -> None:
         self.key = key
         self._records = RecordStore("features", key.digest(), DTYPE, (key.columns,), asdict(key), root, mapped)
         self.section, self.folder = self._records.section, self._records.folder
