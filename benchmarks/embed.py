@@ -2,11 +2,12 @@
 
     python benchmarks/embed.py FOLDER --pictures 10000
 
-Pictures are those of FOLDER, cut to 256x256 at random and changed a little in brightness, as JPEG; no two are the same.
-Floor (floor.py) and embed, with an empty cache, are run in turn; allowed is 1.15 times the floor, in which starting is not
-contained. The second run finds its features. Memory is the peak of runs on a tenth, half and all of the pictures, for each
-format, with features computed (.npz) or found. Then a run is killed at random moments and resumed until its file is there,
-which must be the undisturbed run's byte by byte. Ends with exit code 1 unless it is and memory is flat.
+Pictures are those of FOLDER, cut to 256x256 at random and changed a little in brightness, as JPEG; no two are the
+same. Floor (floor.py) and embed, with an empty cache, are run in turn; allowed is 1.15 times the floor, in which
+starting is not contained. The second run finds its features. Memory is the peak of runs on a tenth, half and all of
+the pictures, for each format, with features computed (.npz) or found. Then a run is killed at random moments and
+resumed until its file is there, which must be the undisturbed run's byte by byte. Ends with exit code 1 unless it is
+and memory is flat.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def sizes(count: int) -> list[int]:
 
 
 def peaks(images: Path, count: int, form: str, cache: dict[str, str] | None, place: Path) -> list[float]:
-    """Peak memory in MiB on a tenth, half and all of the pictures; without a cache given each computes its features."""
+    """Peak memory in MiB on some, more and all of the pictures; without a cache each computes its features."""
     found = []
     files = sorted(images.rglob("*.jpg"))
     for size in sizes(count):
@@ -132,7 +133,7 @@ def peaks(images: Path, count: int, form: str, cache: dict[str, str] | None, pla
 
 
 def killed(images: Path, place: Path, whole: Sequence[Run], kills: int, rng: random.Random) -> dict[str, Any]:
-    """Runs that get SIGKILL at a random moment of a part of a run's time, each resumed by the next, and the last one."""
+    """Runs that get SIGKILL at random moments, each of which is resumed by the next one, the last to its end."""
     output, cache = place / "killed.npz", fresh_cache(place)
     command = [str(each) for each in (TLKIT, "embed", images, "--output", output, "--json")]
     took = statistics.median(each.seconds for each in whole)

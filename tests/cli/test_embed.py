@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import re
@@ -145,40 +146,37 @@ def test_killed_at_random_and_resumed(
         cache.write_text("a file where the folder should be")
     output = tmp_path / f"v{suffix}"
     arguments = ["embed", many, "-o", output, "--stage", "all", "--json", *QUICK]
-    # slowed down and with small shards, so that kills hit the middle
+    # with small shards, and slowed down where they are written, so that kills hit the middle
     code = (
-        "import sys, time; from tlkit.backbones import features, engines; features.KEEP_EVERY = 16\n"
-        "once = engines._Interpreter.run\n"
-        "def slowly(*each): time.sleep(0.004); return once(*each)\n"
-        "engines._Interpreter.run = slowly\n"
+        "import sys, time; from tlkit.backbones import features; features.KEEP_EVERY = 16\n"
+        "from tlkit.images import records; once = records.write_shard\n"
+        "def slowly(*each):\n"
+        "    found = once(*each); time.sleep(0.2); return found\n"
+        "records.write_shard = slowly\n"
         "from tlkit.cli import main; sys.exit(main())"
     )
     command = [sys.executable, "-c", code, *map(str, arguments)]
     env = {**os.environ, "TLKIT_CACHE": str(cache)}
-    rng, reused, kills = random.Random(suffix), [], 0
-    for attempt in range(8):
+    rng, kept = random.Random(suffix), []
+    for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        while "Embedding" not in process.stderr.readline():
-            assert process.poll() is None
-        if attempt < 3:
-            time.sleep(rng.uniform(0.1, 0.9))
-            kills += process.poll() is None
-            process.send_signal(signal.SIGKILL if attempt != 1 else signal.SIGINT)
-        out, err = process.communicate()
-        if attempt == 1 and process.returncode == 130:
-            assert "to go on, say the same again" in err
-        if process.returncode == 0:
-            import json
-
-            reused.append(json.loads(out)["reused"])
-            break
+        wanted = len(list(tmp_path.rglob("*.npy"))) + rng.randint(1, 2)
+        while len(list(tmp_path.rglob("*.npy"))) < wanted:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
+        process.send_signal(sent)
+        _, err = process.communicate()
+        assert process.returncode == (130 if sent == signal.SIGINT else -sent), err
         assert not output.exists()
-    assert kills >= 2
-    assert reused[0] > 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        {"cache", output.name} & {path.name for path in tmp_path.iterdir()}
-    )
+        if sent == signal.SIGINT:
+            assert "to go on, say the same again" in err
+        kept.append(len(list(tmp_path.rglob("*.npy"))))
+    assert kept == sorted(set(kept))
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reused"] >= 3 * 32
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", output.name}
     files, contents, vectors = rows_of(output)
     wanted = rows_of(reference[suffix])
     assert (files, contents) == wanted[:2]

@@ -12,22 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.api.embed_source import Source, open_source
 from tlkit.api.predict import PathLike, find_pictures, named_folders
-from tlkit.api.vectors import Blocks, Format, Layout, blocks_of, format_of
+from tlkit.api.vectors import Blocks, Format, Layout, format_of
 from tlkit.api.work_folder import WorkFolder, remove_left_over, work_folder
-from tlkit.backbones import catalog
-from tlkit.backbones.engines import AUTO, check_engine
-from tlkit.backbones.extractor import TOP, Extractor, columns_of, open_extractor
+from tlkit.backbones.engines import AUTO
+from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import Store, each_feature, feature_key
 from tlkit.backbones.store import FEW_MAPPED, FeatureStore, SpareStore
-from tlkit.backbones.weights import IMAGENET
-from tlkit.bundle.backbone import bundle_extractor
-from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
 from tlkit.report.page import check_free
-
-ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,21 +87,6 @@ class Embedded:
             "seconds": self.seconds,
             "reused": self.reused,
         }
-
-
-@dataclass(frozen=True)
-class _Network:
-    """What computes the vectors, and which of its blocks they are made of."""
-
-    extractor: Extractor
-    blocks: Blocks
-    model: Path | None
-
-    @property
-    def stage(self) -> str:
-        if len(self.blocks) == len(self.extractor.taps) > 1:
-            return ALL
-        return "+".join(name for name, _ in self.blocks)
 
 
 def embed(
@@ -172,12 +153,12 @@ def embed_iter(
     """
     show = progress or SilentProgress()
     paths = find_pictures(images)
-    network = _open(backbone, model, stage, weights, image_size, engine, show)
-    store = FeatureStore(feature_key(network.extractor), mapped=FEW_MAPPED)
+    source = open_source(backbone, model, stage, weights, image_size, engine, show)
+    store = FeatureStore(feature_key(source.extractor), mapped=FEW_MAPPED)
     try:
         with (
-            show.phase(_title(network), len(paths)) as advance,
-            contextlib.closing(_rows(paths, network, store, workers)) as rows,
+            show.phase(f"Embedding ({source.backbone})", len(paths)) as advance,
+            contextlib.closing(_rows(paths, source, store, workers)) as rows,
         ):
             for row in rows:
                 yield row
@@ -230,18 +211,18 @@ def embed_file(
     for folder in named_folders(images) or [Path("-")]:
         check_free(target, folder, "--output")
     paths = find_pictures(images)
-    network = _open(backbone, model, stage, weights, image_size, engine, show)
+    source = open_source(backbone, model, stage, weights, image_size, engine, show)
     with work_folder(target) as folder_of_run:
-        count, reused, skipped = _write(paths, network, form, folder_of_run, workers, show)
+        count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)
     if reused:
         show.note(f"features of {reused} of {len(paths)} pictures reused from an earlier run")
     return Embedded(
-        model=network.model,
-        backbone=network.extractor.backbone.name,
-        stage=network.stage,
+        model=source.model,
+        backbone=source.backbone,
+        stage=source.stage,
         images=count,
-        dimensions=sum(width for _, width in network.blocks),
-        blocks=network.blocks,
+        dimensions=sum(width for _, width in source.blocks),
+        blocks=source.blocks,
         output=target,
         skipped=tuple(skipped),
         seconds=round(time.perf_counter() - start, 3),
@@ -251,21 +232,21 @@ def embed_file(
 
 def _write(
     paths: Sequence[Path],
-    network: _Network,
+    source: Source,
     form: Format,
     folder: WorkFolder,
     workers: int | None,
     show: Progress,
 ) -> tuple[int, int, list[tuple[str, str]]]:
     """Write the file and give it its name: how many rows it has, how many of them were reused, and what was skipped."""
-    store = SpareStore(feature_key(network.extractor), len(paths), folder.spare)
-    layout = Layout(network.blocks, {"backbone": network.extractor.backbone.name, "model": _text(network.model)})
+    store = SpareStore(feature_key(source.extractor), len(paths), folder.spare)
+    layout = Layout(source.blocks, {"backbone": source.backbone, "model": source.model and str(source.model)})
     count, reused = 0, 0
     skipped: list[tuple[str, str]] = []
     try:
         with (
-            show.phase(_title(network), len(paths)) as advance,
-            contextlib.closing(_rows(paths, network, store, workers)) as rows,
+            show.phase(f"Embedding ({source.backbone})", len(paths)) as advance,
+            contextlib.closing(_rows(paths, source, store, workers)) as rows,
             form(folder.part, layout) as write,
         ):
             for row in rows:
@@ -294,76 +275,14 @@ def _write(
     return count, reused, skipped
 
 
-def _rows(
-    paths: Sequence[Path], network: _Network, store: Store, workers: int | None
-) -> Generator[Embedding, None, None]:
-    columns = columns_of(network.extractor.taps, [name for name, _ in network.blocks])
+def _rows(paths: Sequence[Path], source: Source, store: Store, workers: int | None) -> Generator[Embedding, None, None]:
+    columns = columns_of(source.extractor.taps, [name for name, _ in source.blocks])
     first, last = columns[0], columns[-1] + 1
     chosen: Any = slice(first, last) if last - first == len(columns) else columns
-    with contextlib.closing(each_feature(paths, network.extractor, store=store, workers=workers)) as found:
+    with contextlib.closing(each_feature(paths, source.extractor, store=store, workers=workers)) as found:
         for item, stored, new in found:
             file = str(paths[item.index])
             if stored is None:
                 yield Embedding(file, None, None, item.error or "cannot be read")
             else:
                 yield Embedding(file, item.content.hex(), stored.vector[chosen].copy(), None, not new)
-
-
-def _open(
-    backbone: str | None,
-    model: PathLike | Bundle | None,
-    stage: str | None,
-    weights: str | None,
-    image_size: int | None,
-    engine: str,
-    show: Progress,
-) -> _Network:
-    """The network that was asked for.
-
-    Raises:
-        TlkitError: See `embed_iter`.
-    """
-    check_engine(engine)
-    given = {"--backbone": backbone, "--weights": weights, "--image-size": image_size}
-    if model is not None and (wrong := [name for name, value in given.items() if value is not None]):
-        raise TlkitError(f"--model and {wrong[0]} contradict each other", f"leave {wrong[0]} out: the bundle says it")
-    head: Sequence[str] = (TOP,)
-    if model is None:
-        extractor = open_extractor(
-            backbone or catalog.DEFAULT,
-            weights=weights or IMAGENET,
-            input_size=image_size,
-            engine=engine,
-            progress=show,
-        )
-        path = None
-    else:
-        bundle = model if isinstance(model, Bundle) else load(model)
-        extractor, head = bundle_extractor(bundle, engine=engine, progress=show)
-        path = bundle.path
-    return _Network(extractor, blocks_of(extractor.taps, _chosen(stage, extractor, head)), path)
-
-
-def _chosen(stage: str | None, extractor: Extractor, head: Sequence[str]) -> Sequence[str]:
-    """Names of the blocks that a stage's name stands for; the last stage is the top.
-
-    Raises:
-        TlkitError: There is no such stage.
-    """
-    names = [name for name, _ in extractor.taps]
-    last = f"stage{len(names)}"
-    if stage is None:
-        return head
-    if stage == ALL:
-        return names
-    if stage not in (*names, last):
-        raise TlkitError(f"no stage '{stage}' to take features from", f"one of {', '.join([*names, ALL])}")
-    return (TOP,) if stage == last else (stage,)
-
-
-def _title(network: _Network) -> str:
-    return f"Embedding ({network.extractor.backbone.name})"
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)

@@ -84,14 +84,17 @@ def write_csv(path: Path, layout: Layout) -> Iterator[Write]:
     """A line a picture; nine digits, from which every float32 is read again as it was."""
     numbers = ",".join(["%.9g"] * layout.columns)
     with path.open("w", newline="", encoding="utf-8") as out:
-        names = csv.writer(out, lineterminator="")
         csv.writer(out, lineterminator="\n").writerow([FILE, CONTENT, *layout.names])
 
         def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
-            names.writerow([text_of(file), content])
-            out.write(f",{numbers % tuple(vector.tolist())}\n")
+            out.write(f"{_quoted(text_of(file))},{content},{numbers % tuple(vector.tolist())}\n")
 
         yield write
+
+
+def _quoted(text: str) -> str:
+    """A field of a CSV file; a name may hold quotes, commas and line ends."""
+    return '"{}"'.format(text.replace('"', '""')) if any(each in text for each in '",\r\n') else text
 
 
 @contextmanager
