@@ -112,6 +112,31 @@ def test_both_engines_agree_on_tuned_bundles(tuned_bundles: dict[str, tlkit.Trai
         )
 
 
+def test_vectors_of_tuned_bundles_are_what_their_heads_see(
+    tuned_bundles: dict[str, tlkit.TrainResult], unseen: Path
+) -> None:
+    """Needs the bundles of the first test. A bundle that ends early has that stage for its top, and none behind."""
+    from tlkit.backbones.runtime import import_keras
+    from tlkit.images.read import read_image
+
+    for strategy, width in (("fine-tune", 1280), ("early-layers", None)):
+        result = tuned_bundles[strategy]
+        rows = tlkit.embed([unseen], model=result.model)
+        network = tlkit.load(result.model).model
+        seen = import_keras().Model(network.input, network.get_layer("head_pool").output)
+        pixels = np.stack([read_image(Path(row.file), (32, 32)) for row in rows]).astype(np.float32)
+        wanted, found = np.asarray(seen(pixels, training=False)), np.stack([row.vector for row in rows])
+        assert width in (None, found.shape[1])
+        np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max(), err_msg=strategy)
+        plain = tlkit.embed([unseen], image_size=32, stage=result.plan.taps[-1])
+        assert not np.allclose(np.stack([row.vector for row in plain]), wanted, atol=2e-3 * np.abs(wanted).max())
+        again = tlkit.embed([unseen], model=result.model, stage=result.plan.taps[-1])
+        assert all(row.reused for row in again)
+        np.testing.assert_array_equal(np.stack([row.vector for row in again]), found)
+    with pytest.raises(TlkitError, match="no stage 'stage7'"):
+        tlkit.embed([unseen], model=tuned_bundles["early-layers"].model, stage="stage7")
+
+
 @pytest.mark.parametrize("strategy", ["early-layers"])
 def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", image_size=32)

@@ -136,11 +136,11 @@ def test_a_cache_that_cannot_be_written_costs_only_the_reuse(monkeypatch: Patch,
 def test_a_network_litert_cannot_run_is_left_to_keras(monkeypatch: Patch, tmp_path: Path, fault: str) -> None:
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path))
 
-    def fails(model: object) -> bytes:
+    def fails(*_: object) -> bytes:
         raise ValueError("no such operation\nand more")
 
     other = open_extractor(catalog.DEFAULT, input_size=64, engine="litert").graph
-    monkeypatch.setattr(conversions, "convert", fails if fault == "fails" else lambda model: other)
+    monkeypatch.setattr(extractor, "_graph_of", fails if fault == "fails" else lambda *_: other)
     notes: list[str] = []
     show = SilentProgress()
     monkeypatch.setattr(show, "note", notes.append)

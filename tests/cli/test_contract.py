@@ -28,7 +28,8 @@ def test_help_comes_within_half_a_second(fastest: Callable[..., float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "recommend", "check", "predict", "evaluate", "explain", "backbones", "cache", "doctor"]
+    "command",
+    ["train", "recommend", "check", "predict", "evaluate", "explain", "embed", "backbones", "cache", "doctor"],
 )
 def test_every_command_has_help_with_an_example(tlkit: Tlkit, command: str) -> None:
     ran = tlkit(command, "--help")

@@ -153,6 +153,16 @@ def find_pictures(images: Sequence[PathLike]) -> list[Path]:
     return list(found)
 
 
+def named_folders(images: Sequence[PathLike]) -> list[Path]:
+    """The folders among files, folders and patterns: those that pictures are searched in."""
+    found: list[Path] = []
+    for path in map(Path, images):
+        is_pattern = not path.exists() and glob.has_magic(str(path))
+        hits = map(Path, glob.glob(str(path), recursive=True)) if is_pattern else [path]  # noqa: PTH207
+        found.extend(hit for hit in hits if hit.is_dir())
+    return found
+
+
 def _prediction(path: Path, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
     values = answer.probabilities
     if values is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from tlkit.backbones.engines import (
 )
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights import IMAGENET, known_digest
+from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
 
 TOP = "top"
@@ -44,6 +45,7 @@ class Extractor:
         graph: The network in LiteRT's format, from image to features; None where it has not been made or cannot be.
         seed: Of random weights.
         keep: Whether a conversion is kept in the cache.
+        upto: The stage that the network ends with, whose output is then the top; None: it is whole.
     """
 
     backbone: Backbone
@@ -55,6 +57,7 @@ class Extractor:
     graph: bytes | None
     seed: int = 0
     keep: bool = True
+    upto: str | None = None
     _network: Network | None = None
     _inconvertible: bool = False
 
@@ -62,9 +65,7 @@ class Extractor:
     def network(self) -> Network:
         """The Keras network, built when first asked for."""
         if self._network is None:
-            self._network = build_backbone(
-                self.backbone.name, weights=self.weights, input_size=self.input_size, seed=self.seed
-            )
+            self._network = _build(self.backbone, self.weights, self.input_size, self.seed, self.upto)
         return self._network
 
     @property
@@ -87,7 +88,7 @@ class Extractor:
             return
         name = self.backbone.name
         with progress.phase(f"Converting {name} for LiteRT, once", None):
-            graph, problem = _converted(tap_model(self.network), name)
+            graph, problem = _converted(self.network)
         if graph is None:
             self._inconvertible = True
             progress.note(problem)
@@ -105,12 +106,13 @@ def open_extractor(
     engine: str = "auto",
     seed: int = 0,
     keep: bool = True,
+    upto: str | None = None,
     progress: Progress | None = None,
 ) -> Extractor:
     """Make a frozen backbone ready.
 
-    The packaged network is written in LiteRT's format from its weights, without TensorFlow. Any other is converted from
-    Keras once and kept in the cache, by backbone, weights, size and taps.
+    The packaged network is written in LiteRT's format from its weights, without TensorFlow. With other weights it needs
+    Keras to read them, and any other network is converted from Keras; that is done once and kept in the cache.
 
     Args:
         name: Any spelling of a catalogue name.
@@ -119,44 +121,79 @@ def open_extractor(
         engine: "auto", "litert" or "keras".
         seed: Of random weights.
         keep: Whether a conversion is kept in the cache.
+        upto: Leave out what lies behind this stage, whose output becomes the top.
         progress: Told what takes long.
 
     Raises:
-        TlkitError: The name is unknown, the size too small, the weights cannot be had, or the engine is not there.
+        TlkitError: The name or the stage is unknown, the size too small, the weights cannot be had, or the engine is
+            not there.
     """
     show = progress or SilentProgress()
     row, size = check_request(name, weights, input_size)
     chosen = choose_engine(engine)
-    kept = _kept(row, weights, size, seed) if has_litert() else None
+    kept = _kept(row, weights, size, seed, upto) if has_litert() else None
     if kept is not None:
         digest, conversion = kept
-        return Extractor(row, size, weights, digest, conversion.taps, chosen, conversion.graph, seed, keep)
+        graph = conversion.graph
+        return Extractor(row, size, weights, digest, conversion.taps, chosen, graph, seed, keep, upto)
     with show.phase(f"Loading {row.name}", None):
-        network = build_backbone(row.name, weights=weights, input_size=size, seed=seed)
-    taps = tap_widths(network)
-    extractor = Extractor(row, size, weights, network.weights_hash, taps, chosen, None, seed, keep, network)
+        network = _build(row, weights, size, seed, upto)
+    digest, taps = network.weights_hash, tap_widths(network)
+    extractor = Extractor(row, size, weights, digest, taps, chosen, None, seed, keep, upto, network)
     if chosen == LITERT:
         extractor.convert(show)
         extractor.engine = LITERT if extractor.graph is not None else KERAS
     return extractor
 
 
-def _kept(row: Backbone, weights: str, size: int, seed: int) -> tuple[str, conversions.Conversion] | None:
+def _build(row: Backbone, weights: str, size: int, seed: int, upto: str | None) -> Network:
+    """The Keras network, of its first stages alone where ``upto`` is given.
+
+    Raises:
+        TlkitError: As `build_backbone`, or it has no such stage.
+    """
+    network = build_backbone(row.name, weights=weights, input_size=size, seed=seed)
+    if upto is None:
+        return network
+    stages = {stage.name: stage for stage in network.stages}
+    if upto not in stages:
+        raise TlkitError(f"{row.name} has no stage '{upto}'", f"one of {', '.join(stages)}")
+    output = network.model.get_layer(stages[upto].layer).output
+    return replace(
+        network,
+        model=import_keras().Model(network.model.input, output, name=network.model.name),
+        stages=network.stages[: stages[upto].index],
+        weights_hash=_cut_hash(network.weights_hash, upto),
+    )
+
+
+def _cut_hash(weights_hash: str, upto: str | None) -> str:
+    """What stands for the weights of a network that ends early: not those of the whole one."""
+    return weights_hash if upto is None else f"{weights_hash}-{upto}"
+
+
+def _kept(
+    row: Backbone, weights: str, size: int, seed: int, upto: str | None
+) -> tuple[str, conversions.Conversion] | None:
     """The hash of the weights and the network in LiteRT's format, where both can be had without TensorFlow."""
     if row.packaged and weights == IMAGENET:
+        if upto is not None:
+            return None
         from tlkit.backbones.lite_graph import packaged_graph
 
-        graph, taps, digest = packaged_graph(row.variant, size)
-        return digest, conversions.Conversion(taps, graph)
-    digest_or_none = known_digest(row, weights, seed)
-    conversion = conversions.find(row.name, digest_or_none, size) if digest_or_none else None
-    return (digest_or_none, conversion) if digest_or_none and conversion else None
+        graph, taps, packaged = packaged_graph(row.variant, size)
+        return packaged, conversions.Conversion(taps, graph)
+    known = known_digest(row, weights, seed)
+    digest = _cut_hash(known, upto) if known else None
+    conversion = conversions.find(row.name, digest, size) if digest else None
+    return (digest, conversion) if digest and conversion else None
 
 
-def _converted(model: Any, name: str) -> tuple[bytes | None, str]:
-    """A graph that agrees with the model, or None and why there is none."""
+def _converted(network: Network) -> tuple[bytes | None, str]:
+    """A graph that agrees with the network, or None and why there is none."""
+    model, name = tap_model(network), network.backbone.name
     try:
-        graph = conversions.convert(model)
+        graph = _graph_of(network, model)
         pixels = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype=np.uint8)
         theirs, ours = keras_forward(model)(pixels), LiteRTNetwork(graph)(pixels)
     except Exception as error:  # noqa: BLE001  (a converter may fail in any way; Keras runs every network)
@@ -166,6 +203,16 @@ def _converted(model: Any, name: str) -> tuple[bytes | None, str]:
     if not apart <= AGREEMENT:  # also where it is not a number
         return None, f"LiteRT and Keras differ by {apart:.1g} on {name}, so Keras, the slower one, runs it"
     return graph, ""
+
+
+def _graph_of(network: Network, model: Any) -> bytes:
+    """A network in LiteRT's format: written from its weights where that is known how to do, which is quicker."""
+    if not network.backbone.packaged:
+        return conversions.convert(model)
+    from tlkit.backbones.lite_graph import lite_graph
+
+    weights = {layer.name: layer.get_weights() for layer in network.model.layers}
+    return lite_graph(weights, int(model.input_shape[1]), network.backbone.variant)[0]
 
 
 def tap_tensors(network: Network) -> list[tuple[str, Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
-from tlkit.backbones.store import FeatureKey, FeatureStore, Stored, rounded
+from tlkit.backbones.store import FeatureKey, FeatureStore, SpareStore, Stored, rounded
 from tlkit.images.batches import Loaded, load_pictures
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 
-KEEP_EVERY = 512  # pictures a shard: what a killed run may lose
+KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # pictures a shard, and seconds between two: what a killed run may lose
+
+Store = FeatureStore | SpareStore
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def compute_features(
     extractor: Extractor,
     *,
     taps: Sequence[str] = (TOP,),
-    store: FeatureStore | None = None,
+    store: Store | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     observe: Callable[[Loaded], None] | None = None,
@@ -79,18 +82,9 @@ def compute_features(
     prints = [b""] * len(paths)
     errors: dict[int, str] = {}
     reused = 0
-    lookup = store.get if store is not None else lambda content: None
-    wanted = (lambda content: lookup(content) is None) if observe is None else None
-    pictures = load_pictures(
-        paths,
-        (extractor.input_size, extractor.input_size),
-        workers=workers,
-        ahead=3 * batch_size(),
-        wanted=wanted,
-        fingerprints=True,
-    )
+    passed = each_feature(paths, extractor, store=store, workers=workers, decode_all=observe is not None)
     with (progress or SilentProgress()).phase(f"Features ({extractor.backbone.name})", len(paths)) as advance:
-        for item, stored, new in _passes(pictures, extractor, store, workers):
+        for item, stored, new in passed:
             if observe is not None:
                 observe(item)
             if stored is None:
@@ -116,12 +110,38 @@ def compute_features(
     )
 
 
-def _passes(
-    pictures: Iterator[Loaded], extractor: Extractor, store: FeatureStore | None, workers: int | None
-) -> Iterator[tuple[Loaded, Stored | None, bool]]:
-    """Each picture in order, what is known of it (None: unreadable), and whether that is new; new rows are kept."""
+def each_feature(
+    paths: Sequence[Path],
+    extractor: Extractor,
+    *,
+    store: Store | None = None,
+    workers: int | None = None,
+    decode_all: bool = False,
+) -> Generator[tuple[Loaded, Stored | None, bool], None, None]:
+    """Each picture in order with what is known of it (None: it cannot be read), and whether that is new.
+
+    Memory does not grow with the number of pictures. New rows are kept every `KEEP_EVERY` pictures and `KEEP_SECONDS`,
+    and when the iterator is closed or left by an exception.
+
+    Args:
+        paths: Picture files.
+        extractor: The frozen backbone.
+        store: Where vectors are looked up and kept; None: nowhere.
+        workers: Reading threads, and cores to compute with at most; None: one a processor.
+        decode_all: Also decode pictures whose features are in the store.
+    """
+    lookup = store.get if store is not None else lambda content: None
+    pictures = load_pictures(
+        paths,
+        (extractor.input_size, extractor.input_size),
+        workers=workers,
+        ahead=3 * batch_size(),
+        wanted=None if decode_all else lambda content: lookup(content) is None,
+        fingerprints=True,
+    )
     forward: Forward | None = None
     unsaved: list[tuple[bytes, Stored]] = []
+    kept = time.monotonic()
 
     def keep() -> None:
         if store is not None:
@@ -140,13 +160,14 @@ def _passes(
                     unsaved.append((item.content, new[item.index]))
             for item, stored in batch:
                 yield item, stored or new.get(item.index), item.index in new
-            if len(unsaved) >= KEEP_EVERY:
+            if len(unsaved) >= KEEP_EVERY or time.monotonic() - kept >= KEEP_SECONDS:
                 keep()
+                kept = time.monotonic()
     finally:
         keep()  # also when interrupted: what is done stays done
 
 
-def _batches(pictures: Iterator[Loaded], store: FeatureStore | None) -> Iterator[list[tuple[Loaded, Stored | None]]]:
+def _batches(pictures: Iterator[Loaded], store: Store | None) -> Iterator[list[tuple[Loaded, Stored | None]]]:
     """Groups with at most `batch_size` pictures to compute in each; what the store has rides along."""
     most = batch_size()
     batch: list[tuple[Loaded, Stored | None]] = []

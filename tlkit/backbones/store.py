@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.cache import cache_limit
 from tlkit.images.records import RecordStore
 from tlkit.images.shards import Record
 
 FORMAT = 3
+FEW_MAPPED = 4  # shards, of at most 64 MiB, mapped at once in a pass whose memory must not grow
 DTYPE = "<f2"  # of the vectors on disk, part of the key; benchmarks/store_precision.py has what it costs: nothing
 
 
@@ -62,11 +64,16 @@ class FeatureStore:
 
     What is damaged is as good as absent. A cache folder that cannot be written only costs the reuse: `add` then
     keeps nothing and `problem` says why. Rows that are added are found by the next store of the same key.
+
+    Args:
+        key: What the vectors depend on.
+        root: The cache folder; None: the user's.
+        mapped: Shards mapped into memory at once, at most; None: as many as is quick.
     """
 
-    def __init__(self, key: FeatureKey, root: Path | None = None) -> None:
+    def __init__(self, key: FeatureKey, root: Path | None = None, mapped: int | None = None) -> None:
         self.key = key
-        self._records = RecordStore("features", key.digest(), DTYPE, (key.columns,), asdict(key), root)
+        self._records = RecordStore("features", key.digest(), DTYPE, (key.columns,), asdict(key), root, mapped)
         self.section, self.folder = self._records.section, self._records.folder
 
     def __len__(self) -> int:
@@ -89,3 +96,46 @@ class FeatureStore:
     def close(self) -> None:
         """Mark what was used as such, and keep the whole cache within its bound."""
         self._records.close()
+
+
+class SpareStore:
+    """A store for a long pass: what the cache cannot keep is kept in a folder of the pass's own.
+
+    So a pass that was killed goes on where it stopped also where the cache cannot be written, and one that would fill
+    over half of the cache does not push everything else out of it.
+
+    Args:
+        key: What the vectors depend on.
+        pictures: How many there may be.
+        spare: Where a second store is made if it is needed, laid out as a cache; whoever names it removes it.
+    """
+
+    def __init__(self, key: FeatureKey, pictures: int, spare: Path) -> None:
+        self._cache = FeatureStore(key, mapped=FEW_MAPPED)
+        self._spare = FeatureStore(key, spare, FEW_MAPPED)
+        self._too_many = pictures * key.columns * np.dtype(DTYPE).itemsize > cache_limit() / 2
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is kept, or None."""
+        return self._spare.problem
+
+    @property
+    def why_spare(self) -> str | None:
+        """Why vectors are kept in the folder of the pass's own; None: they are not."""
+        return "the features would fill over half of the cache" if self._too_many else self._cache.problem
+
+    def get(self, content: bytes) -> Stored | None:
+        """What is kept of a picture in either store, or None."""
+        return self._cache.get(content) or self._spare.get(content)
+
+    def add(self, rows: Sequence[tuple[bytes, Stored]]) -> None:
+        """Keep one shard of new rows."""
+        if not self._too_many:
+            self._cache.add(rows)
+        if self.why_spare is not None:
+            self._spare.add(rows)
+
+    def close(self) -> None:
+        """As `FeatureStore.close`, of the cache; the folder of the pass's own stays as it is."""
+        self._cache.close()

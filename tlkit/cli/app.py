@@ -12,6 +12,7 @@ from tlkit.cli.backbones import backbones
 from tlkit.cli.cache import cache_command
 from tlkit.cli.check import check_command
 from tlkit.cli.doctor import doctor_command
+from tlkit.cli.embed import embed_command
 from tlkit.cli.evaluate import evaluate_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.explain import explain_command
@@ -32,6 +33,7 @@ app.command("check")(check_command)
 app.command("predict")(predict_command)
 app.command("evaluate")(evaluate_command)
 app.command("explain")(explain_command)
+app.command("embed")(embed_command)
 app.add_typer(backbones, name="backbones")
 app.command("cache")(cache_command)
 app.command("doctor")(doctor_command)

@@ -41,6 +41,8 @@ class RecordStore:
         shape: Of a payload; no dimension is 0.
         note: Can be written as JSON; says in the folder, for people, what the rows depend on.
         root: The cache folder; None: the user's.
+        mapped: Shards mapped into memory at once, at most; what is mapped counts as this process's memory. None:
+            `MAPPED`.
 
     Attributes:
         section: Folder of the section.
@@ -50,7 +52,14 @@ class RecordStore:
     """
 
     def __init__(
-        self, section: str, name: str, dtype: str, shape: tuple[int, ...], note: object, root: Path | None = None
+        self,
+        section: str,
+        name: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        note: object,
+        root: Path | None = None,
+        mapped: int | None = None,
     ) -> None:
         self._root = root or cache_folder()
         self.section = self._root / section
@@ -61,6 +70,7 @@ class RecordStore:
         self._shards: dict[str, Shard] = {}
         self._rows: dict[bytes, tuple[Shard, int]] = {}
         self._mapped: OrderedDict[str, NDArray[Any]] = OrderedDict()
+        self._most_mapped = MAPPED if mapped is None else mapped
         self._used: set[Path] = set()
         self._lock = threading.RLock()
         self.refresh()
@@ -139,7 +149,7 @@ class RecordStore:
                     mapped = shard.payloads()
                 except (OSError, ValueError):
                     return None
-            while len(self._mapped) >= MAPPED:
+            while len(self._mapped) >= self._most_mapped:
                 self._mapped.popitem(last=False)
             self._mapped[shard.file.name] = mapped
             return mapped

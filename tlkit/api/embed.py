@@ -1,0 +1,288 @@
+"""``tlkit.embed``: one vector per picture, the pooled features of a frozen network."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.api.embed_source import Source, open_source
+from tlkit.api.predict import PathLike, find_pictures, named_folders
+from tlkit.api.vectors import Blocks, Format, Layout, format_of
+from tlkit.api.work_folder import WorkFolder, remove_left_over, work_folder
+from tlkit.backbones.engines import AUTO
+from tlkit.backbones.extractor import columns_of
+from tlkit.backbones.features import Store, each_feature, feature_key
+from tlkit.backbones.store import FEW_MAPPED, FeatureStore, SpareStore
+from tlkit.bundle.load import Bundle
+from tlkit.errors import TlkitError
+from tlkit.progress import Progress, SilentProgress
+from tlkit.report.page import check_free
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """The vector of one picture.
+
+    Attributes:
+        file: The path as given or found.
+        content: SHA-256 of the file's bytes as hex; None if the picture cannot be read.
+        vector: float32 [dimensions]; None likewise. Rounded to half precision, as features are kept.
+        error: Why the picture cannot be read, else None.
+        reused: Whether the vector was kept from an earlier run.
+    """
+
+    file: str
+    content: str | None
+    vector: NDArray[np.float32] | None
+    error: str | None
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What went into a file of vectors.
+
+    Attributes:
+        model: The bundle whose network was used; None: a backbone as it comes.
+        backbone: Its name in the catalogue.
+        stage: What was taken: "top", the name of a stage, several joined by "+", or "all".
+        images: How many pictures are in the file.
+        dimensions: Length of a vector.
+        blocks: (name, width) of the parts of a vector.
+        output: The file.
+        skipped: (file, reason) of every picture that could not be read.
+        seconds: How long it took.
+        reused: How many vectors were kept from an earlier run.
+    """
+
+    model: Path | None
+    backbone: str
+    stage: str
+    images: int
+    dimensions: int
+    blocks: Blocks
+    output: Path
+    skipped: tuple[tuple[str, str], ...]
+    seconds: float
+    reused: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the fields of the command line's JSON."""
+        return {
+            "model": None if self.model is None else str(self.model),
+            "backbone": self.backbone,
+            "stage": self.stage,
+            "images": self.images,
+            "dimensions": self.dimensions,
+            "blocks": dict(self.blocks),
+            "output": str(self.output),
+            "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
+            "seconds": self.seconds,
+            "reused": self.reused,
+        }
+
+
+def embed(
+    images: Sequence[PathLike],
+    *,
+    backbone: str | None = None,
+    model: PathLike | Bundle | None = None,
+    stage: str | None = None,
+    weights: str | None = None,
+    image_size: int | None = None,
+    engine: str = AUTO,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[Embedding]:
+    """One vector per picture; see `embed_iter`, whose rows this gathers."""
+    return list(
+        embed_iter(
+            images,
+            backbone=backbone,
+            model=model,
+            stage=stage,
+            weights=weights,
+            image_size=image_size,
+            engine=engine,
+            workers=workers,
+            progress=progress,
+        )
+    )
+
+
+def embed_iter(
+    images: Sequence[PathLike],
+    *,
+    backbone: str | None = None,
+    model: PathLike | Bundle | None = None,
+    stage: str | None = None,
+    weights: str | None = None,
+    image_size: int | None = None,
+    engine: str = AUTO,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Embedding]:
+    """One vector per picture as they come; memory does not grow with their number.
+
+    Features that are kept from an earlier run are not computed again, and new ones are kept.
+
+    Args:
+        images: Files, folders (with everything below them) and glob patterns.
+        backbone: Any spelling of a catalogue name; None: the packaged one, if no bundle is given.
+        model: A bundle or its folder, to take the network from.
+        stage: "top", the name of a stage such as "stage3", or "all"; None: what the head sees, of a backbone the top.
+        weights: Of a backbone: "imagenet", "none" or a file; None: "imagenet".
+        image_size: Of a backbone: side of the square input in pixels; None: its own.
+        engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
+        workers: Reading threads, and cores to compute with at most; None: one a processor.
+        progress: Told about every picture.
+
+    Yields:
+        One row a picture in the order found; an unreadable picture becomes a row with ``error``.
+
+    Raises:
+        TlkitError: No picture at all, no such backbone, bundle or stage, options that contradict each other, or the
+            engine is not there.
+    """
+    show = progress or SilentProgress()
+    paths = find_pictures(images)
+    source = open_source(backbone, model, stage, weights, image_size, engine, show)
+    store = FeatureStore(feature_key(source.extractor), mapped=FEW_MAPPED)
+    try:
+        with (
+            show.phase(f"Embedding ({source.backbone})", len(paths)) as advance,
+            contextlib.closing(_rows(paths, source, store, workers)) as rows,
+        ):
+            for row in rows:
+                yield row
+                advance(1)
+        if store.problem:
+            show.note(store.problem)
+    finally:
+        store.close()
+
+
+def embed_file(
+    images: Sequence[PathLike],
+    output: PathLike,
+    *,
+    backbone: str | None = None,
+    model: PathLike | Bundle | None = None,
+    stage: str | None = None,
+    weights: str | None = None,
+    image_size: int | None = None,
+    engine: str = AUTO,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Write one vector per picture to a file; memory does not grow with their number.
+
+    The file is there under its name only when whole. A run that was killed or interrupted goes on where it stopped when
+    called again in the same way: what it computed is kept, in the cache or, where that cannot be, in a folder
+    beside the file. Pictures that cannot be read are left out and told of.
+
+    Args:
+        images: As for `embed_iter`, and likewise the rest.
+        output: A new file, its format by its suffix: .parquet (needs pyarrow), .npz or .csv.
+        backbone: See `embed_iter`.
+        model: See `embed_iter`.
+        stage: See `embed_iter`.
+        weights: See `embed_iter`.
+        image_size: See `embed_iter`.
+        engine: See `embed_iter`.
+        workers: See `embed_iter`.
+        progress: Told about every picture.
+
+    Raises:
+        TlkitError: As `embed_iter`; the file exists, lies among the pictures or cannot be written, another run is
+            writing it, or no picture can be read.
+    """
+    start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
+    form = format_of(target)
+    if target.exists():
+        remove_left_over(target)
+    for folder in named_folders(images) or [Path("-")]:
+        check_free(target, folder, "--output")
+    paths = find_pictures(images)
+    source = open_source(backbone, model, stage, weights, image_size, engine, show)
+    with work_folder(target) as folder_of_run:
+        count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)
+    if reused:
+        show.note(f"features of {reused} of {len(paths)} pictures reused from an earlier run")
+    return Embedded(
+        model=source.model,
+        backbone=source.backbone,
+        stage=source.stage,
+        images=count,
+        dimensions=sum(width for _, width in source.blocks),
+        blocks=source.blocks,
+        output=target,
+        skipped=tuple(skipped),
+        seconds=round(time.perf_counter() - start, 3),
+        reused=reused,
+    )
+
+
+def _write(
+    paths: Sequence[Path],
+    source: Source,
+    form: Format,
+    folder: WorkFolder,
+    workers: int | None,
+    show: Progress,
+) -> tuple[int, int, list[tuple[str, str]]]:
+    """Write the file and give it its name: how many rows it has, how many of them were reused, and what was skipped."""
+    store = SpareStore(feature_key(source.extractor), len(paths), folder.spare)
+    layout = Layout(source.blocks, {"backbone": source.backbone, "model": source.model and str(source.model)})
+    count, reused = 0, 0
+    skipped: list[tuple[str, str]] = []
+    try:
+        with (
+            show.phase(f"Embedding ({source.backbone})", len(paths)) as advance,
+            contextlib.closing(_rows(paths, source, store, workers)) as rows,
+            form(folder.part, layout) as write,
+        ):
+            for row in rows:
+                if row.vector is None or row.content is None:
+                    skipped.append((row.file, str(row.error)))
+                    show.note(f"skipped {row.file}: {row.error}")
+                else:
+                    write(row.file, row.content, row.vector)
+                    count += 1
+                    reused += row.reused
+                advance(1)
+        if not count:
+            raise TlkitError(f"none of {len(paths)} pictures can be read", "{}: {}".format(*skipped[0]))
+        folder.finish()
+        if count > reused and store.why_spare is not None:
+            show.note(f"{store.why_spare}, so that a later run computes them again")
+    except KeyboardInterrupt:
+        done = count + len(skipped)
+        where = f" (until then {folder.path} stays)" if store.why_spare else ""
+        show.note(f"{done} of {len(paths)} pictures done; " + (store.problem or f"to go on, say the same again{where}"))
+        raise
+    except OSError as error:
+        raise TlkitError(f"cannot write {folder.target}: {error.strerror or error}") from error
+    finally:
+        store.close()
+    return count, reused, skipped
+
+
+def _rows(paths: Sequence[Path], source: Source, store: Store, workers: int | None) -> Generator[Embedding, None, None]:
+    columns = columns_of(source.extractor.taps, [name for name, _ in source.blocks])
+    first, last = columns[0], columns[-1] + 1
+    chosen: Any = slice(first, last) if last - first == len(columns) else columns
+    with contextlib.closing(each_feature(paths, source.extractor, store=store, workers=workers)) as found:
+        for item, stored, new in found:
+            file = str(paths[item.index])
+            if stored is None:
+                yield Embedding(file, None, None, item.error or "cannot be read")
+            else:
+                yield Embedding(file, item.content.hex(), stored.vector[chosen].copy(), None, not new)

@@ -1,0 +1,99 @@
+"""What computes the vectors of ``tlkit.embed``: a backbone or a bundle's network, and which of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlkit.api.predict import PathLike
+from tlkit.api.vectors import Blocks, blocks_of
+from tlkit.backbones import catalog
+from tlkit.backbones.engines import check_engine
+from tlkit.backbones.extractor import TOP, Extractor, open_extractor
+from tlkit.backbones.weights import IMAGENET
+from tlkit.bundle.backbone import bundle_extractor
+from tlkit.bundle.load import Bundle, load
+from tlkit.errors import TlkitError
+from tlkit.progress import Progress
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What computes the vectors.
+
+    Attributes:
+        extractor: The frozen network.
+        blocks: (name, width) of those of its pooled stages that a vector is made of.
+        model: The bundle it comes from, if any.
+    """
+
+    extractor: Extractor
+    blocks: Blocks
+    model: Path | None
+
+    @property
+    def backbone(self) -> str:
+        """Its name in the catalogue."""
+        return self.extractor.backbone.name
+
+    @property
+    def stage(self) -> str:
+        """What a vector is made of: "top", the name of a stage, several joined by "+", or "all"."""
+        if len(self.blocks) == len(self.extractor.taps) > 1:
+            return ALL
+        return "+".join(name for name, _ in self.blocks)
+
+
+def open_source(
+    backbone: str | None,
+    model: PathLike | Bundle | None,
+    stage: str | None,
+    weights: str | None,
+    image_size: int | None,
+    engine: str,
+    show: Progress,
+) -> Source:
+    """The network that was asked for.
+
+    Raises:
+        TlkitError: See `embed_iter`.
+    """
+    check_engine(engine)
+    given = {"--backbone": backbone, "--weights": weights, "--image-size": image_size}
+    if model is not None and (wrong := [name for name, value in given.items() if value is not None]):
+        raise TlkitError(f"--model and {wrong[0]} contradict each other", f"leave {wrong[0]} out: the bundle says it")
+    head: Sequence[str] = (TOP,)
+    if model is None:
+        extractor = open_extractor(
+            backbone or catalog.DEFAULT,
+            weights=weights or IMAGENET,
+            input_size=image_size,
+            engine=engine,
+            progress=show,
+        )
+        path = None
+    else:
+        bundle = model if isinstance(model, Bundle) else load(model)
+        extractor, head = bundle_extractor(bundle, engine=engine, progress=show)
+        path = bundle.path
+    return Source(extractor, blocks_of(extractor.taps, _chosen(stage, extractor, head)), path)
+
+
+def _chosen(stage: str | None, extractor: Extractor, head: Sequence[str]) -> Sequence[str]:
+    """Names of the blocks that a stage's name stands for; the last stage is the top.
+
+    Raises:
+        TlkitError: There is no such stage.
+    """
+    names = [name for name, _ in extractor.taps]
+    last = f"stage{len(names)}"
+    if stage is None:
+        return head
+    if stage == ALL:
+        return names
+    if stage not in (*names, last):
+        raise TlkitError(f"no stage '{stage}' to take features from", f"one of {', '.join([*names, ALL])}")
+    return (TOP,) if stage == last else (stage,)

@@ -1,0 +1,186 @@
+"""Vectors as files: CSV, NPZ and Parquet, each written row by row, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.errors import TlkitError
+
+ROWS = 512  # at a time, where a format takes several at once
+FILE, CONTENT, VECTOR = "file", "sha256", "vector"
+Blocks = tuple[tuple[str, int], ...]
+
+
+class Write(Protocol):
+    """Takes one row: the picture's file, SHA-256 of its bytes as hex, and its vector, float32 [columns]."""
+
+    def __call__(self, file: str, content: str, vector: NDArray[np.float32], /) -> None:
+        """Write it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a row's vector is made of.
+
+    Attributes:
+        blocks: (name, width) of the pooled stages, one after another.
+        note: Goes into formats that have room for it: what computed the vectors.
+    """
+
+    blocks: Blocks
+    note: dict[str, Any]
+
+    @property
+    def columns(self) -> int:
+        """Length of a vector."""
+        return sum(width for _, width in self.blocks)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each number of a vector: that of the stage, and which of its channels, from 0."""
+        return [f"{name}_{channel}" for name, width in self.blocks for channel in range(width)]
+
+
+Format = Callable[[Path, Layout], AbstractContextManager[Write]]
+
+
+def format_of(path: Path) -> Format:
+    """How a file of this name is written.
+
+    The function opens the file and gives what takes its rows; when the context is left without an exception, the file
+    is whole. File names that are no Unicode are written with escapes.
+
+    Raises:
+        TlkitError: No format has that suffix, or what it needs is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise TlkitError(f"--output must end in {', '.join(FORMATS)}, not '{path.name}'", "such as vectors.npz")
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise TlkitError("Parquet needs pyarrow", 'pip install "tlkit[parquet]", or write .npz or .csv')
+    return FORMATS[suffix]
+
+
+def text_of(file: str) -> str:
+    """A file name as text that can be written as UTF-8."""
+    return file.encode("utf-8", "backslashreplace").decode()
+
+
+@contextmanager
+def write_csv(path: Path, layout: Layout) -> Iterator[Write]:
+    """A line a picture; nine digits, from which every float32 is read again as it was."""
+    numbers = ",".join(["%.9g"] * layout.columns)
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out, lineterminator="\n").writerow([FILE, CONTENT, *layout.names])
+
+        def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
+            out.write(f"{_quoted(text_of(file))},{content},{numbers % tuple(vector.tolist())}\n")
+
+        yield write
+
+
+def _quoted(text: str) -> str:
+    """A field of a CSV file; a name may hold quotes, commas and line ends."""
+    return '"{}"'.format(text.replace('"', '""')) if any(each in text for each in '",\r\n') else text
+
+
+@contextmanager
+def write_npz(path: Path, layout: Layout) -> Iterator[Write]:
+    """Arrays ``file`` and ``sha256`` (text) and ``vector`` (float32 [n, columns]), and which columns are which stage.
+
+    An array's header says how long it is, so that rows wait in a file beside until their number is known.
+    """
+    waiting = path.with_name(f"{path.name}-rows")
+    files: list[str] = []
+    contents = bytearray()
+    with waiting.open("wb") as rows:
+
+        def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
+            files.append(text_of(file))
+            contents.extend(bytes.fromhex(content))
+            rows.write(np.ascontiguousarray(vector, dtype="<f4").data)
+
+        yield write
+    longest = max(map(len, files), default=1)
+    hashes = (contents[start : start + 32].hex() for start in range(0, len(contents), 32))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        _write_texts(archive, FILE, files, longest)
+        _write_texts(archive, CONTENT, hashes, 64, len(files))
+        _write_texts(archive, "stage", [name for name, _ in layout.blocks], max(len(name) for name, _ in layout.blocks))
+        with _member(archive, "width", "<i8", (len(layout.blocks),)) as out:
+            out.write(np.array([width for _, width in layout.blocks], dtype="<i8").data)
+        with _member(archive, VECTOR, "<f4", (len(files), layout.columns)) as out, waiting.open("rb") as found:
+            shutil.copyfileobj(found, out, 1 << 20)
+    waiting.unlink()
+
+
+def _write_texts(archive: zipfile.ZipFile, name: str, texts: Any, width: int, count: int | None = None) -> None:
+    """An array of text, a few rows at a time."""
+    rows, number = iter(texts), len(texts) if count is None else count
+    with _member(archive, name, f"<U{width}", (number,)) as out:
+        for start in range(0, number, ROWS):
+            some = [next(rows) for _ in range(min(ROWS, number - start))]
+            out.write(np.array(some, dtype=f"<U{width}").tobytes())
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+    # a date of its own, always the same: the same rows give the same bytes
+    entry = zipfile.ZipInfo(f"{name}.npy")
+    with archive.open(entry, "w", force_zip64=True) as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
+        yield out
+
+
+@contextmanager
+def write_parquet(path: Path, layout: Layout) -> Iterator[Write]:
+    """Columns ``file``, ``sha256`` and ``vector`` (a list of fixed length); what made them in the metadata."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    vectors = pa.list_(pa.float32(), layout.columns)
+    note = json.dumps({**layout.note, "blocks": dict(layout.blocks)})
+    schema = pa.schema([(FILE, pa.string()), (CONTENT, pa.string()), (VECTOR, vectors)], metadata={"tlkit": note})
+    some: list[tuple[str, str]] = []
+    numbers = np.empty((ROWS, layout.columns), dtype=np.float32)
+    with closing(parquet.ParquetWriter(path, schema, use_dictionary=False)) as out:
+
+        def flush() -> None:
+            if some:
+                flat = pa.array(numbers[: len(some)].reshape(-1))
+                columns = [
+                    *map(pa.array, zip(*some, strict=True)),
+                    pa.FixedSizeListArray.from_arrays(flat, type=vectors),
+                ]
+                out.write_table(pa.Table.from_arrays(columns, schema=schema))
+                some.clear()
+
+        def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
+            numbers[len(some)] = vector
+            some.append((text_of(file), content))
+            if len(some) == ROWS:
+                flush()
+
+        yield write
+        flush()
+
+
+FORMATS: dict[str, Format] = {".parquet": write_parquet, ".npz": write_npz, ".csv": write_csv}
+
+
+def blocks_of(taps: Blocks, wanted: Sequence[str]) -> Blocks:
+    """The blocks of some names, in the order of the network."""
+    return tuple(tap for tap in taps if tap[0] in wanted)

@@ -1,0 +1,60 @@
+"""The backbone inside a bundle, ready to compute features."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from tlkit.backbones import catalog
+from tlkit.backbones.engines import AUTO
+from tlkit.backbones.extractor import TOP, Extractor, open_extractor
+from tlkit.backbones.weights import IMAGENET, known_digest
+from tlkit.bundle.load import Bundle
+from tlkit.bundle.save import MODEL, PLAN
+from tlkit.errors import TlkitError
+from tlkit.progress import Progress
+from tlkit.training.plan import EARLY, FREEZE, Plan
+
+
+def bundle_extractor(
+    bundle: Bundle, *, engine: str = AUTO, progress: Progress | None = None
+) -> tuple[Extractor, tuple[str, ...]]:
+    """A bundle's network without its head, and the names of the blocks that its head takes.
+
+    Where the weights stayed as they came, features are those of the backbone itself, also in the feature store. Else
+    the network is known by the hash of its ``model.keras``. One that ends after an early stage has that for its top.
+
+    Args:
+        bundle: The bundle.
+        engine: "auto", "litert" or "keras".
+        progress: Told what takes long.
+
+    Raises:
+        TlkitError: Its plan cannot be read, or the engine is not there.
+    """
+    plan, size = _plan(bundle), bundle.input_size[0]
+    came_with = bundle.manifest.get("weights_sha256") if plan.strategy == FREEZE else None
+    if came_with and plan.weights == IMAGENET and _is_same(plan.backbone, came_with):
+        extractor = open_extractor(plan.backbone, input_size=size, engine=engine, progress=progress)
+        if extractor.weights_hash == came_with:
+            return extractor, plan.taps
+    upto = plan.boundary if plan.strategy == EARLY else None
+    extractor = open_extractor(
+        plan.backbone, weights=str(bundle.path / MODEL), input_size=size, engine=engine, upto=upto, progress=progress
+    )
+    if came_with:
+        extractor = replace(extractor, weights_hash=came_with)
+    return extractor, tuple(TOP if tap == upto else tap for tap in plan.taps)
+
+
+def _is_same(backbone: str, digest: str) -> bool:
+    """Whether ImageNet's weights are on this machine and, as far as can be told at once, those of that hash."""
+    row = catalog.get(backbone)
+    return catalog.is_here(row) if row.packaged else known_digest(row, IMAGENET, 0) == digest
+
+
+def _plan(bundle: Bundle) -> Plan:
+    try:
+        return Plan.from_json(json.loads((bundle.path / PLAN).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise TlkitError(f"cannot read {bundle.path / PLAN}: {error}") from error
