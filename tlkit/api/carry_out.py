@@ -12,7 +12,7 @@ from tlkit.api.dataset import Dataset, is_uneven, skipped_files
 from tlkit.api.result import TrainResult
 from tlkit.api.runs import RunFolder, begin_run
 from tlkit.api.solving import solve
-from tlkit.api.start import Start
+from tlkit.api.start import Start, in_bundle
 from tlkit.api.task import Task, advised, read_data
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.errors import TlkitError
@@ -38,7 +38,7 @@ def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
     options = task.options
     try:
         extractor = open_extractor(
-            options.backbone,
+            task.start.backbone,
             weights=options.weights,
             input_size=options.image_size,
             engine=options.engine,
@@ -217,7 +217,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
 def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str, ...]) -> Plan:
     options = start.options
     return Plan(
-        backbone=options.backbone,
+        backbone=extractor.backbone.name,
         weights=start.weights_name,
         strategy=options.strategy,
         input_size=extractor.input_size,
@@ -230,4 +230,5 @@ def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str
         taps=choice.taps,
         reasons=(*options.advice, *reasons),
         expected=options.expected,
+        **in_bundle(start.origin),
     )

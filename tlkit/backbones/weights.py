@@ -74,7 +74,7 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
                 load_weights(model, backbone, IMAGENET)
             for variable, stored in pairs:
                 variable.assign(stored[()])
-        digest = _sha256(path)
+        digest = file_hash(path)
     except _MisfitError as misfit:
         raise TlkitError(
             f"'{path}' does not hold weights for {backbone.name}: {misfit}",
@@ -105,9 +105,11 @@ def known_digest(backbone: Backbone, weights: str | Path, seed: int) -> str | No
     """
     if str(weights) == RANDOM:
         return f"{RANDOM}-{seed}"
+    if backbone.file:
+        return backbone.digest
     path = existing_file(weights) if str(weights) != IMAGENET else cached_path(backbone)
     try:
-        return _sha256(path)
+        return file_hash(path)
     except OSError:
         return None
 
@@ -312,7 +314,8 @@ def _attribute(group: h5py.Group, name: str) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
