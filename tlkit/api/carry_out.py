@@ -228,7 +228,7 @@ def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str
         features=options.features,
         boundary=choice.boundary,
         taps=choice.taps,
-        reasons=(*options.advice, *reasons),
+        reasons=(*options.advice, *reasons, *([extractor.filling] if extractor.filling else [])),
         expected=options.expected,
         **in_bundle(start.origin),
     )

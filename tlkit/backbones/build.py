@@ -13,6 +13,7 @@ from typing import Any
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.filling import EVERYTHING, Filling
 from tlkit.backbones.keras_file import check_file_size, file_backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage, find_stages
@@ -36,12 +37,14 @@ class Network:
             0..255, of fixed size. Output: the last feature map, float32 [batch, h, w, channels], not pooled.
         stages: Where its stages end, from input to output. The last one ends at the model's output.
         weights_hash: SHA-256, in hex, of the file the weights came from; ``none-<seed>`` for random weights.
+        filling: What of it a weights file filled, where not all.
     """
 
     backbone: Backbone
     model: Any
     stages: tuple[Stage, ...]
     weights_hash: str
+    filling: Filling = EVERYTHING
 
 
 def build_backbone(
@@ -69,8 +72,9 @@ def build_backbone(
     with _seeded(seed):
         model = _build_model(backbone, size)
     _number_names(model)
-    weights_hash = f"none-{seed}" if str(weights) == RANDOM else load_weights(model, backbone, weights)
-    return Network(backbone, model, find_stages(model, backbone.family), weights_hash)
+    told = [EVERYTHING]
+    weights_hash = f"none-{seed}" if str(weights) == RANDOM else load_weights(model, backbone, weights, told.append)
+    return Network(backbone, model, find_stages(model, backbone.family), weights_hash, told[-1])
 
 
 def _network_of_file(backbone: Backbone, size: int) -> Network:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class Extractor:
         engine: What computes the features: "litert" or "keras".
         graph: The network in LiteRT's format, from image to features; None where it has not been made or cannot be.
         seed: Of random weights.
+        filling: What to say of a weights file that did not fill everything, else "".
     """
 
     backbone: Backbone
@@ -53,6 +55,7 @@ class Extractor:
     engine: str
     graph: bytes | None
     seed: int = 0
+    filling: str = ""
     _network: Network | None = None
     _inconvertible: bool = False
 
@@ -127,10 +130,18 @@ def open_extractor(
     kept = _kept(row, weights, size, seed) if has_litert() else None
     if kept is not None:
         digest, conversion = kept
-        return Extractor(row, size, weights, digest, conversion.taps, chosen, conversion.graph, seed)
+        if conversion.filling:
+            show.note(conversion.filling)
+        return Extractor(
+            row, size, weights, digest, conversion.taps, chosen, conversion.graph, seed, conversion.filling
+        )
     with show.phase(f"Loading {row.name}", None):
         network = build_backbone(row, weights=weights, input_size=size, seed=seed)
-    extractor = Extractor(row, size, weights, network.weights_hash, tap_widths(network), chosen, None, seed, network)
+    filling = network.filling.line(Path(weights).name)
+    if filling:
+        show.note(filling)
+    digest, taps = network.weights_hash, tap_widths(network)
+    extractor = Extractor(row, size, weights, digest, taps, chosen, None, seed, filling, network)
     if chosen == LITERT:
         extractor.convert(show)
         extractor.engine = LITERT if extractor.graph is not None else KERAS
