@@ -94,9 +94,8 @@ class Extractor:
             progress.note(problem)
             return
         self.graph = graph
-        conversions.keep(
-            self.backbone.key, self.weights_hash, self.input_size, conversions.Conversion(self.taps, graph)
-        )
+        made = conversions.Conversion(self.taps, graph, self.filling)
+        conversions.keep(self.backbone.key, self.weights_hash, self.input_size, made)
 
 
 def open_extractor(

@@ -64,7 +64,8 @@ def model_from_file(backbone: Backbone, size: int) -> Any:
 
 def without_head(model: Any) -> Any:
     """A network up to the deepest feature map that a head of `tlkit.training.assemble` pools; without one as it is."""
-    pools = [layer for layer in getattr(model, "layers", ()) if layer.name.startswith(_HEAD)]
+    kind = import_keras().layers.GlobalAveragePooling2D
+    pools = [each for each in getattr(model, "layers", ()) if each.name.startswith(_HEAD) and isinstance(each, kind)]
     if not pools:
         return model
     order = {operation.name: position for position, operation in enumerate(model.operations)}
