@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from digits import SIDE, small_network
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tlkit.api.backbones import stages_of
 from tlkit.backbones.build import build_backbone, check_request
@@ -329,6 +331,35 @@ def test_another_networks_weights_are_refused(fixed: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("content", [[], {"config": 3}, {"class_name": "Functional", "module": "keras", "config": {}}])
 def test_a_configuration_that_describes_no_network_is_refused(fixed: Path, tmp_path: Path, content: Any) -> None:
     refused(rewritten(fixed, tmp_path / "odd.keras", lambda _: content or [0]))
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) in a configuration."""
+    found: list[tuple[Any, Any]] = []
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        found.append((value, key))
+        if isinstance(inner, dict | list):
+            found.extend(places(inner))
+    return found
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_configuration_that_was_tampered_with_is_read_or_refused(
+    fixed: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    """Nothing but a `TlkitError` comes of it, and what is read names a size."""
+
+    def tamper(config: dict[str, Any]) -> None:
+        for _ in range(data.draw(st.integers(1, 3))):
+            container, key = data.draw(st.sampled_from(places(config)))
+            container[key] = data.draw(st.sampled_from([None, 3, -1, "x", [], {}, [None, "a", 3], True, 1.5]))
+
+    file = rewritten(fixed, tmp_path / "tampered.keras", tamper)
+    try:
+        assert file_backbone(file, "tf").input_size > 0
+    except TlkitError as error:
+        assert "\n" not in error.message
 
 
 def test_code_in_a_file_is_refused_and_not_run(keras: Any, save: Save, fixed: Path, tmp_path: Path) -> None:

@@ -62,12 +62,15 @@ def file_backbone(path: str | Path, preprocessing: str | None = None, name: str 
     """
     file = existing_model(path)
     config, digest = _read(file)
-    _refuse_foreign(file, config)
-    shape = _input_shape(file, config)
-    _refuse_outputs(file, config)
-    _refuse_unmapped(file, config)
-    side, channels = _side(file, shape), shape[3]
-    kind = _preprocessing(file, config, preprocessing, channels)
+    try:
+        _refuse_foreign(file, config)
+        shape = _input_shape(file, config)
+        _refuse_outputs(file, config)
+        _refuse_unmapped(file, config)
+        side = _side(file, shape)
+        kind = _preprocessing(file, config, preprocessing, shape[3])
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        raise TlkitError(f"'{file}' is no model of Keras: {_CONFIG} is not as Keras writes it", SAVE) from error
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.removesuffix(SUFFIX)).strip("-.") or "own"
     return Backbone(
         name=name or f"{stem}-{digest[:8]}",
