@@ -104,7 +104,7 @@ def test_a_bundle_needs_the_file_no_more(tlkit: Tlkit, own: Own, early: Path, tm
     stage = ["--feature-maps", "stage1", "-o", tmp_path / "seen", "--json"]
     explained = tlkit("explain", own.picture, "--model", early, *stage)
     assert explained.code == 0, explained.err
-    assert Path(explained.lines[0]["maps"]).is_file()
+    assert Path(explained.json[0]["maps"]).is_file()
     wrong = tlkit("explain", own.picture, "--model", early, "--feature-maps", "stage3", "-o", tmp_path / "not")
     assert wrong.code == 2
     assert "one of stage1, stage2" in wrong.err
