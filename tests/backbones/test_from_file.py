@@ -178,6 +178,17 @@ def test_nested_models_operations_and_augmentation_are_taken_apart(keras: Any, s
     np.testing.assert_allclose(found[:, -6:], expected.mean(axis=(1, 2)), atol=1e-4)
 
 
+def test_preprocessing_of_keras_applications_is_seen(keras: Any, save: Save) -> None:
+    image = keras.Input((16, 16, 3))
+    for kind in ("resnet", "mobilenet_v2", "densenet"):
+        x = getattr(keras.applications, kind).preprocess_input(image)
+        file = save(keras.Model(image, keras.layers.Conv2D(4, 3, strides=2)(x)), kind)
+        assert file_backbone(file).preprocessing == "included", kind
+    both = keras.layers.Conv2D(4, 3)(image)
+    file = save(keras.Model(image, both + both), "none")
+    assert "does not say what pixels" in refused(file).message
+
+
 def test_a_sequential_model_is_used_like_any_other(keras: Any, save: Save) -> None:
     layers = keras.layers
     model = keras.Sequential(

@@ -38,7 +38,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _GRAPHS = ("Functional", "Model", "Sequential")
 _SCALING = ("Rescaling", "Normalization")  # layers, and what `x / 255 - 0.5` becomes:
 _ARITHMETIC = ("Divide", "TrueDivide", "Multiply", "Subtract", "Add")
-_PASSED_OVER = ("InputLayer", "Resizing", "CenterCrop", "Identity", "ZeroPadding2D")
+_PASSED_OVER = ("InputLayer", "Resizing", "CenterCrop", "Identity", "ZeroPadding2D", "Cast", "Flip", "GetItem", "Stack")
 _NO_MAPS = ("MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention", "LSTM", "GRU", "SimpleRNN")
 SAVE = f"a functional model saved with model.save('NAME{SUFFIX}') is needed"
 
@@ -287,9 +287,11 @@ def begins_with_scaling(config: Config) -> bool:
 
 
 def _by_a_constant(layer: Config) -> bool:
-    """Whether an operation has one tensor and a number, not two tensors."""
+    """Whether an operation has one tensor of the graph, and so a constant, not two tensors."""
     nodes = layer.get("inbound_nodes") or [{}]
-    return any(isinstance(each, int | float | list) for each in nodes[0].get("args", ()))
+    given = [*nodes[0].get("args", ()), *nodes[0].get("kwargs", {}).values()]
+    tensors = [each for each in given if isinstance(each, dict) and each.get("class_name") == "__keras_tensor__"]
+    return len(tensors) == 1
 
 
 def _shown(shape: list[Any]) -> str:
