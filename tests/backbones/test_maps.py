@@ -34,7 +34,7 @@ STAGE = Stage(2, "stage2", "a_layer", 4, 4, 3)
 class Row:
     """What maps take of a catalogue row."""
 
-    name: str = "a-net"
+    key: str = "a-net"
 
 
 @pytest.fixture

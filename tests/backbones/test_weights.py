@@ -108,11 +108,18 @@ def test_a_misfit_in_the_last_layer_leaves_the_model_as_it_was(files, model, tmp
     assert "shape (3,)" in refused(model, path).message
 
 
-def test_a_missing_layer_is_refused(files, model, tmp_path):
+def test_a_missing_layer_without_imagenet_weights_is_named(files, model, tmp_path, monkeypatch):
+    def nothing(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(import_keras().utils, "get_file", nothing)
     path = shutil.copy(files[0] / "with_top.weights.h5", tmp_path / "short.weights.h5")
     with h5py.File(path, "a") as file:
         del file["layers/conv2d_5"]
-    assert "it has 0 arrays for layer" in refused(model, path).message
+    error = refused(model, path)
+    assert "fills 85 of 86 layers" in error.message
+    assert "1 not in the file (expanded_conv_1_project)" in error.message
+    assert "--weights FILE" in error.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", pickle.dumps({"a": 1}), b"\x89HDF\r\n\x1a\n" + b"\0" * 99])

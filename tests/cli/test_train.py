@@ -8,10 +8,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Ran, Trained, picture
+
+from tlkit.api.options import TrainOptions
+from tlkit.api.start import prepare_start
+from tlkit.errors import TlkitError
+from tlkit.progress import SilentProgress
 
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
@@ -234,6 +240,14 @@ def test_an_interrupt_leaves_nothing_and_says_so(garden: Path, tmp_path: Path) -
         assert err.endswith("error: interrupted\n")
         assert "Traceback" not in err
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_run_from_a_bundle_starts_from_can_be_settled_again(trained: Trained, garden: Path) -> None:
+    """As a resumed run does whose strategy was chosen by the advisor: its options were settled when it began."""
+    start = prepare_start(TrainOptions(str(garden), from_bundle=str(trained.bundle)), SilentProgress())
+    assert prepare_start(start.options, SilentProgress()) == start
+    with pytest.raises(TlkitError, match="takes backbone and weights from the bundle"):
+        prepare_start(replace(start.options, weights="none"), SilentProgress())
 
 
 def test_hymenoptera_reaches_93_percent(tlkit: Tlkit, shared_data: Callable[[str], Path], tmp_path: Path) -> None:

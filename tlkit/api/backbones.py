@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tlkit.backbones.build import Network, build_backbone, check_request
+from tlkit.backbones.catalog import is_file_name
 from tlkit.backbones.extractor import TOP, tap_widths
+from tlkit.backbones.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.layers import Layer, Pair, layers_of
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.stages import Stage
+from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.progress import Progress, SilentProgress
 from tlkit.training.boundary import early_stages
 from tlkit.training.trainable import default_boundary
@@ -76,16 +79,19 @@ def stages_of(name: str, input_size: int | None = None, progress: Progress | Non
     """Build a network, without its weights, and name its stages and layers.
 
     Args:
-        name: Any spelling of a catalogue name.
+        name: Any spelling of a catalogue name, or a ``.keras`` file.
         input_size: Side of the square input in pixels; None for the network's own.
         progress: Told what takes long.
 
     Raises:
-        TlkitError: The name is unknown or the size too small.
+        TlkitError: The name is unknown, the size too small, or the file cannot be a backbone.
     """
-    row, size = check_request(name, "none", input_size)
+    own = is_file_name(name)
+    weights = IMAGENET if own else RANDOM
+    # stages do not depend on what is done to the pixels
+    row, size = check_request(file_backbone(name, INCLUDED) if own else name, weights, input_size)
     with (progress or SilentProgress()).phase(f"Building {row.name}", None):
-        return describe(build_backbone(row.name, weights="none", input_size=size))
+        return describe(build_backbone(row, weights=weights, input_size=size))
 
 
 def describe(network: Network) -> Stages:

@@ -14,7 +14,7 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.result import TrainResult
 from tlkit.api.runs import RunFolder, begin_run
 from tlkit.api.solving import solve
-from tlkit.api.start import Start
+from tlkit.api.start import Start, in_bundle
 from tlkit.api.task import Task, advised, read_data
 from tlkit.api.unknown import Unknown, learn_frozen, learn_tuned
 from tlkit.backbones.extractor import Extractor, open_extractor
@@ -43,7 +43,7 @@ def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
     options = task.options
     try:
         extractor = open_extractor(
-            options.backbone,
+            task.start.backbone,
             weights=options.weights,
             input_size=options.image_size,
             engine=options.engine,
@@ -255,7 +255,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
 def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str, ...]) -> Plan:
     options = start.options
     return Plan(
-        backbone=options.backbone,
+        backbone=extractor.backbone.name,
         weights=start.weights_name,
         strategy=options.strategy,
         input_size=extractor.input_size,
@@ -266,6 +266,7 @@ def _plan(start: Start, extractor: Extractor, choice: Choice, reasons: tuple[str
         features=options.features,
         boundary=choice.boundary,
         taps=choice.taps,
-        reasons=(*options.advice, *reasons),
+        reasons=(*options.advice, *reasons, *([extractor.filling] if extractor.filling else [])),
         expected=options.expected,
+        **in_bundle(start.origin),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.predict import find_pictures
+from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.save import LITE
 from tlkit.errors import TlkitError
@@ -147,16 +148,26 @@ def _stage_maps(bundle: Bundle, stage: str | None) -> Any:
     if stage is None:
         return None
     network = bundle.model
-    from tlkit.backbones.build import build_backbone
     from tlkit.backbones.runtime import import_keras
-    from tlkit.backbones.weights import RANDOM
 
-    backbone = build_backbone(bundle.manifest["backbone"], weights=RANDOM, input_size=bundle.input_size[0])
     there = {layer.name for layer in network.layers}
-    layers = {each.name: each.layer for each in backbone.stages if each.layer in there}
+    layers = {each.name: each.layer for each in _stages(bundle, network) if each.layer in there}
     if stage not in layers:
         raise TlkitError(f"the bundle has no stage '{stage}'", f"one of {', '.join(layers)}")
     return import_keras().Model(network.input, network.get_layer(layers[stage]).output)
+
+
+def _stages(bundle: Bundle, network: Any) -> tuple[Stage, ...]:
+    """The stages of a bundle's backbone: of a catalogued one by its name, of a user's own from the network itself."""
+    if bundle.manifest.get("own_backbone") is not None:
+        from tlkit.backbones.from_file import without_head
+        from tlkit.backbones.stages import find_stages
+
+        return find_stages(without_head(network))
+    from tlkit.backbones.build import build_backbone
+    from tlkit.backbones.weights import RANDOM
+
+    return build_backbone(bundle.manifest["backbone"], weights=RANDOM, input_size=bundle.input_size[0]).stages
 
 
 def _new_folder(output: PathLike | None) -> Path:

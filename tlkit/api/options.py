@@ -14,6 +14,7 @@ from tlkit.api.parts import check_test_split
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.engines import check_engine
+from tlkit.backbones.keras_file import checked_preprocessing
 from tlkit.backbones.weights import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.split import check_fraction
@@ -35,7 +36,8 @@ class TrainOptions:
     """Every option of ``train`` that decides its result; see `tlkit.api.train.train` for what they mean.
 
     ``expected`` and ``advice`` are what the advisor said where it chose the strategy: the accuracy with its interval's
-    ends, 0..1, and its reasons; ``flips`` is what it saw of mirrored pictures, None: nothing.
+    ends, 0..1, and its reasons; ``flips`` is what it saw of mirrored pictures, None: nothing. ``backbone_sha256`` is
+    the hash of the file that the backbone must be, where a plan or an earlier start says so.
     """
 
     images: str
@@ -44,6 +46,8 @@ class TrainOptions:
     features: str = LAST
     boundary: str | None = None
     backbone: str = catalog.DEFAULT
+    backbone_sha256: str | None = None
+    preprocessing: str | None = None
     max_params: float | None = None
     max_latency: float | None = None
     weights: str = IMAGENET
@@ -86,6 +90,12 @@ class TrainOptions:
         check_fraction(self.val_split)
         check_test_split(self.test_split, self.val_split)
         check_engine(self.engine)
+        if self.preprocessing is not None:
+            checked_preprocessing(self.preprocessing)
+            if not catalog.is_file_name(self.backbone):
+                raise TlkitError(
+                    "--preprocessing has no meaning without a backbone of your own", "it goes with a .keras file"
+                )
         check_augment(self.augment)
         if self.class_weights not in CLASS_WEIGHTS:
             raise TlkitError(f"unknown --class-weights '{self.class_weights}'", f"one of {', '.join(CLASS_WEIGHTS)}")
@@ -170,6 +180,11 @@ def parse_time(text: str) -> float:
     if not seconds > 0:
         raise TlkitError(f"not a time: --time-budget '{text}'", "such as 90s, 10m or 1.5h")
     return seconds
+
+
+def absolute_backbone(backbone: str) -> str:
+    """A name as it is, a file's path so that it means the same from another folder."""
+    return absolute(backbone) if catalog.is_file_name(backbone) else backbone
 
 
 def absolute(path: str | os.PathLike[str]) -> str:

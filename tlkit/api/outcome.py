@@ -229,6 +229,14 @@ def _samples(data: Dataset) -> list[Path]:
     return [data.folder.paths[index] for index in data.of(VAL)[:COMPARED]]
 
 
+def _own(plan: Plan) -> dict[str, Any] | None:
+    """Where a backbone of the user's own came from; None for a catalogued one."""
+    if plan.backbone_file is None:
+        return None
+    names = ("backbone_file", "backbone_sha256", "preprocessing")
+    return {name: getattr(plan, name) for name in names}
+
+
 def manifest_of(plan: Plan, weights_hash: str, data: Dataset, metrics: dict[str, Any]) -> dict[str, Any]:
     """What ``tlkit.json`` says of a run."""
     from importlib.metadata import version
@@ -241,6 +249,7 @@ def manifest_of(plan: Plan, weights_hash: str, data: Dataset, metrics: dict[str,
     return {
         "keras": version("keras"),
         "backbone": plan.backbone,
+        "own_backbone": _own(plan),
         "weights": plan.weights,
         "weights_sha256": weights_hash,
         "strategy": plan.strategy,

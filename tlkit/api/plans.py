@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tlkit.backbones import catalog
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
 from tlkit.report.page import write
@@ -39,14 +40,41 @@ def write_plan(path: Path, plan: Plan) -> None:
     write(path, json.dumps(plan.to_json(), indent=2) + "\n")
 
 
-def options_of(plan: Plan) -> dict[str, Any]:
+def options_of(plan: Plan, backbone: str = catalog.DEFAULT) -> dict[str, Any]:
     """What a plan decides, as arguments of `tlkit.api.options.TrainOptions`.
 
+    Args:
+        plan: What to do.
+        backbone: Where a backbone of the user's own is now; the default: where the plan says.
+
     Raises:
-        TlkitError: The plan's weights are a file, whose place it does not know.
+        TlkitError: The plan's weights are a file, whose place it does not know; or a backbone is named, and the plan's
+            is catalogued, or not named, and its file is not there.
     """
+    if plan.backbone_file is not None and plan.weights == Path(plan.backbone_file).name:
+        own = {
+            "backbone": _own_file(plan.backbone, plan.backbone_file, backbone),
+            "backbone_sha256": plan.backbone_sha256,
+            "preprocessing": plan.preprocessing,
+            "weights": IMAGENET,
+        }
+        return {**_decided(plan), **own}
+    if backbone != catalog.DEFAULT:
+        raise TlkitError("--backbone is decided by --plan", "leave one of them out, or change the plan")
     if plan.weights not in (IMAGENET, RANDOM):
         raise TlkitError(f"the plan starts from the weights {plan.weights}", "give them with --weights, and no --plan")
+    return _decided(plan)
+
+
+def _own_file(name: str, known: str, given: str) -> str:
+    if given != catalog.DEFAULT:
+        return given
+    if not Path(known).is_absolute() or not Path(known).is_file():
+        raise TlkitError(f"the plan's backbone {name} is not there: '{known}'", "say with --backbone where it is now")
+    return known
+
+
+def _decided(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {
         "strategy": plan.strategy,
         "features": plan.features,

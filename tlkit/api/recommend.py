@@ -11,7 +11,7 @@ from tlkit.advisor.growth import Growth, foresee_growth
 from tlkit.api.advice import Looked, class_counts, look
 from tlkit.api.backbone_race import start_and_folder
 from tlkit.api.dataset import is_uneven, prepare, read_features, skipped_files
-from tlkit.api.options import TrainOptions, absolute
+from tlkit.api.options import TrainOptions, absolute, absolute_backbone
 from tlkit.api.result import Clock
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
@@ -101,6 +101,7 @@ def recommend(
     *,
     advisor: str = MEASURED,
     backbone: str = catalog.DEFAULT,
+    preprocessing: str | None = None,
     max_params: float | None = None,
     max_latency: float | None = None,
     weights: str = IMAGENET,
@@ -123,8 +124,11 @@ def recommend(
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
         advisor: "measured": by cross-validation. "rule": by size and similarity alone.
-        backbone: Name in the catalogue, in any unambiguous spelling; "auto": of those whose weights are on this
-            machine, the smallest that is not clearly worse than the best, by cross-validation on a sample.
+        backbone: Name in the catalogue, in any unambiguous spelling; a ``.keras`` file with a network of your own, see
+            docs/own-backbone.md; "auto": of those whose weights are on this machine, the smallest that is not clearly
+            worse than the best, by cross-validation on a sample.
+        preprocessing: Of a ``.keras`` file: what its network takes, a key of
+            `tlkit.backbones.keras_file.PREPROCESSING`; None: what it begins with.
         max_params: With "auto", parameters without the classifier at most.
         max_latency: With "auto", seconds a picture on one core at most.
         weights: "imagenet" or a weights file.
@@ -146,7 +150,8 @@ def recommend(
     options = TrainOptions(
         images=absolute(images),
         advisor=advisor,
-        backbone=backbone,
+        backbone=absolute_backbone(backbone),
+        preprocessing=preprocessing,
         max_params=max_params,
         max_latency=max_latency,
         weights=weights if weights in (IMAGENET, RANDOM) else absolute(weights),
@@ -162,7 +167,7 @@ def recommend(
     show, clock = progress or SilentProgress(), Clock()
     start, folder = start_and_folder(options, workers, show)
     extractor = open_extractor(
-        start.options.backbone, weights=options.weights, input_size=image_size, engine=engine, progress=show
+        start.backbone, weights=options.weights, input_size=image_size, engine=engine, progress=show
     )
     clock.lap("loading")
     found = read_features(folder, extractor, workers, show, taps=[name for name, _ in extractor.taps])
@@ -177,7 +182,7 @@ def recommend(
         growth = foresee_growth(looked.probes, looked.probes.recalls, data.folder.classes)
     advice = looked.advice
     plan = Plan(
-        backbone=start.options.backbone,
+        backbone=start.backbone.name,
         weights=start.weights_name,
         strategy=advice.strategy,
         input_size=extractor.input_size,
@@ -189,6 +194,7 @@ def recommend(
         boundary=advice.boundary,
         reasons=(*start.options.advice, *advice.reasons),
         expected=advice.expected,
+        **start.origin,
     )
     return Recommendation(
         classes=data.folder.classes,

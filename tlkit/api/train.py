@@ -8,7 +8,7 @@ from dataclasses import replace
 from tlkit.advisor.advise import MEASURED
 from tlkit.api.backbone_race import start_and_folder
 from tlkit.api.carry_out import carry_out
-from tlkit.api.options import TrainOptions, absolute
+from tlkit.api.options import TrainOptions, absolute, absolute_backbone
 from tlkit.api.plans import options_of
 from tlkit.api.result import Clock, TrainResult
 from tlkit.api.runs import begin_run, free_target, open_run
@@ -35,6 +35,7 @@ def train(
     features: str = LAST,
     boundary: str | None = None,
     backbone: str = catalog.DEFAULT,
+    preprocessing: str | None = None,
     max_params: float | None = None,
     max_latency: float | None = None,
     weights: str = "imagenet",
@@ -77,8 +78,11 @@ def train(
         features: What the head takes. "last": the pooled output of the last stage; "all": those of all stages.
         boundary: With "early-layers", the last stage kept, such as "stage3"; None: chosen by cross-validation. With
             "last-layers", the last stage that stays as it is; None: by the share of the work that is above it.
-        backbone: Name in the catalogue, in any unambiguous spelling; "auto": of those whose weights are on this
-            machine, the smallest that is not clearly worse than the best, by cross-validation on a sample.
+        backbone: Name in the catalogue, in any unambiguous spelling; a ``.keras`` file with a network of your own, see
+            docs/own-backbone.md; "auto": of those whose weights are on this machine, the smallest that is not clearly
+            worse than the best, by cross-validation on a sample.
+        preprocessing: Of a ``.keras`` file: what its network takes, a key of
+            `tlkit.backbones.keras_file.PREPROCESSING`; None: what it begins with.
         max_params: With "auto", parameters without the classifier at most.
         max_latency: With "auto", seconds a picture on one core at most.
         weights: "imagenet", "none" (random; for tests of the machinery only) or a weights file.
@@ -107,7 +111,8 @@ def train(
         workers: Reading threads, and cores to compute features with at most; None: one a processor.
         seed: Of the split, the folds, the order and the augmentation.
         plan: What to do, instead of the arguments that it decides: strategy, features, boundary, backbone, weights,
-            size, split, class weights, seed, and the recipe where it has one.
+            size, split, class weights, seed, and the recipe where it has one. Where its backbone is a ``.keras`` file
+            that was moved, ``backbone`` says where it is now.
         progress: Told what goes on.
 
     Raises:
@@ -119,7 +124,8 @@ def train(
         advisor=advisor,
         features=features,
         boundary=boundary,
-        backbone=backbone,
+        backbone=absolute_backbone(backbone),
+        preprocessing=preprocessing,
         max_params=max_params,
         max_latency=max_latency,
         weights=weights if weights in (IMAGENET, RANDOM) else absolute(weights),
@@ -142,11 +148,12 @@ def train(
         seed=seed,
     )
     if plan is not None:
-        options = replace(options, **options_of(plan))
+        options = replace(options, **options_of(plan, options.backbone))
     show = progress or SilentProgress()
     clock = Clock()
     start, folder = start_and_folder(options, workers, show)
     target = free_target(folder.root, output, overwrite)
+    options = replace(options, backbone_sha256=start.options.backbone_sha256)
     run = begin_run(options, target, overwrite) if options.tunes and options.strategy != AUTO else None
     return carry_out(Task(start, folder, target, overwrite, workers, show, clock), run)
 

@@ -168,7 +168,7 @@ def training_network(extractor: Extractor) -> Network:
     from tlkit.backbones.build import build_backbone
 
     return build_backbone(
-        extractor.backbone.name, weights=extractor.weights, input_size=extractor.input_size, seed=extractor.seed
+        extractor.backbone, weights=extractor.weights, input_size=extractor.input_size, seed=extractor.seed
     )
 
 

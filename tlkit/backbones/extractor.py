@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class Extractor:
         seed: Of random weights.
         keep: Whether a conversion is kept in the cache.
         upto: The stage that the network ends with, whose output is then the top; None: it is whole.
+        filling: What to say of a weights file that did not fill everything, else "".
     """
 
     backbone: Backbone
@@ -58,6 +60,7 @@ class Extractor:
     seed: int = 0
     keep: bool = True
     upto: str | None = None
+    filling: str = ""
     _network: Network | None = None
     _inconvertible: bool = False
 
@@ -95,11 +98,12 @@ class Extractor:
             return
         self.graph = graph
         if self.keep:
-            conversions.keep(name, self.weights_hash, self.input_size, conversions.Conversion(self.taps, graph))
+            made = conversions.Conversion(self.taps, graph, self.filling)
+            conversions.keep(self.backbone.key, self.weights_hash, self.input_size, made)
 
 
 def open_extractor(
-    name: str,
+    name: str | Backbone,
     *,
     weights: str = IMAGENET,
     input_size: int | None = None,
@@ -115,8 +119,8 @@ def open_extractor(
     Keras to read them, and any other network is converted from Keras; that is done once and kept in the cache.
 
     Args:
-        name: Any spelling of a catalogue name.
-        weights: "imagenet", "none" (random) or a file.
+        name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
+        weights: "imagenet" (of a ``.keras`` file: its own), "none" (random) or a file.
         input_size: Side of the square input in pixels; None for the backbone's own.
         engine: "auto", "litert" or "keras".
         seed: Of random weights.
@@ -133,13 +137,17 @@ def open_extractor(
     chosen = choose_engine(engine)
     kept = _kept(row, weights, size, seed, upto) if has_litert() else None
     if kept is not None:
-        digest, conversion = kept
-        graph = conversion.graph
-        return Extractor(row, size, weights, digest, conversion.taps, chosen, graph, seed, keep, upto)
+        digest, found = kept
+        if found.filling:
+            show.note(found.filling)
+        return Extractor(row, size, weights, digest, found.taps, chosen, found.graph, seed, keep, upto, found.filling)
     with show.phase(f"Loading {row.name}", None):
         network = _build(row, weights, size, seed, upto)
+    filling = network.filling.line(Path(weights).name)
+    if filling:
+        show.note(filling)
     digest, taps = network.weights_hash, tap_widths(network)
-    extractor = Extractor(row, size, weights, digest, taps, chosen, None, seed, keep, upto, network)
+    extractor = Extractor(row, size, weights, digest, taps, chosen, None, seed, keep, upto, filling, network)
     if chosen == LITERT:
         extractor.convert(show)
         extractor.engine = LITERT if extractor.graph is not None else KERAS
@@ -152,7 +160,7 @@ def _build(row: Backbone, weights: str, size: int, seed: int, upto: str | None) 
     Raises:
         TlkitError: As `build_backbone`, or it has no such stage.
     """
-    network = build_backbone(row.name, weights=weights, input_size=size, seed=seed)
+    network = build_backbone(row, weights=weights, input_size=size, seed=seed)
     if upto is None:
         return network
     stages = {stage.name: stage for stage in network.stages}
@@ -185,7 +193,7 @@ def _kept(
         return packaged, conversions.Conversion(taps, graph)
     known = known_digest(row, weights, seed)
     digest = _cut_hash(known, upto) if known else None
-    conversion = conversions.find(row.name, digest, size) if digest else None
+    conversion = conversions.find(row.key, digest, size) if digest else None
     return (digest, conversion) if digest and conversion else None
 
 

@@ -50,7 +50,7 @@ class Features:
 def feature_key(extractor: Extractor) -> FeatureKey:
     """What the stored vectors of this backbone depend on. Not on the engine: they agree."""
     size = extractor.input_size
-    return FeatureKey(extractor.backbone.name, extractor.weights_hash, size, size, READING_VERSION, extractor.taps)
+    return FeatureKey(extractor.backbone.key, extractor.weights_hash, size, size, READING_VERSION, extractor.taps)
 
 
 def compute_features(

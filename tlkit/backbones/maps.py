@@ -100,7 +100,7 @@ def compute_maps(
     """
     shape = (versions, stage.height, stage.width, stage.channels)
     key = {
-        "backbone": extractor.backbone.name,
+        "backbone": extractor.backbone.key,
         "weights": extractor.weights_hash,
         "size": extractor.input_size,
         "reading": READING_VERSION,
@@ -109,7 +109,7 @@ def compute_maps(
         "count": versions,
     }
     digest = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:24]
-    store = RecordStore("maps", f"{extractor.backbone.name}-{stage.name}-{digest}", DTYPE, shape, key)
+    store = RecordStore("maps", f"{extractor.backbone.key}-{stage.name}-{digest}", DTYPE, shape, key)
     maps = Maps(decoded.contents, store, {})
     try:
         missing: dict[bytes, int] = {}

@@ -62,7 +62,8 @@ def find_stages(model: Any, family: str = "") -> tuple[Stage, ...]:
     Args:
         model: Functional ``keras.Model`` with one image input [batch, height, width, 3] of fixed size; a
             pooled head after the last feature map is ignored.
-        family: ``family`` of a catalogue row; an unknown one gets the rule by resolution.
+        family: ``family`` of a catalogue row; an unknown one gets the rule by resolution. Where that gives one stage
+            and the family is empty, as for a network of the user's own, every layer with weights ends one.
 
     Returns:
         The stages from input to output; the last one ends at the last feature map that is a cut point.
@@ -81,7 +82,8 @@ def find_stages(model: Any, family: str = "") -> tuple[Stage, ...]:
     ends = _last_of_each(cuts, lambda cut: units[cut] or -cut)
     if not unit_is_stage:
         side = model.inputs[0].shape[1]
-        ends = _last_of_each(ends, lambda cut: _octave(operations[cut], side))
+        octaves = _last_of_each(ends, lambda cut: _octave(operations[cut], side))
+        ends = octaves if len(octaves) > 1 or family else _last_of_each(ends, lambda cut: sum(weighted[: cut + 1]))
     return tuple(_stage(index, operations[end]) for index, end in enumerate(ends, start=1))
 
 

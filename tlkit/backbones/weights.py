@@ -12,7 +12,7 @@ import socket
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog import Backbone, cached_path
+from tlkit.backbones.filling import EVERYTHING, Filling, MisfitError, Stored, fill_by_name, snake_case, stored_by_name
 from tlkit.backbones.runtime import import_keras
 from tlkit.errors import TlkitError
 
@@ -34,24 +35,24 @@ Pairs = list[tuple[Any, h5py.Dataset]]
 """Each variable of the model with the stored array that fills it."""
 
 
-class _MisfitError(Exception):
-    """A file holds weights, but not this network's; the text says where they part."""
-
-
-def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
+def load_weights(
+    model: Any, backbone: Backbone, weights: str | Path, report: Callable[[Filling], None] | None = None
+) -> str:
     """Fill all layers of a backbone.
 
     The file is compared with the whole network before anything is set, so a file of another network leaves
     the model as it was. Layers behind the network in the file, a classification head for example, are
     ignored. Nothing in the file is executed or unpickled: only its arrays are read.
 
-    A bundle's ``model.keras`` may hold the first stages alone: the rest then gets ImageNet weights.
+    Where a file does not hold the whole network, the layers that it has by name and shape are filled, and the others
+    get ImageNet weights; ``report`` says which. A bundle's ``model.keras`` may hold the first stages alone.
 
     Args:
         model: Flat ``keras.Model`` as ``build_backbone`` makes it, all layers trainable.
         backbone: Its catalogue row.
         weights: ``imagenet``: packaged, from Keras's cache, or downloaded into it. Else a file: HDF5 as
             Keras 1 and 2 wrote it (``.h5``, weights or whole model), ``.weights.h5``, or ``.keras``.
+        report: Told what a file that does not hold the whole network fills.
 
     Returns:
         SHA-256 of the file used, in hex.
@@ -69,13 +70,13 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
         path = existing_file(weights)
     try:
         with _open_hdf5(path) as file:
-            pairs = _match(model, file, partial=(path.parent / "tlkit.json").is_file())
+            pairs, filling = _fill(model, file, partial=(path.parent / "tlkit.json").is_file())
             if len(pairs) < len(model.weights):
-                load_weights(model, backbone, IMAGENET)
+                _load_others(model, backbone, path, filling)
             for variable, stored in pairs:
                 variable.assign(stored[()])
-        digest = _sha256(path)
-    except _MisfitError as misfit:
+        digest = file_hash(path)
+    except MisfitError as misfit:
         raise TlkitError(
             f"'{path}' does not hold weights for {backbone.name}: {misfit}",
             "name the backbone that the file was saved from, or leave --weights out",
@@ -89,7 +90,20 @@ def load_weights(model: Any, backbone: Backbone, weights: str | Path) -> str:
         # Keras's Normalization works with constants derived from its weights.
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()
+    if report is not None:
+        report(filling)
     return digest
+
+
+def _load_others(model: Any, backbone: Backbone, path: Path, filling: Filling) -> None:
+    """Give a network ImageNet weights, of which a file's are to replace a part."""
+    try:
+        load_weights(model, backbone, IMAGENET)
+    except TlkitError as error:
+        if not filling.missing:
+            raise
+        said = f"'{path}' fills {filling.share} of {backbone.name}, and not {filling.reasons}"
+        raise TlkitError(f"{said}; the ImageNet weights that these would have cannot be had", error.hint) from error
 
 
 def known_digest(backbone: Backbone, weights: str | Path, seed: int) -> str | None:
@@ -105,9 +119,11 @@ def known_digest(backbone: Backbone, weights: str | Path, seed: int) -> str | No
     """
     if str(weights) == RANDOM:
         return f"{RANDOM}-{seed}"
+    if backbone.file:
+        return backbone.digest
     path = existing_file(weights) if str(weights) != IMAGENET else cached_path(backbone)
     try:
-        return _sha256(path)
+        return file_hash(path)
     except OSError:
         return None
 
@@ -186,11 +202,34 @@ def _open_hdf5(path: Path) -> Iterator[h5py.File]:
             yield file
 
 
+def _fill(model: Any, file: h5py.File, partial: bool) -> tuple[Pairs, Filling]:
+    """Match the whole network if the file has it, else what it has by name.
+
+    Raises:
+        MisfitError: The file is another network's.
+    """
+    try:
+        return _match(model, file, partial), EVERYTHING
+    except MisfitError:
+        group = _legacy_group(file)
+        stored = stored_by_name(file) if group is None else _stored_in_order(group)
+        if not stored.arrays:
+            raise
+        return fill_by_name(_weighted_layers(model), stored)
+
+
+def _stored_in_order(group: h5py.Group) -> Stored:
+    """What Keras 1 and 2 saved of each layer."""
+    names = {layer: _attribute(group[layer], "weight_names") for layer in _attribute(group, "layer_names")}
+    arrays = {layer: [group[layer][weight] for weight in weights] for layer, weights in names.items() if weights}
+    return Stored(arrays, [list(arrays)])
+
+
 def _match(model: Any, file: h5py.File, partial: bool = False) -> Pairs:
     """Find the array for every variable of the model, or of its first layers, whichever layout the file has.
 
     Raises:
-        _MisfitError: No layout in the file fits the network.
+        MisfitError: No layout in the file fits the network.
     """
     if (group := _legacy_group(file)) is not None:
         return _match_in_order(model, group)
@@ -204,7 +243,7 @@ def _match(model: Any, file: h5py.File, partial: bool = False) -> Pairs:
         for nested in (False, True):
             try:
                 return _match_by_key(model, container, nested=nested, partial=partial)
-            except _MisfitError as misfit:
+            except MisfitError as misfit:
                 misfits.append(misfit)
     raise misfits[0]
 
@@ -228,7 +267,7 @@ def _match_in_order(model: Any, group: h5py.Group) -> Pairs:
     ]
     wanted = [(layer, variable) for layer, variables in _weighted_layers(model) for variable in variables]
     if len(stored) < len(wanted):
-        raise _MisfitError(f"it has {len(stored)} arrays, the network {len(wanted)}")
+        raise MisfitError(f"it has {len(stored)} arrays, the network {len(wanted)}")
     # What is left over belongs to layers behind the network.
     return [_fitting(layer.name, variable, array) for (layer, variable), array in zip(wanted, stored, strict=False)]
 
@@ -250,7 +289,7 @@ def _match_by_key(model: Any, container: h5py.Group, *, nested: bool, partial: b
         if partial and pairs and not count:  # nothing behind this layer is taken either: it would not fit
             break
         if count != len(variables):
-            raise _MisfitError(f"it has {count} arrays for layer {layer.name}, the network {len(variables)}")
+            raise MisfitError(f"it has {count} arrays for layer {layer.name}, the network {len(variables)}")
         pairs.extend(_fitting(layer.name, variable, stored[str(i)]) for i, variable in enumerate(variables))
     return pairs
 
@@ -261,7 +300,7 @@ def _layer_keys(model: Any, nested: bool) -> dict[str, str]:
     keys: dict[str, str] = {}
     block, block_path = "", ""
     for layer in model.layers:
-        kind = _snake_case(type(layer).__name__)
+        kind = snake_case(type(layer).__name__)
         match = _SEQUENTIAL_PART.search(layer.name) if nested else None
         if match is None:
             keys[layer.name] = _numbered(kind, counts)
@@ -277,13 +316,6 @@ def _numbered(kind: str, counts: Counter[str]) -> str:
     return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
 
 
-def _snake_case(name: str) -> str:
-    """Spell a class's name as Keras does in its files: ``Conv2D`` is ``conv2d``, ``ReLU`` is ``re_lu``."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
 def _weighted_layers(model: Any) -> list[tuple[Any, list[Any]]]:
     """Return the layers that have weights, each with them in the order of Keras's files: trainable first."""
     layers = [(layer, [*layer.trainable_weights, *layer.non_trainable_weights]) for layer in model.layers]
@@ -293,9 +325,9 @@ def _weighted_layers(model: Any) -> list[tuple[Any, list[Any]]]:
 def _fitting(layer: str, variable: Any, stored: Any) -> tuple[Any, h5py.Dataset]:
     """Pair a variable with a stored array if it may be filled with it."""
     if not isinstance(stored, h5py.Dataset) or not np.issubdtype(stored.dtype, np.number):
-        raise _MisfitError(f"layer {layer} has something else than numbers")
+        raise MisfitError(f"layer {layer} has something else than numbers")
     if tuple(stored.shape) != tuple(variable.shape):
-        raise _MisfitError(f"layer {layer} has shape {tuple(stored.shape)}, the network {tuple(variable.shape)}")
+        raise MisfitError(f"layer {layer} has shape {tuple(stored.shape)}, the network {tuple(variable.shape)}")
     return variable, stored
 
 
@@ -312,7 +344,8 @@ def _attribute(group: h5py.Group, name: str) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import TOP, Extractor, open_extractor
+from tlkit.backbones.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.weights import IMAGENET, known_digest
 from tlkit.bundle.load import Bundle
 from tlkit.bundle.save import MODEL, PLAN
@@ -32,7 +33,13 @@ def bundle_extractor(
     Raises:
         TlkitError: Its plan cannot be read, or the engine is not there.
     """
-    plan, size = _plan(bundle), bundle.input_size[0]
+    plan, size, network = _plan(bundle), bundle.input_size[0], str(bundle.path / MODEL)
+    if bundle.manifest.get("own_backbone") is not None:
+        # the bundle is all there is of it, and it ends where the head's last block does
+        row = file_backbone(network, INCLUDED, bundle.manifest["backbone"])
+        extractor = open_extractor(row, input_size=size, engine=engine, progress=progress)
+        ends = plan.boundary if plan.strategy == EARLY else None
+        return extractor, tuple(TOP if tap == ends else tap for tap in plan.taps)
     came_with = bundle.manifest.get("weights_sha256") if plan.strategy == FREEZE else None
     if came_with and plan.weights == IMAGENET and _is_same(plan.backbone, came_with):
         extractor = open_extractor(plan.backbone, input_size=size, engine=engine, progress=progress)
@@ -40,7 +47,7 @@ def bundle_extractor(
             return extractor, plan.taps
     upto = plan.boundary if plan.strategy == EARLY else None
     extractor = open_extractor(
-        plan.backbone, weights=str(bundle.path / MODEL), input_size=size, engine=engine, upto=upto, progress=progress
+        plan.backbone, weights=network, input_size=size, engine=engine, upto=upto, progress=progress
     )
     if came_with:
         extractor = replace(extractor, weights_hash=came_with)

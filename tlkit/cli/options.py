@@ -31,7 +31,18 @@ UnknownRate = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads to read and cores to compute with; default: all.")]
 Backbone = Annotated[
     str,
-    typer.Option(help="A Keras Applications network, the embedded default, or auto: compare those on this machine."),
+    typer.Option(
+        help="A Keras Applications network, the embedded default, a .keras file of your own, or auto: compare those on "
+        "this machine."
+    ),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help="With --backbone FILE.keras, what it takes: included, scale-0-1, tf (-1..1), torch, caffe or lite.",
+        show_default="what the file begins with",
+    ),
 ]
 MaxParams = Annotated[
     str | None, typer.Option(metavar="N", help="With --backbone auto: parameters at most, such as 5M.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.backbones.catalog import DEFAULT
+from tlkit.backbones.catalog import DEFAULT, is_file_name
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import (
     Backbone,
@@ -21,6 +21,7 @@ from tlkit.cli.options import (
     Json,
     MaxLatency,
     MaxParams,
+    Preprocessing,
     Seed,
     TestSplit,
     ValSplit,
@@ -31,12 +32,12 @@ from tlkit.errors import TlkitError
 if TYPE_CHECKING:
     from tlkit.api.train import TrainResult
 
-PLANNED = (  # what a plan decides
+PLANNED = (  # what a plan decides; --backbone FILE may say where its backbone is now
     "strategy",
     "advisor",
     "features",
     "boundary",
-    "backbone",
+    "preprocessing",
     "max_params",
     "max_latency",
     "weights",
@@ -90,6 +91,7 @@ def train_command(
         ),
     ] = None,
     backbone: Backbone = DEFAULT,
+    preprocessing: Preprocessing = None,
     max_params: MaxParams = None,
     max_latency: MaxLatency = None,
     weights: Annotated[str, typer.Option(help="imagenet, none, or a weights file.")] = "imagenet",
@@ -143,7 +145,8 @@ def train_command(
     from tlkit.cli.console import ConsoleProgress
 
     _check_place(context, images, resume)
-    if plan is not None and (given := [name for name in PLANNED if _is_given(context, name)]):
+    decided = PLANNED if is_file_name(backbone) else (*PLANNED, "backbone")
+    if plan is not None and (given := [name for name in decided if _is_given(context, name)]):
         raise TlkitError(f"{_option(given[0])} is decided by --plan", "leave one of them out, or change the plan")
     show = ConsoleProgress()
     with show.phase("Starting", None):
@@ -164,6 +167,7 @@ def train_command(
             features=features,
             boundary=boundary,
             backbone=backbone,
+            preprocessing=preprocessing,
             max_params=None if max_params is None else parse_count(max_params),
             max_latency=None if max_latency is None else max_latency / 1000,
             weights=weights,

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.engines import LITERT
 from tlkit.backbones.extractor import TOP, Extractor
 from tlkit.backbones.weights import IMAGENET, RANDOM
@@ -60,7 +62,8 @@ class KerasProcess:
             text=True,
             encoding="utf-8",
         )
-        self._say(name=extractor.backbone.name, weights=weights, input_size=extractor.input_size, seed=extractor.seed)
+        row = asdict(extractor.backbone)
+        self._say(backbone=row, weights=weights, input_size=extractor.input_size, seed=extractor.seed)
 
     def save(
         self,
@@ -112,7 +115,8 @@ def main() -> None:
     from tlkit.backbones.build import build_backbone
     from tlkit.training.assemble import attach_head, layers_of
 
-    network = build_backbone(**json.loads(sys.stdin.readline()))
+    asked = json.loads(sys.stdin.readline())
+    network = build_backbone(Backbone(**asked.pop("backbone")), **asked)
     line = sys.stdin.readline()
     if not line:  # whoever asked is gone
         return

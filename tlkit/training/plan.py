@@ -22,7 +22,7 @@ class Plan:
     """What will be done, and why.
 
     Attributes:
-        backbone: Name in the catalogue.
+        backbone: Name in the catalogue, or of the user's own one.
         weights: "imagenet", "none" or the file they come from.
         strategy: One of `STRATEGIES`. "freeze" keeps every backbone weight and solves a softmax head on the
             pooled features. "last-layers" starts from that and trains the stages above ``boundary`` too, "fine-tune"
@@ -39,6 +39,9 @@ class Plan:
         recipe: How weights were tuned; None: they were not.
         reasons: Why these values, one sentence each.
         expected: Accuracy that the advisor expects, 0..1, and the ends of its 90% interval; None: it was not asked.
+        backbone_file: Of a backbone that is the user's own, the ``.keras`` file; in a bundle its name alone.
+        backbone_sha256: Its SHA-256 in hex.
+        preprocessing: What is done to RGB 0..255 ahead of it.
     """
 
     backbone: str
@@ -55,6 +58,9 @@ class Plan:
     reasons: tuple[str, ...] = ()
     expected: tuple[float, float, float] | None = None
     test_split: float | None = None
+    backbone_file: str | None = None
+    backbone_sha256: str | None = None
+    preprocessing: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dump``."""

@@ -1,0 +1,224 @@
+"""From a ``.keras`` file of the user's to a flat network that takes RGB pixels 0..255 and ends in feature maps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.keras_file import check_file_size, existing_model
+from tlkit.backbones.runtime import import_keras, silent_stderr
+from tlkit.backbones.stages import cut_positions
+from tlkit.backbones.weights import file_hash
+from tlkit.errors import TlkitError
+
+# ITU-R BT.601, as Pillow makes a picture grey
+_GREY = (0.299, 0.587, 0.114)
+_POOLING = ("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten", "Mean", "Max")
+# names that what is put behind the network has
+_HEAD = "head_pool"
+_TAKEN = ("feature_maps", "head_features", "logits", "probabilities")
+
+
+def model_from_file(backbone: Backbone, size: int) -> Any:
+    """The network of a file, without its classifier and with its weights.
+
+    It is rebuilt layer by layer: nested models are taken apart, random augmentation, which does nothing but in
+    training, is left out, and what follows the last feature map is cut off. A network for grey pictures gets RGB made
+    grey.
+
+    Args:
+        backbone: From `tlkit.backbones.keras_file.file_backbone`.
+        size: Side of the square input in pixels.
+
+    Returns:
+        Flat functional ``keras.Model``, float32 [batch, size, size, 3] (RGB, 0..255) to the last feature map, float32
+        [batch, h, w, channels]. All layers are trainable and have the precision that Keras is set to.
+
+    Raises:
+        TlkitError: The file is gone or another one, Keras cannot load it without running code in it, it cannot take
+            that size, uses a layer twice, or has no feature maps.
+    """
+    check_file_size(backbone, size)
+    keras = import_keras()
+    loaded = _loaded(backbone)
+    image = keras.Input((size, size, 3), dtype="float32", name="image")
+    prepared = _prepared(image, backbone, loaded)
+    copier = _Copier(backbone, [each.name for each in keras.Model(image, prepared).operations])
+    try:
+        whole = keras.Model(image, copier.run(loaded, prepared))
+    except (ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
+        raise _unfit(backbone, size, error) from error
+    model = keras.Model(image, _maps(backbone, whole), name=_valid(backbone.name))
+    for old, new in copier.pairs:
+        if old.weights and any(new is layer for layer in model.layers):
+            try:
+                new.set_weights(old.get_weights())
+            except ValueError as error:
+                raise _unfit(backbone, size, error) from error
+        if hasattr(new, "finalize_state"):  # Normalization works with constants derived from its weights
+            new.finalize_state()
+    return model
+
+
+def without_head(model: Any) -> Any:
+    """A network up to the deepest feature map that a head of `tlkit.training.assemble` pools; without one as it is."""
+    kind = import_keras().layers.GlobalAveragePooling2D
+    pools = [each for each in getattr(model, "layers", ()) if each.name.startswith(_HEAD) and isinstance(each, kind)]
+    if not pools:
+        return model
+    order = {operation.name: position for position, operation in enumerate(model.operations)}
+    # where a tensor comes from has no public name in Keras
+    deepest = max((pool.input for pool in pools), key=lambda tensor: order[tensor._keras_history.operation.name])
+    return import_keras().Model(model.input, deepest)
+
+
+def _loaded(backbone: Backbone) -> Any:
+    """What the file holds, as Keras loads it; a bundle's network without its head."""
+    keras = import_keras()
+    file = existing_model(backbone.file)
+    if file_hash(file) != backbone.digest:
+        raise TlkitError(f"'{file}' has changed since it was looked at", "begin anew")
+    try:
+        with silent_stderr():
+            model = keras.models.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:
+        # whatever a file can be wrong in: Keras raises many kinds
+        reason = " ".join(str(error).split())[:160]
+        raise TlkitError(
+            f"Keras cannot load '{file}' in safe mode: {reason}", "save it anew with this version of Keras"
+        ) from error
+    if any(getattr(layer, "quantization_mode", None) for layer in model.layers):
+        raise TlkitError(f"'{file}' is quantized, which cannot be trained on", "save it before it is quantized")
+    return without_head(model)
+
+
+def _prepared(image: Any, backbone: Backbone, loaded: Any) -> Any:
+    """What the network takes: preprocessed pixels, as many channels as it has."""
+    from tlkit.backbones.build import preprocess
+
+    keras = import_keras()
+    tensor = preprocess(image, backbone.preprocessing)
+    if loaded.inputs[0].shape[-1] == 1:
+        parts = keras.layers.Rescaling(list(_GREY), name="grey_parts")(tensor)
+        tensor = keras.ops.sum(parts, axis=-1, keepdims=True)
+    return tensor
+
+
+class _Copier:
+    """Runs copies of a model's operations on another input, each once.
+
+    Args:
+        backbone: For messages.
+        names: Of operations that are there already.
+    """
+
+    def __init__(self, backbone: Backbone, names: Iterable[str]) -> None:
+        self.backbone = backbone
+        self.pairs: list[tuple[Any, Any]] = []
+        self._names = {*_TAKEN, *names}
+        self._seen: set[int] = set()
+
+    def run(self, model: Any, tensor: Any) -> Any:
+        """The output of a functional or sequential model, nested ones taken apart, on a Keras tensor."""
+        keras = import_keras()
+        if isinstance(model, keras.Sequential):
+            for layer in model.layers:
+                tensor = self._call(layer, tensor)
+            return tensor
+        # Keras's own walk over a graph has no public name; cloning a model on a tensor inside another cuts the graph.
+        return model._run_through_graph([tensor], operation_fn=lambda each: each, call_fn=self._call)
+
+    def _call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        keras = import_keras()
+        if isinstance(operation, keras.Model):
+            return self.run(operation, args[0])
+        if isinstance(operation, keras.layers.InputLayer) or _is_random(operation):
+            return args[0]
+        if id(operation) in self._seen:
+            raise TlkitError(
+                f"'{self.backbone.file}' uses its layer {operation.name} more than once",
+                "stages need a network that passes every layer once",
+            )
+        self._seen.add(id(operation))
+        copy = self._copy(operation)
+        return copy(*args, **kwargs)
+
+    def _copy(self, operation: Any) -> Any:
+        """The same without weights, under a name that nothing else has."""
+        config = operation.get_config()
+        if isinstance(operation, import_keras().layers.Layer):
+            config.pop("dtype", None)  # the precision that is set while training counts
+            config |= {"name": self._free(operation.name), "trainable": True}
+            copy = type(operation).from_config(config)
+            self.pairs.append((operation, copy))
+            return copy
+        copy = type(operation).from_config(config)
+        copy.name = self._free(operation.name)
+        return copy
+
+    def _free(self, name: str) -> str:
+        wanted = name = _valid(name)
+        number = 0
+        while name in self._names:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._names.add(name)
+        return name
+
+
+def _is_random(operation: Any) -> bool:
+    """Whether it augments pictures in training and does nothing else. RandomCrop crops in any case."""
+    kind = type(operation).__name__
+    return kind.startswith("Rand") and kind != "RandomCrop"
+
+
+def _valid(name: str) -> str:
+    """A name that TensorFlow and the LiteRT converter take, and that no layer of a head begins with."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return f"own{name}" if name.startswith("_") else f"own_{name}" if name.startswith(_HEAD) else name
+
+
+def _maps(backbone: Backbone, whole: Any) -> Any:
+    """The last feature map ahead of pooling and classifier that all paths pass, as a layer's output."""
+    keras = import_keras()
+    operations = list(whole.operations)
+    found, weighted = None, False
+    cuts = set(cut_positions(operations))
+    for position, operation in enumerate(operations):
+        weighted = weighted or bool(getattr(operation, "trainable_weights", ()))
+        if position not in cuts:
+            continue
+        if type(operation).__name__ in _POOLING or _pools_all(operation):
+            if found is not None:
+                break
+            continue
+        shape = getattr(operation.output, "shape", ())
+        if weighted and len(shape) == 4 and None not in shape[1:]:
+            found = operation
+    if found is None:
+        hint = "it needs convolutions ahead of its pooling or its dense layers"
+        raise TlkitError(f"'{backbone.file}' has no convolution maps to take features from", hint)
+    for operation in operations[operations.index(found) + 1 :]:
+        if "Conv" in type(operation).__name__ and tuple(operation.input.shape[1:3]) != (1, 1):
+            raise TlkitError(
+                f"'{backbone.file}' parts behind {found.name}, and not all paths meet again in one feature map",
+                "save keras.Model(model.input, its LAST FEATURE MAP)",
+            )
+    if isinstance(found, keras.layers.Layer):
+        return found.output
+    return keras.layers.Activation("linear", name="feature_maps")(found.output)  # a stage ends at a layer
+
+
+def _pools_all(operation: Any) -> bool:
+    """Whether an average is taken over a whole map."""
+    if type(operation).__name__ != "AveragePooling2D":
+        return False
+    before, after = operation.input.shape, operation.output.shape
+    return tuple(after[1:3]) == (1, 1) != tuple(before[1:3])
+
+
+def _unfit(backbone: Backbone, size: int, error: Exception) -> TlkitError:
+    reason = " ".join(str(error).split())[:120]
+    return TlkitError(f"{backbone.name} cannot take {size}x{size} pixels: {reason}", "see --image-size")
