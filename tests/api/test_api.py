@@ -53,7 +53,7 @@ def test_the_saved_networks_answer_as_head_on_features(trained: Trained, unseen:
     logits = features @ kernel + bias
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     for engine in ("litert", "keras"):
-        np.testing.assert_allclose(bundle.forward(engine)(pixels), expected, atol=1e-4)
+        np.testing.assert_allclose(bundle.forward(engine)(pixels)[:, :4], expected, atol=1e-4)
 
 
 def test_training_on_either_engine_measures_the_same(make_folder: Make, tmp_path: Path, monkeypatch: Patch) -> None:
@@ -71,10 +71,12 @@ def test_training_on_either_engine_measures_the_same(make_folder: Make, tmp_path
 
 def test_engines_that_do_not_agree_leave_keras(make_folder: Make, tmp_path: Path, monkeypatch: Patch) -> None:
     """A network for LiteRT that answers otherwise is not put into the bundle, and that is said."""
-    from tlkit.backbones import tflite
+    from tlkit.backbones import lite_heads
 
-    attach = tflite.attach_head
-    monkeypatch.setattr(tflite, "attach_head", lambda graph, taps, kernel, bias: attach(graph, taps, -kernel, bias))
+    attach = lite_heads.attach_head
+    monkeypatch.setattr(
+        lite_heads, "attach_head", lambda graph, taps, kernel, *others: attach(graph, taps, -kernel, *others)
+    )
     show = Notes()
     result = tlkit.train(make_folder({"a": 6, "b": 6}), strategy="freeze", output=tmp_path / "m.tlkit", progress=show)
     assert any("differ" in note and "Keras" in note for note in show.notes)
@@ -145,7 +147,8 @@ def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[
     bundle = tlkit.load(result.model)
     pixels = np.stack([read_image(file, (64, 64)) for file in sorted((root / "a").iterdir())])
     lite, keras = bundle.forward("litert")(pixels), bundle.forward("keras")(pixels)
-    np.testing.assert_allclose(lite, keras, atol=1e-4)
+    np.testing.assert_allclose(lite[:, :2], keras[:, :2], atol=1e-4)
+    np.testing.assert_allclose(lite, keras, atol=1e-4 * np.abs(keras).max())
     if "boundary" in options:
         names = {layer.name for layer in bundle.model.layers}
         assert not any(name.startswith(("block6", "top")) for name in names)

@@ -6,7 +6,7 @@ import importlib
 import numpy as np
 import pytest
 
-from tlkit.backbones import catalog, conversions, tflite
+from tlkit.backbones import catalog, conversions, lite_heads
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
 from tlkit.backbones.extractor import columns_of, tap_model, tap_widths
@@ -172,7 +172,13 @@ def test_every_family_has_an_example():
     assert families == {catalog.get(name).family for name in catalog.names()} - {"efficientnet-lite"}
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+# one of each kind of preprocessing and of graph; the others with --thorough
+QUICK = {"mobilenet", "mobilenet-v3-small", "resnet50-v2", "vgg16"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in SMALLEST]
+)
 def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_weights, monkeypatch, tmp_path, name):
     row = catalog.get(name)
     size = max(row.min_size, 64)
@@ -214,7 +220,7 @@ def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_wei
 
     graph = conversions.convert(tap_model(network))
     taps = tap_widths(network)
-    lite = LiteRTNetwork(tflite.attach_head(graph, [len(taps) - 1], head.kernel, head.bias))
+    lite = LiteRTNetwork(lite_heads.attach_head(graph, [len(taps) - 1], head.kernel, head.bias))
     assert np.abs(lite(image.astype(np.uint8)) - answers).max() <= AGREEMENT
     ours, theirs = LiteRTNetwork(graph)(image.astype(np.uint8)), features_of(tap_model(network), image)
     for tap, _ in taps:

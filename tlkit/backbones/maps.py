@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones import tflite
+from tlkit.backbones import lite_heads
 from tlkit.backbones.engines import LITERT, Forward, LiteRTNetwork, batch_size, keras_forward
 from tlkit.backbones.extractor import Extractor
 from tlkit.backbones.runtime import import_keras
@@ -178,7 +178,7 @@ def lower_part(extractor: Extractor, stage: Stage, workers: int | None = None) -
     """A function from uint8 [n, h, w, 3] (RGB, 0..255) to the output of a stage, float32 [n, h, w, channels]."""
     if extractor.engine == LITERT and extractor.graph is not None:
         names = [name for name, _ in extractor.taps]
-        part = tflite.cut_at(extractor.graph, names.index(stage.name)) if stage.name in names else None
+        part = lite_heads.cut_at(extractor.graph, names.index(stage.name)) if stage.name in names else None
         if part is not None:
             return LiteRTNetwork(part, workers)
     model = extractor.network.model

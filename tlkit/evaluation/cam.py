@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import has_litert, lite_maps
+from tlkit.backbones.lite_heads import head_maps
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.tflite import head_maps
 from tlkit.training.assemble import LOGITS, POOL
 
 Maps = NDArray[np.float32]

@@ -131,7 +131,9 @@ def _next_steps(found: dict[str, Any], sections: Sections, story: Story) -> list
         )
     if pairs := found["most_confused"][:1]:
         pair = pairs[0]
-        steps.append(f"look at {pair['actual']} and {pair['answer']}: {pair['count']} were taken for the other")
+        steps.append(
+            f"look at {pair['actual']} and {pair['answer']}, the pair that is confused most: {pair['count']} times"
+        )
     if any(each.probability > 0.9 for each in sections.mistakes):
         steps.append(
             "look at the labels of the surest mistakes; tlkit check lists those that look wrong in all pictures"

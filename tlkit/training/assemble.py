@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones import conversions, tflite
+from tlkit.backbones import conversions, lite_heads
 from tlkit.backbones.build import Network
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, has_litert
 from tlkit.backbones.extractor import TOP, Extractor, Taps, tap_tensors
@@ -189,7 +189,7 @@ def _lite(
 ) -> bytes:
     names = [name for name, _ in blocks]
     places, seen = [names.index(tap) for tap in taps], [names.index(tap) for tap in shown]
-    return tflite.attach_head(graph, places, kernel, bias, seen)
+    return lite_heads.attach_head(graph, places, kernel, bias, seen)
 
 
 def _sample_pixels(extractor: Extractor, samples: Sequence[Path]) -> NDArray[np.uint8]:
