@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from tlkit.backbones.catalog import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.runtime import import_keras
+from tlkit.training import assemble
 from tlkit.training import keras_process as module
 from tlkit.training.assemble import with_features, write_networks
 from tlkit.training.head import Head
@@ -62,8 +65,7 @@ def test_the_users_folder_is_not_searched_for_modules(
     (tmp_path / "keras.py").write_text("raise SystemExit('the wrong keras')")
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     monkeypatch.chdir(tmp_path)
-    with keras_process(extractor) as process:
-        assert process is not None
+    with contextlib.closing(KerasProcess(extractor)) as process:
         assert process.save(tmp_path / "model.keras", head, pixels) is not None
 
 
@@ -71,19 +73,19 @@ def test_what_libraries_print_does_no_harm(
     extractor: Extractor, head: Head, pixels: np.ndarray, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(module, "_START", "print('hello from a library', flush=True); " + module._START)
-    with keras_process(extractor) as process:
-        assert process is not None
+    with contextlib.closing(KerasProcess(extractor)) as process:
         assert process.save(tmp_path / "model.keras", head, pixels) is not None
 
 
-@pytest.mark.parametrize("when", ["at once", "later"])
+@pytest.mark.parametrize(("when", "by"), [("at once", "Keras"), ("later", "hand")])
 def test_where_it_dies_the_network_is_written_here(
-    extractor: Extractor, head: Head, tmp_path: Path, monkeypatch: Patch, when: str
+    extractor: Extractor, head: Head, tmp_path: Path, monkeypatch: Patch, when: str, by: str
 ) -> None:
+    if by == "Keras":
+        monkeypatch.setattr(assemble, "is_written_here", lambda extractor: False)
     if when == "at once":
         monkeypatch.setattr(module, "_START", "raise SystemExit(3)")
-    with keras_process(extractor) as process:
-        assert process is not None
+    with contextlib.closing(KerasProcess(extractor)) as process:
         if when == "later":
             process._process.kill()
         keras_file, lite_file = tmp_path / "model.keras", tmp_path / "model.tflite"
@@ -97,10 +99,16 @@ def test_where_it_dies_the_network_is_written_here(
 
 
 def test_it_is_gone_after_the_block(extractor: Extractor) -> None:
-    with keras_process(extractor) as process:
+    other = replace(extractor, weights="none")
+    with keras_process(other) as process:
         assert process is not None
         assert process._process.poll() is None
     assert process._process.poll() is not None
+
+
+def test_the_packaged_weights_need_none(extractor: Extractor) -> None:
+    with keras_process(extractor) as process:
+        assert process is None
 
 
 def test_there_is_none_where_keras_is_at_work_anyway(extractor: Extractor) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.engines import has_litert, lite_maps
 from tlkit.backbones.lite_heads import head_maps
 from tlkit.backbones.runtime import import_keras
-from tlkit.training.assemble import LOGITS, POOL
+from tlkit.training.keras_archive import LOGITS, POOL
 
 Maps = NDArray[np.float32]
 Compute = Callable[[NDArray[np.uint8]], Sequence[Maps]]

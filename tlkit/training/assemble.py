@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tlkit.backbones import conversions, lite_heads
 from tlkit.backbones.build import Network
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, has_litert
-from tlkit.backbones.extractor import TOP, Extractor, Taps, tap_tensors
+from tlkit.backbones.extractor import TOP, Extractor, Taps, columns_of, tap_tensors
 from tlkit.backbones.lite_graph import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
 from tlkit.training.head import Head
-from tlkit.training.keras_process import KerasProcess
+from tlkit.training.keras_archive import JOINED, LOGITS, POOL, PROBABILITIES, write_packaged
+from tlkit.training.keras_process import KerasProcess, is_written_here
 
-POOL, JOINED, LOGITS, PROBABILITIES = "head_pool", "head_features", "logits", "probabilities"
 WATCHED = 3  # last stages whose features tell whether a picture is like those trained on
 
 
@@ -102,7 +102,8 @@ def write_networks(
     Args:
         keras_file: Where the first goes.
         lite_file: Where the second goes; besides probabilities it gives the features of the `watched` blocks.
-        extractor: The frozen backbone; its graph gets the head attached, nothing is converted again.
+        extractor: The frozen backbone; its graph gets the head attached, nothing is converted again. With the packaged
+            weights, and where Keras is not at work anyway, the file for Keras is written without it.
         head: On the pooled features of ``taps``.
         samples: Pictures on which both must give the same probabilities.
         taps: Names of the blocks the head takes, from input to output.
@@ -110,7 +111,13 @@ def write_networks(
     """
     pixels, shown = _sample_pixels(extractor, samples), watched(extractor.taps, taps)
     saved = process.save(keras_file, head, pixels, taps, shown) if process else None
-    if saved is None:
+    if saved is None and is_written_here(extractor):
+        layers = write_packaged(
+            keras_file, extractor.backbone.variant, extractor.input_size, head.kernel, head.bias, taps
+        )
+        features = extractor.forward()(pixels)[:, columns_of(extractor.taps, taps)]
+        saved = head.probabilities(features), {tap: layers[tap] for tap in shown}
+    elif saved is None:
         model = attach_head(extractor.network, head, taps)
         model.save(keras_file)
         theirs = np.asarray(model(pixels.astype(np.float32), training=False))

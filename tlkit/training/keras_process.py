@@ -1,7 +1,8 @@
 """Build and save the Keras network in a process of its own, while features are computed and the head is solved.
 
-The frozen strategy needs TensorFlow for one thing only, to write ``model.keras``. Importing it and building the network
-take seconds of one core, in which nothing has to wait; in a thread they would hold the interpreter lock up.
+The frozen strategy needs TensorFlow for one thing only, to write ``model.keras``, and with the packaged weights not
+even for that (`tlkit.training.keras_archive`). Importing it and building the network take seconds of one core, in
+which nothing has to wait; in a thread they would hold the interpreter lock up.
 """
 
 from __future__ import annotations
@@ -32,12 +33,17 @@ _START = "import sys; del sys.path[0]; from tlkit.training.keras_process import 
 
 @contextlib.contextmanager
 def keras_process(extractor: Extractor) -> Iterator[KerasProcess | None]:
-    """A process for as long as the block runs; None where Keras is at work in this one anyway."""
-    if extractor.engine != LITERT or extractor.is_built:
+    """A process for as long as the block runs; None where Keras is at work in this one anyway, or not needed."""
+    if extractor.engine != LITERT or extractor.is_built or is_written_here(extractor):
         yield None
         return
     with contextlib.closing(KerasProcess(extractor)) as process:
         yield process
+
+
+def is_written_here(extractor: Extractor) -> bool:
+    """Whether the backbone's Keras network can be written without Keras: it is the packaged one as it came."""
+    return extractor.backbone.packaged and extractor.weights == IMAGENET and not extractor.is_built
 
 
 class KerasProcess:
