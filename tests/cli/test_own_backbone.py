@@ -21,6 +21,8 @@ from digits import SIDE, trained_network, write_folder
 import tlkit as package
 from tlkit.api.options import TrainOptions
 from tlkit.api.start import prepare_start
+from tlkit.backbones.runtime import import_keras
+from tlkit.images.read import read_image
 from tlkit.progress import SilentProgress
 
 Tlkit = Callable[..., Ran]
@@ -66,7 +68,9 @@ def check_bundle(path: Path, ran: Ran, own: Own) -> None:
     assert str(own.file.parent) not in (path / "tlkit.json").read_text() + (path / "plan.json").read_text()
     assert bundle.manifest["metrics"]["val_accuracy"] > 0.5
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
-    apart = bundle.forward("litert")(pixels) - np.asarray(bundle.model(pixels.astype(np.float32), training=False))
+    apart = bundle.forward("litert")(pixels)[:, : len(bundle.classes)] - np.asarray(
+        bundle.model(pixels.astype(np.float32), training=False)
+    )
     assert np.abs(apart).max() < 1e-4
 
 
@@ -108,6 +112,24 @@ def test_a_bundle_needs_the_file_no_more(tlkit: Tlkit, own: Own, early: Path, tm
     wrong = tlkit("explain", own.picture, "--model", early, "--feature-maps", "stage3", "-o", tmp_path / "not")
     assert wrong.code == 2
     assert "one of stage1, stage2" in wrong.err
+
+
+def test_vectors_come_from_the_file_and_from_a_bundle_without_it(
+    tlkit: Tlkit, own: Own, early: Path, tmp_path: Path
+) -> None:
+    ran = tlkit("embed", own.images, "--backbone", own.file, *SCALED, "--output", tmp_path / "v.npz", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["backbone"].startswith("digits-")
+    ran = tlkit("embed", own.picture, "--model", early, "--output", tmp_path / "early.npz", "--json")
+    assert ran.code == 0, ran.err
+    model = package.load(early).model
+    seen = import_keras().Model(model.input, model.get_layer("logits").input)
+    pixels = read_image(own.picture, (SIDE, SIDE))[None].astype(np.float32)
+    found = np.load(tmp_path / "early.npz")["vector"]
+    np.testing.assert_allclose(found, np.asarray(seen(pixels, training=False)), rtol=2e-3, atol=2e-3)
+    ran = tlkit("embed", own.images, "--model", early, *SCALED, "--output", tmp_path / "no.npz")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--preprocessing" in ran.err
 
 
 def test_training_starts_from_a_bundle_whose_file_is_gone(tlkit: Tlkit, own: Own, early: Path, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def embed(
     stage: str | None = None,
     weights: str | None = None,
     image_size: int | None = None,
+    preprocessing: str | None = None,
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -110,6 +111,7 @@ def embed(
             stage=stage,
             weights=weights,
             image_size=image_size,
+            preprocessing=preprocessing,
             engine=engine,
             workers=workers,
             progress=progress,
@@ -125,6 +127,7 @@ def embed_iter(
     stage: str | None = None,
     weights: str | None = None,
     image_size: int | None = None,
+    preprocessing: str | None = None,
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -140,6 +143,7 @@ def embed_iter(
         stage: "top", the name of a stage such as "stage3", or "all"; None: what the head sees, of a backbone the top.
         weights: Of a backbone: "imagenet", "none" or a file; None: "imagenet".
         image_size: Of a backbone: side of the square input in pixels; None: its own.
+        preprocessing: Of a ``.keras`` file, what it takes, such as "scale-0-1"; None: what the file begins with.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Reading threads, and cores to compute with at most; None: one a processor.
         progress: Told about every picture.
@@ -153,7 +157,7 @@ def embed_iter(
     """
     show = progress or SilentProgress()
     paths = find_pictures(images)
-    source = open_source(backbone, model, stage, weights, image_size, engine, show)
+    source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
     store = FeatureStore(feature_key(source.extractor), mapped=FEW_MAPPED)
     try:
         with (
@@ -178,6 +182,7 @@ def embed_file(
     stage: str | None = None,
     weights: str | None = None,
     image_size: int | None = None,
+    preprocessing: str | None = None,
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -196,6 +201,7 @@ def embed_file(
         stage: See `embed_iter`.
         weights: See `embed_iter`.
         image_size: See `embed_iter`.
+        preprocessing: See `embed_iter`.
         engine: See `embed_iter`.
         workers: See `embed_iter`.
         progress: Told about every picture.
@@ -211,7 +217,7 @@ def embed_file(
     for folder in named_folders(images) or [Path("-")]:
         check_free(target, folder, "--output")
     paths = find_pictures(images)
-    source = open_source(backbone, model, stage, weights, image_size, engine, show)
+    source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
     with work_folder(target) as folder_of_run:
         count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)
     if reused:

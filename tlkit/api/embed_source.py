@@ -9,6 +9,7 @@ from pathlib import Path
 from tlkit.api.predict import PathLike
 from tlkit.api.vectors import Blocks, blocks_of
 from tlkit.backbones import catalog
+from tlkit.backbones.build import check_request
 from tlkit.backbones.engines import check_engine
 from tlkit.backbones.extractor import TOP, Extractor, open_extractor
 from tlkit.backbones.weights import IMAGENET
@@ -53,6 +54,7 @@ def open_source(
     stage: str | None,
     weights: str | None,
     image_size: int | None,
+    preprocessing: str | None,
     engine: str,
     show: Progress,
 ) -> Source:
@@ -62,18 +64,19 @@ def open_source(
         TlkitError: See `embed_iter`.
     """
     check_engine(engine)
-    given = {"--backbone": backbone, "--weights": weights, "--image-size": image_size}
+    given = {
+        "--backbone": backbone,
+        "--weights": weights,
+        "--image-size": image_size,
+        "--preprocessing": preprocessing,
+    }
     if model is not None and (wrong := [name for name, value in given.items() if value is not None]):
         raise TlkitError(f"--model and {wrong[0]} contradict each other", f"leave {wrong[0]} out: the bundle says it")
     head: Sequence[str] = (TOP,)
     if model is None:
-        extractor = open_extractor(
-            backbone or catalog.DEFAULT,
-            weights=weights or IMAGENET,
-            input_size=image_size,
-            engine=engine,
-            progress=show,
-        )
+        chosen = weights or IMAGENET
+        row, size = check_request(backbone or catalog.DEFAULT, chosen, image_size, preprocessing)
+        extractor = open_extractor(row, weights=chosen, input_size=size, engine=engine, progress=show)
         path = None
     else:
         bundle = model if isinstance(model, Bundle) else load(model)

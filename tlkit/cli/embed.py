@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Engine, ImageSize, Json, Workers
+from tlkit.cli.options import Debug, Engine, ImageSize, Json, Preprocessing, Workers
 
 if TYPE_CHECKING:
     from tlkit.api.embed import Embedded
@@ -24,7 +24,7 @@ def embed_command(
         typer.Option("--output", "-o", metavar="FILE", help="A new file that ends in .parquet, .npz or .csv."),
     ],
     backbone: Annotated[
-        str | None, typer.Option(help="A Keras Applications network; default: the embedded one.")
+        str | None, typer.Option(help="A Keras Applications network, or a .keras file; default: the embedded one.")
     ] = None,
     model: Annotated[Path | None, typer.Option("--model", "-m", help="Take the network of this bundle.")] = None,
     stage: Annotated[
@@ -34,6 +34,7 @@ def embed_command(
     weights: Annotated[
         str | None, typer.Option(metavar="imagenet|none|FILE", help="Of the backbone; default: imagenet.")
     ] = None,
+    preprocessing: Preprocessing = None,
     image_size: ImageSize = None,
     engine: Engine = "auto",
     workers: Workers = None,
@@ -58,6 +59,7 @@ def embed_command(
         stage=stage,
         weights=weights,
         image_size=image_size,
+        preprocessing=preprocessing,
         engine=engine,
         workers=workers,
         progress=show,
