@@ -4,9 +4,9 @@
 
 For each folder and seed, the embedded network is fine-tuned on a balanced subset as ``tlkit train --strategy
 fine-tune`` does, its learning rate chosen by the same check, and then again with one thing changed at a time, at the
-same rate and for the same number of steps: the head starts small and random instead of solved; the same rate for all
-stages; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics moving; no
-and strong augmentation; no label smoothing; half the steps; each rate that the check tries. ``last_weights`` is the
+same rate and for the same number of steps: the head starts small and random instead of solved; rates that fall from
+stage to stage; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics
+moving; no and strong augmentation; no label smoothing; half the steps; each rate that the check tries. ``last_weights`` is the
 default run's end instead of its best look at the validation pictures. Patience is off, and they are looked at eight
 times.
 
@@ -61,7 +61,7 @@ def changes() -> dict[str, Change]:
 
     return {
         "random_head": Change({}, random_head=True),
-        "one_rate_for_all_stages": Change({"layer_decay": 1.0}),
+        "layer_wise_rates": Change({"layer_decay": 0.75}),
         "no_weight_decay": Change({"weight_decay": 0.0}),
         "no_warm_up": Change({"warm_up": 1e-6}),
         "constant_rate": Change({}, constant_rate=True),

@@ -120,7 +120,12 @@ def reasons_of(settled: Settled, job: Job, pictures: int, trainable: Trainable) 
     lines = [
         f"training starts from the solved head and changes {count:,} parameters",
         f"{recipe.steps} steps of {recipe.batch_size} pictures are {epochs:.1f} epochs",
-        f"learning rate {recipe.learning_rate:.2g} for the head, times {recipe.layer_decay:g} for each stage below it"
+        f"learning rate {recipe.learning_rate:.2g} for "
+        + (
+            "all layers"
+            if recipe.layer_decay == 1
+            else f"the head, times {recipe.layer_decay:g} for each stage below it"
+        )
         + (f"; training loss after a few steps of those tried: {tried}" if tried else ""),
     ]
     if recipe.augment != augmenting.NONE:
