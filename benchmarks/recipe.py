@@ -2,13 +2,13 @@
 
     python benchmarks/recipe.py FOLDER FOLDER... --per-class 20 --image-size 96 --out recipe.jsonl
 
-For each folder and seed, the embedded network is fine-tuned on a balanced subset as ``tlkit train --strategy
-fine-tune`` does, its learning rate chosen by the same check, and then again with one thing changed at a time, at the
-same rate and for the same number of steps: the head starts small and random instead of solved; rates that fall from
-stage to stage; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics
-moving; no and strong augmentation; no label smoothing; half the steps; each rate that the check tries. ``last_weights`` is the
-default run's end instead of its best look at the validation pictures. Patience is off, and they are looked at eight
-times.
+For each folder and seed, the embedded network is fine-tuned on a balanced subset as ``tlkit train --strategy fine-
+tune`` does, its learning rate chosen by the same check, and then again with one thing changed at a time, at the same
+rate and for the same number of steps: the head starts small and random instead of solved; rates that fall from stage
+to stage; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics moving;
+no and strong augmentation; no label smoothing; half the steps; each rate that the check tries. ``last_weights`` is
+the default run's end instead of its best look at the validation pictures. Patience is off, and they are looked at
+eight times.
 
 What is compared are figures on test pictures, which neither the weights nor the look were chosen on; those of the
 validation pictures stand beside them.
