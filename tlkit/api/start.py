@@ -73,11 +73,12 @@ def prepare_start(options: TrainOptions, show: Progress) -> Start:
 def _from_bundle(options: TrainOptions, folder: str, show: Progress) -> Start:
     from tlkit.bundle.load import load
 
-    bundle = load(folder)
-    manifest, network = bundle.manifest, str(bundle.path / MODEL)
+    network = str(Path(folder) / MODEL)
     settled = options.weights == network or options.backbone == network
     if not settled and (options.weights != IMAGENET or options.backbone != catalog.DEFAULT):
         raise TlkitError("--from takes backbone and weights from the bundle", "leave --backbone and --weights out")
+    bundle = load(folder)
+    manifest = bundle.manifest
     size = options.image_size or int(manifest["input_size"][0])
     changed = replace(options, image_size=size)
     own: dict[str, Any] | None = manifest.get("own_backbone")
