@@ -64,7 +64,7 @@ def test_stages_are_parts_of_the_whole(images: Path) -> None:
         return np.stack([row.vector for row in rows])
 
     whole = matrix("all")
-    source = open_source(None, None, "all", None, SIZE, "auto", SilentProgress())
+    source = open_source(None, None, "all", None, SIZE, None, "auto", SilentProgress())
     start = 0
     for name, width in source.blocks:
         np.testing.assert_array_equal(matrix(name), whole[:, start : start + width])

@@ -94,7 +94,8 @@ def test_each_strategy_trains_what_it_says_and_nothing_else(
     rows = list(csv.DictReader((result.model / "history.csv").open()))
     assert rows[0]["step"] == "0"
     assert float(rows[0]["val_accuracy"]) == pytest.approx(result.tuning["frozen_val_accuracy"], abs=0.3)
-    assert max(float(row["val_accuracy"]) for row in rows) == result.metrics["val_accuracy"]
+    (kept,) = [row for row in rows if int(row["step"]) == result.tuning["best_step"]]
+    assert float(kept["val_accuracy"]) == result.metrics["val_accuracy"]
     assert Plan.from_json(json.loads((result.model / "plan.json").read_text())) == result.plan
 
 
