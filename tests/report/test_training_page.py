@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
@@ -63,6 +64,12 @@ def test_it_stands_alone_and_shows_names_as_text() -> None:
         ElementTree.fromstring(drawing)
     assert text.count("<svg") == 4
     assert STORY.command in text
+
+
+def test_matplotlib_keeps_its_fonts_to_itself(caplog: pytest.LogCaptureFixture) -> None:
+    page(STORY)
+    logging.getLogger("matplotlib.font_manager").warning("findfont: not found")
+    assert not caplog.records
 
 
 def test_what_to_do_next_follows_from_the_figures() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -146,6 +147,11 @@ def _square(x: int, y: int, colour: Any) -> Any:
     return Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour, lw=0)
 
 
+def silence_matplotlib() -> None:
+    """Keep to itself what it has to say of fonts: stderr is for what a user can do something about."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
 def _short(name: str) -> str:
     """A class name that leaves room for the plot; matplotlib takes what stands between dollars for a formula."""
     cut = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
@@ -155,6 +161,7 @@ def _short(name: str) -> str:
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """A figure without a background, drawn in one ink."""
+    silence_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from tlkit.errors import TlkitError
 from tlkit.report.page import check_free
+from tlkit.report.plots import silence_matplotlib
 
 SUFFIXES = (".svg", ".png")
 DPI = 150
@@ -79,6 +80,7 @@ def draw_catalogue(entries: Sequence[Shown], path: Path) -> None:
     drawn = [entry for entry in entries if entry.top1 is not None]
     if not drawn:
         raise TlkitError("none of these networks has a published accuracy to draw", "leave a filter out")
+    silence_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
