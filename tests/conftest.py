@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sysconfig
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +79,32 @@ def tlkit(cache: Path) -> Callable[..., Ran]:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+def start_and_signal(arguments: list[object], number: signal.Signals, at: str, cwd: Path) -> tuple[int, str]:
+    """Run the command, send it a signal once a line on stderr starts so (a pattern); exit code and stderr."""
+    # a shell's background jobs ignore interrupts, and what they start inherits that
+    process = subprocess.Popen(
+        [str(COMMAND), *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    watchdog = threading.Timer(240, process.kill)
+    watchdog.start()
+    lines, sent = [], False
+    assert process.stderr is not None
+    with process.stderr:
+        for line in process.stderr:
+            lines.append(line)
+            if not sent and re.match(at, line):
+                process.send_signal(number)
+                sent = True
+    watchdog.cancel()
+    return process.wait(), "".join(lines)
 
 
 @pytest.fixture(scope="session")

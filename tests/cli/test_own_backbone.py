@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import COMMAND, Ran
+from conftest import Ran, start_and_signal
 from digits import SIDE, trained_network, write_folder
 
 import tlkit as package
@@ -179,26 +176,9 @@ def test_a_plan_finds_its_file_or_is_told_where_it_is(tlkit: Tlkit, own: Own, tm
 def test_an_interrupted_run_goes_on_with_the_same_file_alone(tlkit: Tlkit, own: Own, tmp_path: Path) -> None:
     file = Path(shutil.copy(own.file, tmp_path / "mine.keras"))
     options = [*SCALED, "--strategy", "fine-tune", "--epochs", "20", "--learning-rate", "1e-3", "-o", "m.tlkit"]
-    process = subprocess.Popen(
-        [str(COMMAND), "train", str(own.images), "--backbone", "mine.keras", *options],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    watchdog = threading.Timer(240, process.kill)
-    watchdog.start()
-    assert process.stderr is not None
-    with process.stderr:
-        for line in process.stderr:
-            if line.startswith("step ") and not line.startswith("step 0 "):
-                process.send_signal(signal.SIGINT)
-                break
-        process.stderr.read()
-    watchdog.cancel()
-    assert process.wait() == 130
+    command = ["train", own.images, "--backbone", "mine.keras", *options]
+    code, _ = start_and_signal(command, signal.SIGINT, "step [1-9]", tmp_path)
+    assert code == 130
     content = file.read_bytes()
     file.unlink()
     gone = tlkit("train", "--resume", "m.tlkit-run", cwd=tmp_path)

@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Ran
+from conftest import Ran, start_and_signal
 
 import tlkit as package
 
 Tlkit = Callable[..., Ran]
 QUICK = ["--strategy", "fine-tune", "--image-size", "32", "--epochs", "6", "--learning-rate", "1e-3"]
-
-
-def start_and_signal(arguments: list[object], number: signal.Signals, at: str, cwd: Path) -> tuple[int, str]:
-    """Run the command, send it a signal once a line on stderr starts so; exit code and stderr."""
-    # a shell's background jobs ignore interrupts, and what they start inherits that
-    process = subprocess.Popen(
-        [str(COMMAND), *map(str, arguments)],
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    watchdog = threading.Timer(240, process.kill)
-    watchdog.start()
-    lines = []
-    assert process.stderr is not None
-    with process.stderr:
-        for line in process.stderr:
-            lines.append(line)
-            if line.startswith(at):
-                process.send_signal(number)
-                at = "\0"
-    watchdog.cancel()
-    return process.wait(), "".join(lines)
 
 
 def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:

@@ -138,9 +138,8 @@ def class_maps(bundle: Bundle) -> ClassMaps:
     """Where a bundle's network sees a class: by LiteRT, or by Keras where the bundle has no network for that."""
     from tlkit.evaluation.cam import ClassMaps
 
-    lite = bundle.path / LITE
-    found = ClassMaps.of_lite(lite.read_bytes()) if LITE in bundle.manifest["files"] else None
-    return found or ClassMaps.of_keras(bundle.model)
+    lite = bundle.path / LITE if LITE in bundle.manifest["files"] else None
+    return ClassMaps.of_files(lite, lambda: bundle.model)
 
 
 def _stage_maps(bundle: Bundle, stage: str | None) -> Any:

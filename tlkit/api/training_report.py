@@ -90,8 +90,11 @@ def page_of_training(trained: Trained, place: Path, history: Sequence[dict[str, 
 
 def _class_maps(place: Path) -> ClassMaps:
     lite = place / LITE
-    found = ClassMaps.of_lite(lite.read_bytes()) if lite.is_file() else None
-    return found or ClassMaps.of_keras(import_keras().models.load_model(place / MODEL, compile=False, safe_mode=True))
+
+    def model() -> Any:
+        return import_keras().models.load_model(place / MODEL, compile=False, safe_mode=True)
+
+    return ClassMaps.of_files(lite if lite.is_file() else None, model)
 
 
 def _problems(data: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]:

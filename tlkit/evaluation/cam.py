@@ -9,6 +9,7 @@ several stages adds up their parts of the logit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,12 @@ class ClassMaps:
         """Of a bundle's ``model.tflite``, without TensorFlow; None where that cannot be."""
         found = head_maps(file) if has_litert() else None
         return None if found is None else cls(lite_maps(found[0]), found[1])
+
+    @classmethod
+    def of_files(cls, lite: Path | None, model: Callable[[], Any]) -> ClassMaps:
+        """Of a bundle: by LiteRT where that can be, else by Keras, which is loaded by ``model`` only then."""
+        found = None if lite is None else cls.of_lite(lite.read_bytes())
+        return found or cls.of_keras(model())
 
     def __call__(self, pixels: NDArray[np.uint8], classes: NDArray[np.int64]) -> Maps:
         """Grad-CAM of one class for each picture.
