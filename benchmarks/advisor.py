@@ -7,7 +7,7 @@ and "all" pictures a class (all: at most 800 in the set), ``tlkit.train`` gets a
 validation pictures from it, and is judged on up to 600 others, by every strategy: up to 300 are the same for all
 numbers of pictures, the rest are those that are not trained on. One JSON line a run goes to the table at once, and
 runs it holds are skipped, so that it can be stopped and gone on with. "cell" lines hold what the advisor measures,
-"run" lines what training came to, "pilot" lines (``--pilots``) what a pilot of a strategy says.
+"run" lines what training came to, "pilot" lines (``--pilot``) what a pilot finds.
 
 Runs that train weights also say what the network was like at the best look and at the end of training, whichever was
 saved, so that ways of choosing among them and the frozen network can be compared without training anew.
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, nargs="+", default=list(PER_CLASS), help="0: all")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
-    parser.add_argument("--pilots", nargs="*", default=[], choices=list(STRATEGIES)[2:])
+    parser.add_argument("--pilot", action="store_true", help="also run the pilot")
     parser.add_argument("--table", type=Path, required=True)
     arguments = parser.parse_args()
     done = {key_of(row) for row in rows_in(arguments.table)}
@@ -65,7 +65,7 @@ def main() -> None:
         for seed in arguments.seeds:
             for images in folders:
                 for cell in cells(images, arguments.per_class, arguments.image_size, seed, place):
-                    for row in rows_of_cell(cell, arguments.strategies, arguments.pilots, done, place):
+                    for row in rows_of_cell(cell, arguments.strategies, arguments.pilot, done, place):
                         done.add(key_of(row))
                         with arguments.table.open("a", encoding="utf-8") as file:
                             file.write(json.dumps({**row, **machine()}) + "\n")
@@ -124,7 +124,7 @@ def with_the_rest(subset: Subset, images: Path, seed: int) -> Subset:
 
 
 def rows_of_cell(
-    cell: tuple[Row, Path], strategies: list[str], pilots: list[str], done: set[str], place: Path
+    cell: tuple[Row, Path], strategies: list[str], with_pilot: bool, done: set[str], place: Path
 ) -> Iterator[Row]:
     """The line of a cell and those of its runs, but for those that are done."""
     base, tree = cell
@@ -135,10 +135,9 @@ def rows_of_cell(
         row = {"kind": "run", **base, "strategy": name}
         if key_of(row) not in done:
             yield {**row, **train_once(tree, name, base["image_size"], base["seed"], place / "run.tlkit")}
-    for name in pilots:
-        row = {"kind": "pilot", **base, "strategy": name}
-        if key_of(row) not in done:
-            yield {**row, **pilot(tree, name, base["image_size"], base["seed"])}
+    row = {"kind": "pilot", **base}
+    if with_pilot and key_of(row) not in done:
+        yield {**row, **pilot(tree, base["image_size"], base["seed"])}
 
 
 def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
@@ -154,33 +153,26 @@ def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
     return prepare(folder, found, 0.2, seed, False), extractor
 
 
-def pilot(tree: Path, name: str, size: int, seed: int) -> Row:
-    """What a pilot of a strategy says."""
-    from tlkit.api.advice import probe
+def pilot(tree: Path, size: int, seed: int) -> Row:
+    """What the pilot finds."""
     from tlkit.api.dataset import is_uneven
     from tlkit.api.mirrored import look_at_flips, read_pixels
     from tlkit.api.options import TrainOptions
-    from tlkit.api.pilot import run_pilots
+    from tlkit.api.pilot import run_pilot
     from tlkit.backbones.runtime import import_keras
     from tlkit.progress import SilentProgress
 
     import_keras().backend.clear_session()
     show = SilentProgress()
     data, extractor = prepared(tree, size, seed)
-    balanced = is_uneven(data.folder)
-    probes = probe(data, balanced, seed, show)
-    if probes is None:
-        raise SystemExit(f"{tree}: too few pictures")
     flips = look_at_flips(data, extractor, read_pixels(data, size, None), seed=seed, workers=None, show=show, most=128)
     start = time.perf_counter()
-    (found,) = run_pilots(
+    found = run_pilot(
         data,
         extractor,
-        [name],
         TrainOptions(images=str(tree), seed=seed),
-        boundary=probes.best_early.name,
         flip=flips.harmless,
-        balanced=balanced,
+        balanced=is_uneven(data.folder),
         workers=None,
         show=show,
     )
@@ -189,7 +181,7 @@ def pilot(tree: Path, name: str, size: int, seed: int) -> Row:
 
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
-    from tlkit.api.advice import look
+    from tlkit.api.advice import look, speed_of
     from tlkit.api.dataset import is_uneven
     from tlkit.progress import SilentProgress
 
@@ -212,6 +204,8 @@ def measure(tree: Path, size: int, seed: int) -> Row:
         "evidence": looked.evidence.to_json(),
         "feature_seconds": round(read - start, 2),
         "probe_seconds": round(time.perf_counter() - read, 2),
+        "pictures_a_second": round(speed_of(extractor, None), 1),
+        "columns": sum(width for _, width in extractor.taps),
     }
 
 
@@ -245,6 +239,7 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
         "steps": tuning.get("steps"),
         "best_step": tuning.get("best_step"),
         "learning_rate": recipe.learning_rate if recipe else None,
+        "layer_decay": recipe.layer_decay if recipe else None,
         "boundary": result.plan.boundary,
         "seconds": round(time.perf_counter() - start, 1),
         "tuning_seconds": result.seconds["training"],
@@ -261,27 +256,27 @@ def best_and_last() -> Iterator[Row]:
 
     found: Row = {}
     last: list[Any] = []
-    restore, held_out = fit.restore, tuning._probabilities
+    restore, held_out = fit.restore, tuning._answers
 
     def restore_best(variables: Any, values: Any) -> None:
         last[:] = [variables, tuner.snapshot(variables)]
         restore(variables, values)
 
-    def of_both(model: Any, data: Any, decoded: Any, show: Any) -> Any:
+    def of_both(model: Any, sample: Any, data: Any, decoded: Any, show: Any) -> Any:
         variables, values = last
         best = tuner.snapshot(variables)
         for name, each in (("last", values), ("best", best)):
             restore(variables, each)
-            probabilities = held_out(model, data, decoded, show)
-            figures = outcome.metrics_of(data, probabilities)
+            answers = held_out(model, sample, data, decoded, show)
+            figures = outcome.metrics_of(data, answers[0])
             found[name] = {key: round(figures[key], 4) for key in figures if key.endswith(("accuracy", "loss"))}
-        return probabilities
+        return answers
 
-    fit.restore, tuning._probabilities = restore_best, of_both
+    fit.restore, tuning._answers = restore_best, of_both
     try:
         yield found
     finally:
-        fit.restore, tuning._probabilities = restore, held_out
+        fit.restore, tuning._answers = restore, held_out
 
 
 def key_of(row: Row) -> str:

@@ -33,21 +33,21 @@ class Growth:
     why: str
 
 
-def foresee_growth(probes: Probes, recalls: Sequence[float], names: Sequence[str]) -> Growth:
+def foresee_growth(probes: Probes, names: Sequence[str]) -> Growth:
     """Extend the learning curve by one doubling.
 
     Errors fall as a power of the number of pictures (Hestness et al. 2017, "Deep Learning Scaling is Predictable,
     Empirically"), so the next doubling leaves the same share of them as the mean of the last two did.
 
     Args:
-        probes: With a learning curve.
-        recalls: Share of each class's pictures that the probe got right, 0..1.
+        probes: With a learning curve, and the share of each class's pictures that were classified right.
         names: Of the classes.
     """
     floor = LEAST_ERROR / probes.pictures
     errors = [max(floor, 1.0 - accuracy) for _, accuracy in probes.curve]
     share = float(np.clip(np.sqrt(errors[-1] / errors[0]), 0.5, 1.0))  # two doublings from a quarter to all
     gain = (1.0 - probes.last.accuracy) * (1.0 - share)
+    recalls = probes.recalls
     order = np.argsort(np.asarray(recalls), kind="stable")
     mean = float(np.mean(recalls))
     needy = tuple(names[i] for i in order[:NAMED] if recalls[i] < mean - 2 * probes.noise)

@@ -1,4 +1,4 @@
-"""What a pilot found: a tenth of a fine-tuning on a part of the training pictures, judged on the rest."""
+"""What a pilot found: some steps of training weights on a part of the training pictures, judged on the rest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Pilot:
-    """A strategy tried for a few steps.
+    """The last layers trained for a part of the steps.
 
     Attributes:
-        strategy: As in the Plan.
         pictures: How many it was judged on; none of them was trained on.
         steps: Optimizer steps it made.
         frozen_accuracy: Of a solved head on the frozen backbone, on those pictures, 0..1.
@@ -21,7 +20,6 @@ class Pilot:
         loss: Likewise.
     """
 
-    strategy: str
     pictures: int
     steps: int
     frozen_accuracy: float

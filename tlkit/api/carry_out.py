@@ -195,12 +195,9 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
     options, show = task.options, task.show
     boundary = options.boundary
     if options.strategy == LAST_LAYERS and boundary is None:
-        from tlkit.backbones.operations import count_operations
-        from tlkit.training.trainable import default_boundary
+        from tlkit.api.building import last_layers_from
 
-        with show.phase(f"Building {extractor.backbone.name}", None):
-            network = extractor.network
-        boundary = default_boundary(network.stages, count_operations(network))
+        boundary = last_layers_from(extractor, show)
     choice, head = solve(data, replace(options, boundary=boundary), balanced, show)
     base = _plan(task.start, extractor, choice, outcome.data_reasons(data, balanced, options))
     reasons = outcome.head_reasons(head, choice, options.strategy)

@@ -1,12 +1,10 @@
-"""Pilots: a tenth of a fine-tuning on a part of the training pictures, to see whether it will help."""
+"""A pilot: some steps of "last-layers" on a part of the training pictures, to see whether training weights helps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.dataset import Dataset, require_all
@@ -18,37 +16,31 @@ from tlkit.images.decoded import decode_all
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.split import stratified_split
 from tlkit.progress import Progress
-from tlkit.training.plan import EARLY, FREEZE, LAST_LAYERS
+from tlkit.training.plan import LAST, LAST_LAYERS
 
-if TYPE_CHECKING:
-    from tlkit.images.decoded import Decoded
-
-SHARE = 0.1  # of the steps of a whole run
-FEWEST_STEPS = 10
-HELD_OUT = 0.25  # of each class's training pictures
-MOST = 1200  # training pictures that a pilot takes part of
+SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
+HELD_OUT = 1 / 3  # of each class's training pictures
+MOST = 800  # training pictures that a pilot takes part of
 
 
-def run_pilots(
+def run_pilot(
     data: Dataset,
     extractor: Extractor,
-    strategies: Sequence[str],
     options: TrainOptions,
     *,
-    boundary: str | None,
     flip: bool,
     balanced: bool,
     workers: int | None,
     show: Progress,
-) -> tuple[Pilot, ...]:
-    """Try strategies for a few steps, on the training pictures alone; nothing of it is kept.
+) -> Pilot:
+    """Train the last layers for a while, on the training pictures alone; nothing of it is kept.
+
+    The last layers, since the outputs below them are computed once, and what they gain says what deeper ones will.
 
     Args:
-        data: Pictures, split and features of all taps.
+        data: Pictures, split and features.
         extractor: The backbone.
-        strategies: That tune weights.
         options: Size of the batch, augmentation, rate and seed; the strategy is not used.
-        boundary: With "early-layers", the stage to cut after.
         flip: Whether mirroring is harmless.
         balanced: Weigh classes by the inverse of their share.
         workers: Threads and cores; None: all.
@@ -57,20 +49,45 @@ def run_pilots(
     Raises:
         TlkitError: A picture cannot be read again, or memory is too small for a single one.
     """
+    from tlkit.api.building import build, last_layers_from
+    from tlkit.training.fit import fit
+    from tlkit.training.hardware import choose_precision, enough_memory, keep_memory
+    from tlkit.training.rates import best_rate, try_rates
+    from tlkit.training.recipe import LAST as LAST_WEIGHTS
+    from tlkit.training.recipe import make_recipe
+
+    keep_memory()
     inner = inner_data(data, options.seed)
-    size = (extractor.input_size, extractor.input_size)
-    _, head = choice, _ = solve(inner, replace(options, strategy=FREEZE, boundary=None), balanced, show)
+    pictures, size = len(inner.of(TRAIN)), (extractor.input_size, extractor.input_size)
+    options = replace(options, strategy=LAST_LAYERS, features=LAST, boundary=last_layers_from(extractor, show))
+    choice, head = solve(inner, options, balanced, show)
     frozen = metrics_of(inner, frozen_probabilities(inner, head, choice))
-    found = []
-    with decode_all(inner.folder.paths, size, workers=workers, progress=show) as decoded:
+    recipe = make_recipe(
+        pictures,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        augment=options.augment,
+        flip=flip,
+        precision=choose_precision(options.mixed_precision),
+    )
+    steps = math.ceil(SHARE * recipe.steps)
+    recipe = replace(recipe, steps=steps, evaluate_every=steps, patience=steps, keep=LAST_WEIGHTS)
+    with ExitStack() as stack, enough_memory():
+        decoded = stack.enter_context(decode_all(inner.folder.paths, size, workers=workers, progress=show))
         require_all(decoded, inner.folder)
-        for strategy in strategies:
-            its = replace(options, strategy=strategy, boundary=boundary if strategy == EARLY else None)
-            steps, accuracy, loss = _try(inner, decoded, extractor, its, flip, balanced, show)
-            found.append(
-                Pilot(strategy, len(inner.of(VAL)), steps, frozen["val_accuracy"], frozen["val_loss"], accuracy, loss)
-            )
-    return tuple(found)
+        job = build(inner, decoded, extractor, head, choice, recipe, options, balanced, workers, show, stack).job
+        if recipe.learning_rate is None:
+            trials = try_rates(job, len(inner.folder.classes), show)
+            job = replace(job, recipe=replace(job.recipe, learning_rate=best_rate(trials, pictures)))
+        outcome = fit(job, show, title="Pilot")
+    return Pilot(
+        len(inner.of(VAL)),
+        outcome.steps,
+        frozen["val_accuracy"],
+        frozen["val_loss"],
+        outcome.best["val_accuracy"],
+        outcome.best["val_loss"],
+    )
 
 
 def inner_data(data: Dataset, seed: int) -> Dataset:
@@ -89,61 +106,3 @@ def inner_data(data: Dataset, seed: int) -> Dataset:
         rows=tuple(data.rows[i] for i in indices),
         groups=tuple(data.groups[i] for i in indices),
     )
-
-
-def _try(
-    inner: Dataset,
-    decoded: Decoded,
-    extractor: Extractor,
-    options: TrainOptions,
-    flip: bool,
-    balanced: bool,
-    show: Progress,
-) -> tuple[int, float, float]:
-    """Steps made, accuracy and loss of one strategy."""
-    from tlkit.api.tuning import make_feed, make_job, training_network, views_for
-    from tlkit.backbones.operations import count_operations
-    from tlkit.training.fit import fit
-    from tlkit.training.hardware import choose_precision, computing_in, device_strategy, enough_memory, keep_memory
-    from tlkit.training.rates import best_rate, try_rates
-    from tlkit.training.recipe import LAST, make_recipe
-    from tlkit.training.trainable import default_boundary, make_trainable
-
-    keep_memory()
-    pictures = len(inner.of(TRAIN))
-    recipe = make_recipe(
-        pictures,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        augment=options.augment,
-        flip=flip,
-        precision=choose_precision(options.mixed_precision),
-    )
-    steps = max(FEWEST_STEPS, math.ceil(SHARE * recipe.steps))
-    recipe = replace(recipe, steps=steps, evaluate_every=steps, patience=steps, keep=LAST)
-    choice, head = solve(inner, options, balanced, show)
-    strategy = device_strategy()
-    with show.phase("Building the network", None), strategy.scope(), computing_in(recipe.precision):
-        network = training_network(extractor)
-        stage = None
-        if options.strategy == LAST_LAYERS:
-            boundary = default_boundary(network.stages, count_operations(network))
-            stage = next(each for each in network.stages if each.name == boundary)
-        recipe = replace(recipe, views=views_for(recipe, inner, stage))
-        trainable = make_trainable(
-            network,
-            head,
-            choice.taps,
-            boundary=None if stage is None else stage.name,
-            split=recipe.views > 0,
-            layer_decay=recipe.layer_decay,
-            batch_norm=recipe.batch_norm,
-        )
-    with ExitStack() as stack, enough_memory():
-        feed = make_feed(inner, decoded, extractor, stage, recipe, None, show, stack)
-        job = make_job(inner, trainable, recipe, feed, balanced, options.seed, strategy, show)
-        if recipe.learning_rate is None:
-            trials = try_rates(job, len(inner.folder.classes), show)
-            job = replace(job, recipe=replace(recipe, learning_rate=best_rate(trials, pictures)))
-        outcome = fit(job, show, title=f"Pilot of {options.strategy}")
-    return outcome.steps, outcome.best["val_accuracy"], outcome.best["val_loss"]

@@ -179,7 +179,7 @@ def recommend(
     )
     growth = None
     if looked.probes is not None:
-        growth = foresee_growth(looked.probes, looked.probes.recalls, data.folder.classes)
+        growth = foresee_growth(looked.probes, data.folder.classes)
     advice = looked.advice
     plan = Plan(
         backbone=start.backbone.name,

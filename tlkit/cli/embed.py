@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +48,8 @@ def embed_command(
     """
     from tlkit.cli.console import ConsoleProgress
 
+    # Arrow's own allocator takes 32 MiB at a time, by chance one more or less; it asks once, when it is imported
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.embed import embed_file
