@@ -183,6 +183,7 @@ def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
     from tlkit.api.advice import look, speed_of
     from tlkit.api.dataset import is_uneven
+    from tlkit.api.options import TrainOptions
     from tlkit.progress import SilentProgress
 
     start, show = time.perf_counter(), SilentProgress()
@@ -191,9 +192,8 @@ def measure(tree: Path, size: int, seed: int) -> Row:
     looked = look(
         data,
         extractor,
-        by="measured",
+        TrainOptions(images=str(tree), seed=seed),
         balanced=is_uneven(data.folder),
-        seed=seed,
         limit=None,
         workers=None,
         show=show,

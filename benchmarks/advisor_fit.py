@@ -6,8 +6,10 @@ Everything but the coefficients is leave-one-dataset-out: advice on a data set c
 Regret is the test accuracy of the best strategy of a cell (mean over the seeds) less that of the one advised, in
 points; the best of several equally good ones is lucky on its test pictures, so that not even perfect advice has none.
 Advice is near-optimal within one point or one standard error of the best. Beside the advisor: the two-by-two rule,
-always one strategy, and a choice by nothing but the nearest neighbours' accuracy. ``time`` is what training took, as a
-share of always fine-tuning. ``--write`` puts the coefficients into a Python module.
+always one strategy, and a choice by nothing but the nearest neighbours' accuracy. ``time`` is what training took,
+pilots included, as a share of always fine-tuning. Advice with the pilot is compared with that without on the cells that
+have one. A strategy that was not run with every seed enters with those it was run with. ``--write`` puts the
+coefficients into a Python module.
 """
 
 from __future__ import annotations
@@ -17,45 +19,25 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from advisor_cells import COST, Cell, Row, means, names, read
 from measure import machine
-from strategies import rows_in
 
 STRENGTH = 10.0  # of the ridge, on standardised inputs
-INPUTS = ("constant", "error", "pictures", "dissimilarity")
+PILOT_STRENGTH = 1.0  # of that on what a pilot says
+INPUTS = ("constant", "relative")
+OTHER_INPUTS = (INPUTS, *((*INPUTS, each) for each in ("pictures", "dissimilarity", "neighbours")))
 NEIGHBOURS_ONLY = ("constant", "neighbours")
-COST = {"freeze": 0, "freeze-all": 0, "early-layers": 1, "last-layers": 2, "fine-tune": 3}
 TRAINED = ("early-layers", "last-layers", "fine-tune")
-MARGIN = 0.01  # chosen, not fitted: what an expected point is worth in time is a matter of taste
+MARGIN = 0.005  # chosen, not fitted: what an expected point is worth in time is a matter of taste
 MARGINS = (0.0, 0.005, 0.01, 0.02)
 LEAST_ERROR = 0.5  # test pictures: the error of a network without any
 NO_SPREAD = dict.fromkeys(COST, 0.0)
 
-Row = dict[str, Any]
 Coefficients = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A data set of one size in one seed: what was measured, and what each strategy reached on test pictures."""
-
-    images: str
-    per_class: int
-    seed: int
-    test: int
-    evidence: Any
-    reached: Mapping[str, float]
-    seconds: Mapping[str, float]
-    probe_seconds: float
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """The cell without its seed."""
-        return self.images, self.per_class
 
 
 def main() -> None:
@@ -65,12 +47,12 @@ def main() -> None:
     arguments = parser.parse_args()
     found = read(arguments.table)
     truth = means(found)
-    by_margin = {each: summary(found, truth, advisor(found, INPUTS, each)) for each in MARGINS}
-    predicted = {images: fit([cell for cell in found if cell.images != images], INPUTS) for images in names(found)}
+    predicted = left_out(found, INPUTS)
     spread = spreads(found, predicted)
+    by_margin = {each: summary(found, truth, advisor(predicted, each)) for each in MARGINS}
     choosers: dict[str, Callable[[Cell], str]] = {
-        "advisor": advisor(found, INPUTS, MARGIN),
-        "neighbours only": advisor(found, NEIGHBOURS_ONLY, MARGIN),
+        "advisor": advisor(predicted, MARGIN),
+        "neighbours only": advisor(left_out(found, NEIGHBOURS_ONLY), MARGIN),
         "two-by-two rule": rule,
         **{f"always {name}": (lambda cell, name=name: name) for name in COST},
     }
@@ -85,9 +67,14 @@ def main() -> None:
             each: {name: its[name] for name in ("mean_regret", "near_optimal", "time")}
             for each, its in by_margin.items()
         },
+        "by_inputs": {
+            " ".join(its[1:]): summary(found, truth, advisor(left_out(found, its), MARGIN))["mean_regret"]
+            for its in OTHER_INPUTS
+        },
         "advice": report,
         "less_regret_than_best_single": round(1 - report["advisor"]["mean_regret"] / single, 3) if single else None,
         "predicted": predictions(found, predicted, spread),
+        "with_pilot": with_pilot(found, truth),
         "test_accuracy": {
             f"{images}, {count or 'all'}": {name: round(100 * its, 1) for name, its in reached.items()}
             for (images, count), reached in truth.items()
@@ -99,63 +86,9 @@ def main() -> None:
     }
     print(json.dumps(result, indent=1))
     if arguments.write:
-        arguments.write.write_text(module(fit(found, INPUTS), spread), encoding="utf-8")
-
-
-def read(table: Path) -> list[Cell]:
-    """Cells of which every strategy was run."""
-    from tlkit.advisor.evidence import Evidence
-
-    runs: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
-    firsts: dict[tuple[Any, ...], Row] = {}
-    for row in rows_in(table):
-        key = row["images"], row["per_class"], row["seed"]
-        if row["kind"] == "cell":
-            firsts[key] = row
-        else:
-            runs[key][row["strategy"]] = row
-    return [
-        Cell(
-            *key,
-            row["test"],
-            Evidence(**row["evidence"]),
-            {name: reached(its, runs[key]["freeze"], row) for name, its in runs[key].items()},
-            {name: its["seconds"] for name, its in runs[key].items()},
-            row["probe_seconds"],
-        )
-        for key, row in firsts.items()
-        if set(runs[key]) == set(COST)
-    ]
-
-
-def reached(run: Row, freeze: Row, first: Row) -> float:
-    """Test accuracy of what tlkit would save now, whatever it chose when the grid was run."""
-    from tlkit.api.outcome import better
-    from tlkit.training.recipe import FEWEST_TO_CHOOSE
-
-    if "last" not in run:
-        return float(run["test_accuracy"])
-    validation = first["pictures"] - first["evidence"]["pictures"]
-    ours = run["last"] if validation < FEWEST_TO_CHOOSE else run["best"]
-    chosen = ours if better(ours, run["frozen"], validation) else freeze
-    return float(chosen["test_accuracy"])
-
-
-def names(cells: Sequence[Cell]) -> list[str]:
-    """Data sets."""
-    return list(dict.fromkeys(cell.images for cell in cells))
-
-
-def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
-    """Test accuracy of each strategy, mean over the seeds by their test pictures, by place."""
-    return {
-        place: {
-            name: float(np.average([cell.reached[name] for cell in ours], weights=[cell.test for cell in ours]))
-            for name in COST
-        }
-        for place in dict.fromkeys(cell.place for cell in cells)
-        if (ours := [cell for cell in cells if cell.place == place])
-    }
+        fitted, piloted = fit(found, INPUTS), [cell for cell in found if cell.pilot_seconds is not None]
+        pilots = fit_pilot(found, fitted), spreads(piloted, left_out(found, INPUTS, pilots=True))
+        arguments.write.write_text(module(fitted, spread, *pilots), encoding="utf-8")
 
 
 def fit(cells: Sequence[Cell], inputs: Sequence[str]) -> Coefficients:
@@ -173,8 +106,10 @@ def fit(cells: Sequence[Cell], inputs: Sequence[str]) -> Coefficients:
     seeds = [sum(other.place == cell.place for other in cells) for cell in cells]
     found: Coefficients = {}
     for name in TRAINED:
-        target = [log_share(cell, cell.reached[name]) for cell in cells]
-        solved = Ridge(alpha=STRENGTH).fit((matrix - mean) / deviation, target, sample_weight=1 / np.asarray(seeds))
+        ours = [place for place, cell in enumerate(cells) if name in cell.reached]
+        target = [log_share(cells[place], cells[place].reached[name]) for place in ours]
+        weight = 1 / np.asarray(seeds)[ours]
+        solved = Ridge(alpha=STRENGTH).fit(((matrix - mean) / deviation)[ours], target, sample_weight=weight)
         weights = solved.coef_ / deviation
         found[name] = {"constant": float(solved.intercept_ - mean @ weights), **dict(zip(chosen, weights, strict=True))}
     return {name: {key: round(float(value), 4) for key, value in its.items()} for name, its in found.items()}
@@ -189,11 +124,64 @@ def log_share(cell: Cell, accuracy: float) -> float:
     )
 
 
-def advisor(cells: Sequence[Cell], inputs: Sequence[str], margin: float) -> Callable[[Cell], str]:
-    """Advice by a rule fitted on all other data sets."""
-    from tlkit.advisor.expect import expect
+def fit_pilot(cells: Sequence[Cell], base: Coefficients) -> Coefficients:
+    """A rule with the pilot as one more input: what it says of the errors that are left beyond the rule without."""
+    from sklearn.linear_model import Ridge
 
-    rules = {images: fit([cell for cell in cells if cell.images != images], inputs) for images in names(cells)}
+    from tlkit.advisor.expect import inputs_of
+
+    found: Coefficients = {}
+    for name, its in base.items():
+        ours = [cell for cell in cells if cell.pilot_seconds is not None and name in cell.reached]
+        if not ours:  # early-layers, where it was not run with these seeds
+            found[name] = {**its, "pilot": 0.0}
+            continue
+        gains = np.asarray([[cell.evidence.pilot] for cell in ours])
+        target = [
+            log_share(cell, cell.reached[name]) - sum(its[key] * inputs_of(cell.evidence)[key] for key in its)
+            for cell in ours
+        ]
+        solved = Ridge(alpha=PILOT_STRENGTH).fit(gains, target)
+        found[name] = {
+            **its,
+            "constant": round(its["constant"] + float(solved.intercept_), 4),
+            "pilot": round(float(solved.coef_[0]), 4),
+        }
+    return found
+
+
+def left_out(cells: Sequence[Cell], inputs: Sequence[str], pilots: bool = False) -> dict[str, Coefficients]:
+    """By data set, the rule that was fitted on all others."""
+    rules = {}
+    for images in names(cells):
+        others = [cell for cell in cells if cell.images != images]
+        rules[images] = fit(others, inputs)
+        if pilots:
+            rules[images] = fit_pilot(others, rules[images])
+    return rules
+
+
+def with_pilot(cells: Sequence[Cell], truth: Mapping[Any, Mapping[str, float]]) -> Row:
+    """Advice with and without the pilot, on the cells that have one."""
+    rules, plain = left_out(cells, INPUTS, pilots=True), left_out(cells, INPUTS)
+    ours = [cell for cell in cells if cell.pilot_seconds is not None]
+    return {
+        "cells": len(ours),
+        "without": summary(ours, truth, advisor(plain, MARGIN)),
+        "with": summary(ours, truth, advisor(rules, MARGIN), pilots=True),
+        "always fine-tune": summary(ours, truth, lambda cell: "fine-tune"),
+        "predicted": predictions(ours, rules, spreads(ours, rules)),
+        "predicted_without": predictions(ours, plain, spreads(ours, plain)),
+        "seconds": round(float(np.median([cell.pilot_seconds or 0.0 for cell in ours])), 1),
+        "share_of_a_fine_tune": round(
+            float(np.median([(cell.pilot_seconds or 0.0) / cell.seconds["fine-tune"] for cell in ours])), 3
+        ),
+    }
+
+
+def advisor(rules: Mapping[str, Coefficients], margin: float) -> Callable[[Cell], str]:
+    """Advice by the rule that was fitted on all other data sets."""
+    from tlkit.advisor.expect import expect
 
     def choose(cell: Cell) -> str:
         expected = {name: its.accuracy for name, its in expect(cell.evidence, rules[cell.images], NO_SPREAD).items()}
@@ -215,22 +203,30 @@ def rule(cell: Cell) -> str:
     return rule_of_thumb(size, Similarity(score, level_of(score), 0.0, {}, (), 0))[0]
 
 
-def summary(cells: Sequence[Cell], truth: Mapping[Any, Mapping[str, float]], choose: Callable[[Cell], str]) -> Row:
+def summary(
+    cells: Sequence[Cell],
+    truth: Mapping[Any, Mapping[str, float]],
+    choose: Callable[[Cell], str],
+    pilots: bool = False,
+) -> Row:
     """Regret in points, over all cells and seeds, and how often advice was near the best."""
-    regrets, near = [], []
+    regrets, near, seconds = [], [], []
     for cell in cells:
         reached = truth[cell.place]
         best = max(reached.values())
         regrets.append(100 * (best - reached[choose(cell)]))
         near.append(regrets[-1] <= max(1.0, 100 * math.sqrt(best * (1 - best) / cell.test)))
+        # a strategy that was not run with this seed took as long as with another
+        same = [its.seconds[choose(cell)] for its in cells if its.place == cell.place and choose(cell) in its.seconds]
+        taken = cell.seconds.get(choose(cell), float(np.mean(same)) if same else math.nan)
+        seconds.append(taken + (cell.pilot_seconds or 0.0) * pilots)
     return {
         "mean_regret": round(float(np.mean(regrets)), 2),
         "p95_regret": round(float(np.percentile(regrets, 95)), 2),
         "worst_regret": round(float(max(regrets)), 2),
         "near_optimal": round(float(np.mean(near)), 3),
         "time": round(
-            float(np.mean([cell.seconds[choose(cell)] for cell in cells]))
-            / float(np.mean([cell.seconds["fine-tune"] for cell in cells])),
+            float(np.nanmean(seconds)) / float(np.mean([cell.seconds["fine-tune"] for cell in cells])),
             3,
         ),
         "chosen": {name: sum(choose(cell) == name for cell in cells) for name in COST},
@@ -245,6 +241,8 @@ def spreads(cells: Sequence[Cell], rules: Mapping[str, Coefficients]) -> dict[st
     for name in COST:
         excess = []
         for cell in cells:
+            if name not in cell.reached:
+                continue
             expected = 1 - expect(cell.evidence, rules[cell.images], NO_SPREAD)[name].accuracy
             apart = math.log(max(LEAST_ERROR / cell.test, 1 - cell.reached[name]) / expected)
             noise = cell.evidence.noise / error_of(cell.evidence.last, cell.evidence.pictures)
@@ -261,6 +259,8 @@ def predictions(cells: Sequence[Cell], rules: Mapping[str, Coefficients], spread
     inside: dict[str, list[bool]] = defaultdict(list)
     for cell in cells:
         for name, its in expect(cell.evidence, rules[cell.images], spread).items():
+            if name not in cell.reached:
+                continue
             off[name].append(100 * abs(its.accuracy - cell.reached[name]))
             inside[name].append(its.low <= cell.reached[name] <= its.high)
     return {
@@ -276,7 +276,12 @@ def predictions(cells: Sequence[Cell], rules: Mapping[str, Coefficients], spread
     }
 
 
-def module(coefficients: Coefficients, spread: Mapping[str, float]) -> str:
+def module(
+    coefficients: Coefficients,
+    spread: Mapping[str, float],
+    piloted: Coefficients,
+    piloted_spread: Mapping[str, float],
+) -> str:
     """Source of `tlkit.advisor.fitted`."""
     from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_PICTURES, QUANTILE
 
@@ -291,6 +296,11 @@ def module(coefficients: Coefficients, spread: Mapping[str, float]) -> str:
         "# by strategy and input (`tlkit.advisor.expect.inputs_of`): logarithm of the share of errors left",
         "COEFFICIENTS: dict[str, dict[str, float]] = {",
         *(f"    {json.dumps(name)}: {json.dumps(its)}," for name, its in coefficients.items()),
+        "}",
+        "# both with a pilot",
+        f"PILOT_SPREAD = {json.dumps(piloted_spread)}",
+        "PILOT_COEFFICIENTS: dict[str, dict[str, float]] = {",
+        *(f"    {json.dumps(name)}: {json.dumps(its)}," for name, its in piloted.items()),
         "}",
     ]
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tlkit.advisor import advise as module
 from tlkit.advisor import expect as expecting
-from tlkit.advisor.advise import CHEAPEST_FIRST, MEASURED, RULE, advise, check_advisor
+from tlkit.advisor.advise import MEASURED, RULE, STRATEGIES, advise, check_advisor, is_open
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.expect import FROZEN_ALL, error_of, expect, inputs_of
@@ -76,13 +76,39 @@ def test_few_pictures_are_believed_less(accuracy: float) -> None:
 
 
 def test_inputs_are_zero_where_nothing_differs() -> None:
-    flat = replace(EVIDENCE, pictures=100, together=0.8, neighbours=0.8, similarity=1.0)
+    flat = replace(EVIDENCE, pictures=100, together=0.8, neighbours=0.8, chance=0.8, similarity=1.0)
     found = inputs_of(flat)
     assert found.pop("constant") == 1.0
-    assert found.pop("error") == pytest.approx(math.log(error_of(0.8, 100)))
     assert all(value == pytest.approx(0.0) for value in found.values())
+    assert inputs_of(replace(flat, chance=0.25))["relative"] == pytest.approx(math.log(0.25), abs=0.2)
     assert inputs_of(replace(flat, similarity=0.3))["dissimilarity"] == pytest.approx(0.7)
     assert inputs_of(replace(flat, neighbours=0.6))["neighbours"] > 0.5
+    assert inputs_of(replace(flat, pilot=-0.4))["pilot"] == -0.4
+
+
+def test_with_a_pilot_another_rule_holds(monkeypatch: Patch) -> None:
+    plain, piloted = rules(fine_tune=-0.1), {"fine-tune": {"constant": 0.1, "pilot": 2.0}}
+    for name, value in (("COEFFICIENTS", plain), ("PILOT_COEFFICIENTS", piloted), ("SPREAD", {}), ("PILOT_SPREAD", {})):
+        monkeypatch.setattr(expecting.fitted, name, value)
+    error = error_of(EVIDENCE.together, 200)
+    for pilot, log_share in ((None, -0.1), (0.0, 0.1), (-0.5, -0.9)):
+        found = expect(replace(EVIDENCE, pilot=pilot))
+        assert 1 - found["fine-tune"].accuracy == pytest.approx(error * math.exp(log_share))
+
+
+def test_it_is_open_whether_training_helps_where_the_frozen_accuracy_is_within_the_interval(monkeypatch: Patch) -> None:
+    for share, is_it in ((-0.1, True), (0.3, True), (-2.0, False), (2.0, False)):
+        made = rules(fine_tune=share)
+        monkeypatch.setattr(module, "expect", lambda evidence, made=made: expect(evidence, made, {"fine-tune": 0.3}))
+        assert is_open(advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)) == is_it
+        assert not is_open(advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, by=RULE))
+    assert not is_open(advise(None, SIZE, similarity(0.5), SECONDS))
+
+
+def test_of_equally_good_strategies_the_one_that_takes_least_time_here(fitted: dict[str, dict[str, float]]) -> None:
+    fitted["early-layers"]["constant"] = -0.69
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS).strategy == LAST_LAYERS
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS | {EARLY: 30.0}).strategy == EARLY
 
 
 @given(
@@ -129,7 +155,7 @@ def test_the_best_expected_strategy_is_advised_unless_a_cheaper_one_is_as_good(
     accuracy, low, high = advice.expected
     assert accuracy == pytest.approx(0.909, abs=1e-3)
     assert low < accuracy < high
-    assert tuple(each.strategy for each in advice.candidates) == CHEAPEST_FIRST
+    assert tuple(each.strategy for each in advice.candidates) == STRATEGIES
 
 
 def test_a_frozen_backbone_gets_the_better_features(fitted: dict[str, dict[str, float]]) -> None:
@@ -189,6 +215,6 @@ def test_an_unknown_advisor_is_refused() -> None:
 def test_times_grow_with_pictures_and_shrink_with_speed() -> None:
     few, many = (estimate_seconds(count, 5, 1744, 100.0) for count in (100, 10000))
     fast = estimate_seconds(100, 5, 1744, 1000.0)
-    for strategy in CHEAPEST_FIRST:
+    for strategy in STRATEGIES:
         assert 0 < fast[strategy] <= few[strategy] < many[strategy]
     assert few[FREEZE] < few[LAST_LAYERS] < few[FINE_TUNE]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tlkit.advisor.advise import Advice, Candidate
+from tlkit.advisor.expect import Expectation
 from tlkit.advisor.pilot import Pilot
 from tlkit.api import pilot as module
 from tlkit.api.dataset import Dataset, prepare, read_features
 from tlkit.api.options import TrainOptions
-from tlkit.api.pilot import inner_data, run_pilot
+from tlkit.api.pilot import inner_data, is_worthwhile, run_pilot
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.images.folder import scan
 from tlkit.progress import SilentProgress
@@ -72,4 +76,26 @@ def test_a_pilot_makes_a_few_steps(
 def test_shares_of_errors_are_never_infinite() -> None:
     assert Pilot(10, 5, 0.5, 1.0, 1.0, 0.0).log_share < -2
     assert Pilot(10, 5, 1.0, 0.0, 1.0, 0.0).log_share == 0
-    assert Pilot(10, 5, 0.5, 1.0, 0.5, 0.5).log_loss_share == pytest.approx(-0.693, abs=1e-3)
+
+
+def test_what_was_judged_on_few_pictures_counts_less() -> None:
+    gains = [Pilot(count, 5, 0.5, 1.0, 0.9, 0.5).gain for count in (10, 50, 250, 1000)]
+    assert gains == sorted(gains, reverse=True)
+    assert gains[0] > -0.4
+    assert gains[-1] == pytest.approx(math.log(0.2), abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "pictures", "worthwhile"),
+    [(None, 100.0, 80, True), (None, 100.0, 40, False), (150.0, 100.0, 80, False), (300.0, 100.0, 80, True)],
+)
+def test_there_is_a_pilot_where_it_may_say_something_in_time(
+    limit: float | None, seconds: float, pictures: int, worthwhile: bool
+) -> None:
+    expected = Expectation(0.8, 0.7, 0.9)
+    names = ("freeze", "early-layers", "last-layers", "fine-tune")
+    candidates = tuple(Candidate(name, "last", expected, seconds, True) for name in names)
+    advice = Advice("freeze", "last", None, "measured", candidates, (), ())
+    assert is_worthwhile(advice, pictures, limit) == worthwhile
+    clear = (replace(candidates[0], expected=Expectation(0.95, 0.9, 1.0)), *candidates[1:])
+    assert not is_worthwhile(replace(advice, candidates=clear), pictures, limit)

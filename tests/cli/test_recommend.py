@@ -117,6 +117,27 @@ def test_the_rule_advises_by_size_and_similarity(garden: Path) -> None:
     assert found.plan.strategy == "freeze"  # small and similar
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_pilot_is_run_where_it_is_open_whether_training_helps(
+    make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
+) -> None:
+    images, place = make_folder({"a": 40, "b": 40}), tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("tlkit.api.pilot.is_open", lambda advice: is_open)
+    found = package.recommend(images, image_size=32, pilot=True).to_json()
+    if is_open:
+        assert found["pilot"]["pictures"] == found["dataset"]["images"] - 2 * 21  # a third of each class
+        assert found["pilot"]["steps"] == 42  # 0.4 of 16 times the root of 42
+        assert found["measured"]["pilot"] <= 1
+        assert sum("a pilot, 42 steps" in line for line in found["reasons"]) == 1
+        assert "a pilot, 42 steps" in " ".join(found["plan"]["reasons"])
+    else:
+        assert found["pilot"] is None
+        assert found["measured"]["pilot"] is None
+    assert list(place.iterdir()) == []
+
+
 def test_the_same_seed_gives_the_same_advice(garden: Path) -> None:
     one, two = (package.recommend(garden, **SMALL).to_json() for _ in range(2))
     for found in (one, two):
@@ -211,6 +232,7 @@ def test_pictures_that_say_nothing_give_no_confident_number(tmp_path: Path) -> N
         (["--plan", "there"], "output exists"),
         (["--time-budget", "soon"], "not a time"),
         (["--val-split", "2"], "val-split"),
+        (["--pilot", "--advisor", "rule"], "--pilot has no meaning"),
     ],
 )
 def test_mistakes_are_one_line(tlkit: Tlkit, garden: Path, tmp_path: Path, options: list[str], message: str) -> None:

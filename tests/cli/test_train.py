@@ -161,6 +161,7 @@ def refused(ran: Ran, place: Path, before: set[Path]) -> str:
         (["--image-size", "8"], "8"),
         (["--features", "most"], "unknown --features 'most'\nhint: one of last, all"),
         (["--boundary", "stage3"], "--boundary has no meaning with --strategy auto"),
+        ([*FREEZE, "--pilot"], "--pilot has no meaning"),
         ([*FREEZE, "--boundary", "stage3"], "--boundary has no meaning with --strategy freeze"),
         (["--strategy", "early-layers", "--boundary", "stage9"], "no stage 'stage9' to cut after\nhint: one of stage1"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tlkit.advisor.evidence import Evidence
@@ -16,7 +16,7 @@ from tlkit.training.plan import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS
 
 MEASURED, RULE = "measured", "rule"
 ADVISORS = (MEASURED, RULE)
-CHEAPEST_FIRST = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
+STRATEGIES = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
 
 
 def check_advisor(name: str) -> str:
@@ -58,7 +58,7 @@ class Advice:
         features: "last" or "all".
         boundary: The stage to cut after, with "early-layers"; None: whatever training finds.
         by: "measured" or "rule".
-        candidates: All strategies, in the order of `CHEAPEST_FIRST`.
+        candidates: All strategies, in the order of `STRATEGIES`.
         close: Those that may as well be the best: within the margin of it.
         reasons: One sentence each.
     """
@@ -83,6 +83,16 @@ class Advice:
         return None if its is None else (round(its.accuracy, 4), round(its.low, 4), round(its.high, 4))
 
 
+def is_open(advice: Advice) -> bool:
+    """Whether training weights may as well help as not: the frozen network's accuracy is within what is expected."""
+    found = {each.strategy: each.expected for each in advice.candidates}
+    frozen, trained = found[FREEZE], [each for name, each in found.items() if name != FREEZE and each is not None]
+    if advice.by != MEASURED or frozen is None or not trained:
+        return False
+    best = max(trained, key=lambda each: each.accuracy)
+    return best.low <= frozen.accuracy <= best.high
+
+
 def advise(
     evidence: Evidence | None,
     size: Size,
@@ -91,6 +101,7 @@ def advise(
     *,
     by: str = MEASURED,
     limit: float | None = None,
+    more: Sequence[str] = (),
 ) -> Advice:
     """Choose a strategy.
 
@@ -103,6 +114,7 @@ def advise(
         seconds: What each strategy takes on this machine.
         by: "measured", or "rule": the two-by-two rule.
         limit: Seconds there are; strategies that take longer are not advised, unless all do.
+        more: Further reasons.
     """
     candidates = _candidates(evidence, seconds)
     facts = (
@@ -119,7 +131,7 @@ def advise(
     within = [each for each in candidates if limit is None or each.seconds <= limit] or list(candidates[:1])
     best = max(_accuracy(each) for each in within)
     close = [each for each in within if _accuracy(each) >= best - MARGIN]
-    chosen = close[0]
+    chosen = min(close, key=lambda each: each.seconds)
     return Advice(
         strategy=chosen.strategy,
         features=chosen.features,
@@ -127,7 +139,7 @@ def advise(
         by=MEASURED,
         candidates=candidates,
         close=tuple(each.strategy for each in close),
-        reasons=(*_reasons(evidence, chosen, within, limit), *facts),
+        reasons=(*_reasons(evidence, chosen, within, limit), *more, *facts),
     )
 
 
@@ -139,7 +151,7 @@ def _candidates(evidence: Evidence | None, seconds: Mapping[str, float]) -> tupl
     found = expect(evidence) if evidence is not None else {}
     together = FROZEN_ALL in found and found[FROZEN_ALL].accuracy > found[FREEZE].accuracy
     candidates = []
-    for strategy in CHEAPEST_FIRST:
+    for strategy in STRATEGIES:
         everything = strategy == FREEZE and together
         expected = found.get(FROZEN_ALL if everything else strategy)
         features = ALL if everything else LAST

@@ -36,6 +36,7 @@ class Evidence:
         divergence: Of the activations from ImageNet's, mean over the stages.
         mirrored: Share of some pictures that a head on the top's features gets right mirrored, less that of the same
             pictures plain; 0 where too few could be looked at.
+        pilot: What a pilot found, see `tlkit.advisor.pilot.Pilot.gain`; None: there was none.
     """
 
     pictures: int
@@ -55,6 +56,7 @@ class Evidence:
     confidence: float
     divergence: float
     mirrored: float = 0.0
+    pilot: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -1,8 +1,8 @@
 """From what was measured to the accuracy that each strategy will reach: a rule fitted on a grid of data sets.
 
 Frozen backbones reach what cross-validation says. For a strategy that trains weights, the share that it leaves of the
-errors of a head on all stages' features is a log-linear function of what was measured. ``benchmarks/advisor.py`` made
-the grid, ``advisor_fit.py`` the coefficients in `tlkit.advisor.fitted`.
+errors of a head on all stages' features is a log-linear function of what was measured; with a pilot, of that too.
+``benchmarks/advisor.py`` made the grid, ``advisor_fit.py`` the coefficients in `tlkit.advisor.fitted`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tlkit.advisor import fitted
 from tlkit.advisor.evidence import Evidence
-from tlkit.advisor.fitted import COEFFICIENTS, PRIOR_ERROR, PRIOR_PICTURES, QUANTILE, SPREAD
+from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_PICTURES, QUANTILE
 from tlkit.training.plan import FREEZE
 
 LONGEST = 50.0  # reach of an interval on the log scale: anything at all
@@ -54,25 +55,32 @@ def inputs_of(evidence: Evidence) -> dict[str, float]:
     )
     return {
         "constant": 1.0,
-        "error": math.log(together),
+        # of the errors of always naming the largest class: what is far from clear may never become so
+        "relative": math.log(together / error_of(evidence.chance, evidence.pictures)),
         "pictures": math.log(evidence.pictures / 100),
         "dissimilarity": 1.0 - evidence.similarity,
         "neighbours": math.log(neighbours / together),
+        "pilot": evidence.pilot or 0.0,
     }
 
 
 def expect(
     evidence: Evidence,
-    coefficients: Mapping[str, Mapping[str, float]] = COEFFICIENTS,
-    spread: Mapping[str, float] = SPREAD,
+    coefficients: Mapping[str, Mapping[str, float]] | None = None,
+    spread: Mapping[str, float] | None = None,
 ) -> dict[str, Expectation]:
     """The accuracy of the frozen strategies, and of those that the coefficients are for.
 
     Args:
         evidence: Measured on the training pictures.
-        coefficients: By strategy and input.
+        coefficients: By strategy and input; None: the fitted ones, with or without a pilot.
         spread: By strategy, deviation of the error's logarithm beyond the noise of what was measured; 0 where missing.
+            None: likewise.
     """
+    if coefficients is None:
+        coefficients = fitted.COEFFICIENTS if evidence.pilot is None else fitted.PILOT_COEFFICIENTS
+    if spread is None:
+        spread = fitted.SPREAD if evidence.pilot is None else fitted.PILOT_SPREAD
     inputs = inputs_of(evidence)
     together = error_of(evidence.together, evidence.pictures)
     errors = {FREEZE: error_of(evidence.last, evidence.pictures), FROZEN_ALL: together}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tlkit.advisor.advise import Advice, advise
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence, gather
+from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.probes import Probes, run_probes
 from tlkit.advisor.similarity import Similarity, judge_similarity
 from tlkit.advisor.size import Size, judge_size
 from tlkit.api.dataset import Dataset, stored_features
 from tlkit.api.mirrored import look_at_flips, read_pixels
+from tlkit.api.options import TrainOptions
+from tlkit.api.pilot import is_worthwhile, run_pilot
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import Extractor, open_extractor
@@ -38,6 +41,7 @@ class Looked:
         probes: Cross-validation; None where a class has too few pictures.
         flips: Whether mirroring is harmless; None likewise.
         evidence: The numbers of all that; None likewise.
+        pilot: What some steps of training showed; None: there were none.
         advice: What to do.
     """
 
@@ -46,16 +50,16 @@ class Looked:
     probes: Probes | None
     flips: FlipCheck | None
     evidence: Evidence | None
+    pilot: Pilot | None
     advice: Advice
 
 
 def look(
     data: Dataset,
     extractor: Extractor,
+    options: TrainOptions,
     *,
-    by: str,
     balanced: bool,
-    seed: int,
     limit: float | None,
     workers: int | None,
     show: Progress,
@@ -65,26 +69,32 @@ def look(
     Args:
         data: Pictures, split and features.
         extractor: What computed them.
-        by: "measured" or "rule".
+        options: The advisor, the seed of folds and samples, whether there may be a pilot and how it trains.
         balanced: Weigh classes by the inverse of their share.
-        seed: Of folds and samples.
         limit: Seconds that training may take; None: no limit.
         workers: Threads and cores; None: all.
         show: Told what goes on.
     """
     counts = class_counts(data)
     size = judge_size(counts)
-    probes = probe(data, balanced, seed, show)
-    similarity = similarity_of(data, extractor, seed, workers, show)
+    probes = probe(data, balanced, options.seed, show)
+    similarity = similarity_of(data, extractor, options.seed, workers, show)
     evidence = flips = None
     if probes is not None:
         pixels = read_pixels(data, extractor.input_size, workers)
-        flips = look_at_flips(data, extractor, pixels, seed=seed, workers=workers, show=show, most=MIRRORED)
+        flips = look_at_flips(data, extractor, pixels, seed=options.seed, workers=workers, show=show, most=MIRRORED)
         evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, speed_of(extractor, workers))
-    advice = advise(evidence, size, similarity, seconds, by=by, limit=limit)
-    return Looked(size, similarity, probes, flips, evidence, advice)
+    advice = advise(evidence, size, similarity, seconds, by=options.advisor, limit=limit)
+    pilot = None
+    if options.pilot and evidence is not None and flips is not None and is_worthwhile(advice, sum(counts), limit):
+        start = time.perf_counter()
+        pilot = run_pilot(data, extractor, options, flip=flips.harmless, balanced=balanced, workers=workers, show=show)
+        evidence = replace(evidence, pilot=round(pilot.gain, 5))
+        left = None if limit is None else limit - (time.perf_counter() - start)
+        advice = advise(evidence, size, similarity, seconds, limit=left, more=(pilot.why,))
+    return Looked(size, similarity, probes, flips, evidence, pilot, advice)
 
 
 def speed_of(extractor: Extractor, workers: int | None) -> float:

@@ -43,6 +43,7 @@ class TrainOptions:
     images: str
     strategy: str = AUTO_STRATEGY
     advisor: str = MEASURED
+    pilot: bool = False
     features: str = LAST
     boundary: str | None = None
     backbone: str = catalog.DEFAULT
@@ -85,6 +86,11 @@ class TrainOptions:
         """
         check_strategy(self.strategy)
         check_advisor(self.advisor)
+        if self.pilot and (self.strategy != AUTO_STRATEGY or self.advisor != MEASURED):
+            raise TlkitError(
+                "--pilot has no meaning where nothing is measured",
+                "it goes with --strategy auto and --advisor measured",
+            )
         check_features(self.features)
         check_boundary(self.boundary, self.strategy)
         check_fraction(self.val_split)
@@ -151,6 +157,7 @@ class TrainOptions:
         changed = replace(
             self,
             strategy=advice.strategy,
+            pilot=False,
             features=self.features if self.features != LAST else advice.features,
             boundary=advice.boundary,
             expected=advice.expected,

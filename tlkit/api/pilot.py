@@ -6,6 +6,7 @@ import math
 from contextlib import ExitStack
 from dataclasses import replace
 
+from tlkit.advisor.advise import Advice, is_open
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.dataset import Dataset, require_all
 from tlkit.api.options import TrainOptions
@@ -20,7 +21,22 @@ from tlkit.training.plan import LAST, LAST_LAYERS
 
 SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
 HELD_OUT = 1 / 3  # of each class's training pictures
+FEWEST = 20  # held-out pictures: on fewer a pilot shows nothing
 MOST = 800  # training pictures that a pilot takes part of
+TIME_SHARE = 0.2  # of the time there is, that a pilot may take
+
+
+def is_worthwhile(advice: Advice, pictures: int, limit: float | None) -> bool:
+    """Whether a pilot may say something, and there is time for it.
+
+    Args:
+        advice: Without it.
+        pictures: Training pictures.
+        limit: Seconds that training may take; None: no limit.
+    """
+    enough = round(HELD_OUT * min(pictures, MOST)) >= FEWEST
+    seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
+    return is_open(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
 
 
 def run_pilot(

@@ -89,6 +89,7 @@ class Recommendation:
             "backbone": self.plan.backbone,
             "expected": self.expected,
             "more_pictures": None if self.growth is None else asdict(self.growth),
+            "pilot": None if looked.pilot is None else looked.pilot.to_json(),
             "measured": None if looked.evidence is None else looked.evidence.to_json(),
             "reasons": list(self.plan.reasons),
             "seconds": self.seconds,
@@ -100,6 +101,7 @@ def recommend(
     images: PathLike,
     *,
     advisor: str = MEASURED,
+    pilot: bool = False,
     backbone: str = catalog.DEFAULT,
     preprocessing: str | None = None,
     max_params: float | None = None,
@@ -124,6 +126,8 @@ def recommend(
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
         advisor: "measured": by cross-validation. "rule": by size and similarity alone.
+        pilot: Where it is open whether training weights helps, train the last layers for a while on a part of the
+            pictures, and see.
         backbone: Name in the catalogue, in any unambiguous spelling; a ``.keras`` file with a network of your own, see
             docs/own-backbone.md; "auto": of those whose weights are on this machine, the smallest that is not clearly
             worse than the best, by cross-validation on a sample.
@@ -150,6 +154,7 @@ def recommend(
     options = TrainOptions(
         images=absolute(images),
         advisor=advisor,
+        pilot=pilot,
         backbone=absolute_backbone(backbone),
         preprocessing=preprocessing,
         max_params=max_params,
@@ -174,9 +179,7 @@ def recommend(
     clock.lap("features")
     data = prepare(folder, found, val_split, seed, drop_leaks, test_split=test_split)
     balanced = class_weights == "auto" and is_uneven(data.folder)
-    looked = look(
-        data, extractor, by=advisor, balanced=balanced, seed=seed, limit=time_budget, workers=workers, show=show
-    )
+    looked = look(data, extractor, options, balanced=balanced, limit=time_budget, workers=workers, show=show)
     growth = None
     if looked.probes is not None:
         growth = foresee_growth(looked.probes, data.folder.classes)

@@ -71,9 +71,8 @@ def advised(task: Task, data: Dataset, extractor: Extractor) -> Task:
     looked = look(
         data,
         extractor,
-        by=options.advisor,
+        options,
         balanced=options.class_weights == "auto" and is_uneven(data.folder),
-        seed=options.seed,
         limit=None if options.time_budget is None else options.time_budget - task.clock.total(),
         workers=task.workers,
         show=task.show,

@@ -32,6 +32,7 @@ def train(
     *,
     strategy: str = AUTO,
     advisor: str = MEASURED,
+    pilot: bool = False,
     features: str = LAST,
     boundary: str | None = None,
     backbone: str = catalog.DEFAULT,
@@ -75,6 +76,8 @@ def train(
             later layers are dropped. Of tuned and frozen network the one that is better on the validation pictures is
             saved.
         advisor: With "auto". "measured": by cross-validation; "rule": by size and similarity alone.
+        pilot: With "auto": where it is open whether training weights helps, train the last layers for a while on a part
+            of the pictures, and see.
         features: What the head takes. "last": the pooled output of the last stage; "all": those of all stages.
         boundary: With "early-layers", the last stage kept, such as "stage3"; None: chosen by cross-validation. With
             "last-layers", the last stage that stays as it is; None: by the share of the work that is above it.
@@ -122,6 +125,7 @@ def train(
         images=absolute(images),
         strategy=strategy,
         advisor=advisor,
+        pilot=pilot,
         features=features,
         boundary=boundary,
         backbone=absolute_backbone(backbone),

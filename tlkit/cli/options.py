@@ -50,6 +50,10 @@ MaxParams = Annotated[
 MaxLatency = Annotated[
     float | None, typer.Option(metavar="MS", help="With --backbone auto: ms a picture on one core at most.")
 ]
+Pilot = Annotated[
+    bool,
+    typer.Option("--pilot", help="Where it is open whether training weights helps, try some steps of it and see."),
+]
 ImageSize = Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")]
 ValSplit = Annotated[float, typer.Option(help="Share of each class kept for validation.")]
 TestSplit = Annotated[

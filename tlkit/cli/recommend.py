@@ -21,6 +21,7 @@ from tlkit.cli.options import (
     Json,
     MaxLatency,
     MaxParams,
+    Pilot,
     Preprocessing,
     Seed,
     TestSplit,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 def recommend_command(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")],
     advisor: Annotated[str, typer.Option(help="measured, or rule: by size and similarity alone.")] = "measured",
+    pilot: Pilot = False,
     backbone: Backbone = DEFAULT,
     preprocessing: Preprocessing = None,
     max_params: MaxParams = None,
@@ -77,6 +79,7 @@ def recommend_command(
     result = recommend(
         images,
         advisor=advisor,
+        pilot=pilot,
         backbone=backbone,
         preprocessing=preprocessing,
         max_params=None if max_params is None else parse_count(max_params),

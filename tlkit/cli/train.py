@@ -21,6 +21,7 @@ from tlkit.cli.options import (
     Json,
     MaxLatency,
     MaxParams,
+    Pilot,
     Preprocessing,
     Seed,
     TestSplit,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 PLANNED = (  # what a plan decides; --backbone FILE may say where its backbone is now
     "strategy",
     "advisor",
+    "pilot",
     "features",
     "boundary",
     "preprocessing",
@@ -79,6 +81,7 @@ def train_command(
     advisor: Annotated[
         str, typer.Option(help="With auto: measured, or rule: by size and similarity alone.")
     ] = "measured",
+    pilot: Pilot = False,
     plan: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Carry out this plan, as tlkit recommend --plan writes it.")
     ] = None,
@@ -163,6 +166,7 @@ def train_command(
             images or Path(),
             strategy=strategy,
             advisor=advisor,
+            pilot=pilot,
             plan=None if plan is None else read_plan(plan),
             features=features,
             boundary=boundary,

@@ -1,0 +1,107 @@
+"""The table of `advisor.py` as cells: what was measured, and what each strategy reached."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from strategies import rows_in
+
+COST = {"freeze": 0, "freeze-all": 0, "early-layers": 2, "last-layers": 1, "fine-tune": 3}  # order by time
+NEVER_BEST = {"early-layers"}  # may be missing from a seed
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A data set of one size in one seed: what was measured, and what each strategy reached on test pictures."""
+
+    images: str
+    per_class: int
+    seed: int
+    test: int
+    evidence: Any
+    reached: Mapping[str, float]
+    seconds: Mapping[str, float]
+    probe_seconds: float
+    pilot_seconds: float | None = None
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The cell without its seed."""
+        return self.images, self.per_class
+
+
+def read(table: Path) -> list[Cell]:
+    """Cells of which every strategy but perhaps the one that was never the best was run."""
+    from tlkit.advisor.evidence import Evidence
+
+    runs: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
+    firsts: dict[tuple[Any, ...], Row] = {}
+    pilots: dict[tuple[Any, ...], Row] = {}
+    for row in rows_in(table):
+        key = row["images"], row["per_class"], row["seed"]
+        if row["kind"] == "cell":
+            firsts[key] = row
+        elif row["kind"] == "pilot":
+            pilots[key] = row
+        else:
+            runs[key][row["strategy"]] = row
+    return [
+        Cell(
+            *key,
+            row["test"],
+            Evidence(**row["evidence"], pilot=gain(pilots.get(key))),
+            {name: reached(its, runs[key]["freeze"], row) for name, its in runs[key].items()},
+            {name: its["seconds"] for name, its in runs[key].items()},
+            row["probe_seconds"],
+            pilots[key]["seconds"] if gain(pilots.get(key)) is not None else None,
+        )
+        for key, row in firsts.items()
+        if set(COST) - set(runs[key]) <= NEVER_BEST
+    ]
+
+
+def gain(row: Row | None) -> float | None:
+    """What the rule takes of a pilot; None where there was none, or tlkit would not have run it."""
+    from tlkit.advisor.pilot import Pilot
+    from tlkit.api.pilot import FEWEST
+
+    if row is None or row["pictures"] < FEWEST:
+        return None
+    return Pilot(**{name: row[name] for name in Pilot.__dataclass_fields__}).gain
+
+
+def reached(run: Row, freeze: Row, first: Row) -> float:
+    """Test accuracy of what tlkit would save now, whatever it chose when the grid was run."""
+    from tlkit.api.outcome import better
+    from tlkit.training.recipe import FEWEST_TO_CHOOSE
+
+    if "last" not in run:
+        return float(run["test_accuracy"])
+    validation = first["pictures"] - first["evidence"]["pictures"]
+    ours = run["last"] if validation < FEWEST_TO_CHOOSE else run["best"]
+    chosen = ours if better(ours, run["frozen"], validation) else freeze
+    return float(chosen["test_accuracy"])
+
+
+def names(cells: Sequence[Cell]) -> list[str]:
+    """Data sets."""
+    return list(dict.fromkeys(cell.images for cell in cells))
+
+
+def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
+    """Test accuracy of each strategy, mean over the seeds by their test pictures, by place."""
+    found: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+    for place in dict.fromkeys(cell.place for cell in cells):
+        for name in COST:
+            ours = [cell for cell in cells if cell.place == place and name in cell.reached]
+            if ours:
+                values, tests = [cell.reached[name] for cell in ours], [cell.test for cell in ours]
+                found[place][name] = float(np.average(values, weights=tests))
+    return dict(found)
