@@ -30,6 +30,7 @@ class Cell:
     seconds: Mapping[str, float]
     probe_seconds: float
     pilot_seconds: float | None = None
+    foreseen_seconds: Mapping[str, float] | None = None
 
     @property
     def place(self) -> tuple[str, int]:
@@ -61,10 +62,21 @@ def read(table: Path) -> list[Cell]:
             {name: its["seconds"] for name, its in runs[key].items()},
             row["probe_seconds"],
             pilots[key]["seconds"] if gain(pilots.get(key)) is not None else None,
+            foreseen(row),
         )
         for key, row in firsts.items()
         if set(COST) - set(runs[key]) <= NEVER_BEST
     ]
+
+
+def foreseen(row: Row) -> dict[str, float] | None:
+    """Seconds that tlkit would say each strategy takes; None where the network's speed was not noted."""
+    from tlkit.advisor.costs import estimate_seconds
+
+    if "pictures_a_second" not in row:
+        return None
+    pictures, classes = row["evidence"]["pictures"], row["evidence"]["classes"]
+    return estimate_seconds(pictures, classes, row["columns"], row["pictures_a_second"])
 
 
 def gain(row: Row | None) -> float | None:
@@ -105,3 +117,16 @@ def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
                 values, tests = [cell.reached[name] for cell in ours], [cell.test for cell in ours]
                 found[place][name] = float(np.average(values, weights=tests))
     return dict(found)
+
+
+def times(cells: Sequence[Cell]) -> Row:
+    """By strategy, the seconds foreseen as a multiple of those taken: 5th percentile, median, 95th."""
+    found = {}
+    for name in COST:
+        ratios = [
+            cell.foreseen_seconds[name.removesuffix("-all")] / cell.seconds[name]
+            for cell in cells
+            if cell.foreseen_seconds is not None and name in cell.seconds
+        ]
+        found[name] = [round(float(each), 2) for each in np.percentile(ratios, [5, 50, 95])] if ratios else None
+    return found

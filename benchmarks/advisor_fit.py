@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from advisor_cells import COST, Cell, Row, means, names, read
+from advisor_cells import COST, Cell, Row, means, names, read, times
 from measure import machine
 
 STRENGTH = 10.0  # of the ridge, on standardised inputs
@@ -75,6 +75,7 @@ def main() -> None:
         "less_regret_than_best_single": round(1 - report["advisor"]["mean_regret"] / single, 3) if single else None,
         "predicted": predictions(found, predicted, spread),
         "with_pilot": with_pilot(found, truth),
+        "foreseen_to_taken_seconds": times(found),
         "test_accuracy": {
             f"{images}, {count or 'all'}": {name: round(100 * its, 1) for name, its in reached.items()}
             for (images, count), reached in truth.items()

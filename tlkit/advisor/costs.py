@@ -8,7 +8,7 @@ from tlkit.training.recipe import BATCH, step_budget
 # Training on a picture takes so many times as long as a frozen pass (benchmarks/tune_speed.py; early-layers by the
 # share of fine-tuning's time that benchmarks/advisor_fit.py prints)
 TIMES_A_PASS = {EARLY: 4.7, LAST_LAYERS: 2.0, FINE_TUNE: 7.6}
-START = {FREEZE: 8.0, EARLY: 20.0, LAST_LAYERS: 22.0, FINE_TUNE: 20.0}  # seconds: imports, graphs, the bundle
+START = {FREEZE: 5.0, EARLY: 20.0, LAST_LAYERS: 22.0, FINE_TUNE: 20.0}  # seconds: imports, graphs, the bundle
 VIEWS = 4.0  # passes through the frozen part that "last-layers" makes for each picture, about
 HEAD = 2e-9  # seconds for each picture, feature and class, to solve the head
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,10 @@ class ImageFolder:
         """Whether the folder came with train/ and so on."""
         return any(self.splits)
 
-    @property
-    def paths(self) -> list[Path]:
-        """Where each picture lies."""
-        return [self.root / file for file in self.files]
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """Where each picture lies; kept, as callers ask for one after the other."""
+        return tuple(self.root / file for file in self.files)
 
     def counts(self, split: str | None = None) -> dict[str, int]:
         """Pictures per class name, all classes present, of one split or (None) of all."""
