@@ -13,6 +13,7 @@ from conftest import Ran, picture
 from PIL import Image
 
 import tlkit as package
+from tlkit.cli.recommend import _command
 from tlkit.errors import TlkitError
 
 Tlkit = Callable[..., Ran]
@@ -125,8 +126,12 @@ def test_a_pilot_is_run_where_it_is_open_whether_training_helps(
     place.mkdir()
     monkeypatch.chdir(place)
     monkeypatch.setattr("tlkit.api.pilot.is_open", lambda advice: is_open)
-    found = package.recommend(images, image_size=32, pilot=True).to_json()
+    result = package.recommend(images, image_size=32, pilot=True)
+    found, train = result.to_json(), f"tlkit train {images}"
+    assert _command(images, Path("plan.json"), result) == f"{train} --plan plan.json"
     if is_open:
+        # train would come to another advice by itself
+        assert _command(images, None, result).startswith(f"{train} --strategy {found['strategy']}")
         assert found["pilot"]["pictures"] == found["dataset"]["images"] - 2 * 21  # a third of each class
         assert found["pilot"]["steps"] == 42  # 0.4 of 16 times the root of 42
         assert found["measured"]["pilot"] <= 1
@@ -135,6 +140,7 @@ def test_a_pilot_is_run_where_it_is_open_whether_training_helps(
     else:
         assert found["pilot"] is None
         assert found["measured"]["pilot"] is None
+        assert _command(images, None, result) == train
     assert list(place.iterdir()) == []
 
 

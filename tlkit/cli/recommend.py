@@ -28,6 +28,7 @@ from tlkit.cli.options import (
     ValSplit,
     Workers,
 )
+from tlkit.training.plan import LAST
 
 if TYPE_CHECKING:
     from tlkit.api.recommend import Recommendation
@@ -96,7 +97,7 @@ def recommend_command(
         seed=seed,
         progress=show,
     )
-    command = _command(images, plan)
+    command = _command(images, plan, result)
     if plan is not None:
         write_plan(plan, result.plan)
     if report is not None:
@@ -107,9 +108,15 @@ def recommend_command(
         _present(result, command)
 
 
-def _command(images: Path, plan: Path | None) -> str:
-    train = f"tlkit train {shlex.quote(str(images))}"
-    return train if plan is None else f"{train} --plan {shlex.quote(str(plan))}"
+def _command(images: Path, plan: Path | None, result: Recommendation) -> str:
+    """What does as advised: ``train`` comes to the same advice by itself, but for a pilot's."""
+    train, advice = f"tlkit train {shlex.quote(str(images))}", result.looked.advice
+    if plan is not None:
+        return f"{train} --plan {shlex.quote(str(plan))}"
+    if result.looked.pilot is None:
+        return train
+    its = {"--strategy": advice.strategy, "--features": advice.features, "--boundary": advice.boundary}
+    return " ".join([train, *(f"{name} {value}" for name, value in its.items() if value not in (None, LAST))])
 
 
 def _present(result: Recommendation, command: str) -> None:
