@@ -108,12 +108,12 @@ def names(cells: Sequence[Cell]) -> list[str]:
 
 
 def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
-    """Test accuracy of each strategy, mean over the seeds by their test pictures, by place."""
+    """Test accuracy of each strategy that was run with every seed, mean over them by their test pictures, by place."""
     found: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for place in dict.fromkeys(cell.place for cell in cells):
         for name in COST:
-            ours = [cell for cell in cells if cell.place == place and name in cell.reached]
-            if ours:
+            ours = [cell for cell in cells if cell.place == place]
+            if all(name in cell.reached for cell in ours):
                 values, tests = [cell.reached[name] for cell in ours], [cell.test for cell in ours]
                 found[place][name] = float(np.average(values, weights=tests))
     return dict(found)

@@ -8,8 +8,8 @@ points; the best of several equally good ones is lucky on its test pictures, so 
 Advice is near-optimal within one point or one standard error of the best. Beside the advisor: the two-by-two rule,
 always one strategy, and a choice by nothing but the nearest neighbours' accuracy. ``time`` is what training took,
 pilots included, as a share of always fine-tuning. Advice with the pilot is compared with that without on the cells that
-have one. A strategy that was not run with every seed enters with those it was run with. ``--write`` puts the
-coefficients into a Python module.
+have one. A strategy that was not run with every seed of a place is not there to be chosen or compared with.
+``--write`` puts the coefficients into a Python module.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from advisor_cells import COST, Cell, Row, means, names, read, times
 from measure import machine
 
 STRENGTH = 10.0  # of the ridge, on standardised inputs
-PILOT_STRENGTH = 1.0  # of that on what a pilot says
-INPUTS = ("constant", "relative")
-OTHER_INPUTS = (INPUTS, *((*INPUTS, each) for each in ("pictures", "dissimilarity", "neighbours")))
+INPUTS = ("constant", "relative", "pictures", "dissimilarity")
+OTHER_INPUTS = (INPUTS[:2], INPUTS[:3], INPUTS, (*INPUTS, "neighbours"))
 NEIGHBOURS_ONLY = ("constant", "neighbours")
 TRAINED = ("early-layers", "last-layers", "fine-tune")
 MARGIN = 0.005  # chosen, not fitted: what an expected point is worth in time is a matter of taste
@@ -38,6 +36,7 @@ LEAST_ERROR = 0.5  # test pictures: the error of a network without any
 NO_SPREAD = dict.fromkeys(COST, 0.0)
 
 Coefficients = dict[str, dict[str, float]]
+Truth = Mapping[tuple[str, int], Mapping[str, float]]
 
 
 def main() -> None:
@@ -49,15 +48,15 @@ def main() -> None:
     truth = means(found)
     predicted = left_out(found, INPUTS)
     spread = spreads(found, predicted)
-    by_margin = {each: summary(found, truth, advisor(predicted, each)) for each in MARGINS}
+    by_margin = {each: summary(found, truth, advisor(predicted, each, truth)) for each in MARGINS}
     choosers: dict[str, Callable[[Cell], str]] = {
-        "advisor": advisor(predicted, MARGIN),
-        "neighbours only": advisor(left_out(found, NEIGHBOURS_ONLY), MARGIN),
+        "advisor": advisor(predicted, MARGIN, truth),
+        "neighbours only": advisor(left_out(found, NEIGHBOURS_ONLY), MARGIN, truth),
         "two-by-two rule": rule,
         **{f"always {name}": (lambda cell, name=name: name) for name in COST},
     }
     report = {name: summary(found, truth, chooser) for name, chooser in choosers.items()}
-    single = min(report[f"always {name}"]["mean_regret"] for name in COST)
+    single = min(report[f"always {name}"].get("mean_regret", math.inf) for name in COST)
     result = {
         "benchmark": "advisor",
         "cells": len(truth),
@@ -68,7 +67,7 @@ def main() -> None:
             for each, its in by_margin.items()
         },
         "by_inputs": {
-            " ".join(its[1:]): summary(found, truth, advisor(left_out(found, its), MARGIN))["mean_regret"]
+            " ".join(its[1:]): summary(found, truth, advisor(left_out(found, its), MARGIN, truth))["mean_regret"]
             for its in OTHER_INPUTS
         },
         "advice": report,
@@ -126,28 +125,19 @@ def log_share(cell: Cell, accuracy: float) -> float:
 
 
 def fit_pilot(cells: Sequence[Cell], base: Coefficients) -> Coefficients:
-    """A rule with the pilot as one more input: what it says of the errors that are left beyond the rule without."""
-    from sklearn.linear_model import Ridge
-
+    """A rule with the pilot as one more input, taken at its word; nothing but the constant is fitted anew."""
     from tlkit.advisor.expect import inputs_of
 
     found: Coefficients = {}
     for name, its in base.items():
-        ours = [cell for cell in cells if cell.pilot_seconds is not None and name in cell.reached]
-        if not ours:  # early-layers, where it was not run with these seeds
-            found[name] = {**its, "pilot": 0.0}
-            continue
-        gains = np.asarray([[cell.evidence.pilot] for cell in ours])
-        target = [
-            log_share(cell, cell.reached[name]) - sum(its[key] * inputs_of(cell.evidence)[key] for key in its)
-            for cell in ours
+        rule = {**its, "pilot": 1.0}
+        apart = [
+            log_share(cell, cell.reached[name]) - sum(rule[key] * inputs_of(cell.evidence)[key] for key in rule)
+            for cell in cells
+            if cell.pilot_seconds is not None and name in cell.reached
         ]
-        solved = Ridge(alpha=PILOT_STRENGTH).fit(gains, target)
-        found[name] = {
-            **its,
-            "constant": round(its["constant"] + float(solved.intercept_), 4),
-            "pilot": round(float(solved.coef_[0]), 4),
-        }
+        # early-layers was not run with every seed
+        found[name] = {**rule, "constant": round(its["constant"] + float(np.mean(apart)), 4)} if apart else its
     return found
 
 
@@ -162,14 +152,14 @@ def left_out(cells: Sequence[Cell], inputs: Sequence[str], pilots: bool = False)
     return rules
 
 
-def with_pilot(cells: Sequence[Cell], truth: Mapping[Any, Mapping[str, float]]) -> Row:
+def with_pilot(cells: Sequence[Cell], truth: Truth) -> Row:
     """Advice with and without the pilot, on the cells that have one."""
     rules, plain = left_out(cells, INPUTS, pilots=True), left_out(cells, INPUTS)
     ours = [cell for cell in cells if cell.pilot_seconds is not None]
     return {
         "cells": len(ours),
-        "without": summary(ours, truth, advisor(plain, MARGIN)),
-        "with": summary(ours, truth, advisor(rules, MARGIN), pilots=True),
+        "without": summary(ours, truth, advisor(plain, MARGIN, truth)),
+        "with": summary(ours, truth, advisor(rules, MARGIN, truth), pilots=True),
         "always fine-tune": summary(ours, truth, lambda cell: "fine-tune"),
         "predicted": predictions(ours, rules, spreads(ours, rules)),
         "predicted_without": predictions(ours, plain, spreads(ours, plain)),
@@ -180,12 +170,16 @@ def with_pilot(cells: Sequence[Cell], truth: Mapping[Any, Mapping[str, float]]) 
     }
 
 
-def advisor(rules: Mapping[str, Coefficients], margin: float) -> Callable[[Cell], str]:
+def advisor(rules: Mapping[str, Coefficients], margin: float, truth: Truth) -> Callable[[Cell], str]:
     """Advice by the rule that was fitted on all other data sets."""
     from tlkit.advisor.expect import expect
 
     def choose(cell: Cell) -> str:
-        expected = {name: its.accuracy for name, its in expect(cell.evidence, rules[cell.images], NO_SPREAD).items()}
+        expected = {
+            name: its.accuracy
+            for name, its in expect(cell.evidence, rules[cell.images], NO_SPREAD).items()
+            if name in truth[cell.place]
+        }
         best = max(expected.values())
         close = [name for name, accuracy in expected.items() if accuracy >= best - margin]
         return min(close, key=lambda name: (COST[name], -expected[name]))
@@ -206,31 +200,30 @@ def rule(cell: Cell) -> str:
 
 def summary(
     cells: Sequence[Cell],
-    truth: Mapping[Any, Mapping[str, float]],
+    truth: Truth,
     choose: Callable[[Cell], str],
     pilots: bool = False,
 ) -> Row:
     """Regret in points, over all cells and seeds, and how often advice was near the best."""
-    regrets, near, seconds = [], [], []
-    for cell in cells:
+    regrets, near, seconds, full = [], [], [], []
+    chosen = [(cell, choose(cell)) for cell in cells if choose(cell) in truth[cell.place]]
+    for cell, strategy in chosen:
         reached = truth[cell.place]
         best = max(reached.values())
-        regrets.append(100 * (best - reached[choose(cell)]))
+        regrets.append(100 * (best - reached[strategy]))
         near.append(regrets[-1] <= max(1.0, 100 * math.sqrt(best * (1 - best) / cell.test)))
-        # a strategy that was not run with this seed took as long as with another
-        same = [its.seconds[choose(cell)] for its in cells if its.place == cell.place and choose(cell) in its.seconds]
-        taken = cell.seconds.get(choose(cell), float(np.mean(same)) if same else math.nan)
-        seconds.append(taken + (cell.pilot_seconds or 0.0) * pilots)
+        seconds.append(cell.seconds[strategy] + (cell.pilot_seconds or 0.0) * pilots)
+        full.append(cell.seconds["fine-tune"])
+    if not chosen:
+        return {}
     return {
+        "cells": len(chosen),
         "mean_regret": round(float(np.mean(regrets)), 2),
         "p95_regret": round(float(np.percentile(regrets, 95)), 2),
         "worst_regret": round(float(max(regrets)), 2),
         "near_optimal": round(float(np.mean(near)), 3),
-        "time": round(
-            float(np.nanmean(seconds)) / float(np.mean([cell.seconds["fine-tune"] for cell in cells])),
-            3,
-        ),
-        "chosen": {name: sum(choose(cell) == name for cell in cells) for name in COST},
+        "time": round(float(np.mean(seconds)) / float(np.mean(full)), 3),
+        "chosen": {name: sum(strategy == name for _, strategy in chosen) for name in COST},
     }
 
 
@@ -248,7 +241,7 @@ def spreads(cells: Sequence[Cell], rules: Mapping[str, Coefficients]) -> dict[st
             apart = math.log(max(LEAST_ERROR / cell.test, 1 - cell.reached[name]) / expected)
             noise = cell.evidence.noise / error_of(cell.evidence.last, cell.evidence.pictures)
             excess.append(apart**2 - noise**2)
-        found[name] = round(math.sqrt(max(0.01, float(np.mean(excess)))), 3)
+        found[name] = round(math.sqrt(max(0.01, float(np.mean(excess or [0.0])))), 3)
     return found
 
 
@@ -257,16 +250,20 @@ def predictions(cells: Sequence[Cell], rules: Mapping[str, Coefficients], spread
     from tlkit.advisor.expect import expect
 
     off: dict[str, list[float]] = defaultdict(list)
+    by_pictures: dict[str, list[float]] = defaultdict(list)
     inside: dict[str, list[bool]] = defaultdict(list)
     for cell in cells:
         for name, its in expect(cell.evidence, rules[cell.images], spread).items():
             if name not in cell.reached:
                 continue
             off[name].append(100 * abs(its.accuracy - cell.reached[name]))
+            size = next((f"under {most}" for most in (50, 150) if cell.evidence.pictures < most), "more")
+            by_pictures[size].append(off[name][-1])
             inside[name].append(its.low <= cell.reached[name] <= its.high)
     return {
         "mean_points_off": round(float(np.mean([each for its in off.values() for each in its])), 2),
         "interval_coverage": round(float(np.mean([each for its in inside.values() for each in its])), 3),
+        "points_off_by_pictures": {size: round(float(np.mean(its)), 2) for size, its in by_pictures.items()},
         "by_strategy": {
             name: {
                 "points_off": round(float(np.mean(off[name])), 2),
