@@ -163,7 +163,8 @@ def test_better_is_accuracy_then_loss() -> None:
     better = carry_out.outcome.better
     for pictures in (2, 1000):
         assert better(metrics(0.9, 2.0), metrics(0.8, 0.1), pictures)
-        assert not better(metrics(0.8, 0.1), metrics(0.9, 2.0), pictures)
+        assert not better(metrics(0.8, 2.0), metrics(0.9, 0.1), pictures)
+    assert not better(metrics(0.8, 0.1), metrics(0.9, 2.0), 1000)
     assert better(metrics(0.9, 0.1), metrics(0.9, 0.2), 1000)
     assert not better(metrics(0.9, 0.2), metrics(0.9, 0.2), 1000)
 
@@ -173,6 +174,14 @@ def test_of_equals_on_few_pictures_the_tuned_network_is_taken() -> None:
     tuned, frozen = {"val_accuracy": 0.9, "val_loss": 0.5}, {"val_accuracy": 0.9, "val_loss": 0.1}
     assert carry_out.outcome.better(tuned, frozen, 20)
     assert not carry_out.outcome.better(tuned, frozen, 200)
+
+
+def test_on_few_pictures_either_accuracy_or_loss_is_enough() -> None:
+    """One of 20 pictures must not decide against a network that is surer of all others."""
+    tuned, frozen = {"val_accuracy": 0.9, "val_loss": 0.38}, {"val_accuracy": 0.95, "val_loss": 0.41}
+    assert carry_out.outcome.better(tuned, frozen, 20)
+    assert not carry_out.outcome.better(tuned, frozen, 200)
+    assert not carry_out.outcome.better({**tuned, "val_loss": 0.41}, frozen, 20)
 
 
 @pytest.mark.parametrize(("strategy", "stops"), [("fine-tune", [6]), ("last-layers", [5])])

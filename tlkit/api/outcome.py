@@ -61,22 +61,23 @@ def metrics_of(data: Dataset, probabilities: Probabilities) -> dict[str, Any]:
 
 
 def better(ours: dict[str, Any], frozen: dict[str, Any], pictures: int) -> bool:
-    """Whether tuned weights are better on validation: in accuracy, where that is equal in log loss.
+    """Whether tuned weights are what to save: by validation accuracy, where that is equal by log loss.
 
     A loss that is lower by no more than what engines and half precision differ by does not count. On fewer than
-    `FEWEST_TO_CHOOSE` pictures the loss of one of them decides, and smoothed labels raise it: there, of equally
-    accurate networks the tuned one is taken.
+    `FEWEST_TO_CHOOSE` pictures a single one of them would often decide against a network that is far better on new
+    pictures: there it is enough that either accuracy or log loss speaks for the tuned one, and equal accuracy does
+    (benchmarks/keep_rules.py compares ways to choose).
 
     Args:
         ours: Metrics of the tuned network.
         frozen: Of the frozen one.
         pictures: Validation pictures.
     """
-    if ours["val_accuracy"] != frozen["val_accuracy"]:
-        return bool(ours["val_accuracy"] > frozen["val_accuracy"])
+    mine, its = ours["val_accuracy"], frozen["val_accuracy"]
+    surer = bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
     if pictures < FEWEST_TO_CHOOSE:
-        return True
-    return bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
+        return bool(mine >= its) or surer
+    return bool(mine > its) if mine != its else surer
 
 
 def head_reasons(head: Head, choice: Choice, strategy: str) -> tuple[str, ...]:

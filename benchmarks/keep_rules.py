@@ -1,0 +1,86 @@
+"""Ways of choosing between a tuned and the frozen network, on the runs of the advisor's grid: one JSON line.
+
+    python benchmarks/keep_rules.py advisor.jsonl
+
+By number of validation pictures: points of test accuracy that what is kept has over the frozen network, on average over
+all runs that train weights, and the most that were lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import machine
+from strategies import rows_in
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path)
+    arguments = parser.parse_args()
+    gains: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for count, ours, frozen in networks(arguments.table):
+        size = next((f"under {most}" for most in (10, 30, 100) if count < most), "100 and more")
+        gain = 100 * (ours["test_accuracy"] - frozen["test_accuracy"])
+        for name, kept in rules(ours, frozen, count).items():
+            gains["all"][name].append(gain * kept)
+            gains[size][name].append(gain * kept)
+        gains["all"]["whichever is better"].append(max(gain, 0.0))
+        gains[size]["whichever is better"].append(max(gain, 0.0))
+    figures = {
+        size: {name: [round(float(np.mean(its)), 2), round(min(its), 1)] for name, its in found.items()}
+        for size, found in gains.items()
+    }
+    runs = {size: len(found["always"]) for size, found in gains.items()}
+    print(json.dumps({"benchmark": "keep_rules", "runs": runs, "points_mean_and_worst": figures, **machine()}))
+
+
+def networks(table: Path) -> list[tuple[int, Row, Row]]:
+    """Validation pictures, figures of the tuned network and of the frozen one, of every run that trained weights."""
+    from tlkit.training.recipe import FEWEST_TO_CHOOSE
+
+    cells, freeze, runs = {}, {}, []
+    for row in rows_in(table):
+        key = row["images"], row["per_class"], row["seed"]
+        if row["kind"] == "cell":
+            cells[key] = row["pictures"] - row["evidence"]["pictures"]
+        elif row.get("strategy") == "freeze":
+            freeze[key] = row["test_accuracy"]
+        elif row["kind"] == "run" and "last" in row:
+            runs.append((key, row))
+    found = []
+    for key, row in runs:
+        if key in cells and key in freeze:
+            ours = row["last"] if cells[key] < FEWEST_TO_CHOOSE else row["best"]
+            found.append((cells[key], ours, {**row["frozen"], "test_accuracy": freeze[key]}))
+    return found
+
+
+def rules(ours: Row, frozen: Row, count: int) -> dict[str, bool]:
+    """Whether the tuned network is kept, by the name of the rule."""
+    from tlkit.api.outcome import better
+
+    mine, its = ours["val_accuracy"], frozen["val_accuracy"]
+    inside = min(max(its, 0.5 / count), 1 - 0.5 / count)
+    error = math.sqrt(inside * (1 - inside) / count)
+    return {
+        "tlkit's": better(ours, frozen, count),
+        "always": True,
+        "accuracy not lower": mine >= its,
+        "lower by one standard error at most": mine >= its - error,
+        "lower by two standard errors at most": mine >= its - 2 * error,
+        "log loss lower": ours["val_loss"] < frozen["val_loss"],
+        "accuracy not lower, or log loss lower": mine >= its or ours["val_loss"] < frozen["val_loss"],
+    }
+
+
+if __name__ == "__main__":
+    main()
