@@ -57,7 +57,7 @@ def read(table: Path) -> list[Cell]:
         Cell(
             *key,
             row["test"],
-            Evidence(**row["evidence"], pilot=gain(pilots.get(key))),
+            Evidence(**{**row["evidence"], "pilot": gain(pilots.get(key))}),
             {name: reached(its, runs[key]["freeze"], row) for name, its in runs[key].items()},
             {name: its["seconds"] for name, its in runs[key].items()},
             row["probe_seconds"],
@@ -111,8 +111,8 @@ def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
     """Test accuracy of each strategy that was run with every seed, mean over them by their test pictures, by place."""
     found: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for place in dict.fromkeys(cell.place for cell in cells):
+        ours = [cell for cell in cells if cell.place == place]
         for name in COST:
-            ours = [cell for cell in cells if cell.place == place]
             if all(name in cell.reached for cell in ours):
                 values, tests = [cell.reached[name] for cell in ours], [cell.test for cell in ours]
                 found[place][name] = float(np.average(values, weights=tests))
