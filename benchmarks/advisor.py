@@ -181,7 +181,7 @@ def pilot(tree: Path, size: int, seed: int) -> Row:
 
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
-    from tlkit.api.advice import look, speed_of
+    from tlkit.api.advice import look
     from tlkit.api.dataset import is_uneven
     from tlkit.api.options import TrainOptions
     from tlkit.progress import SilentProgress
@@ -204,7 +204,7 @@ def measure(tree: Path, size: int, seed: int) -> Row:
         "evidence": looked.evidence.to_json(),
         "feature_seconds": round(read - start, 2),
         "probe_seconds": round(time.perf_counter() - read, 2),
-        "pictures_a_second": round(speed_of(extractor, None), 1),
+        "pictures_a_second": round(looked.speed, 1),
         "columns": sum(width for _, width in extractor.taps),
     }
 

@@ -103,7 +103,7 @@ def test_what_is_neither_early_nor_the_top_counts_only_in_all(tap: str) -> None:
 
 
 def test_more_pictures_help_on_a_hard_problem() -> None:
-    matrix, labels = blobs([30] * 6, {"top": 0.55})
+    matrix, labels = blobs([90] * 6, {"top": 0.55})
     (_, quarter), (_, half), (_, full) = probed(matrix, labels).curve
     assert quarter < half < full
     assert full > quarter + 0.05

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from tlkit.training import folds
 from tlkit.training import head as module
-from tlkit.training.head import FALLBACK, FLOOR, least_loss, make_folds, solve_head, standardise
+from tlkit.training.folds import make_folds
+from tlkit.training.head import FALLBACK, FLOOR, least_loss, solve_head, standardise
 
 
 def blobs(classes: int, per_class: int, width: int = 12, noise: float = 1.0) -> tuple[np.ndarray, list[int]]:
@@ -98,21 +100,6 @@ def test_identical_pictures_give_even_probabilities() -> None:
     np.testing.assert_allclose(head.probabilities(np.ones((1, 5), np.float32)), 0.5, atol=1e-6)
 
 
-def test_folds_keep_groups_whole_and_classes_present() -> None:
-    labels = np.repeat([0, 1, 2], 12)
-    groups = np.arange(36) // 3
-    folds = make_folds(labels, groups.tolist(), seed=0)
-    assert len(folds) >= 2
-    for train, test in folds:
-        assert not set(groups[train]) & set(groups[test])
-        assert set(labels[train]) == {0, 1, 2}
-    assert sorted(row for _, test in folds for row in test) == list(range(36))
-
-
-def test_a_class_that_is_one_group_has_no_folds() -> None:
-    assert make_folds(np.repeat([0, 1], 6), [0] * 6 + list(range(1, 7)), seed=0) == []
-
-
 def test_the_search_ends_after_the_loss_has_risen(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = blobs(2, 30, noise=4.0)
     assert len(solve_head(features, labels, 2).search) < len(module.GRID)
@@ -120,7 +107,7 @@ def test_the_search_ends_after_the_loss_has_risen(monkeypatch: pytest.MonkeyPatc
 
 def test_many_pictures_are_compared_on_few_folds_and_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time and memory of the search do not grow without end; the head itself is solved on all pictures."""
-    monkeypatch.setattr(module, "MANY", 100)
+    monkeypatch.setattr(folds, "MANY", 100)
     monkeypatch.setattr(module, "SEARCHED", 40)
     solved: list[int] = []
     fit = LogisticRegression.fit
@@ -134,7 +121,7 @@ def test_many_pictures_are_compared_on_few_folds_and_few_rows(monkeypatch: pytes
     head = solve_head(features, labels, 3, seed=1)
     assert solved[-1] == 150
     assert set(solved[:-1]) == {40}
-    assert len(solved) - 1 == module.FEW_FOLDS * len(head.search)
+    assert len(solved) - 1 == folds.FEW_FOLDS * len(head.search)
 
 
 def test_thinned_folds_keep_every_class_and_their_sides() -> None:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.advisor.ridge import ridge_answers
 from tlkit.backbones.extractor import TOP, Taps
 from tlkit.progress import Progress, SilentProgress
 from tlkit.training.boundary import early_stages, rows_of, widths_of
-from tlkit.training.head import Fold, Matrix, make_folds, standardise
+from tlkit.training.folds import Fold, folds_for, make_folds
+from tlkit.training.head import Matrix, standardise
+from tlkit.training.ridge import ridge_answers
 
 ALL_STAGES = "all"
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # of the L2 regularisation, see `tlkit.advisor.ridge`
-FOLDS, MANY, FEW_FOLDS = 5, 1000, 3  # folds; rows from which on fewer do
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # of the L2 regularisation, see `tlkit.training.ridge`
 MOST = 10_000  # rows looked at
 LEAST = 4  # of a class, at least, among them
 NEIGHBOURS = 5
@@ -106,7 +106,7 @@ def run_probes(
     rows = _sample(given, np.asarray(groups, dtype=np.int64), MOST, seed)
     present, target = np.unique(given[rows], return_inverse=True)
     group = np.asarray(groups, dtype=np.int64)[rows]
-    folds = make_folds(target, group.tolist(), seed, FOLDS if len(target) < MANY else FEW_FOLDS)
+    folds = make_folds(target, group.tolist(), seed, folds_for(len(target)))
     if not folds:
         return None
     names = [name for name, _ in taps]

@@ -19,9 +19,9 @@ from tlkit.api.mirrored import look_at_flips, read_pixels
 from tlkit.api.options import TrainOptions
 from tlkit.api.pilot import is_worthwhile, run_pilot
 from tlkit.backbones import catalog
-from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.source import class_names, packaged_source
+from tlkit.backbones.speed import TimedForward
 from tlkit.backbones.weights import IMAGENET
 from tlkit.images.folder import TRAIN
 from tlkit.progress import Progress
@@ -43,6 +43,7 @@ class Looked:
         evidence: The numbers of all that; None likewise.
         pilot: What some steps of training showed; None: there were none.
         advice: What to do.
+        speed: Pictures a second that the frozen network computes on this machine.
     """
 
     size: Size
@@ -52,6 +53,7 @@ class Looked:
     evidence: Evidence | None
     pilot: Pilot | None
     advice: Advice
+    speed: float
 
 
 def look(
@@ -80,12 +82,21 @@ def look(
     probes = probe(data, balanced, options.seed, show)
     similarity = similarity_of(data, extractor, options.seed, workers, show)
     evidence = flips = None
+    forward = TimedForward(extractor, workers)
     if probes is not None:
-        pixels = read_pixels(data, extractor.input_size, workers)
-        flips = look_at_flips(data, extractor, pixels, seed=options.seed, workers=workers, show=show, most=MIRRORED)
+        flips = look_at_flips(
+            data,
+            extractor,
+            read_pixels(data, extractor.input_size, workers),
+            seed=options.seed,
+            workers=workers,
+            show=show,
+            most=MIRRORED,
+            forward=forward,
+        )
         evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
-    seconds = estimate_seconds(sum(counts), len(counts), columns, speed_of(extractor, workers))
+    seconds = estimate_seconds(sum(counts), len(counts), columns, forward.speed())
     advice = advise(evidence, size, similarity, seconds, by=options.advisor, limit=limit)
     pilot = None
     if options.pilot and evidence is not None and flips is not None and is_worthwhile(advice, sum(counts), limit):
@@ -94,17 +105,7 @@ def look(
         evidence = replace(evidence, pilot=round(pilot.gain, 5))
         left = None if limit is None else limit - (time.perf_counter() - start)
         advice = advise(evidence, size, similarity, seconds, limit=left, more=(pilot.why,))
-    return Looked(size, similarity, probes, flips, evidence, pilot, advice)
-
-
-def speed_of(extractor: Extractor, workers: int | None) -> float:
-    """Pictures a second that the frozen network computes on this machine, from one batch after a first one."""
-    forward = extractor.forward(workers)
-    pixels = np.zeros((batch_size(), extractor.input_size, extractor.input_size, 3), dtype=np.uint8)
-    forward(pixels)
-    start = time.perf_counter()
-    forward(pixels)
-    return len(pixels) / max(1e-6, time.perf_counter() - start)
+    return Looked(size, similarity, probes, flips, evidence, pilot, advice, forward.speed())
 
 
 def class_counts(data: Dataset) -> list[int]:

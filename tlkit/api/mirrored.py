@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.dataset import Dataset
-from tlkit.backbones.engines import batch_size
+from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.backbones.store import rounded
 from tlkit.images.batches import load_pictures
@@ -27,8 +27,8 @@ def look_at_flips(
     seed: int,
     workers: int | None,
     show: Progress,
-    c: float = 1e-2,
     most: int = LOOKED_AT,
+    forward: Forward | None = None,
 ) -> FlipCheck:
     """Run some training pictures through the backbone mirrored, and ask probes that have not seen them.
 
@@ -39,14 +39,14 @@ def look_at_flips(
         seed: Of the sample and the folds.
         workers: Cores; None: all.
         show: Told about every picture.
-        c: Inverse L2 strength of the probes.
         most: Pictures looked at, at most.
+        forward: The extractor's forward pass, where there is one already.
     """
     train = data.of(TRAIN)
     places = chosen_for_check([data.folder.labels[index] for index in train], seed, most)
     chosen = [train[place] for place in places]
     plain = data.features.matrix[[data.rows[index] for index in chosen]][:, columns_of(data.features.taps, [TOP])]
-    forward, top = extractor.forward(workers), columns_of(extractor.taps, [TOP])
+    forward, top = forward or extractor.forward(workers), columns_of(extractor.taps, [TOP])
     mirrored, together = [], batch_size()
     with show.phase("Mirrored pictures", len(chosen)) as advance:
         for start in range(0, len(chosen), together):
@@ -54,7 +54,7 @@ def look_at_flips(
             mirrored.append(rounded(forward(np.ascontiguousarray(pixels_of(part)[:, :, ::-1])))[:, top])
             advance(len(part))
     labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
-    return check_flips(plain, np.concatenate(mirrored), labels, groups, seed, c)
+    return check_flips(plain, np.concatenate(mirrored), labels, groups, seed)
 
 
 def read_pixels(data: Dataset, size: int, workers: int | None) -> Pixels:

@@ -53,7 +53,6 @@ def settle(
     data: Dataset,
     decoded: Decoded,
     extractor: Extractor,
-    c: float,
     options: TrainOptions,
     run: RunFolder,
     workers: int | None,
@@ -68,7 +67,7 @@ def settle(
         return _from_json(known)
     flips = None
     if options.augment != augmenting.NONE:
-        flips = look_at_flips(data, extractor, decoded.pixels, seed=options.seed, workers=workers, show=show, c=c)
+        flips = look_at_flips(data, extractor, decoded.pixels, seed=options.seed, workers=workers, show=show)
     recipe = make_recipe(
         len(data.of(TRAIN)),
         validation=len(data.of(VAL)),

@@ -111,7 +111,7 @@ def tune(
     with contextlib.ExitStack() as stack:
         decoded = stack.enter_context(decode_all(data.folder.paths, size, workers=workers, progress=show))
         require_all(decoded, data.folder)
-        settled = settle(data, decoded, extractor, head.c, options, run, workers, deadline, show)
+        settled = settle(data, decoded, extractor, options, run, workers, deadline, show)
         built = build(data, decoded, extractor, head, choice, settled.recipe, options, balanced, workers, show, stack)
         job, settled = choose_rate(built.job, replace(settled, recipe=built.job.recipe), data, deadline, show)
         sample = sampled(data, options.seed, SAMPLE if deadline is None else HASTY)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import Extractor
 
 TIMED = 8  # pictures that speed is measured on, one at a time
@@ -22,3 +24,34 @@ def latency(extractor: Extractor) -> float:
         forward(pixels)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
+
+
+class TimedForward:
+    """A frozen backbone's forward pass that knows how fast it is.
+
+    Args:
+        extractor: The backbone.
+        workers: Cores; None: all.
+    """
+
+    def __init__(self, extractor: Extractor, workers: int | None) -> None:
+        self._forward = extractor.forward(workers)
+        self._side = extractor.input_size
+        self._began = False
+        self._pictures, self._seconds = 0, 0.0
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]."""
+        start = time.perf_counter()
+        found = self._forward(pixels)
+        if self._began:  # the first batch is slower
+            self._pictures += len(pixels)
+            self._seconds += time.perf_counter() - start
+        self._began = True
+        return found
+
+    def speed(self) -> float:
+        """Pictures a second, of all batches but the first; grey ones are computed where there were none."""
+        while not self._pictures:
+            self(np.full((batch_size(), self._side, self._side, 3), 127, dtype=np.uint8))
+        return self._pictures / max(1e-6, self._seconds)

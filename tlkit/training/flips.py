@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.training.head import Matrix, make_folds, solve_head
+from tlkit.training.folds import make_folds
+from tlkit.training.head import Matrix, standardise
+from tlkit.training.ridge import ridge_answers
 
 LOOKED_AT = 400  # pictures at most
 LEAST = 20  # fewer tell nothing
+STRENGTH = 0.3  # of the probes' L2 regularisation, as `tlkit.training.ridge` has it
 TOLERATED = 0.02  # share of the pictures that may be lost to mirroring, as some is noise
 
 
@@ -48,9 +51,7 @@ def chosen_for_check(labels: Sequence[int], seed: int, most: int = LOOKED_AT) ->
     return sorted(place for _, _, place in ranked[:most])
 
 
-def check_flips(
-    plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int, c: float = 1e-2
-) -> FlipCheck:
+def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int) -> FlipCheck:
     """Compare what probes say of pictures and of their mirror images.
 
     Args:
@@ -59,7 +60,6 @@ def check_flips(
         labels: Class index of each row.
         groups: Copies of one picture share a group.
         seed: Of the folds.
-        c: Inverse L2 strength of the probes.
     """
     target = np.asarray(labels, dtype=np.int64)
     folds = make_folds(target, groups, seed, 3)
@@ -69,9 +69,10 @@ def check_flips(
     right = np.zeros((2, len(target)), dtype=bool)
     for train, test in folds:
         present, numbers = np.unique(target[train], return_inverse=True)
-        head = solve_head(plain[train], numbers.tolist(), len(present), seed=seed, c=c)
-        for row, matrix in enumerate((plain, mirrored)):
-            right[row, test] = present[head.logits(matrix[test]).argmax(axis=1)] == target[test]
+        scaled, mean, deviation = standardise(plain[train])
+        both = (np.concatenate([plain[test], mirrored[test]]) - mean) / deviation
+        answers = ridge_answers(scaled, numbers, np.asarray(both, dtype=np.float32), (STRENGTH,))[0]
+        right[:, test] = present[answers.argmax(axis=1)].reshape(2, -1) == target[test]
     return _compare(right[0, tested], right[1, tested])
 
 

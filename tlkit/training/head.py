@@ -20,11 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from tlkit.images.batches import cpu_count
 from tlkit.progress import Progress, SilentProgress
+from tlkit.training.folds import Fold, folds_for, make_folds
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5, 1.01, 0.5))  # C = 1 / (L2 strength)
 FALLBACK = 1e-2  # where a class is too small to be divided into folds
-FOLDS = 5
-MANY, FEW_FOLDS = 1000, 3  # rows from which on fewer folds tell values of C apart as well, in half the time
 SEARCHED = 5000  # rows at most that values of C are compared on
 FLOOR = 1.0  # share of a block's mean variance that is added to each column's
 PATIENCE = 2  # steps of the grid without a lower loss before the search ends
@@ -32,7 +31,6 @@ LARGE = 5_000_000  # numbers in the features; below, one BLAS thread is as fast 
 FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the head itself, and to compare values of C
 
 Matrix = NDArray[np.float32]
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to solve on, rows to test on
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _search(
     progress: Progress | None,
 ) -> list[GridPoint]:
     target = np.asarray(labels, dtype=np.int64)
-    folds = make_folds(target, groups, seed, FOLDS if len(target) < MANY else FEW_FOLDS)
+    folds = make_folds(target, groups, seed, folds_for(len(target)))
     return cross_validate(scaled, target, _thinned(folds, target, seed), balanced=balanced, progress=progress)[0]
 
 
@@ -173,28 +171,6 @@ def standardise(
     deviation[deviation < 1e-6] = 1.0
     scaled /= deviation.astype(np.float32)
     return scaled, mean, deviation
-
-
-def make_folds(labels: NDArray[np.int64], groups: Sequence[int] | None, seed: int, most: int = FOLDS) -> list[Fold]:
-    """Stratified folds that keep groups whole.
-
-    At most ``most``, at most as many as the smallest class has groups, and none where that is one. Folds whose
-    training side lacks a class are left out.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    rows = np.arange(len(labels))
-    group = rows if groups is None else np.asarray(groups)
-    smallest = min(len(np.unique(group[labels == label])) for label in np.unique(labels))
-    count = min(most, smallest)
-    if count < 2:
-        return []
-    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folds = list(splitter(count, shuffle=True, random_state=seed).split(rows, labels, group))
-    present = len(np.unique(labels))
-    return [fold for fold in folds if len(np.unique(labels[fold[0]])) == present and len(fold[1])]
 
 
 def _thinned(folds: list[Fold], target: NDArray[np.int64], seed: int) -> list[Fold]:

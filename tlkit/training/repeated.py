@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tlkit.progress import Progress
-from tlkit.training.head import Matrix, cross_validate, make_folds, standardise
+from tlkit.training.folds import make_folds
+from tlkit.training.head import Matrix, cross_validate, standardise
 
 REPEATS = 3
 

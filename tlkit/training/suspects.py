@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.progress import Progress
-from tlkit.training.head import Matrix, cross_validate, make_folds, standardise
+from tlkit.training.folds import make_folds
+from tlkit.training.head import Matrix, cross_validate, standardise
 
 HIGHEST_OWN = 0.1  # probability of its own label above which a picture is never suspect
 CONFIDENT = 0.9  # an answer this sure is enough, even where a bundle is surer still of what it was trained on

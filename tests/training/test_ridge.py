@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from tlkit.advisor.ridge import ridge_answers
+from tlkit.training.ridge import ridge_answers
 
 
 def problem(rows: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,3 +56,14 @@ def test_identical_pictures_get_the_classes_shares() -> None:
         np.ones((6, 4), np.float32), np.array([0, 0, 0, 0, 1, 1]), np.ones((1, 4), np.float32), (0.1,)
     )
     np.testing.assert_allclose(answers[0], [[2 / 3, 1 / 3]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(3000, 400), (300, 900)])
+def test_pictures_that_are_all_but_the_same_are_no_trouble_in_float32(rows: int, width: int) -> None:
+    """All variance in one direction: the matrix is as near to singular as it can be."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(rows) % 2
+    features = np.outer(labels - 0.5, rng.normal(size=width)) + 1e-6 * rng.normal(size=(rows, width))
+    answers = ridge_answers(features.astype(np.float32), labels, features[:40].astype(np.float32), (0.03,))[0]
+    assert np.isfinite(answers).all()
+    assert (answers.argmax(axis=1) == labels[:40]).all()
