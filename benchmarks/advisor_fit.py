@@ -26,6 +26,7 @@ from advisor_cells import COST, Cell, Row, means, names, read, times
 from measure import machine
 
 STRENGTH = 10.0  # of the ridge, on standardised inputs
+PILOT_STRENGTH = 1.0  # likewise, on what a pilot found as it is: of the order of 0.3
 INPUTS = ("constant", "relative", "pictures", "dissimilarity")
 OTHER_INPUTS = (INPUTS[:2], INPUTS[:3], INPUTS, (*INPUTS, "neighbours"))
 NEIGHBOURS_ONLY = ("constant", "neighbours")
@@ -125,19 +126,33 @@ def log_share(cell: Cell, accuracy: float) -> float:
 
 
 def fit_pilot(cells: Sequence[Cell], base: Coefficients) -> Coefficients:
-    """A rule with the pilot as one more input, taken at its word; nothing but the constant is fitted anew."""
+    """A rule with the pilot as one more input, and the rest as it was.
+
+    How much of what a pilot found is to be believed is fitted, the same for all strategies that it is about; so are
+    their constants. A pilot says nothing about the early layers.
+    """
     from tlkit.advisor.expect import inputs_of
 
-    found: Coefficients = {}
-    for name, its in base.items():
-        rule = {**its, "pilot": 1.0}
-        apart = [
-            log_share(cell, cell.reached[name]) - sum(rule[key] * inputs_of(cell.evidence)[key] for key in rule)
-            for cell in cells
-            if cell.pilot_seconds is not None and name in cell.reached
-        ]
-        # early-layers was not run with every seed
-        found[name] = {**rule, "constant": round(its["constant"] + float(np.mean(apart)), 4)} if apart else its
+    ours = [cell for cell in cells if cell.pilot_seconds is not None]
+    gains = np.asarray([cell.evidence.pilot for cell in ours])
+    left = {
+        name: np.asarray(
+            [
+                log_share(cell, cell.reached[name]) - sum(its[key] * inputs_of(cell.evidence)[key] for key in its)
+                for cell in ours
+            ]
+        )
+        for name, its in base.items()
+        if name != "early-layers"
+    }
+    if not ours:
+        return base
+    apart = gains - gains.mean()
+    slope = sum(float(apart @ each) for each in left.values()) / (len(left) * float(apart @ apart) + PILOT_STRENGTH)
+    found = dict(base)
+    for name, each in left.items():
+        constant = base[name]["constant"] + float(each.mean()) - slope * float(gains.mean())
+        found[name] = {**base[name], "constant": round(constant, 4), "pilot": round(slope, 4)}
     return found
 
 

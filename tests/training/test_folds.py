@@ -82,7 +82,7 @@ def test_labels_may_be_any_numbers() -> None:
 
 
 def test_many_pictures_take_no_time() -> None:
-    """scikit-learn's takes four seconds."""
+    """Theirs does not grow with groups times classes (benchmarks/fold_speed.py)."""
     rng = np.random.default_rng(0)
     groups = np.arange(10_000)
     groups[:600] //= 2
