@@ -82,7 +82,7 @@ def test_labels_may_be_any_numbers() -> None:
 
 
 def test_many_pictures_take_no_time() -> None:
-    """Theirs does not grow with groups times classes (benchmarks/fold_speed.py)."""
+    """Folds are asked for again and again; scikit-learn's take seconds each time (benchmarks/fold_speed.py)."""
     rng = np.random.default_rng(0)
     groups = np.arange(10_000)
     groups[:600] //= 2

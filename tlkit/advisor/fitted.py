@@ -4,23 +4,29 @@ PRIOR_PICTURES, PRIOR_ERROR = 5.0, 0.3  # thought measured beside the real ones
 MARGIN = 0.005  # accuracy that a cheaper strategy may be expected to lack and still be advised
 QUANTILE = 1.645  # of the normal distribution, for 90% intervals
 # by strategy: deviation of the logarithm of the error from what is expected
-SPREAD = {"freeze": 0.132, "freeze-all": 0.205, "early-layers": 0.141, "last-layers": 0.426, "fine-tune": 0.611}
+SPREAD = {"freeze": 0.127, "freeze-all": 0.194, "early-layers": 0.292, "last-layers": 0.402, "fine-tune": 0.571}
 # by strategy and input (`tlkit.advisor.expect.inputs_of`): logarithm of the share of errors left
 COEFFICIENTS: dict[str, dict[str, float]] = {
-    "early-layers": {"constant": -0.0095, "relative": 0.0007, "pictures": -0.0024, "dissimilarity": -0.0914},
-    "last-layers": {"constant": -0.1595, "relative": -0.0026, "pictures": -0.0723, "dissimilarity": -0.2943},
-    "fine-tune": {"constant": -0.1241, "relative": 0.1165, "pictures": -0.1574, "dissimilarity": -0.4155},
+    "early-layers": {"constant": -0.1267, "relative": -0.1124, "pictures": -0.0455, "dissimilarity": -0.1236},
+    "last-layers": {"constant": -0.1503, "relative": -0.0082, "pictures": -0.0707, "dissimilarity": -0.2972},
+    "fine-tune": {"constant": -0.0867, "relative": 0.1265, "pictures": -0.1459, "dissimilarity": -0.4548},
 }
 # both with a pilot
-PILOT_SPREAD = {"freeze": 0.123, "freeze-all": 0.222, "early-layers": 0.1, "last-layers": 0.473, "fine-tune": 0.682}
+PILOT_SPREAD = {"freeze": 0.1, "freeze-all": 0.156, "early-layers": 0.347, "last-layers": 0.465, "fine-tune": 0.676}
 PILOT_COEFFICIENTS: dict[str, dict[str, float]] = {
-    "early-layers": {"constant": -0.0095, "relative": 0.0007, "pictures": -0.0024, "dissimilarity": -0.0914},
+    "early-layers": {"constant": -0.1267, "relative": -0.1124, "pictures": -0.0455, "dissimilarity": -0.1236},
     "last-layers": {
-        "constant": -0.0178,
-        "relative": -0.0026,
-        "pictures": -0.0723,
-        "dissimilarity": -0.2943,
-        "pilot": 1.0,
+        "constant": -0.0397,
+        "relative": -0.0082,
+        "pictures": -0.0707,
+        "dissimilarity": -0.2972,
+        "pilot": 0.6426,
     },
-    "fine-tune": {"constant": 0.0115, "relative": 0.1165, "pictures": -0.1574, "dissimilarity": -0.4155, "pilot": 1.0},
+    "fine-tune": {
+        "constant": 0.0325,
+        "relative": 0.1265,
+        "pictures": -0.1459,
+        "dissimilarity": -0.4548,
+        "pilot": 0.6426,
+    },
 }
