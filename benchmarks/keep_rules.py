@@ -45,7 +45,7 @@ def main() -> None:
 
 def networks(table: Path) -> list[tuple[int, Row, Row]]:
     """Validation pictures, figures of the tuned network and of the frozen one, of every run that trained weights."""
-    from tlkit.training.recipe import FEWEST_TO_CHOOSE
+    from tlkit.plan.recipe import FEWEST_TO_CHOOSE
 
     cells, freeze, runs = {}, {}, []
     for row in rows_in(table):

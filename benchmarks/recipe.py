@@ -56,8 +56,8 @@ class Change:
 
 def changes() -> dict[str, Change]:
     """All alternatives by name."""
+    from tlkit.plan.recipe import MOVING
     from tlkit.training.rates import CANDIDATES
-    from tlkit.training.recipe import MOVING
 
     return {
         "random_head": Change({}, random_head=True),
@@ -158,7 +158,7 @@ class Setting:
 
     def recipe(self, steps: int | None) -> Any:
         """The default one, for so many steps, with few looks and no patience."""
-        from tlkit.training.recipe import make_recipe
+        from tlkit.plan.recipe import make_recipe
 
         made = make_recipe(len(self.train), flip=self.flip)
         steps = steps or made.steps

@@ -144,7 +144,7 @@ class Setting:
     def __init__(self, images: Path, size: int, steps: int, stack: ExitStack) -> None:
         from tlkit.images.decoded import decode_all
         from tlkit.images.folder import scan
-        from tlkit.training.recipe import make_recipe
+        from tlkit.plan.recipe import make_recipe
 
         paths = scan(images).paths
         most = BATCH * (steps + 1)

@@ -17,7 +17,7 @@ from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity, level_of
 from tlkit.advisor.size import judge_size
 from tlkit.errors import TlkitError
-from tlkit.training.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
+from tlkit.plan.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
 
 Patch = pytest.MonkeyPatch
 EVIDENCE = Evidence(

@@ -12,8 +12,8 @@ from conftest import Trained
 
 import tlkit
 from tlkit.images.read import read_image
+from tlkit.plan.plan import Plan
 from tlkit.progress import SilentProgress
-from tlkit.training.plan import Plan
 
 Make = Callable[..., Path]
 Patch = pytest.MonkeyPatch

@@ -13,8 +13,8 @@ from tlkit.advisor.expect import Expectation
 from tlkit.api.options import TrainOptions
 from tlkit.api.plans import options_of, read_plan, write_plan
 from tlkit.errors import TlkitError
-from tlkit.training.plan import Plan
-from tlkit.training.recipe import make_recipe
+from tlkit.plan.plan import Plan
+from tlkit.plan.recipe import make_recipe
 
 PLAN = Plan(
     backbone="efficientnet-lite0",

@@ -17,9 +17,9 @@ import tlkit
 from tlkit.api import carry_out
 from tlkit.api.runs import open_run, run_folder
 from tlkit.errors import TlkitError
+from tlkit.plan.plan import STRATEGIES, Plan
 from tlkit.progress import SilentProgress
 from tlkit.training import fit
-from tlkit.training.plan import STRATEGIES, Plan
 
 Patch = pytest.MonkeyPatch
 QUICK: dict[str, Any] = {"image_size": 32, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3}

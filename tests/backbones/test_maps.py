@@ -21,10 +21,10 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.backbones.tflite import Graph
 from tlkit.images.decoded import Decoded, decode_all
+from tlkit.plan.recipe import Recipe
 from tlkit.progress import SilentProgress
 from tlkit.training.augment import LIGHT
 from tlkit.training.feeds import MapFeed, changer
-from tlkit.training.recipe import Recipe
 
 Patch = pytest.MonkeyPatch
 SIZE = 16

@@ -17,11 +17,11 @@ from conftest import Ran, Trained
 
 from tlkit.evaluation.classes import figures
 from tlkit.evaluation.metrics import exact, reliability
+from tlkit.plan.plan import Plan
+from tlkit.plan.recipe import make_recipe
 from tlkit.report.sections import draw_sections
 from tlkit.report.thumbnails import Shown
 from tlkit.report.training import Story, training_page
-from tlkit.training.plan import Plan
-from tlkit.training.recipe import make_recipe
 
 EVIL = "<script>alert(1)</script>"
 PLAN = Plan("efficientnet-lite0", "imagenet", "freeze", 224, 0.2, "auto", 0, reasons=(EVIL,))

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.test_tuner import CLASSES, pictures, tiny
 
+from tlkit.plan.recipe import FROZEN, MOVING, Recipe, rate_at
 from tlkit.progress import SilentProgress
 from tlkit.training import fit as module
 from tlkit.training import rates, timing
@@ -25,7 +26,6 @@ from tlkit.training.augment import DRAWS
 from tlkit.training.checkpoint import STATE, load_state
 from tlkit.training.fit import Job, Outcome, evaluate, fit
 from tlkit.training.rates import Trial, best_rate, try_rates
-from tlkit.training.recipe import FROZEN, MOVING, Recipe, rate_at
 from tlkit.training.tuner import Tuner, snapshot
 
 Patch = pytest.MonkeyPatch

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.plan.recipe import FROZEN, MOVING, Recipe
 from tlkit.training.augment import draw
 from tlkit.training.folding import fold
-from tlkit.training.recipe import FROZEN, MOVING, Recipe
 from tlkit.training.trainable import Group, Trainable
 from tlkit.training.tuner import Tuner, restore, snapshot
 

@@ -12,7 +12,7 @@ from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity
 from tlkit.advisor.size import Size
 from tlkit.errors import TlkitError
-from tlkit.training.plan import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS
+from tlkit.plan.plan import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS
 
 MEASURED, RULE = "measured", "rule"
 ADVISORS = (MEASURED, RULE)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tlkit.training.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
-from tlkit.training.recipe import BATCH, step_budget
+from tlkit.plan.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
+from tlkit.plan.recipe import BATCH, step_budget
 
 # Training on a picture takes so many times as long as a frozen pass (benchmarks/tune_speed.py; early-layers by the
 # share of fine-tuning's time that benchmarks/advisor_fit.py prints)

@@ -15,10 +15,10 @@ from tlkit.backbones.extractor import Extractor
 from tlkit.cache import cache_limit
 from tlkit.images.decoded import Decoded
 from tlkit.images.folder import TRAIN, VAL
+from tlkit.plan.plan import LAST_LAYERS
+from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
 from tlkit.training import augment as augmenting
-from tlkit.training.plan import LAST_LAYERS
-from tlkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from tlkit.backbones.build import Network

@@ -21,9 +21,9 @@ from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.bundle.save import REPORT
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.plan.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 from tlkit.training.assemble import watched
 from tlkit.training.boundary import Choice, check_boundary, widths_of
-from tlkit.training.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned

@@ -18,14 +18,14 @@ from tlkit.backbones.keras_file import checked_preprocessing
 from tlkit.backbones.weights import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.split import check_fraction
+from tlkit.plan.fields import checked
+from tlkit.plan.plan import AUTO as AUTO_STRATEGY
+from tlkit.plan.plan import EARLY, FREEZE, LAST, check_features, check_strategy
 from tlkit.training.augment import AUTO as AUTO_AUGMENT
 from tlkit.training.augment import check_augment
 from tlkit.training.boundary import check_boundary
 from tlkit.training.flips import FlipCheck
 from tlkit.training.known import RATE, check_rate
-from tlkit.training.plain import checked
-from tlkit.training.plan import AUTO as AUTO_STRATEGY
-from tlkit.training.plan import EARLY, FREEZE, LAST, check_features, check_strategy
 
 CLASS_WEIGHTS = ("auto", "none")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -17,10 +17,10 @@ from tlkit.backbones.extractor import Extractor
 from tlkit.bundle.save import KNOWN, LITE, MODEL, REPORT, save_bundle
 from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.plan.plan import FREEZE, Plan
+from tlkit.plan.recipe import FEWEST_TO_CHOOSE
 from tlkit.progress import Progress
 from tlkit.training.boundary import Choice, rows_of, widths_of
-from tlkit.training.plan import FREEZE, Plan
-from tlkit.training.recipe import FEWEST_TO_CHOOSE
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned

@@ -16,8 +16,8 @@ from tlkit.backbones.extractor import Extractor
 from tlkit.images.decoded import decode_all
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.split import stratified_split
+from tlkit.plan.plan import LAST, LAST_LAYERS
 from tlkit.progress import Progress
-from tlkit.training.plan import LAST, LAST_LAYERS
 
 SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
 HELD_OUT = 1 / 3  # of each class's training pictures
@@ -66,11 +66,11 @@ def run_pilot(
         TlkitError: A picture cannot be read again, or memory is too small for a single one.
     """
     from tlkit.api.building import build, last_layers_from
+    from tlkit.plan.recipe import LAST as LAST_WEIGHTS
+    from tlkit.plan.recipe import make_recipe
     from tlkit.training.fit import fit
     from tlkit.training.hardware import choose_precision, enough_memory, keep_memory
     from tlkit.training.rates import best_rate, try_rates
-    from tlkit.training.recipe import LAST as LAST_WEIGHTS
-    from tlkit.training.recipe import make_recipe
 
     keep_memory()
     inner = inner_data(data, options.seed)

@@ -9,8 +9,8 @@ from typing import Any
 from tlkit.backbones import catalog
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
+from tlkit.plan.plan import EARLY, FREEZE, LAST_LAYERS, Plan
 from tlkit.report.page import write
-from tlkit.training.plan import EARLY, FREEZE, LAST_LAYERS, Plan
 
 
 def read_plan(path: str | Path) -> Plan:

@@ -17,8 +17,8 @@ from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.plan import Plan
 
 PathLike = str | os.PathLike[str]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit.training.plan import Plan
+from tlkit.plan.plan import Plan
 
 
 @dataclass(frozen=True)

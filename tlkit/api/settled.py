@@ -17,10 +17,10 @@ from tlkit.backbones.extractor import Extractor
 from tlkit.errors import TlkitError
 from tlkit.images.decoded import Decoded
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.plan.recipe import Recipe, make_recipe
 from tlkit.progress import Progress
 from tlkit.training import augment as augmenting
 from tlkit.training.flips import FlipCheck
-from tlkit.training.recipe import Recipe, make_recipe
 
 if TYPE_CHECKING:
     from tlkit.training.fit import Job

@@ -17,9 +17,9 @@ from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.bundle.save import MODEL
 from tlkit.errors import TlkitError
 from tlkit.images.folder import ImageFolder, scan
+from tlkit.plan.plan import EARLY
 from tlkit.progress import Progress
 from tlkit.training.board import require_tensorboard
-from tlkit.training.plan import EARLY
 
 
 @dataclass(frozen=True)

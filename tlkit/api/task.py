@@ -11,9 +11,9 @@ from tlkit.api.result import Clock
 from tlkit.api.start import Start
 from tlkit.backbones.extractor import TOP, Extractor
 from tlkit.images.folder import ImageFolder
+from tlkit.plan.plan import AUTO, EARLY, LAST
 from tlkit.progress import Progress
 from tlkit.training.assemble import watched
-from tlkit.training.plan import AUTO, EARLY, LAST
 
 
 @dataclass(frozen=True)

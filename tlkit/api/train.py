@@ -18,9 +18,9 @@ from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
+from tlkit.plan.plan import AUTO, LAST, Plan
 from tlkit.progress import Progress, SilentProgress
 from tlkit.training.known import RATE
-from tlkit.training.plan import AUTO, LAST, Plan
 
 PathLike = str | os.PathLike[str]
 

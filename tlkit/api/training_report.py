@@ -17,8 +17,8 @@ from tlkit.evaluation.cam import ClassMaps
 from tlkit.evaluation.classes import figures
 from tlkit.evaluation.metrics import exact
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.plan.plan import Plan
 from tlkit.report.training import Story, training_page
-from tlkit.training.plan import Plan
 
 FEW = 10  # training pictures of a class, below which that is said
 NAMED = 5  # files or classes in a sentence

@@ -18,10 +18,10 @@ from tlkit.api.settled import check_same, choose_rate, keep, plan_time, reasons_
 from tlkit.backbones.extractor import Extractor
 from tlkit.images.decoded import Decoded, decode_all
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
 from tlkit.training.board import board
 from tlkit.training.flips import FlipCheck
-from tlkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from tlkit.training.boundary import Choice

@@ -13,8 +13,8 @@ from tlkit.backbones.weights import IMAGENET, known_digest
 from tlkit.bundle.load import Bundle
 from tlkit.bundle.save import MODEL, PLAN
 from tlkit.errors import TlkitError
+from tlkit.plan.plan import EARLY, FREEZE, Plan
 from tlkit.progress import Progress
-from tlkit.training.plan import EARLY, FREEZE, Plan
 
 
 def bundle_extractor(

@@ -28,7 +28,7 @@ from tlkit.cli.options import (
     ValSplit,
     Workers,
 )
-from tlkit.training.plan import LAST
+from tlkit.plan.plan import LAST
 
 if TYPE_CHECKING:
     from tlkit.api.recommend import Recommendation

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlkit.plan.plan import Plan
 from tlkit.report.page import render
 from tlkit.report.plots import search_curve, tuning_curves
 from tlkit.report.sections import Sections
-from tlkit.training.plan import Plan
 from tlkit.version import VERSION
 
 WEAK = 5  # pictures of a class from which on its recall is worth a word

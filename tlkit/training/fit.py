@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.plan.recipe import LAST, Recipe, rate_at
 from tlkit.progress import Progress
 from tlkit.training.augment import draw
 from tlkit.training.checkpoint import load_state, save_state
-from tlkit.training.recipe import LAST, Recipe, rate_at
 from tlkit.training.timing import Cost, Stopwatch
 from tlkit.training.tuner import Tuner, restore, snapshot
 

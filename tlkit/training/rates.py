@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tlkit.plan.recipe import LEARNING_RATE
 from tlkit.progress import Progress
 from tlkit.training.fit import Job
-from tlkit.training.recipe import LEARNING_RATE
 from tlkit.training.tuner import restore, snapshot
 
 CANDIDATES = (1e-3, 3e-4, 1e-4)

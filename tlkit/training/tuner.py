@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.runtime import import_tensorflow
+from tlkit.plan.recipe import MOVING, Recipe
 from tlkit.training.adamw import AdamW
 from tlkit.training.augment import augment
-from tlkit.training.recipe import MOVING, Recipe
 from tlkit.training.trainable import Trainable
 
 Array = NDArray[Any]

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from tlkit.errors import TlkitError
-from tlkit.training.plain import checked
-from tlkit.training.recipe import Recipe
+from tlkit.plan.fields import checked
+from tlkit.plan.recipe import Recipe
 
 AUTO = "auto"  # whatever the advisor says
 FREEZE, LAST_LAYERS, FINE_TUNE, EARLY = "freeze", "last-layers", "fine-tune", "early-layers"

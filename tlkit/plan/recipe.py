@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit.training.plain import checked
+from tlkit.plan.fields import checked
 
 FROZEN, MOVING = "frozen", "moving"
 BEST, LAST = "best", "last"

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
-from tlkit.training import recipe as module
-from tlkit.training.plan import FINE_TUNE, Plan
-from tlkit.training.recipe import Recipe, make_recipe, rate_at, rhythm, step_budget
+from tlkit.plan import recipe as module
+from tlkit.plan.plan import FINE_TUNE, Plan
+from tlkit.plan.recipe import Recipe, make_recipe, rate_at, rhythm, step_budget
 
 PICTURES = st.integers(1, 2_000_000)
 RECIPE = Recipe(steps=40, batch_size=8, learning_rate=1e-3)

@@ -1,0 +1,1 @@
+"""What a run does, as plain records that import almost nothing: the Plan and its Recipe."""
