@@ -53,7 +53,7 @@ def measure(images: Path, count: int, size: int, seed: int, found: dict[str, lis
     """Accuracy and log loss on test pictures, for each floor."""
     from tlkit.backbones.extractor import TOP, open_extractor
     from tlkit.backbones.features import compute_features, feature_key
-    from tlkit.backbones.store import FeatureStore
+    from tlkit.store.features import FeatureStore
     from tlkit.training import head as heads
 
     subset = draw(images, count, 0, seed, test=TEST)

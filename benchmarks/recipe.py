@@ -130,7 +130,7 @@ class Setting:
     @classmethod
     def open(cls, images: Path, per_class: int, size: int, seed: int) -> Setting:
         """Draw and decode the pictures."""
-        from tlkit.images.decoded import decode_all
+        from tlkit.store.decoded import decode_all
 
         subset = draw(images, per_class, HELD_OUT, seed, test=HELD_OUT)
         pictures = chain(subset.train, subset.val, subset.test)
@@ -146,7 +146,7 @@ class Setting:
     def _may_flip(self, extractor: Any, labels: list[int]) -> bool:
         """Whether mirroring is harmless, by the check that ``tlkit train`` makes."""
         from tlkit.backbones.extractor import TOP, columns_of
-        from tlkit.backbones.store import rounded
+        from tlkit.store.features import rounded
         from tlkit.training.flips import check_flips, chosen_for_check
 
         places = chosen_for_check(labels, self.seed)

@@ -142,9 +142,9 @@ class Setting:
     """Decoded pictures, with labels that mean nothing; batches come from the pictures in turn."""
 
     def __init__(self, images: Path, size: int, steps: int, stack: ExitStack) -> None:
-        from tlkit.images.decoded import decode_all
         from tlkit.images.folder import scan
         from tlkit.plan.recipe import make_recipe
+        from tlkit.store.decoded import decode_all
 
         paths = scan(images).paths
         most = BATCH * (steps + 1)

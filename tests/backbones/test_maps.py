@@ -20,9 +20,9 @@ from tlkit.backbones.maps import Maps, compute_maps, lower_part, version_seed
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.backbones.tflite import Graph
-from tlkit.images.decoded import Decoded, decode_all
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import SilentProgress
+from tlkit.store.decoded import Decoded, decode_all
 from tlkit.training.augment import LIGHT
 from tlkit.training.feeds import MapFeed, changer
 

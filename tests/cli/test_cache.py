@@ -10,8 +10,8 @@ from conftest import Ran
 
 from tlkit.api import cache as api
 from tlkit.errors import TlkitError
-from tlkit.images.decoded import picture_store
-from tlkit.images.shards import Record
+from tlkit.store.decoded import picture_store
+from tlkit.store.shards import Record
 
 Tlkit = Callable[..., Ran]
 

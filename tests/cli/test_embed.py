@@ -151,7 +151,7 @@ def test_killed_at_random_and_resumed(
         # tests may run where the terminal's interrupt is ignored, in the background of a shell
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from tlkit.backbones import features; features.KEEP_EVERY = 16\n"
-        "from tlkit.images import records; once = records.write_shard\n"
+        "from tlkit.store import records; once = records.write_shard\n"
         "def slowly(*each):\n"
         "    found = once(*each); time.sleep(0.2); return found\n"
         "records.write_shard = slowly\n"

@@ -12,12 +12,12 @@ import numpy as np
 from tlkit.api.dataset import Dataset
 from tlkit.api.options import TrainOptions
 from tlkit.backbones.extractor import Extractor
-from tlkit.cache import cache_limit
-from tlkit.images.decoded import Decoded
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.plan.plan import LAST_LAYERS
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
+from tlkit.store.bound import cache_limit
+from tlkit.store.decoded import Decoded
 from tlkit.training import augment as augmenting
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tlkit import cache
 from tlkit.errors import TlkitError
-from tlkit.images.shards import rows_in
+from tlkit.store import bound as cache
+from tlkit.store.shards import rows_in
 
 HINT = "TLKIT_CACHE names the folder; it can be any that may be written"
 

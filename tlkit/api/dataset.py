@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tlkit.backbones.extractor import Extractor
     from tlkit.backbones.features import Features
     from tlkit.images.batches import Loaded
-    from tlkit.images.decoded import Decoded
+    from tlkit.store.decoded import Decoded
 
 SMALLEST = 2  # training pictures a class
 UNEVEN = 2.0  # largest class over smallest, above which plain accuracy misleads
@@ -84,7 +84,7 @@ def stored_features(
 ) -> Features:
     """Features of some pictures, from the store where it has them, and kept in it; of all taps unless told."""
     from tlkit.backbones.features import compute_features, feature_key
-    from tlkit.backbones.store import FeatureStore
+    from tlkit.store.features import FeatureStore
 
     names = [name for name, _ in extractor.taps] if taps is None else taps
     store = FeatureStore(feature_key(extractor))

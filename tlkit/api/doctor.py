@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit import cache
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store import bound as cache
 from tlkit.version import VERSION
 
 LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "scipy", "scikit-learn", "pillow", "h5py", "matplotlib")

@@ -19,11 +19,11 @@ from tlkit.api.work_folder import WorkFolder, remove_left_over, work_folder
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import Store, each_feature, feature_key
-from tlkit.backbones.store import FEW_MAPPED, FeatureStore, SpareStore
 from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
 from tlkit.report.page import check_free
+from tlkit.store.features import FEW_MAPPED, FeatureStore, SpareStore
 
 
 @dataclass(frozen=True, eq=False)

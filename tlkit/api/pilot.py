@@ -13,11 +13,11 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.outcome import frozen_probabilities, metrics_of
 from tlkit.api.solving import solve
 from tlkit.backbones.extractor import Extractor
-from tlkit.images.decoded import decode_all
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.split import stratified_split
 from tlkit.plan.plan import LAST, LAST_LAYERS
 from tlkit.progress import Progress
+from tlkit.store.decoded import decode_all
 
 SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
 HELD_OUT = 1 / 3  # of each class's training pictures

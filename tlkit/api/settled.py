@@ -15,10 +15,10 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
 from tlkit.backbones.extractor import Extractor
 from tlkit.errors import TlkitError
-from tlkit.images.decoded import Decoded
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.recipe import Recipe, make_recipe
 from tlkit.progress import Progress
+from tlkit.store.decoded import Decoded
 from tlkit.training import augment as augmenting
 from tlkit.training.flips import FlipCheck
 

@@ -16,10 +16,10 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
 from tlkit.api.settled import check_same, choose_rate, keep, plan_time, reasons_of, settle
 from tlkit.backbones.extractor import Extractor
-from tlkit.images.decoded import Decoded, decode_all
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
+from tlkit.store.decoded import Decoded, decode_all
 from tlkit.training.board import board
 from tlkit.training.flips import FlipCheck
 

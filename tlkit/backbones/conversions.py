@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.backbones.runtime import import_tensorflow, silent_stderr
-from tlkit.cache import NOTE, cache_folder
+from tlkit.store.bound import NOTE, cache_folder
 
 FORMAT = 1
 SECTION, GRAPH = "networks", "network.tflite"

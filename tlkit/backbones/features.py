@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
-from tlkit.backbones.store import FeatureKey, FeatureStore, SpareStore, Stored, rounded
 from tlkit.images.batches import Loaded, load_pictures
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.features import FeatureKey, FeatureStore, SpareStore, Stored, rounded
 
 KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # pictures a shard, and seconds between two: what a killed run may lose
 

@@ -21,11 +21,11 @@ from tlkit.backbones.engines import LITERT, Forward, LiteRTNetwork, batch_size, 
 from tlkit.backbones.extractor import Extractor
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
-from tlkit.images.decoded import Decoded
 from tlkit.images.read import READING_VERSION
-from tlkit.images.records import RecordStore
-from tlkit.images.shards import SHARD_BYTES, Record
 from tlkit.progress import Progress
+from tlkit.store.decoded import Decoded
+from tlkit.store.records import RecordStore
+from tlkit.store.shards import SHARD_BYTES, Record
 
 FORMAT = 1
 DTYPE = "<f2"

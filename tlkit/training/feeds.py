@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.maps import Maps
 from tlkit.backbones.runtime import import_tensorflow
-from tlkit.images.decoded import Decoded
 from tlkit.plan.recipe import Recipe
+from tlkit.store.decoded import Decoded
 from tlkit.training import augment as augmenting
 
 

@@ -1,6 +1,6 @@
 """What was computed of pictures, kept on disk by picture content, so that no picture is worked on twice.
 
-One folder per key. In it, immutable shards (`tlkit.images.shards`). So a killed run leaves whole shards or none, and
+One folder per key. In it, immutable shards (`tlkit.store.shards`). So a killed run leaves whole shards or none, and
 two runs at once at worst compute the same rows twice; there are no locks between processes.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.cache import NOTE, cache_folder, cache_limit, prune
-from tlkit.images.shards import SHARD_BYTES, DamagedError, Record, Shard, open_shard, write_shard
+from tlkit.store.bound import NOTE, cache_folder, cache_limit, prune
+from tlkit.store.shards import SHARD_BYTES, DamagedError, Record, Shard, open_shard, write_shard
 
 MERGE_ABOVE = 32  # small shards; each costs an open file
 SMALL_BYTES = SHARD_BYTES // 4  # larger ones are never rewritten

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.cache import cache_limit
-from tlkit.images.records import RecordStore
-from tlkit.images.shards import Record
+from tlkit.store.bound import cache_limit
+from tlkit.store.records import RecordStore
+from tlkit.store.shards import Record
 
 FORMAT = 3
 FEW_MAPPED = 4  # shards, of at most 64 MiB, mapped at once in a pass whose memory must not grow

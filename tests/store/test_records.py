@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tlkit.cache import prune
-from tlkit.images import records as module
-from tlkit.images import shards
-from tlkit.images.records import RecordStore
-from tlkit.images.shards import DamagedError, Record, open_shard, rows_in
+from tlkit.store import records as module
+from tlkit.store import shards
+from tlkit.store.bound import prune
+from tlkit.store.records import RecordStore
+from tlkit.store.shards import DamagedError, Record, open_shard, rows_in
 
 NAME = "things-0123456789abcdef"
 SHAPE = (6, 5)
@@ -350,7 +350,7 @@ PROGRAM = """
 import sys, itertools
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-import tlkit.images.records as module
+import tlkit.store.records as module
 from test_records import store, rows, record, content, same
 module.MERGE_ABOVE = 3
 root, start, count = Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tlkit.backbones import store as module
-from tlkit.backbones.store import FeatureKey, FeatureStore, Stored
+from tlkit.store import features as module
+from tlkit.store.features import FeatureKey, FeatureStore, Stored
 
 KEY = FeatureKey("net", "weights", 224, 224, 1, (("stage1", 3), ("top", 5)))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tlkit import cache as module
-from tlkit.cache import cache_folder, cache_limit, clear, entries, prune
 from tlkit.errors import TlkitError
+from tlkit.store import bound as module
+from tlkit.store.bound import cache_folder, cache_limit, clear, entries, prune
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import pytest
 from conftest import picture
 
 from tlkit.errors import TlkitError
-from tlkit.images import batches, decoded
-from tlkit.images.decoded import decode_all
+from tlkit.images import batches
 from tlkit.images.read import read_image
 from tlkit.progress import Advance
+from tlkit.store import decoded
+from tlkit.store.decoded import decode_all
 
 SIZE = (12, 10)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tlkit.errors import TlkitError
 from tlkit.images.batches import load_picture, load_pictures
 from tlkit.images.read import READING_VERSION
-from tlkit.images.records import RecordStore
-from tlkit.images.shards import SHARD_BYTES, Record
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.records import RecordStore
+from tlkit.store.shards import SHARD_BYTES, Record
 
 FORMAT = 1
 KEEP_EVERY = 256  # pictures a shard, fewer of large ones: what a killed run may lose
