@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkit.api.parts import with_test, with_validation
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
+from tlkit.images.splits import with_test, with_validation
 from tlkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def prepare(
     """Leave out what cannot be read, find copies, and give every picture a split.
 
     Copies of one picture stay on one side of a split that is drawn here. A folder's own split is kept as it is; what it
-    lacks is drawn from its training pictures, test pictures by `tlkit.api.parts.with_test`;
+    lacks is drawn from its training pictures, test pictures by `tlkit.images.splits.with_test`;
     ``drop_leaks`` leaves those training pictures out that have a copy in val/ or test/. ``known`` says by content hash
     what an earlier training used: such pictures stay on their side, so that none it has seen is validated on.
 

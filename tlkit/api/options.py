@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.advisor.advise import MEASURED, Advice, check_advisor
-from tlkit.api.parts import check_test_split
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.engines import check_engine
 from tlkit.backbones.keras_file import checked_preprocessing
 from tlkit.backbones.weights import IMAGENET
 from tlkit.errors import TlkitError
-from tlkit.images.split import check_fraction
+from tlkit.images.splits import check_test_split
+from tlkit.images.stratified import check_fraction
 from tlkit.plan.fields import checked
 from tlkit.plan.plan import AUTO as AUTO_STRATEGY
 from tlkit.plan.plan import EARLY, FREEZE, LAST, check_features, check_strategy

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from tlkit.api.dataset import Dataset
 from tlkit.api.options import TrainOptions
-from tlkit.api.parts import TESTED_FROM
 from tlkit.backbones.extractor import Extractor
 from tlkit.bundle.save import KNOWN, LITE, MODEL, REPORT, save_bundle
 from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.images.splits import TESTED_FROM
 from tlkit.plan.plan import FREEZE, Plan
 from tlkit.plan.recipe import FEWEST_TO_CHOOSE
 from tlkit.progress import Progress

@@ -14,7 +14,7 @@ from tlkit.api.outcome import frozen_probabilities, metrics_of
 from tlkit.api.solving import solve
 from tlkit.backbones.extractor import Extractor
 from tlkit.images.folder import TRAIN, VAL
-from tlkit.images.split import stratified_split
+from tlkit.images.stratified import stratified_split
 from tlkit.plan.plan import LAST, LAST_LAYERS
 from tlkit.progress import Progress
 from tlkit.store.decoded import decode_all

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
-from tlkit.images.split import stratified_split
+from tlkit.images.stratified import stratified_split
 
 TESTED_FROM = 300  # pictures to draw from, below which a tenth of them says next to nothing
 TEST_SHARE = 0.1

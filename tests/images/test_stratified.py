@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
-from tlkit.images.split import stratified_split
+from tlkit.images.stratified import stratified_split
 
 COUNTS = st.lists(st.integers(2, 40), min_size=2, max_size=6)
 

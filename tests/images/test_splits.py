@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tlkit
-from tlkit.api.parts import TESTED_FROM, check_test_split, with_test, with_validation
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
+from tlkit.images.splits import TESTED_FROM, check_test_split, with_test, with_validation
 
 
 def folder_of(counts: dict[str, int], splits: Sequence[str] = ()) -> ImageFolder:
