@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tlkit.api.catalogue import SORTS, dominated_by, list_backbones
 from tlkit.api.speed import measure
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.errors import TlkitError
 
 BASE = catalog.get("vgg16")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tlkit.backbones import catalog
-from tlkit.backbones.relatives import HOW, RELATIVES
+from tlkit.backbones.catalog.unsupported_networks import HOW, RELATIVES
 from tlkit.backbones.runtime import import_keras
 from tlkit.errors import TlkitError
 
@@ -74,7 +74,7 @@ def test_unknown_name_suggests_the_nearest(wrong, suggestion):
 
 
 def test_catalogue_does_not_import_tensorflow():
-    code = "import sys, tlkit.backbones.catalog; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    code = "import sys, tlkit.backbones.catalog.table; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tlkit.api.backbones import stages_of
 from tlkit.backbones.build import build_backbone, check_request
-from tlkit.backbones.catalog import is_file_name
+from tlkit.backbones.catalog.table import is_file_name
 from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.features import feature_key
 from tlkit.backbones.from_file import model_from_file

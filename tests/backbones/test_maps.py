@@ -13,7 +13,7 @@ from conftest import picture
 
 from tlkit.backbones import lite_heads
 from tlkit.backbones import maps as module
-from tlkit.backbones.catalog import DEFAULT
+from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.maps import Maps, compute_maps, lower_part, version_seed

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlkit.backbones.catalog import DEFAULT
+from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.runtime import import_keras

@@ -12,7 +12,7 @@ from tlkit.api.dataset import prepare, read_features, stored_features
 from tlkit.api.options import TrainOptions
 from tlkit.api.start import Start, prepare_start, scan_folder
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.speed import latency
 from tlkit.backbones.weights import IMAGENET

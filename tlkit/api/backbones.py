@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tlkit.backbones.build import Network, build_backbone, check_request
-from tlkit.backbones.catalog import is_file_name
+from tlkit.backbones.catalog.table import is_file_name
 from tlkit.backbones.extractor import TOP, tap_widths
 from tlkit.backbones.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.layers import Layer, Pair, layers_of

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone
-from tlkit.backbones.relatives import HOW, RELATIVES, Relative
+from tlkit.backbones.catalog.table import Backbone
+from tlkit.backbones.catalog.unsupported_networks import HOW, RELATIVES, Relative
 from tlkit.errors import TlkitError
 
 FLOAT32 = 4  # bytes

@@ -202,7 +202,7 @@ def _gpu(names: list[str]) -> Finding:
 
 
 def _weights() -> Iterator[Finding]:
-    from tlkit.backbones.fetch import is_right
+    from tlkit.backbones.catalog.fetch import is_right
 
     for row in filter(catalog.is_here, catalog.rows()):
         if row.packaged:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlkit.backbones import catalog
-from tlkit.backbones.fetch import Fetched, fetch
+from tlkit.backbones.catalog.fetch import Fetched, fetch
 from tlkit.progress import Progress, SilentProgress
 
 
@@ -18,7 +18,7 @@ def fetch_weights(names: Sequence[str], progress: Progress | None = None) -> lis
         progress: Told the megabytes.
 
     Raises:
-        TlkitError: A name is unknown, before anything is fetched; else as `tlkit.backbones.fetch.fetch`: those fetched
+        TlkitError: A name is unknown, before anything is fetched; else as `tlkit.backbones.catalog.fetch.fetch`: those fetched
             before are kept.
     """
     rows = list(dict.fromkeys(catalog.get(name) for name in names))

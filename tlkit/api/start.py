@@ -11,7 +11,7 @@ from tlkit.api.dataset import require_enough
 from tlkit.api.options import TrainOptions
 from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.keras_file import INCLUDED, PREPROCESSING, file_backbone
 from tlkit.backbones.weights import IMAGENET, RANDOM
 from tlkit.bundle.save import MODEL

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.filling import EVERYTHING, Filling
 from tlkit.backbones.keras_file import check_file_size, file_backbone
 from tlkit.backbones.runtime import import_keras

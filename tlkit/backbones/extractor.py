@@ -11,7 +11,7 @@ import numpy as np
 
 from tlkit.backbones import conversions
 from tlkit.backbones.build import Network, build_backbone, check_request
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.engines import (
     AGREEMENT,
     KERAS,

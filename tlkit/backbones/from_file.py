@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.keras_file import check_file_size, existing_model
 from tlkit.backbones.runtime import import_keras, silent_stderr
 from tlkit.backbones.stages import cut_positions

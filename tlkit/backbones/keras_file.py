@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tlkit.backbones.catalog import KERAS_SUFFIX as SUFFIX
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import KERAS_SUFFIX as SUFFIX
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.weights import file_hash
 from tlkit.errors import TlkitError
 

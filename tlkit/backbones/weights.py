@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone, cached_path
+from tlkit.backbones.catalog.table import Backbone, cached_path
 from tlkit.backbones.filling import Filling, MisfitError
 from tlkit.backbones.matching import match_weights
 from tlkit.backbones.runtime import import_keras

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.backbones.catalog import DEFAULT
+from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.cli.exits import printable
 from tlkit.cli.options import (
     Backbone,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.backbones.catalog import DEFAULT, is_file_name
+from tlkit.backbones.catalog.table import DEFAULT, is_file_name
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import (
     Backbone,

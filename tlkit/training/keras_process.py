@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.engines import LITERT
 from tlkit.backbones.extractor import TOP, Extractor
 from tlkit.backbones.weights import IMAGENET, RANDOM

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlkit.backbones.catalog_data import CACHE_NAMES, NETWORKS, PACKAGED, PUBLISHED_OPERATIONS, WEIGHTS, WEIGHTS_ROOT
+from tlkit.backbones.catalog.figures import CACHE_NAMES, NETWORKS, PACKAGED, PUBLISHED_OPERATIONS, WEIGHTS, WEIGHTS_ROOT
 from tlkit.errors import TlkitError
 
 DEFAULT = "efficientnet-lite0"

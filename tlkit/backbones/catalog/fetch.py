@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog import Backbone, cached_path
+from tlkit.backbones.catalog.table import Backbone, cached_path
 from tlkit.errors import TlkitError
 from tlkit.progress import Advance, Progress
 

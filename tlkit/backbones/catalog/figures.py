@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 Row = tuple[str, str, str, int, int, str, int, int, int, int, float | None, float | None, str]
-"""The first fields of `tlkit.backbones.catalog.Backbone`, in order."""
+"""The first fields of `tlkit.backbones.catalog.table.Backbone`, in order."""
 
 # Parameters: keras.Model.count_params() of the network that Keras builds. Operations: benchmarks/count_operations.py.
 # Accuracies: the table at https://keras.io/api/applications, except MobileNetV3 (API documentation of
