@@ -13,7 +13,7 @@ from tlkit.backbones.extractor import columns_of, tap_model, tap_widths
 from tlkit.backbones.layers import layers_of
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.weights import load_weights
+from tlkit.backbones.weights.loading import load_weights
 from tlkit.bundle.load import load
 from tlkit.bundle.save import save_bundle
 from tlkit.errors import TlkitError

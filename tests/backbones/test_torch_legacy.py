@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlkit.backbones.torch_legacy import read_state_dict
+from tlkit.backbones.weights.torch_legacy import read_state_dict
 from tlkit.errors import TlkitError
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -170,7 +170,7 @@ def test_arguments_in_the_newest_pickle_protocol(read):
         ("torch", "load"),
         ("torch._utils", "_rebuild_parameter"),
         ("numpy", "FloatStorage"),
-        ("tlkit.backbones.torch_legacy", "_Tensor"),
+        ("tlkit.backbones.weights.torch_legacy", "_Tensor"),
     ],
 )
 @pytest.mark.parametrize("stack", [False, True])

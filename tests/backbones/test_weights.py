@@ -12,7 +12,7 @@ import pytest
 from tlkit.backbones import catalog
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.weights import cached_path, load_weights
+from tlkit.backbones.weights.loading import cached_path, load_weights
 from tlkit.errors import TlkitError
 
 NAME = "mobilenet-v3-small"

@@ -22,7 +22,7 @@ from tlkit.backbones import catalog
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.source import class_names, packaged_source
 from tlkit.backbones.speed import TimedForward
-from tlkit.backbones.weights import IMAGENET
+from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.images.folder import TRAIN
 from tlkit.progress import Progress
 from tlkit.training.flips import FlipCheck

@@ -15,7 +15,7 @@ from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.speed import latency
-from tlkit.backbones.weights import IMAGENET
+from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TRAIN, ImageFolder
 from tlkit.progress import Progress

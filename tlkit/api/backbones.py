@@ -12,7 +12,7 @@ from tlkit.backbones.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.layers import Layer, Pair, layers_of
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.stages import Stage
-from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.progress import Progress, SilentProgress
 from tlkit.training.boundary import early_stages
 from tlkit.training.trainable import default_boundary

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.backbones import catalog
-from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
 from tlkit.plan.plan import EARLY, FREEZE, LAST_LAYERS, Plan
 from tlkit.report.page import write

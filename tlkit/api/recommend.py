@@ -16,7 +16,7 @@ from tlkit.api.result import Clock
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import open_extractor
-from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
 

@@ -13,7 +13,7 @@ from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.keras_file import INCLUDED, PREPROCESSING, file_backbone
-from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.bundle.save import MODEL
 from tlkit.errors import TlkitError
 from tlkit.images.folder import ImageFolder, scan

@@ -16,7 +16,7 @@ from tlkit.api.start import prepare_start, scan_folder
 from tlkit.api.task import Task
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
-from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
 from tlkit.plan.plan import AUTO, LAST, Plan
 from tlkit.progress import Progress, SilentProgress

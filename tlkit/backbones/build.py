@@ -13,11 +13,11 @@ from typing import Any
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.filling import EVERYTHING, Filling
 from tlkit.backbones.keras_file import check_file_size, file_backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage, find_stages
-from tlkit.backbones.weights import IMAGENET, RANDOM, existing_file, load_weights
+from tlkit.backbones.weights.loading import IMAGENET, RANDOM, existing_file, load_weights
+from tlkit.backbones.weights.partial_load import EVERYTHING, Filling
 from tlkit.errors import TlkitError
 
 # Means and standard deviations of ImageNet's pixels, RGB, on the scale 0..1 (Huang et al. 2017, DenseNet).

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.torch_legacy import read_state_dict
+from tlkit.backbones.weights.torch_legacy import read_state_dict
 from tlkit.errors import TlkitError
 
 _STEM_FILTERS = 32

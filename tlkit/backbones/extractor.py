@@ -23,7 +23,7 @@ from tlkit.backbones.engines import (
     keras_forward,
 )
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.weights import IMAGENET, known_digest
+from tlkit.backbones.weights.loading import IMAGENET, known_digest
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
 

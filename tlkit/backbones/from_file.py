@@ -10,7 +10,7 @@ from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.keras_file import check_file_size, existing_model
 from tlkit.backbones.runtime import import_keras, silent_stderr
 from tlkit.backbones.stages import cut_positions
-from tlkit.backbones.weights import file_hash
+from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
 
 # ITU-R BT.601, as Pillow makes a picture grey

@@ -17,7 +17,7 @@ from typing import Any
 
 from tlkit.backbones.catalog.table import KERAS_SUFFIX as SUFFIX
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.weights import file_hash
+from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
 
 DEFAULT_SIZE = 224  # of a network that takes any size: what most are trained at

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.engines import LITERT
 from tlkit.backbones.extractor import TOP, Extractor
-from tlkit.backbones.weights import IMAGENET, RANDOM
+from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.training.head import Head
 
 # The current folder is not searched for modules: it is the user's, and may hold a keras.py.

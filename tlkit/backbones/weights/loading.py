@@ -18,9 +18,9 @@ import h5py
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone, cached_path
-from tlkit.backbones.filling import Filling, MisfitError
-from tlkit.backbones.matching import match_weights
 from tlkit.backbones.runtime import import_keras
+from tlkit.backbones.weights.matching import match_weights
+from tlkit.backbones.weights.partial_load import Filling, MisfitError
 from tlkit.errors import TlkitError
 
 IMAGENET, RANDOM = "imagenet", "none"  # what --weights takes besides a file

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tlkit.backbones import catalog, conversions
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.extractor import open_extractor
-from tlkit.backbones.filling import MisfitError, Stored, fill_by_name
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.weights import load_weights
+from tlkit.backbones.weights.loading import load_weights
+from tlkit.backbones.weights.partial_load import MisfitError, Stored, fill_by_name
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
 

@@ -10,7 +10,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tlkit.backbones.filling import EVERYTHING, Filling, MisfitError, Stored, fill_by_name, snake_case, stored_by_name
+from tlkit.backbones.weights.partial_load import (
+    EVERYTHING,
+    Filling,
+    MisfitError,
+    Stored,
+    fill_by_name,
+    snake_case,
+    stored_by_name,
+)
 
 # Layers that Keras nests in Sequential models and build_backbone does not: ConvNeXt's stem and downsampling.
 _SEQUENTIAL_PART = re.compile(r"_(stem|downsampling)_(?:conv|layernorm)(_\d+)?$")
