@@ -177,7 +177,7 @@ def lite_network(batch: int, threads: int) -> Callable[[Any], Any]:
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
-    from tlkit.backbones.lite_graph import packaged_graph
+    from tlkit.backbones.litert.efficientnet_lite import packaged_graph
 
     interpreter = Interpreter(model_content=packaged_graph("lite0", SIDE)[0], num_threads=threads)
     entry, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]

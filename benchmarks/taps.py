@@ -17,8 +17,8 @@ import numpy as np
 from measure import machine
 
 from tlkit.backbones.engines import LiteRTNetwork
-from tlkit.backbones.lite_graph import packaged_graph
-from tlkit.backbones.tflite import Graph
+from tlkit.backbones.litert.efficientnet_lite import packaged_graph
+from tlkit.backbones.litert.graph import Graph
 from tlkit.images.folder import scan
 from tlkit.images.read import read_image
 

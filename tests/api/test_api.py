@@ -71,7 +71,7 @@ def test_training_on_either_engine_measures_the_same(make_folder: Make, tmp_path
 
 def test_engines_that_do_not_agree_leave_keras(make_folder: Make, tmp_path: Path, monkeypatch: Patch) -> None:
     """A network for LiteRT that answers otherwise is not put into the bundle, and that is said."""
-    from tlkit.backbones import lite_heads
+    from tlkit.backbones.litert import heads as lite_heads
 
     attach = lite_heads.attach_head
     monkeypatch.setattr(
@@ -103,7 +103,7 @@ def test_without_litert_keras_does_it(make_folder: Make, tmp_path: Path, monkeyp
 def test_a_network_that_is_not_packaged_is_converted_once(
     make_folder: Make, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    from tlkit.backbones import conversions
+    from tlkit.backbones.litert import conversions
 
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
     options = {"strategy": "freeze", "backbone": "mobilenet-v3-small", "weights": "none", "image_size": 64}

@@ -12,7 +12,8 @@ import pytest
 
 from tlkit.api import doctor
 from tlkit.api.doctor import Finding, examine
-from tlkit.backbones import catalog, engines, lite_graph
+from tlkit.backbones import catalog, engines
+from tlkit.backbones.litert import efficientnet_lite as lite_graph
 from tlkit.cli.app import run
 from tlkit.errors import TlkitError
 from tlkit.images import formats

@@ -6,11 +6,13 @@ import importlib
 import numpy as np
 import pytest
 
-from tlkit.backbones import catalog, conversions, lite_heads
+from tlkit.backbones import catalog
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
 from tlkit.backbones.extractor import columns_of, tap_model, tap_widths
 from tlkit.backbones.layers import layers_of
+from tlkit.backbones.litert import conversions
+from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.loading import load_weights

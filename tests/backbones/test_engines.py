@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlkit.backbones import catalog, conversions, engines, extractor
+from tlkit.backbones import catalog, engines, extractor
 from tlkit.backbones.engines import LiteRTNetwork, choose_engine
 from tlkit.backbones.extractor import open_extractor
+from tlkit.backbones.litert import conversions
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from tlkit.backbones import lite_heads
 from tlkit.backbones import maps as module
 from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.litert import heads as lite_heads
+from tlkit.backbones.litert.graph import Graph
 from tlkit.backbones.maps import Maps, compute_maps, lower_part, version_seed
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
-from tlkit.backbones.tflite import Graph
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import SilentProgress
 from tlkit.store.decoded import Decoded, decode_all

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlkit.backbones import catalog, conversions
+from tlkit.backbones import catalog
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.extractor import open_extractor
+from tlkit.backbones.litert import conversions
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.loading import load_weights
 from tlkit.backbones.weights.partial_load import MisfitError, Stored, fill_by_name

@@ -143,7 +143,7 @@ def _litert() -> Iterator[Finding]:
     import numpy as np
 
     from tlkit.backbones.engines import LiteRTNetwork, has_litert
-    from tlkit.backbones.lite_graph import packaged_graph
+    from tlkit.backbones.litert.efficientnet_lite import packaged_graph
 
     if not has_litert():
         advice = "pip install ai-edge-litert, where there is a wheel for this machine; Keras runs everything meanwhile"

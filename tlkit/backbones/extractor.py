@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.backbones import conversions
 from tlkit.backbones.build import Network, build_backbone, check_request
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.engines import (
@@ -22,6 +21,7 @@ from tlkit.backbones.engines import (
     has_litert,
     keras_forward,
 )
+from tlkit.backbones.litert import conversions
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.loading import IMAGENET, known_digest
 from tlkit.errors import TlkitError
@@ -187,7 +187,7 @@ def _kept(
     if row.packaged and weights == IMAGENET:
         if upto is not None:
             return None
-        from tlkit.backbones.lite_graph import packaged_graph
+        from tlkit.backbones.litert.efficientnet_lite import packaged_graph
 
         graph, taps, packaged = packaged_graph(row.variant, size)
         return packaged, conversions.Conversion(taps, graph)
@@ -217,7 +217,7 @@ def _graph_of(network: Network, model: Any) -> bytes:
     """A network in LiteRT's format: written from its weights where that is known how to do, which is quicker."""
     if not network.backbone.packaged:
         return conversions.convert(model)
-    from tlkit.backbones.lite_graph import lite_graph
+    from tlkit.backbones.litert.efficientnet_lite import lite_graph
 
     weights = {layer.name: layer.get_weights() for layer in network.model.layers}
     return lite_graph(weights, int(model.input_shape[1]), network.backbone.variant)[0]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import has_litert, lite_maps
-from tlkit.backbones.lite_heads import head_maps
+from tlkit.backbones.litert.heads import head_maps
 from tlkit.backbones.runtime import import_keras
 from tlkit.training.keras_archive import LOGITS, POOL
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones import conversions, lite_heads
 from tlkit.backbones.build import Network
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, has_litert
 from tlkit.backbones.extractor import TOP, Extractor, Taps, columns_of, tap_tensors
-from tlkit.backbones.lite_graph import lite_graph
+from tlkit.backbones.litert import conversions
+from tlkit.backbones.litert import heads as lite_heads
+from tlkit.backbones.litert.efficientnet_lite import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
 from tlkit.training.head import Head

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlkit.backbones.tflite import Array, Graph
+from tlkit.backbones.litert.graph import Array, Graph
 
 
 def cut_at(data: bytes, tap: int) -> bytes | None:

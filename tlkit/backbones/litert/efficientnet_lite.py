@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.efficientnet_lite import EPSILON, HEAD_FILTERS, blocks_of, packaged_weights, variant_of
-from tlkit.backbones.tflite import Graph
+from tlkit.backbones.litert.graph import Graph
 
 
 def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[str, int], ...], str]:

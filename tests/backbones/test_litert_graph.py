@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import LiteRTNetwork, lite_maps
-from tlkit.backbones.lite_heads import attach_head, head_maps
-from tlkit.backbones.tflite import Graph
+from tlkit.backbones.litert.graph import Graph
+from tlkit.backbones.litert.heads import attach_head, head_maps
 from tlkit.errors import TlkitError
 
 Array = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""Networks as LiteRT files: written, cut, joined and converted."""
