@@ -159,7 +159,7 @@ def _stage_maps(bundle: Bundle, stage: str | None) -> Any:
 def _stages(bundle: Bundle, network: Any) -> tuple[Stage, ...]:
     """The stages of a bundle's backbone: of a catalogued one by its name, of a user's own from the network itself."""
     if bundle.manifest.get("own_backbone") is not None:
-        from tlkit.backbones.from_file import without_head
+        from tlkit.backbones.own.rebuild import without_head
         from tlkit.backbones.stages import find_stages
 
         return find_stages(without_head(network))

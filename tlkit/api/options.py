@@ -13,7 +13,7 @@ from tlkit.advisor.advise import MEASURED, Advice, check_advisor
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.engines import check_engine
-from tlkit.backbones.keras_file import checked_preprocessing
+from tlkit.backbones.own.keras_file import checked_preprocessing
 from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.splits import check_test_split

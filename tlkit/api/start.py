@@ -12,7 +12,7 @@ from tlkit.api.options import TrainOptions
 from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.keras_file import INCLUDED, PREPROCESSING, file_backbone
+from tlkit.backbones.own.keras_file import INCLUDED, PREPROCESSING, file_backbone
 from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.bundle.save import MODEL
 from tlkit.errors import TlkitError

@@ -85,7 +85,7 @@ def train(
             docs/own-backbone.md; "auto": of those whose weights are on this machine, the smallest that is not clearly
             worse than the best, by cross-validation on a sample.
         preprocessing: Of a ``.keras`` file: what its network takes, a key of
-            `tlkit.backbones.keras_file.PREPROCESSING`; None: what it begins with.
+            `tlkit.backbones.own.keras_file.PREPROCESSING`; None: what it begins with.
         max_params: With "auto", parameters without the classifier at most.
         max_latency: With "auto", seconds a picture on one core at most.
         weights: "imagenet", "none" (random; for tests of the machinery only) or a weights file.

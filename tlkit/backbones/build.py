@@ -13,7 +13,7 @@ from typing import Any
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.keras_file import check_file_size, file_backbone
+from tlkit.backbones.own.keras_file import check_file_size, file_backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage, find_stages
 from tlkit.backbones.weights.loading import IMAGENET, RANDOM, existing_file, load_weights
@@ -78,7 +78,7 @@ def build_backbone(
 
 
 def _network_of_file(backbone: Backbone, size: int) -> Network:
-    from tlkit.backbones.from_file import model_from_file
+    from tlkit.backbones.own.rebuild import model_from_file
 
     model = model_from_file(backbone, size)
     stages = find_stages(model)
@@ -97,7 +97,7 @@ def check_request(
         name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
         weights: As for `build_backbone`.
         input_size: Side of the square input, in pixels; None for the backbone's own.
-        preprocessing: Of a file: as for `tlkit.backbones.keras_file.file_backbone`.
+        preprocessing: Of a file: as for `tlkit.backbones.own.keras_file.file_backbone`.
 
     Returns:
         The catalogue row and the side of the square input in pixels.

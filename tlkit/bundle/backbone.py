@@ -8,7 +8,7 @@ from dataclasses import replace
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import TOP, Extractor, open_extractor
-from tlkit.backbones.keras_file import INCLUDED, file_backbone
+from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.weights.loading import IMAGENET, known_digest
 from tlkit.bundle.load import Bundle
 from tlkit.bundle.save import MODEL, PLAN

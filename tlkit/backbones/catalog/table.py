@@ -45,7 +45,7 @@ class Backbone:
         packaged: The weights come from a Python package and need no download. Of the default one they are always
             installed, of the others with the extra "lite".
         file: Of a network of the user's own: the ``.keras`` file that holds it, an absolute path. Such a row is made by
-            `tlkit.backbones.keras_file`; its parameters and accuracies are not known.
+            `tlkit.backbones.own.keras_file`; its parameters and accuracies are not known.
         digest: SHA-256 of that file in hex.
         fixed: It takes its own input size and no other.
     """

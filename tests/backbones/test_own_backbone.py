@@ -23,8 +23,8 @@ from tlkit.backbones.build import build_backbone, check_request
 from tlkit.backbones.catalog.table import is_file_name
 from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.features import feature_key
-from tlkit.backbones.from_file import model_from_file
-from tlkit.backbones.keras_file import file_backbone
+from tlkit.backbones.own.keras_file import file_backbone
+from tlkit.backbones.own.rebuild import model_from_file
 from tlkit.backbones.runtime import import_keras
 from tlkit.errors import TlkitError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.keras_file import check_file_size, existing_model
+from tlkit.backbones.own.keras_file import check_file_size, existing_model
 from tlkit.backbones.runtime import import_keras, silent_stderr
 from tlkit.backbones.stages import cut_positions
 from tlkit.backbones.weights.loading import file_hash
@@ -29,7 +29,7 @@ def model_from_file(backbone: Backbone, size: int) -> Any:
     grey.
 
     Args:
-        backbone: From `tlkit.backbones.keras_file.file_backbone`.
+        backbone: From `tlkit.backbones.own.keras_file.file_backbone`.
         size: Side of the square input in pixels.
 
     Returns:

@@ -1,0 +1,1 @@
+"""A backbone of the user's own, from a ``.keras`` file."""
