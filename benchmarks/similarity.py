@@ -85,7 +85,7 @@ def look(matrix: NDArray[np.float32], halves: bool = False) -> dict[str, Any]:
     """Figures of a matrix of features."""
     from tlkit.advisor.similarity import judge_similarity
     from tlkit.backbones.extractor import open_extractor
-    from tlkit.backbones.source import class_names, packaged_source
+    from tlkit.backbones.source_statistics import class_names, packaged_source
 
     taps, source, names = open_extractor("efficientnet-lite0").taps, packaged_source(), class_names()
     whole = judge_similarity(matrix, taps, source, names)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tlkit.advisor.similarity import CONFIDENCE, DISSIMILAR, NAMED, SIMILAR, Similarity, judge_similarity
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.features import compute_features
-from tlkit.backbones.source import Source, class_names, packaged_source
+from tlkit.backbones.source_statistics import Source, class_names, packaged_source
 from tlkit.images.folder import scan
 
 Matrix = NDArray[np.float32]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.extractor import TOP, Taps
-from tlkit.backbones.source import Source
+from tlkit.backbones.source_statistics import Source
 
 LEAST_DEVIATION = 1e-3  # of a channel, below which it is as good as constant
 # Where the two figures lie at input size 224 for pictures that are nothing to ImageNet and for pictures of its classes;

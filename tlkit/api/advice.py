@@ -20,7 +20,7 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.pilot import is_worthwhile, run_pilot
 from tlkit.backbones import catalog
 from tlkit.backbones.extractor import Extractor, open_extractor
-from tlkit.backbones.source import class_names, packaged_source
+from tlkit.backbones.source_statistics import class_names, packaged_source
 from tlkit.backbones.speed import TimedForward
 from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.images.folder import TRAIN

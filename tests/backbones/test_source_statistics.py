@@ -11,7 +11,7 @@ from conftest import picture
 from tlkit.backbones.efficientnet_lite import block_names, efficientnet_lite, load_packaged_weights, packaged_weights
 from tlkit.backbones.extractor import TOP, open_extractor
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.source import Source, class_names, packaged_source
+from tlkit.backbones.source_statistics import Source, class_names, packaged_source
 from tlkit.errors import TlkitError
 
 SIZE = 64
