@@ -18,7 +18,7 @@ from measure import machine
 def main() -> None:
     from sklearn.model_selection import StratifiedGroupKFold
 
-    from tlkit.training.folds import make_folds
+    from tlkit.linear.folds import make_folds
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=10_000)

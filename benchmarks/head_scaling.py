@@ -3,7 +3,7 @@
     python benchmarks/head_scaling.py FOLDER FOLDER... --per-class 5 20 --seeds 3
 
 For each folder and seed, a head is solved on the embedded network's top features of a balanced subset, as ``tlkit train
---strategy freeze`` does, with several values of `tlkit.training.head.FLOOR`; 0 is plain standardisation. Figures are
+--strategy freeze`` does, with several values of `tlkit.linear.head.FLOOR`; 0 is plain standardisation. Figures are
 those of pictures that nothing was chosen on, means over the seeds.
 """
 
@@ -53,8 +53,8 @@ def measure(images: Path, count: int, size: int, seed: int, found: dict[str, lis
     """Accuracy and log loss on test pictures, for each floor."""
     from tlkit.backbones.extractor import TOP, open_extractor
     from tlkit.backbones.features import compute_features, feature_key
+    from tlkit.linear import head as heads
     from tlkit.store.features import FeatureStore
-    from tlkit.training import head as heads
 
     subset = draw(images, count, 0, seed, test=TEST)
     pictures = list(chain(subset.train, subset.test))

@@ -112,7 +112,7 @@ class Setting:
     def __init__(self, images: Path, per_class: int, size: int, seed: int, decoded: Any, subset: Any) -> None:
         from tlkit.backbones.extractor import TOP, open_extractor
         from tlkit.backbones.features import compute_features
-        from tlkit.training.head import solve_head
+        from tlkit.linear.head import solve_head
 
         self.name, self.per_class, self.size, self.seed, self.decoded = images.name, per_class, size, seed, decoded
         parts = (subset.train, subset.val, subset.test)
@@ -146,8 +146,8 @@ class Setting:
     def _may_flip(self, extractor: Any, labels: list[int]) -> bool:
         """Whether mirroring is harmless, by the check that ``tlkit train`` makes."""
         from tlkit.backbones.extractor import TOP, columns_of
+        from tlkit.linear.flip_check import check_flips, chosen_for_check
         from tlkit.store.features import rounded
-        from tlkit.training.flips import check_flips, chosen_for_check
 
         places = chosen_for_check(labels, self.seed)
         pixels = self.decoded.pixels([self.train[place] for place in places])

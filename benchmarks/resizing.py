@@ -22,7 +22,7 @@ from tlkit.backbones.build import build_backbone
 from tlkit.backbones.features import TOP, columns_of, forward_pass, tap_widths
 from tlkit.images.folder import TRAIN, scan
 from tlkit.images.read import read_image
-from tlkit.training.head import solve_head
+from tlkit.linear.head import solve_head
 
 BICUBIC = Image.Resampling.BICUBIC
 WAYS: dict[str, Callable[[Image.Image], Image.Image]] = {

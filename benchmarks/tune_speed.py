@@ -169,9 +169,9 @@ class Setting:
 
 def job_of(setting: Setting, boundary: str | None = None, feed: Any = None) -> Any:
     """What ``tlkit train`` would run; with a boundary on stored outputs, which ``feed`` gives."""
+    from tlkit.linear.head import Head
     from tlkit.training.feeds import PixelFeed
     from tlkit.training.fit import Job
-    from tlkit.training.head import Head
     from tlkit.training.trainable import make_trainable
     from tlkit.training.tuner import Tuner
 

@@ -11,7 +11,7 @@ import pytest
 from tlkit.advisor.evidence import Evidence, gather
 from tlkit.advisor.probes import Probe, Probes
 from tlkit.advisor.similarity import Similarity
-from tlkit.training.flips import FlipCheck
+from tlkit.linear.flip_check import FlipCheck
 
 
 def probe(name: str, accuracy: float, squared_error: float) -> Probe:

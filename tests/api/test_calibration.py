@@ -13,7 +13,7 @@ import pytest
 import tlkit
 from tlkit.api import carry_out
 from tlkit.api.calibration import Calibration
-from tlkit.training.temperature import FEWEST
+from tlkit.linear.temperature import FEWEST
 
 
 @pytest.mark.parametrize("strategy", ["freeze", "last-layers"])

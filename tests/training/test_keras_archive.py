@@ -12,8 +12,8 @@ import pytest
 
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras
+from tlkit.linear.head import Head
 from tlkit.training.assemble import attach_head, layers_of
-from tlkit.training.head import Head
 from tlkit.training.keras_archive import write_packaged
 
 SIZE = 64

@@ -14,10 +14,10 @@ from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.runtime import import_keras
+from tlkit.linear.head import Head
 from tlkit.training import assemble
 from tlkit.training import keras_process as module
 from tlkit.training.assemble import with_features, write_networks
-from tlkit.training.head import Head
 from tlkit.training.keras_process import KerasProcess, keras_process
 
 SIZE = 64

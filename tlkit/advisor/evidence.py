@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlkit.advisor.probes import Probes
     from tlkit.advisor.similarity import Similarity
-    from tlkit.training.flips import FlipCheck
+    from tlkit.linear.flip_check import FlipCheck
 
 
 @dataclass(frozen=True)

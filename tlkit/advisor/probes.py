@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.extractor import TOP, Taps
+from tlkit.linear.folds import Fold, folds_for, make_folds
+from tlkit.linear.head import Matrix, standardise
+from tlkit.linear.ridge import ridge_answers
+from tlkit.linear.taps import early_stages, rows_of, widths_of
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.boundary import early_stages, rows_of, widths_of
-from tlkit.training.folds import Fold, folds_for, make_folds
-from tlkit.training.head import Matrix, standardise
-from tlkit.training.ridge import ridge_answers
 
 ALL_STAGES = "all"
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # of the L2 regularisation, see `tlkit.training.ridge`
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # of the L2 regularisation, see `tlkit.linear.ridge`
 MOST = 10_000  # rows looked at
 LEAST = 4  # of a class, at least, among them
 NEIGHBOURS = 5

@@ -24,8 +24,8 @@ from tlkit.backbones.source_statistics import class_names, packaged_source
 from tlkit.backbones.speed import TimedForward
 from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.images.folder import TRAIN
+from tlkit.linear.flip_check import FlipCheck
 from tlkit.progress import Progress
-from tlkit.training.flips import FlipCheck
 
 MIRRORED = 128  # training pictures at most that are looked at mirrored
 LOOKED_AT = 256  # training pictures at most that similarity is measured on, where that needs a pass of its own

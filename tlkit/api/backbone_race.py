@@ -18,8 +18,8 @@ from tlkit.backbones.speed import latency
 from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TRAIN, ImageFolder
+from tlkit.linear.flip_check import chosen_for_check
 from tlkit.progress import Progress
-from tlkit.training.flips import chosen_for_check
 
 AUTO = "auto"
 COMPARED = 500  # training pictures at most

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tlkit.backbones.build import Network
     from tlkit.backbones.maps import Maps
     from tlkit.backbones.stages import Stage
-    from tlkit.training.boundary import Choice
+    from tlkit.linear.head import Head
+    from tlkit.linear.taps import Choice
     from tlkit.training.fit import Job
-    from tlkit.training.head import Head
     from tlkit.training.trainable import Trainable
 
 MAPS_SHARE = 0.5  # of the cache's bound, that the outputs of a frozen part may take

@@ -9,7 +9,7 @@ from tlkit.api.dataset import Dataset
 from tlkit.api.outcome import Probabilities
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import VAL
-from tlkit.training.temperature import FEWEST, fit_temperature, tempered
+from tlkit.linear.temperature import FEWEST, fit_temperature, tempered
 
 
 @dataclass(frozen=True)

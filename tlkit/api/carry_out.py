@@ -21,13 +21,13 @@ from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.bundle.save import REPORT
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.linear.taps import Choice, check_boundary, widths_of
 from tlkit.plan.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 from tlkit.training.assemble import watched
-from tlkit.training.boundary import Choice, check_boundary, widths_of
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
-    from tlkit.training.head import Head
+    from tlkit.linear.head import Head
     from tlkit.training.keras_process import KerasProcess
 
 

@@ -18,8 +18,8 @@ from tlkit.images.check import Checked, assess
 from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
 from tlkit.images.folder import LAYOUT_HINT, ImageFolder, scan
+from tlkit.linear.label_issues import Suspect, find_suspects, probe_probabilities
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.suspects import Suspect, find_suspects, probe_probabilities
 
 PathLike = str | os.PathLike[str]
 

@@ -12,9 +12,9 @@ from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.images.batches import load_pictures
 from tlkit.images.folder import TRAIN
+from tlkit.linear.flip_check import LOOKED_AT, FlipCheck, check_flips, chosen_for_check
 from tlkit.progress import Progress
 from tlkit.store.features import rounded
-from tlkit.training.flips import LOOKED_AT, FlipCheck, check_flips, chosen_for_check
 
 Pixels = Callable[[list[int]], NDArray[np.uint8]]
 

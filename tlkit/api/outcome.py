@@ -17,17 +17,17 @@ from tlkit.bundle.save import KNOWN, LITE, MODEL, REPORT, save_bundle
 from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.images.splits import TESTED_FROM
+from tlkit.linear.taps import Choice, rows_of, widths_of
 from tlkit.plan.plan import FREEZE, Plan
 from tlkit.plan.recipe import FEWEST_TO_CHOOSE
 from tlkit.progress import Progress
-from tlkit.training.boundary import Choice, rows_of, widths_of
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
+    from tlkit.linear.head import Head
+    from tlkit.linear.ood import Known
     from tlkit.training.assemble import Written
-    from tlkit.training.head import Head
     from tlkit.training.keras_process import KerasProcess
-    from tlkit.training.known import Known
 
 LOSS_NOISE = 1e-3  # relative
 COMPARED = 4  # validation pictures on which the engines must agree
@@ -102,7 +102,7 @@ def without_test(
 
     Empty where there are some, where pictures are so many that some could be had, and where a class is too small.
     """
-    from tlkit.training.repeated import repeated_accuracy
+    from tlkit.linear.repeated_cv import repeated_accuracy
 
     chosen = data.of(TRAIN)
     if data.of(TEST) or len(chosen) >= TESTED_FROM:

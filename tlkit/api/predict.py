@@ -16,8 +16,8 @@ from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import Answer, answers, check_mirroring
 from tlkit.errors import TlkitError
 from tlkit.images.folder import natural, walk_pictures
+from tlkit.linear.ood import check_rate
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.known import check_rate
 
 TOP = 5
 

@@ -16,11 +16,11 @@ from tlkit.api.runs import RunFolder
 from tlkit.backbones.extractor import Extractor
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.linear.flip_check import FlipCheck
 from tlkit.plan.recipe import Recipe, make_recipe
 from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded
 from tlkit.training import augment as augmenting
-from tlkit.training.flips import FlipCheck
 
 if TYPE_CHECKING:
     from tlkit.training.fit import Job

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from tlkit.api.dataset import Dataset
 from tlkit.api.options import TrainOptions
 from tlkit.images.folder import TRAIN
+from tlkit.linear.taps import Choice, choose_taps, rows_of, widths_of
 from tlkit.progress import Progress
-from tlkit.training.boundary import Choice, choose_taps, rows_of, widths_of
 
 if TYPE_CHECKING:
-    from tlkit.training.head import Head
+    from tlkit.linear.head import Head
 
 
 def solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress) -> tuple[Choice, Head]:
@@ -23,7 +23,7 @@ def solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress) 
         balanced: Weigh classes by the inverse of their share.
         show: Told what goes on.
     """
-    from tlkit.training.head import solve_head
+    from tlkit.linear.head import solve_head
 
     chosen = data.of(TRAIN)
     labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]

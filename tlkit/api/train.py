@@ -18,9 +18,9 @@ from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.errors import TlkitError
+from tlkit.linear.ood import RATE
 from tlkit.plan.plan import AUTO, LAST, Plan
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.known import RATE
 
 PathLike = str | os.PathLike[str]
 

@@ -17,16 +17,16 @@ from tlkit.api.runs import RunFolder
 from tlkit.api.settled import check_same, choose_rate, keep, plan_time, reasons_of, settle
 from tlkit.backbones.extractor import Extractor
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.linear.flip_check import FlipCheck
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded, decode_all
 from tlkit.training.board import board
-from tlkit.training.flips import FlipCheck
 
 if TYPE_CHECKING:
-    from tlkit.training.boundary import Choice
+    from tlkit.linear.head import Head
+    from tlkit.linear.taps import Choice
     from tlkit.training.fit import Outcome
-    from tlkit.training.head import Head
 
 SAMPLE, HASTY = 1000, 200  # training pictures that tell what known ones look like in the end; if time is short
 
@@ -39,7 +39,7 @@ class Tuned:
         model: The ``keras.Model``, float32 RGB 0..255 to probabilities, with the best weights.
         recipe: How it was trained.
         outcome: How that went.
-        layers: Of the blocks that the head and `tlkit.training.known` look at, by name.
+        layers: Of the blocks that the head and `tlkit.linear.ood` look at, by name.
         probabilities: By split, float32 [n, classes], in the order of `Dataset.of`.
         features: Of the training pictures in ``sample`` and of all validation pictures, by split, float32 [n, columns].
         sample: Indices into the data set's folder.

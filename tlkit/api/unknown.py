@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tlkit.api.dataset import Dataset
 from tlkit.images.folder import TRAIN, VAL
-from tlkit.training.boundary import rows_of, widths_of
-from tlkit.training.known import FEWEST, Known, fit_known, measures_unseen
+from tlkit.linear.ood import FEWEST, Known, fit_known, measures_unseen
+from tlkit.linear.taps import rows_of, widths_of
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned

@@ -16,7 +16,7 @@ from tlkit.backbones.engines import AUTO, LITERT, Forward, LiteRTNetwork, choose
 from tlkit.backbones.runtime import import_keras
 from tlkit.bundle.save import FORMAT, KNOWN, LABELS, LITE, MANIFEST, MODEL, PLAN, SUFFIX, file_hash, manifest_digest
 from tlkit.errors import TlkitError
-from tlkit.training.known import Known
+from tlkit.linear.ood import Known
 
 AGAIN = "train it again, or copy the whole folder again from where it came"
 

@@ -18,7 +18,7 @@ from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.litert.efficientnet_lite import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.batches import load_picture
-from tlkit.training.head import Head
+from tlkit.linear.head import Head
 from tlkit.training.keras_archive import JOINED, LOGITS, POOL, PROBABILITIES, write_packaged
 from tlkit.training.keras_process import KerasProcess, is_written_here
 

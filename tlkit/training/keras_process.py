@@ -25,7 +25,7 @@ from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.engines import LITERT
 from tlkit.backbones.extractor import TOP, Extractor
 from tlkit.backbones.weights.loading import IMAGENET, RANDOM
-from tlkit.training.head import Head
+from tlkit.linear.head import Head
 
 # The current folder is not searched for modules: it is the user's, and may hold a keras.py.
 _START = "import sys; del sys.path[0]; from tlkit.training.keras_process import main; main()"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.evaluation.metrics import calibration_error
-from tlkit.training.temperature import LEAST, MOST, fit_temperature, tempered
+from tlkit.linear.temperature import LEAST, MOST, fit_temperature, tempered
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

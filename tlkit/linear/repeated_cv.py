@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tlkit.linear.folds import make_folds
+from tlkit.linear.head import Matrix, cross_validate, standardise
 from tlkit.progress import Progress
-from tlkit.training.folds import make_folds
-from tlkit.training.head import Matrix, cross_validate, standardise
 
 REPEATS = 3
 

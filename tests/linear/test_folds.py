@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlkit.training.folds import FEW_FOLDS, FOLDS, MANY, folds_for, make_folds
+from tlkit.linear.folds import FEW_FOLDS, FOLDS, MANY, folds_for, make_folds
 
 
 def test_folds_keep_groups_whole_and_classes_present() -> None:

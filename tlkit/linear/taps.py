@@ -9,9 +9,9 @@ import numpy as np
 
 from tlkit.backbones.extractor import TOP, Taps, columns_of
 from tlkit.errors import TlkitError
+from tlkit.linear.head import Matrix, least_loss
 from tlkit.plan.plan import ALL, EARLY, LAST_LAYERS
 from tlkit.progress import Progress
-from tlkit.training.head import Matrix, least_loss
 
 EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered, and the share of the stages that count as early or middle
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.linear.folds import make_folds
+from tlkit.linear.head import Matrix, cross_validate, standardise
 from tlkit.progress import Progress
-from tlkit.training.folds import make_folds
-from tlkit.training.head import Matrix, cross_validate, standardise
 
 HIGHEST_OWN = 0.1  # probability of its own label above which a picture is never suspect
 CONFIDENT = 0.9  # an answer this sure is enough, even where a bundle is surer still of what it was trained on
@@ -57,7 +57,7 @@ def probe_probabilities(
         labels: Class index of each row.
         groups: Copies of one picture share a group, so that no probe has seen a copy either.
         seed: Of the folds.
-        blocks: Widths of the columns' blocks, as for `tlkit.training.head.standardise`.
+        blocks: Widths of the columns' blocks, as for `tlkit.linear.head.standardise`.
         progress: Told about every solution.
     """
     target = np.asarray(labels, dtype=np.int64)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
-from tlkit.training import known as module
-from tlkit.training.known import Known, check_rate, fit_known, measures_unseen
+from tlkit.linear import ood as module
+from tlkit.linear.ood import Known, check_rate, fit_known, measures_unseen
 
 WIDTHS = [6, 18]
 

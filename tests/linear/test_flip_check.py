@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlkit.training import flips as module
-from tlkit.training.flips import check_flips, chosen_for_check
+from tlkit.linear import flip_check as module
+from tlkit.linear.flip_check import check_flips, chosen_for_check
 
 CLASSES, EACH, WIDTH = 2, 30, 6
 LABELS = np.repeat(np.arange(CLASSES), EACH)

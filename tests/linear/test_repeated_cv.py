@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlkit.training.repeated import repeated_accuracy
+from tlkit.linear.repeated_cv import repeated_accuracy
 
 
 def clouds(distance: float, count: int = 200) -> tuple[np.ndarray, list[int]]:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from tlkit.training import folds
-from tlkit.training import head as module
-from tlkit.training.folds import make_folds
-from tlkit.training.head import FALLBACK, FLOOR, least_loss, solve_head, standardise
+from tlkit.linear import folds
+from tlkit.linear import head as module
+from tlkit.linear.folds import make_folds
+from tlkit.linear.head import FALLBACK, FLOOR, least_loss, solve_head, standardise
 
 
 def blobs(classes: int, per_class: int, width: int = 12, noise: float = 1.0) -> tuple[np.ndarray, list[int]]:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tlkit.images.batches import cpu_count
+from tlkit.linear.folds import Fold, folds_for, make_folds
 from tlkit.progress import Progress, SilentProgress
-from tlkit.training.folds import Fold, folds_for, make_folds
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5, 1.01, 0.5))  # C = 1 / (L2 strength)
 FALLBACK = 1e-2  # where a class is too small to be divided into folds

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tlkit.errors import TlkitError
+from tlkit.linear.head import least_loss, solve_head
+from tlkit.linear.taps import Choice, check_boundary, choose_taps, early_stages, rows_of
 from tlkit.progress import SilentProgress
-from tlkit.training.boundary import Choice, check_boundary, choose_taps, early_stages, rows_of
-from tlkit.training.head import least_loss, solve_head
 
 TAPS = (("stage1", 2), ("stage2", 3), ("stage3", 3), ("stage4", 2), ("stage5", 2), ("top", 4))
 LABELS = [0, 1, 2] * 30

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from tlkit.training.ridge import ridge_answers
+from tlkit.linear.ridge import ridge_answers
 
 
 def problem(rows: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

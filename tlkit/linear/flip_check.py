@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.training.folds import make_folds
-from tlkit.training.head import Matrix, standardise
-from tlkit.training.ridge import ridge_answers
+from tlkit.linear.folds import make_folds
+from tlkit.linear.head import Matrix, standardise
+from tlkit.linear.ridge import ridge_answers
 
 LOOKED_AT = 400  # pictures at most
 LEAST = 20  # fewer tell nothing
-STRENGTH = 0.3  # of the probes' L2 regularisation, as `tlkit.training.ridge` has it
+STRENGTH = 0.3  # of the probes' L2 regularisation, as `tlkit.linear.ridge` has it
 TOLERATED = 0.02  # share of the pictures that may be lost to mirroring, as some is noise
 
 

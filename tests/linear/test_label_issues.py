@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tlkit.training.suspects import HIGHEST_OWN, LEAST, SHARE, Suspect, find_suspects, probe_probabilities
+from tlkit.linear.label_issues import HIGHEST_OWN, LEAST, SHARE, Suspect, find_suspects, probe_probabilities
 
 Matrix = NDArray[np.float32]
 

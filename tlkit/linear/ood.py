@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.errors import TlkitError
-from tlkit.training.folds import make_folds
-from tlkit.training.head import Matrix, standardise
+from tlkit.linear.folds import make_folds
+from tlkit.linear.head import Matrix, standardise
 
 RANK = 128  # directions of the covariance that are kept; the rest counts as equal in all directions
 SHRINK = 0.4  # share of the mean variance in it: it comes from few pictures for so many columns
