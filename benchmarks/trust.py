@@ -35,11 +35,11 @@ from tlkit.api.solving import solve
 from tlkit.api.unknown import learn_frozen
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.evaluation.metrics import calibration_error, exact
+from tlkit.export.networks import watched
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
 from tlkit.linear.ood import RATE
 from tlkit.linear.taps import rows_of
 from tlkit.progress import SilentProgress
-from tlkit.training.assemble import watched
 
 BACKBONE = "efficientnet-lite0"
 SHARE = 0.2  # of each class that is validated on, and that is tested on

@@ -14,8 +14,8 @@ from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras, import_tensorflow
 from tlkit.bundle.save import LITE
 from tlkit.evaluation.cam import ClassMaps, resized
+from tlkit.export.networks import attach_head
 from tlkit.linear.head import Head
-from tlkit.training.assemble import attach_head
 
 
 def random_head(width: int, classes: int) -> Head:

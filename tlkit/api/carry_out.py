@@ -20,15 +20,15 @@ from tlkit.api.unknown import Unknown, learn_frozen, learn_tuned
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.bundle.save import REPORT
 from tlkit.errors import TlkitError
+from tlkit.export.networks import watched
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.linear.taps import Choice, check_boundary, widths_of
 from tlkit.plan.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
-from tlkit.training.assemble import watched
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
+    from tlkit.export.keras_process import KerasProcess
     from tlkit.linear.head import Head
-    from tlkit.training.keras_process import KerasProcess
 
 
 def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
@@ -38,7 +38,7 @@ def carry_out(task: Task, run: RunFolder | None) -> TrainResult:
         task: What to do; the strategy "auto" is settled on the way.
         run: Of a strategy that tunes weights; of "auto" it is made here.
     """
-    from tlkit.training.keras_process import keras_process
+    from tlkit.export.keras_process import keras_process
 
     options = task.options
     try:
@@ -166,7 +166,7 @@ def _calibrated(made: _Made, data: Dataset) -> _Made:
     if calibration.temperature is None:
         return replace(made, plan=plan, metrics=made.metrics | made.repeated, calibration=calibration)
     if made.tuned is not None and made.kept:
-        from tlkit.training.assemble import cool
+        from tlkit.export.networks import cool
 
         cool(made.tuned.model, calibration.temperature)
     return replace(

@@ -24,10 +24,10 @@ from tlkit.progress import Progress
 
 if TYPE_CHECKING:
     from tlkit.api.tuning import Tuned
+    from tlkit.export.keras_process import KerasProcess
+    from tlkit.export.networks import Written
     from tlkit.linear.head import Head
     from tlkit.linear.ood import Known
-    from tlkit.training.assemble import Written
-    from tlkit.training.keras_process import KerasProcess
 
 LOSS_NOISE = 1e-3  # relative
 COMPARED = 4  # validation pictures on which the engines must agree
@@ -170,7 +170,7 @@ class Saving:
 
     def save_frozen(self, extractor: Extractor, data: Dataset, head: Head, process: KerasProcess | None) -> None:
         """Write the bundle of a backbone whose weights stayed as they are."""
-        from tlkit.training.assemble import write_networks
+        from tlkit.export.networks import write_networks
 
         history = [
             {"step": step, "c": point.c, "cv_log_loss": point.log_loss, "cv_accuracy": point.accuracy}
@@ -186,7 +186,7 @@ class Saving:
 
     def save_tuned(self, extractor: Extractor, data: Dataset, tuned: Tuned) -> None:
         """Write the bundle of a network whose weights were tuned."""
-        from tlkit.training.assemble import write_tuned
+        from tlkit.export.networks import write_tuned
 
         def write(place: Path) -> Written:
             keras_file, lite_file, taps = place / MODEL, place / LITE, self.plan.taps

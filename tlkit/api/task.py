@@ -10,10 +10,10 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.result import Clock
 from tlkit.api.start import Start
 from tlkit.backbones.extractor import TOP, Extractor
+from tlkit.export.networks import watched
 from tlkit.images.folder import ImageFolder
 from tlkit.plan.plan import AUTO, EARLY, LAST
 from tlkit.progress import Progress
-from tlkit.training.assemble import watched
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def tune(
         TlkitError: The pictures have changed since the run began, the state cannot be written, or memory is too
             small for a single picture.
     """
-    from tlkit.training.assemble import layers_of, watched, with_features
+    from tlkit.export.networks import layers_of, watched, with_features
     from tlkit.training.fit import INTERRUPTED, fit
     from tlkit.training.hardware import enough_memory, keep_memory
     from tlkit.training.interrupt import gentle_interrupt
@@ -139,7 +139,7 @@ def sampled(data: Dataset, seed: int, most: int) -> list[int]:
 
 def _plain_model(built: Built, extractor: Extractor, head: Head, choice: Choice) -> Any:
     """The trained network in float32 and on one device, whatever it was trained in and on."""
-    from tlkit.training.assemble import attach_head
+    from tlkit.export.networks import attach_head
     from tlkit.training.hardware import FLOAT32
 
     if built.job.recipe.precision == FLOAT32 and built.strategy.num_replicas_in_sync == 1:

@@ -11,11 +11,11 @@ from tlkit.backbones.extractor import TOP
 from tlkit.backbones.operations import is_kernel
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
+from tlkit.export.keras_archive import LOGITS
+from tlkit.export.networks import attach_head
 from tlkit.linear.head import Head
 from tlkit.plan.recipe import MOVING
-from tlkit.training.assemble import attach_head
 from tlkit.training.folding import fold
-from tlkit.training.keras_archive import LOGITS
 
 UPPER_SHARE = 0.4  # of the multiplications, at most, that stages above the default boundary take
 

@@ -63,7 +63,7 @@ def model_from_file(backbone: Backbone, size: int) -> Any:
 
 
 def without_head(model: Any) -> Any:
-    """A network up to the deepest feature map that a head of `tlkit.training.assemble` pools; without one as it is."""
+    """A network up to the deepest feature map that a head of `tlkit.export.networks` pools; without one as it is."""
     kind = import_keras().layers.GlobalAveragePooling2D
     pools = [each for each in getattr(model, "layers", ()) if each.name.startswith(_HEAD) and isinstance(each, kind)]
     if not pools:

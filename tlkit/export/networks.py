@@ -17,10 +17,10 @@ from tlkit.backbones.litert import conversions
 from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.litert.efficientnet_lite import lite_graph
 from tlkit.backbones.runtime import import_keras
+from tlkit.export.keras_archive import JOINED, LOGITS, POOL, PROBABILITIES, write_packaged
+from tlkit.export.keras_process import KerasProcess, is_written_here
 from tlkit.images.batches import load_picture
 from tlkit.linear.head import Head
-from tlkit.training.keras_archive import JOINED, LOGITS, POOL, PROBABILITIES, write_packaged
-from tlkit.training.keras_process import KerasProcess, is_written_here
 
 WATCHED = 3  # last stages whose features tell whether a picture is like those trained on
 

@@ -12,9 +12,9 @@ import pytest
 
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras
+from tlkit.export.keras_archive import write_packaged
+from tlkit.export.networks import attach_head, layers_of
 from tlkit.linear.head import Head
-from tlkit.training.assemble import attach_head, layers_of
-from tlkit.training.keras_archive import write_packaged
 
 SIZE = 64
 
@@ -58,7 +58,7 @@ def test_keras_opens_the_network_that_it_would_have_written(
 
 def test_it_needs_no_tensorflow(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy as np; from pathlib import Path; from tlkit.training.keras_archive import write_packaged\n"
+        "import sys, numpy as np; from pathlib import Path; from tlkit.export.keras_archive import write_packaged\n"
         f"write_packaged(Path({str(tmp_path / 'm.keras')!r}), 'lite0', 64, np.zeros((1280, 2)), np.zeros(2))\n"
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     )

@@ -14,11 +14,11 @@ from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.runtime import import_keras
+from tlkit.export import keras_process as module
+from tlkit.export import networks as assemble
+from tlkit.export.keras_process import KerasProcess, keras_process
+from tlkit.export.networks import with_features, write_networks
 from tlkit.linear.head import Head
-from tlkit.training import assemble
-from tlkit.training import keras_process as module
-from tlkit.training.assemble import with_features, write_networks
-from tlkit.training.keras_process import KerasProcess, keras_process
 
 SIZE = 64
 Patch = pytest.MonkeyPatch

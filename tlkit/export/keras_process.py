@@ -1,7 +1,7 @@
 """Build and save the Keras network in a process of its own, while features are computed and the head is solved.
 
 The frozen strategy needs TensorFlow for one thing only, to write ``model.keras``, and with the packaged weights not
-even for that (`tlkit.training.keras_archive`). Importing it and building the network take seconds of one core, in
+even for that (`tlkit.export.keras_archive`). Importing it and building the network take seconds of one core, in
 which nothing has to wait; in a thread they would hold the interpreter lock up.
 """
 
@@ -28,7 +28,7 @@ from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.linear.head import Head
 
 # The current folder is not searched for modules: it is the user's, and may hold a keras.py.
-_START = "import sys; del sys.path[0]; from tlkit.training.keras_process import main; main()"
+_START = "import sys; del sys.path[0]; from tlkit.export.keras_process import main; main()"
 
 
 @contextlib.contextmanager
@@ -119,7 +119,7 @@ class KerasProcess:
 def main() -> None:
     """What the process does: one JSON line says what to build, the next what to save; then "done" on stdout."""
     from tlkit.backbones.build import build_backbone
-    from tlkit.training.assemble import attach_head, layers_of
+    from tlkit.export.networks import attach_head, layers_of
 
     asked = json.loads(sys.stdin.readline())
     network = build_backbone(Backbone(**asked.pop("backbone")), **asked)

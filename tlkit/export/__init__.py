@@ -1,0 +1,1 @@
+"""One network as files: a Keras archive, and LiteRT."""
