@@ -252,7 +252,8 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
 def best_and_last() -> Iterator[Row]:
     """What the networks of a run that trains weights come to on the held-out pictures: at the best look, at the end."""
     from tlkit.api import outcome, tuning
-    from tlkit.training import fit, tuner
+    from tlkit.finetune import loop as fit
+    from tlkit.finetune import step as tuner
 
     found: Row = {}
     last: list[Any] = []

@@ -184,7 +184,7 @@ class Round:
         """What should not be, and the step that was saved last."""
         from tlkit.bundle.load import load
         from tlkit.errors import TlkitError
-        from tlkit.training.checkpoint import load_state
+        from tlkit.finetune.checkpoint import load_state
 
         problems, step = [], 0
         if self.target.exists():

@@ -56,8 +56,8 @@ class Change:
 
 def changes() -> dict[str, Change]:
     """All alternatives by name."""
+    from tlkit.finetune.lr_search import CANDIDATES
     from tlkit.plan.recipe import MOVING
-    from tlkit.training.rates import CANDIDATES
 
     return {
         "random_head": Change({}, random_head=True),
@@ -88,7 +88,7 @@ def main() -> None:
     chosen = {name: change for name, change in changes().items() if name in (arguments.only or changes())}
     if unknown := set(arguments.only or ()) - set(chosen):
         parser.error(f"no such alternative: {', '.join(sorted(unknown))}; one of {', '.join(changes())}")
-    from tlkit.training.hardware import keep_memory
+    from tlkit.finetune.hardware import keep_memory
 
     keep_memory()  # as tlkit train does
     known = {key_of(row): row for row in rows_in(arguments.out)}
@@ -202,9 +202,9 @@ def run(setting: Setting, name: str, recipe: Any, change: Change, known: dict[st
     if (kept := known.get(key_of(row))) is not None:
         return kept
     from tlkit.backbones.runtime import import_keras
+    from tlkit.finetune import loop as fitting
+    from tlkit.finetune.lr_search import best_rate, try_rates
     from tlkit.progress import SilentProgress
-    from tlkit.training import fit as fitting
-    from tlkit.training.rates import best_rate, try_rates
 
     start = time.perf_counter()
     import_keras().backend.clear_session()  # of the run before
@@ -242,10 +242,10 @@ def job_of(setting: Setting, recipe: Any, change: Change) -> Any:
     """A new network, with the head it starts from."""
     from tlkit.backbones.build import build_backbone
     from tlkit.backbones.extractor import TOP
-    from tlkit.training.feeds import PixelFeed
-    from tlkit.training.fit import Job
-    from tlkit.training.trainable import make_trainable
-    from tlkit.training.tuner import Tuner
+    from tlkit.finetune.inputs import PixelFeed
+    from tlkit.finetune.loop import Job
+    from tlkit.finetune.step import Tuner
+    from tlkit.finetune.trainable import make_trainable
 
     head = setting.head
     if change.random_head:

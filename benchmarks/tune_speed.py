@@ -94,7 +94,7 @@ def measure_in_turn(
     images: Path, size: int, steps: int, rounds: int, names: Sequence[str], give_back: bool
 ) -> dict[str, list[float]]:
     """Images a second of each contender in each round."""
-    from tlkit.training.hardware import keep_memory
+    from tlkit.finetune.hardware import keep_memory
 
     if not give_back:
         keep_memory()  # before TensorFlow allocates anything
@@ -169,11 +169,11 @@ class Setting:
 
 def job_of(setting: Setting, boundary: str | None = None, feed: Any = None) -> Any:
     """What ``tlkit train`` would run; with a boundary on stored outputs, which ``feed`` gives."""
+    from tlkit.finetune.inputs import PixelFeed
+    from tlkit.finetune.loop import Job
+    from tlkit.finetune.step import Tuner
+    from tlkit.finetune.trainable import make_trainable
     from tlkit.linear.head import Head
-    from tlkit.training.feeds import PixelFeed
-    from tlkit.training.fit import Job
-    from tlkit.training.trainable import make_trainable
-    from tlkit.training.tuner import Tuner
 
     network, recipe = setting.network(), setting.recipe
     kernel = np.random.default_rng(0).normal(0, 0.01, (network.model.output.shape[-1], CLASSES)).astype(np.float32)
@@ -213,7 +213,7 @@ def fine_tune(setting: Setting) -> Contender:
 
 
 def unfolded(setting: Setting) -> Contender:
-    with mock.patch("tlkit.training.trainable.fold", lambda part: part):
+    with mock.patch("tlkit.finetune.trainable.fold", lambda part: part):
         return stepping(job_of(setting))
 
 
@@ -252,7 +252,7 @@ def fitting(setting: Setting, moving: bool) -> Contender:
 
 
 def last_layers(setting: Setting) -> Contender:
-    from tlkit.training.feeds import MapFeed
+    from tlkit.finetune.inputs import MapFeed
 
     boundary, maps = frozen_maps(setting, VERSIONS)
     return stepping(job_of(setting, boundary, MapFeed(maps, maps, VERSIONS)))
@@ -261,11 +261,11 @@ def last_layers(setting: Setting) -> Contender:
 def frozen_maps(setting: Setting, versions: int, advance: Callable[[int], None] = lambda steps: None) -> Any:
     """The default boundary, and the stored outputs of what lies below."""
     from tlkit.backbones.extractor import open_extractor
-    from tlkit.backbones.maps import compute_maps
     from tlkit.backbones.operations import count_operations
+    from tlkit.finetune.inputs import changer
+    from tlkit.finetune.maps import compute_maps
+    from tlkit.finetune.trainable import default_boundary
     from tlkit.progress import SilentProgress
-    from tlkit.training.feeds import changer
-    from tlkit.training.trainable import default_boundary
 
     class Watching(SilentProgress):
         @contextmanager

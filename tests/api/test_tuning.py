@@ -17,9 +17,9 @@ import tlkit
 from tlkit.api import carry_out
 from tlkit.api.runs import open_run, run_folder
 from tlkit.errors import TlkitError
+from tlkit.finetune import loop as fit
 from tlkit.plan.plan import STRATEGIES, Plan
 from tlkit.progress import SilentProgress
-from tlkit.training import fit
 
 Patch = pytest.MonkeyPatch
 QUICK: dict[str, Any] = {"image_size": 32, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3}
@@ -220,7 +220,7 @@ class _Killed(BaseException):
 @contextmanager
 def _killed_after(steps: int) -> Iterator[None]:
     """The process is as good as killed once it has done some steps."""
-    from tlkit.training.tuner import Tuner
+    from tlkit.finetune.step import Tuner
 
     original, done = Tuner.step, 0
 
@@ -247,7 +247,7 @@ def test_a_run_cannot_go_on_with_other_pictures(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as inner:
-        inner.setattr("tlkit.training.fit.fit", broken)
+        inner.setattr("tlkit.finetune.loop.fit", broken)
         with pytest.raises(KeyboardInterrupt):
             tlkit.train(root, strategy="fine-tune", output=target, **QUICK)
     assert open_run(target).resumed

@@ -12,22 +12,22 @@ import numpy as np
 from tlkit.api.dataset import Dataset
 from tlkit.api.options import TrainOptions
 from tlkit.backbones.extractor import Extractor
+from tlkit.finetune import augmentation as augmenting
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.plan.plan import LAST_LAYERS
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
 from tlkit.store.bound import cache_limit
 from tlkit.store.decoded import Decoded
-from tlkit.training import augment as augmenting
 
 if TYPE_CHECKING:
     from tlkit.backbones.build import Network
-    from tlkit.backbones.maps import Maps
     from tlkit.backbones.stages import Stage
+    from tlkit.finetune.loop import Job
+    from tlkit.finetune.maps import Maps
+    from tlkit.finetune.trainable import Trainable
     from tlkit.linear.head import Head
     from tlkit.linear.taps import Choice
-    from tlkit.training.fit import Job
-    from tlkit.training.trainable import Trainable
 
 MAPS_SHARE = 0.5  # of the cache's bound, that the outputs of a frozen part may take
 
@@ -63,8 +63,8 @@ def build(
     stack: contextlib.ExitStack,
 ) -> Built:
     """The network, and where its inputs come from, which the stack closes."""
-    from tlkit.training.hardware import computing_in, device_strategy
-    from tlkit.training.trainable import make_trainable
+    from tlkit.finetune.hardware import computing_in, device_strategy
+    from tlkit.finetune.trainable import make_trainable
 
     strategy = device_strategy()
     with show.phase("Building the network", None), strategy.scope(), computing_in(recipe.precision):
@@ -89,7 +89,7 @@ def build(
 def last_layers_from(extractor: Extractor, show: Progress) -> str:
     """The stage that "last-layers" cuts after where nothing else is said."""
     from tlkit.backbones.operations import count_operations
-    from tlkit.training.trainable import default_boundary
+    from tlkit.finetune.trainable import default_boundary
 
     with show.phase(f"Building {extractor.backbone.name}", None):
         network = extractor.network
@@ -130,12 +130,12 @@ def _feed(
     stack: contextlib.ExitStack,
 ) -> Any:
     """Where the inputs come from: pictures, or outputs of the frozen part, computed here and closed by the stack."""
-    from tlkit.training.feeds import PixelFeed
+    from tlkit.finetune.inputs import PixelFeed
 
     if stage is None or not recipe.views:
         return PixelFeed(decoded)
-    from tlkit.backbones.maps import compute_maps
-    from tlkit.training.feeds import MapFeed, changer
+    from tlkit.finetune.inputs import MapFeed, changer
+    from tlkit.finetune.maps import compute_maps
 
     kind = json.dumps([recipe.augment, recipe.flip, str(augmenting.AMOUNTS.get(recipe.augment))])
 
@@ -168,8 +168,8 @@ def _job(
     show: Progress,
 ) -> Job:
     """What is trained on what, with a new optimizer."""
-    from tlkit.training.fit import Job
-    from tlkit.training.tuner import Tuner
+    from tlkit.finetune.loop import Job
+    from tlkit.finetune.step import Tuner
 
     labels = np.asarray(data.folder.labels, dtype=np.int32)
     train = data.of(TRAIN)

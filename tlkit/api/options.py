@@ -16,6 +16,8 @@ from tlkit.backbones.engines import check_engine
 from tlkit.backbones.own.keras_file import checked_preprocessing
 from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.errors import TlkitError
+from tlkit.finetune.augmentation import AUTO as AUTO_AUGMENT
+from tlkit.finetune.augmentation import check_augment
 from tlkit.images.splits import check_test_split
 from tlkit.images.stratified import check_fraction
 from tlkit.linear.flip_check import FlipCheck
@@ -24,8 +26,6 @@ from tlkit.linear.taps import check_boundary
 from tlkit.plan.fields import checked
 from tlkit.plan.plan import AUTO as AUTO_STRATEGY
 from tlkit.plan.plan import EARLY, FREEZE, LAST, check_features, check_strategy
-from tlkit.training.augment import AUTO as AUTO_AUGMENT
-from tlkit.training.augment import check_augment
 
 CLASS_WEIGHTS = ("auto", "none")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

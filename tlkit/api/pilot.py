@@ -66,11 +66,11 @@ def run_pilot(
         TlkitError: A picture cannot be read again, or memory is too small for a single one.
     """
     from tlkit.api.building import build, last_layers_from
+    from tlkit.finetune.hardware import choose_precision, enough_memory, keep_memory
+    from tlkit.finetune.loop import fit
+    from tlkit.finetune.lr_search import best_rate, try_rates
     from tlkit.plan.recipe import LAST as LAST_WEIGHTS
     from tlkit.plan.recipe import make_recipe
-    from tlkit.training.fit import fit
-    from tlkit.training.hardware import choose_precision, enough_memory, keep_memory
-    from tlkit.training.rates import best_rate, try_rates
 
     keep_memory()
     inner = inner_data(data, options.seed)

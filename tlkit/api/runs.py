@@ -15,7 +15,7 @@ from typing import Any
 from tlkit.api.options import TrainOptions
 from tlkit.bundle.save import MANIFEST, SUFFIX, choose_output
 from tlkit.errors import TlkitError
-from tlkit.training.checkpoint import STATE
+from tlkit.finetune.checkpoint import STATE
 from tlkit.version import VERSION
 
 FORMAT = 1

@@ -15,17 +15,17 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
 from tlkit.backbones.extractor import Extractor
 from tlkit.errors import TlkitError
+from tlkit.finetune import augmentation as augmenting
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.linear.flip_check import FlipCheck
 from tlkit.plan.recipe import Recipe, make_recipe
 from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded
-from tlkit.training import augment as augmenting
 
 if TYPE_CHECKING:
-    from tlkit.training.fit import Job
-    from tlkit.training.rates import Trial
-    from tlkit.training.trainable import Trainable
+    from tlkit.finetune.loop import Job
+    from tlkit.finetune.lr_search import Trial
+    from tlkit.finetune.trainable import Trainable
 
 CHECK_SHARE = 0.15  # of the time there is, that the learning-rate check may take
 SAVING = 6.0  # seconds to write a bundle
@@ -60,7 +60,7 @@ def settle(
     show: Progress,
 ) -> Settled:
     """The recipe, but for rate and time; of a run that is resumed, all of it."""
-    from tlkit.training.hardware import choose_precision
+    from tlkit.finetune.hardware import choose_precision
 
     known = run.settled()
     if "recipe" in known:
@@ -85,7 +85,7 @@ def choose_rate(
     job: Job, settled: Settled, data: Dataset, deadline: float | None, show: Progress
 ) -> tuple[Job, Settled]:
     """The learning rate: as asked for, or by trying some."""
-    from tlkit.training.rates import best_rate, try_rates
+    from tlkit.finetune.lr_search import best_rate, try_rates
 
     if job.recipe.learning_rate is not None:
         return job, settled
@@ -182,7 +182,7 @@ def _to_json(settled: Settled) -> dict[str, Any]:
 
 
 def _from_json(data: dict[str, Any]) -> Settled:
-    from tlkit.training.rates import Trial
+    from tlkit.finetune.lr_search import Trial
 
     return Settled(
         Recipe.from_json(data["recipe"]),

@@ -16,10 +16,10 @@ from tlkit.backbones.own.keras_file import INCLUDED, PREPROCESSING, file_backbon
 from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.bundle.save import MODEL
 from tlkit.errors import TlkitError
+from tlkit.finetune.tensorboard import require_tensorboard
 from tlkit.images.folder import ImageFolder, scan
 from tlkit.plan.plan import EARLY
 from tlkit.progress import Progress
-from tlkit.training.board import require_tensorboard
 
 
 @dataclass(frozen=True)

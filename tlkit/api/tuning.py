@@ -16,17 +16,17 @@ from tlkit.api.options import TrainOptions
 from tlkit.api.runs import RunFolder
 from tlkit.api.settled import check_same, choose_rate, keep, plan_time, reasons_of, settle
 from tlkit.backbones.extractor import Extractor
+from tlkit.finetune.tensorboard import board
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.linear.flip_check import FlipCheck
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded, decode_all
-from tlkit.training.board import board
 
 if TYPE_CHECKING:
+    from tlkit.finetune.loop import Outcome
     from tlkit.linear.head import Head
     from tlkit.linear.taps import Choice
-    from tlkit.training.fit import Outcome
 
 SAMPLE, HASTY = 1000, 200  # training pictures that tell what known ones look like in the end; if time is short
 
@@ -61,7 +61,7 @@ class Tuned:
     @property
     def interrupted(self) -> bool:
         """Whether the run was stopped from outside."""
-        from tlkit.training.fit import INTERRUPTED
+        from tlkit.finetune.loop import INTERRUPTED
 
         return self.outcome.why == INTERRUPTED
 
@@ -101,9 +101,9 @@ def tune(
             small for a single picture.
     """
     from tlkit.export.networks import layers_of, watched, with_features
-    from tlkit.training.fit import INTERRUPTED, fit
-    from tlkit.training.hardware import enough_memory, keep_memory
-    from tlkit.training.interrupt import gentle_interrupt
+    from tlkit.finetune.hardware import enough_memory, keep_memory
+    from tlkit.finetune.interrupt import gentle_interrupt
+    from tlkit.finetune.loop import INTERRUPTED, fit
 
     keep_memory()
     check_same(data, run)
@@ -140,7 +140,7 @@ def sampled(data: Dataset, seed: int, most: int) -> list[int]:
 def _plain_model(built: Built, extractor: Extractor, head: Head, choice: Choice) -> Any:
     """The trained network in float32 and on one device, whatever it was trained in and on."""
     from tlkit.export.networks import attach_head
-    from tlkit.training.hardware import FLOAT32
+    from tlkit.finetune.hardware import FLOAT32
 
     if built.job.recipe.precision == FLOAT32 and built.strategy.num_replicas_in_sync == 1:
         return built.trainable.model

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from tlkit.errors import TlkitError
-from tlkit.training import checkpoint as module
-from tlkit.training.checkpoint import STATE, load_state, save_state
+from tlkit.finetune import checkpoint as module
+from tlkit.finetune.checkpoint import STATE, load_state, save_state
 
 Patch = pytest.MonkeyPatch
 DIRECTORY = b"PK\x01\x02"  # how an entry of a zip archive's directory begins

@@ -12,8 +12,8 @@ from tlkit.backbones import catalog
 from tlkit.backbones.build import Network, build_backbone
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.runtime import import_keras
+from tlkit.finetune.trainable import Trainable, default_boundary, make_trainable
 from tlkit.linear.head import Head
-from tlkit.training.trainable import Trainable, default_boundary, make_trainable
 
 # BatchNorm behind the convolution, before it, without gamma, none at all; depthwise, separable, squeeze-and-excitation
 NAMES = [

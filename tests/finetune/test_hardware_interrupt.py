@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tlkit.backbones.runtime import import_keras, import_tensorflow
-from tlkit.training import hardware as module
-from tlkit.training.hardware import BFLOAT16, FLOAT32, choose_precision, computing_in, keep_memory
-from tlkit.training.interrupt import SIGNALS, gentle_interrupt
+from tlkit.finetune import hardware as module
+from tlkit.finetune.hardware import BFLOAT16, FLOAT32, choose_precision, computing_in, keep_memory
+from tlkit.finetune.interrupt import SIGNALS, gentle_interrupt
 
 Patch = pytest.MonkeyPatch
 
@@ -121,7 +121,7 @@ def test_another_c_library_is_left_alone(monkeypatch: Patch) -> None:
 
 def test_here_it_does_no_harm() -> None:
     """In a process of its own: it cannot be undone."""
-    code = "from tlkit.training.hardware import keep_memory; print(keep_memory(), len(bytearray(1 << 20)))"
+    code = "from tlkit.finetune.hardware import keep_memory; print(keep_memory(), len(bytearray(1 << 20)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout in ("True 1048576\n", "False 1048576\n")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tlkit.backbones.runtime import import_keras, import_tensorflow
-from tlkit.training.adamw import AdamW
-from tlkit.training.trainable import Group
+from tlkit.finetune.optimizer import AdamW
+from tlkit.finetune.trainable import Group
 
 
 def variables(seed: int) -> list[object]:

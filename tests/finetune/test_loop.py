@@ -18,15 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.test_tuner import CLASSES, pictures, tiny
 
+from tlkit.finetune import loop as module
+from tlkit.finetune import lr_search as rates
+from tlkit.finetune import time_budget as timing
+from tlkit.finetune.augmentation import DRAWS
+from tlkit.finetune.checkpoint import STATE, load_state
+from tlkit.finetune.loop import Job, Outcome, evaluate, fit
+from tlkit.finetune.lr_search import Trial, best_rate, try_rates
+from tlkit.finetune.step import Tuner, snapshot
 from tlkit.plan.recipe import FROZEN, MOVING, Recipe, rate_at
 from tlkit.progress import SilentProgress
-from tlkit.training import fit as module
-from tlkit.training import rates, timing
-from tlkit.training.augment import DRAWS
-from tlkit.training.checkpoint import STATE, load_state
-from tlkit.training.fit import Job, Outcome, evaluate, fit
-from tlkit.training.rates import Trial, best_rate, try_rates
-from tlkit.training.tuner import Tuner, snapshot
 
 Patch = pytest.MonkeyPatch
 SILENT = SilentProgress()

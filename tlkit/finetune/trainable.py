@@ -13,9 +13,9 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.export.keras_archive import LOGITS
 from tlkit.export.networks import attach_head
+from tlkit.finetune.folding import fold
 from tlkit.linear.head import Head
 from tlkit.plan.recipe import MOVING
-from tlkit.training.folding import fold
 
 UPPER_SHARE = 0.4  # of the multiplications, at most, that stages above the default boundary take
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from tlkit.backbones.runtime import import_keras, import_tensorflow
+from tlkit.finetune.augmentation import draw
+from tlkit.finetune.folding import fold
+from tlkit.finetune.step import Tuner, restore, snapshot
+from tlkit.finetune.trainable import Group, Trainable
 from tlkit.plan.recipe import FROZEN, MOVING, Recipe
-from tlkit.training.augment import draw
-from tlkit.training.folding import fold
-from tlkit.training.trainable import Group, Trainable
-from tlkit.training.tuner import Tuner, restore, snapshot
 
 Patch = pytest.MonkeyPatch
 SIDE, CLASSES = 16, 3

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.maps import Maps
 from tlkit.backbones.runtime import import_tensorflow
+from tlkit.finetune import augmentation as augmenting
+from tlkit.finetune.maps import Maps
 from tlkit.plan.recipe import Recipe
 from tlkit.store.decoded import Decoded
-from tlkit.training import augment as augmenting
 
 
 class PixelFeed:

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from tlkit.backbones import maps as module
 from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.litert.graph import Graph
-from tlkit.backbones.maps import Maps, compute_maps, lower_part, version_seed
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
+from tlkit.finetune import maps as module
+from tlkit.finetune.augmentation import LIGHT
+from tlkit.finetune.inputs import MapFeed, changer
+from tlkit.finetune.maps import Maps, compute_maps, lower_part, version_seed
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import SilentProgress
 from tlkit.store.decoded import Decoded, decode_all
-from tlkit.training.augment import LIGHT
-from tlkit.training.feeds import MapFeed, changer
 
 Patch = pytest.MonkeyPatch
 SIZE = 16

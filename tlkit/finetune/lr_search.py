@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tlkit.finetune.loop import Job
+from tlkit.finetune.step import restore, snapshot
 from tlkit.plan.recipe import LEARNING_RATE
 from tlkit.progress import Progress
-from tlkit.training.fit import Job
-from tlkit.training.tuner import restore, snapshot
 
 CANDIDATES = (1e-3, 3e-4, 1e-4)
 STEPS = 12  # for each rate

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tlkit.backbones.runtime import import_keras, import_tensorflow
-from tlkit.training.folding import fold
-from tlkit.training.hardware import BFLOAT16, computing_in
+from tlkit.finetune.folding import fold
+from tlkit.finetune.hardware import BFLOAT16, computing_in
 
 keras = import_keras()
 tf = import_tensorflow()

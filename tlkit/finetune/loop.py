@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.finetune.augmentation import draw
+from tlkit.finetune.checkpoint import load_state, save_state
+from tlkit.finetune.step import Tuner, restore, snapshot
+from tlkit.finetune.time_budget import Cost, Stopwatch
 from tlkit.plan.recipe import LAST, Recipe, rate_at
 from tlkit.progress import Progress
-from tlkit.training.augment import draw
-from tlkit.training.checkpoint import load_state, save_state
-from tlkit.training.timing import Cost, Stopwatch
-from tlkit.training.tuner import Tuner, restore, snapshot
 
 Array = NDArray[Any]
 Row = dict[str, Any]

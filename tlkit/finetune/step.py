@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.runtime import import_tensorflow
+from tlkit.finetune.augmentation import augment
+from tlkit.finetune.optimizer import AdamW
+from tlkit.finetune.trainable import Trainable
 from tlkit.plan.recipe import MOVING, Recipe
-from tlkit.training.adamw import AdamW
-from tlkit.training.augment import augment
-from tlkit.training.trainable import Trainable
 
 Array = NDArray[Any]
 SPLIT_LEAST = 1  # pictures at a time, below which out of memory is final

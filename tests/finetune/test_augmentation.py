@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from tlkit.errors import TlkitError
-from tlkit.training import augment as module
-from tlkit.training.augment import AMOUNTS, CHOICES, DRAWS, LIGHT, NONE, STRONG, augment, check_augment, draw
+from tlkit.finetune import augmentation as module
+from tlkit.finetune.augmentation import AMOUNTS, CHOICES, DRAWS, LIGHT, NONE, STRONG, augment, check_augment, draw
 
 SIDE = 24
 UNCHANGED = [1.0] + [0.5] * (DRAWS - 1)  # no zoom, and the middle of all else

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlkit.backbones.runtime import import_keras, import_tensorflow
-from tlkit.training.trainable import Group
+from tlkit.finetune.trainable import Group
 
 BETA_1, BETA_2 = 0.9, 0.999
 
