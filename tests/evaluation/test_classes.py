@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 
 from tlkit.evaluation.classes import Confused, class_figures, confusion, most_confused
 from tlkit.evaluation.metrics import exact, measure, wilson_interval
-from tlkit.evaluation.table import picture_table
+from tlkit.evaluation.prediction_table import picture_table
 
 NAMES = ("ant", "bee, wild", "=cat", "dog")
 

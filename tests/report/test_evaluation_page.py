@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from tlkit.evaluation.classes import figures
+from tlkit.evaluation.examples import most_doubtful, worst_mistakes
 from tlkit.evaluation.metrics import exact, reliability
-from tlkit.evaluation.pictures import most_doubtful, worst_mistakes
 from tlkit.report.evaluation import evaluation_page
 from tlkit.report.sections import draw_sections
 from tlkit.report.thumbnails import SIDE, Shown, thumbnail

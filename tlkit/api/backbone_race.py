@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tlkit.advisor.backbone_choice import Entrant, choose_backbone
 from tlkit.advisor.probes import run_probes
-from tlkit.advisor.race import Entrant, choose_backbone
 from tlkit.api.dataset import prepare, read_features, stored_features
 from tlkit.api.options import TrainOptions
 from tlkit.api.start import Start, prepare_start, scan_folder

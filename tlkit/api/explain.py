@@ -20,7 +20,7 @@ from tlkit.images.batches import load_picture
 from tlkit.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
-    from tlkit.evaluation.cam import ClassMaps
+    from tlkit.evaluation.grad_cam import ClassMaps
 
 PathLike = str | os.PathLike[str]
 FOLDER, SHEET = "explained", "contact-sheet.png"
@@ -136,7 +136,7 @@ def _explained(
 
 def class_maps(bundle: Bundle) -> ClassMaps:
     """Where a bundle's network sees a class: by LiteRT, or by Keras where the bundle has no network for that."""
-    from tlkit.evaluation.cam import ClassMaps
+    from tlkit.evaluation.grad_cam import ClassMaps
 
     lite = bundle.path / LITE if LITE in bundle.manifest["files"] else None
     return ClassMaps.of_files(lite, lambda: bundle.model)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.api.evaluate import Evaluation
+from tlkit.evaluation.examples import most_doubtful, worst_mistakes
 from tlkit.evaluation.metrics import Floats, reliability
-from tlkit.evaluation.pictures import most_doubtful, worst_mistakes
 from tlkit.images.batches import load_picture
 from tlkit.report.evaluation import evaluation_page
 from tlkit.report.sections import Sections, draw_sections
 from tlkit.report.thumbnails import Shown, thumbnail
 
 if TYPE_CHECKING:
-    from tlkit.evaluation.cam import ClassMaps
+    from tlkit.evaluation.grad_cam import ClassMaps
 
 SHOWN = 12  # pictures of a kind
 

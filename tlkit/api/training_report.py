@@ -13,8 +13,8 @@ from tlkit.api.report import sections_of
 from tlkit.api.result import accuracy_lines
 from tlkit.backbones.runtime import import_keras
 from tlkit.bundle.save import LITE, MODEL, PLAN
-from tlkit.evaluation.cam import ClassMaps
 from tlkit.evaluation.classes import figures
+from tlkit.evaluation.grad_cam import ClassMaps
 from tlkit.evaluation.metrics import exact
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.plan import Plan

@@ -57,7 +57,7 @@ def backbones_command(
     if sort == "speed" and not measure:
         raise TlkitError("speed is only known with --measure", "tlkit backbones --measure --sort speed")
     if plot is not None:
-        from tlkit.report.scatter import check_plot
+        from tlkit.report.catalog_plot import check_plot
 
         check_plot(plot)
 
@@ -76,7 +76,7 @@ def backbones_command(
         found = listed(_measured([entry.name for entry in found.entries], engine))
     if plot is not None:
         from tlkit.cli.console import ConsoleProgress
-        from tlkit.report.scatter import draw_catalogue
+        from tlkit.report.catalog_plot import draw_catalogue
 
         with ConsoleProgress().phase("Drawing", None):
             draw_catalogue(found.entries, plot)

@@ -46,7 +46,7 @@ def evaluate_command(
         from tlkit.api.evaluate import evaluate
         from tlkit.api.explain import class_maps
         from tlkit.api.report import page_of_evaluation
-        from tlkit.evaluation.table import picture_table
+        from tlkit.evaluation.prediction_table import picture_table
         from tlkit.report.page import check_free, write
 
     for path, option in ((table, "--csv"), (report, "--report")):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tlkit.evaluation.cam import resized
+from tlkit.evaluation.grad_cam import resized
 
 Pixels = NDArray[np.uint8]
 LEAST, MOST = 0.25, 0.6  # share of the colour where a map is 0 and where it is 1

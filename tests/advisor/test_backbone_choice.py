@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkit.advisor.race import Entrant, choose_backbone
+from tlkit.advisor.backbone_choice import Entrant, choose_backbone
 
 
 def entrant(name: str, params: int, right: int, of: int = 200, shift: int = 0) -> Entrant:

@@ -13,7 +13,7 @@ import tlkit
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras, import_tensorflow
 from tlkit.bundle.save import LITE
-from tlkit.evaluation.cam import ClassMaps, resized
+from tlkit.evaluation.grad_cam import ClassMaps, resized
 from tlkit.export.networks import attach_head
 from tlkit.linear.head import Head
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tlkit.api.catalogue import list_backbones
 from tlkit.errors import TlkitError
-from tlkit.report import scatter
-from tlkit.report.scatter import draw_catalogue
+from tlkit.report import catalog_plot as scatter
+from tlkit.report.catalog_plot import draw_catalogue
 
 SVG = "{http://www.w3.org/2000/svg}"
 
