@@ -142,7 +142,7 @@ def rows_of_cell(
 
 def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
     """Data set and extractor, as `tlkit recommend` has them."""
-    from tlkit.api.dataset import prepare, read_features
+    from tlkit.api.train.dataset import prepare, read_features
     from tlkit.backbones.extractor import open_extractor
     from tlkit.images.folder import scan
     from tlkit.progress import SilentProgress
@@ -155,10 +155,10 @@ def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
 
 def pilot(tree: Path, size: int, seed: int) -> Row:
     """What the pilot finds."""
-    from tlkit.api.dataset import is_uneven
-    from tlkit.api.mirrored import look_at_flips, read_pixels
-    from tlkit.api.options import TrainOptions
     from tlkit.api.pilot import run_pilot
+    from tlkit.api.train.dataset import is_uneven
+    from tlkit.api.train.flip_check import look_at_flips, read_pixels
+    from tlkit.api.train.options import TrainOptions
     from tlkit.backbones.runtime import import_keras
     from tlkit.progress import SilentProgress
 
@@ -182,8 +182,8 @@ def pilot(tree: Path, size: int, seed: int) -> Row:
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
     from tlkit.api.advice import look
-    from tlkit.api.dataset import is_uneven
-    from tlkit.api.options import TrainOptions
+    from tlkit.api.train.dataset import is_uneven
+    from tlkit.api.train.options import TrainOptions
     from tlkit.progress import SilentProgress
 
     start, show = time.perf_counter(), SilentProgress()
@@ -211,7 +211,7 @@ def measure(tree: Path, size: int, seed: int) -> Row:
 
 def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row:
     """What one strategy comes to."""
-    from tlkit.api.train import train
+    from tlkit.api.train.run import train
     from tlkit.backbones.runtime import import_keras
     from tlkit.progress import SilentProgress
 
@@ -251,7 +251,7 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
 @contextmanager
 def best_and_last() -> Iterator[Row]:
     """What the networks of a run that trains weights come to on the held-out pictures: at the best look, at the end."""
-    from tlkit.api import outcome, tuning
+    from tlkit.api.train.run import outcome, tuning
     from tlkit.finetune import loop as fit
     from tlkit.finetune import step as tuner
 

@@ -27,12 +27,12 @@ import numpy as np
 from measure import machine
 from sklearn.metrics import roc_auc_score
 
-from tlkit.api.calibration import calibrate
-from tlkit.api.dataset import Dataset, prepare, stored_features
-from tlkit.api.options import TrainOptions
-from tlkit.api.outcome import frozen_probabilities
-from tlkit.api.solving import solve
-from tlkit.api.unknown import learn_frozen
+from tlkit.api.train.calibration import calibrate
+from tlkit.api.train.dataset import Dataset, prepare, stored_features
+from tlkit.api.train.head import solve
+from tlkit.api.train.ood import learn_frozen
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.outcome import frozen_probabilities
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.export.networks import watched

@@ -18,9 +18,9 @@ from tlkit.version import VERSION
 __version__ = VERSION
 
 _HOME = {
-    "train": "tlkit.api.train",
-    "resume": "tlkit.api.train",
-    "TrainResult": "tlkit.api.train",
+    "train": "tlkit.api.train.run",
+    "resume": "tlkit.api.train.run",
+    "TrainResult": "tlkit.api.train.run",
     "recommend": "tlkit.api.recommend",
     "Recommendation": "tlkit.api.recommend",
     "predict": "tlkit.api.predict",
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from tlkit.api.explain import Explained, explain
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.recommend import Recommendation, recommend
-    from tlkit.api.train import TrainResult, resume, train
+    from tlkit.api.train.run import TrainResult, resume, train
     from tlkit.bundle.load import Bundle, load
     from tlkit.errors import TlkitError
     from tlkit.images.check import Checked

@@ -13,9 +13,9 @@ from tlkit.advisor.advise import Advice, Candidate
 from tlkit.advisor.expect import Expectation
 from tlkit.advisor.pilot import Pilot
 from tlkit.api import pilot as module
-from tlkit.api.dataset import Dataset, prepare, read_features
-from tlkit.api.options import TrainOptions
 from tlkit.api.pilot import inner_data, is_worthwhile, run_pilot
+from tlkit.api.train.dataset import Dataset, prepare, read_features
+from tlkit.api.train.options import TrainOptions
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.images.folder import scan
 from tlkit.progress import SilentProgress

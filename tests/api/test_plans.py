@@ -10,8 +10,8 @@ import pytest
 
 from tlkit.advisor.advise import Advice, Candidate
 from tlkit.advisor.expect import Expectation
-from tlkit.api.options import TrainOptions
 from tlkit.api.plans import options_of, read_plan, write_plan
+from tlkit.api.train.options import TrainOptions
 from tlkit.errors import TlkitError
 from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import make_recipe

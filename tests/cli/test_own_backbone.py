@@ -16,8 +16,8 @@ from conftest import Ran, start_and_signal
 from digits import SIDE, trained_network, write_folder
 
 import tlkit as package
-from tlkit.api.options import TrainOptions
-from tlkit.api.start import prepare_start
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.start import prepare_start
 from tlkit.backbones.runtime import import_keras
 from tlkit.images.read import read_image
 from tlkit.progress import SilentProgress

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import COMMAND, Ran, Trained, picture
 
-from tlkit.api.options import TrainOptions
-from tlkit.api.start import prepare_start
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.start import prepare_start
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
 

@@ -14,10 +14,10 @@ from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.probes import Probes, run_probes
 from tlkit.advisor.similarity import Similarity, judge_similarity
 from tlkit.advisor.size import Size, judge_size
-from tlkit.api.dataset import Dataset, stored_features
-from tlkit.api.mirrored import look_at_flips, read_pixels
-from tlkit.api.options import TrainOptions
 from tlkit.api.pilot import is_worthwhile, run_pilot
+from tlkit.api.train.dataset import Dataset, stored_features
+from tlkit.api.train.flip_check import look_at_flips, read_pixels
+from tlkit.api.train.options import TrainOptions
 from tlkit.backbones import catalog
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.source_statistics import class_names, packaged_source

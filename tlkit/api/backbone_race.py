@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tlkit.advisor.backbone_choice import Entrant, choose_backbone
 from tlkit.advisor.probes import run_probes
-from tlkit.api.dataset import prepare, read_features, stored_features
-from tlkit.api.options import TrainOptions
-from tlkit.api.start import Start, prepare_start, scan_folder
+from tlkit.api.train.dataset import prepare, read_features, stored_features
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.start import Start, prepare_start, scan_folder
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.extractor import Extractor, open_extractor

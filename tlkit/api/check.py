@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkit.api.dataset import read_features
+from tlkit.api.train.dataset import read_features
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from tlkit.advisor.advise import Advice, is_open
 from tlkit.advisor.pilot import Pilot
-from tlkit.api.dataset import Dataset, require_all
-from tlkit.api.options import TrainOptions
-from tlkit.api.outcome import frozen_probabilities, metrics_of
-from tlkit.api.solving import solve
+from tlkit.api.train.dataset import Dataset, require_all
+from tlkit.api.train.head import solve
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.outcome import frozen_probabilities, metrics_of
 from tlkit.backbones.extractor import Extractor
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.stratified import stratified_split
@@ -65,7 +65,7 @@ def run_pilot(
     Raises:
         TlkitError: A picture cannot be read again, or memory is too small for a single one.
     """
-    from tlkit.api.building import build, last_layers_from
+    from tlkit.api.train.network import build, last_layers_from
     from tlkit.finetune.hardware import choose_precision, enough_memory, keep_memory
     from tlkit.finetune.loop import fit
     from tlkit.finetune.lr_search import best_rate, try_rates

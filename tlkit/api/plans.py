@@ -41,7 +41,7 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 
 def options_of(plan: Plan, backbone: str = catalog.DEFAULT) -> dict[str, Any]:
-    """What a plan decides, as arguments of `tlkit.api.options.TrainOptions`.
+    """What a plan decides, as arguments of `tlkit.api.train.options.TrainOptions`.
 
     Args:
         plan: What to do.

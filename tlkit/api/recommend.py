@@ -10,9 +10,9 @@ from tlkit.advisor.advise import MEASURED
 from tlkit.advisor.growth import Growth, foresee_growth
 from tlkit.api.advice import Looked, class_counts, look
 from tlkit.api.backbone_race import start_and_folder
-from tlkit.api.dataset import is_uneven, prepare, read_features, skipped_files
-from tlkit.api.options import TrainOptions, absolute, absolute_backbone
-from tlkit.api.result import Clock
+from tlkit.api.train.dataset import is_uneven, prepare, read_features, skipped_files
+from tlkit.api.train.options import TrainOptions, absolute, absolute_backbone
+from tlkit.api.train.result import Clock
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import open_extractor

@@ -68,9 +68,9 @@ def recommend_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.counts import parse_count
-        from tlkit.api.options import parse_time
         from tlkit.api.plans import write_plan
         from tlkit.api.recommend import recommend
+        from tlkit.api.train.options import parse_time
         from tlkit.report.advice import advice_page
         from tlkit.report.page import check_free, write
 

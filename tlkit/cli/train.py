@@ -31,7 +31,7 @@ from tlkit.cli.options import (
 from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
-    from tlkit.api.train import TrainResult
+    from tlkit.api.train.run import TrainResult
 
 PLANNED = (  # what a plan decides; --backbone FILE may say where its backbone is now
     "strategy",
@@ -154,10 +154,10 @@ def train_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.counts import parse_count
-        from tlkit.api.options import parse_time
         from tlkit.api.plans import read_plan
-        from tlkit.api.train import resume as take_up
-        from tlkit.api.train import train
+        from tlkit.api.train.options import parse_time
+        from tlkit.api.train.run import resume as take_up
+        from tlkit.api.train.run import train
 
     if resume is not None:
         result = take_up(resume, images=images, workers=workers, progress=show)

@@ -22,9 +22,9 @@ class Story:
     Attributes:
         name: Of the pictures' folder.
         plan: What was done.
-        accuracies: Sentences, as from `tlkit.api.result.accuracy_lines`.
+        accuracies: Sentences, as from `tlkit.api.train.result.accuracy_lines`.
         looked_at: What pictures the drawings are of, such as "test pictures, on which nothing was chosen".
-        tuning: As in `tlkit.api.result.TrainResult`.
+        tuning: As in `tlkit.api.train.result.TrainResult`.
         history: Rows of ``history.csv``.
         calibration: What was done to confidence, in a sentence.
         problems: What is wrong with the pictures, one sentence each.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit.api.dataset import Dataset
-from tlkit.api.outcome import Probabilities
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.outcome import Probabilities
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import VAL
 from tlkit.linear.temperature import FEWEST, fit_temperature, tempered

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlkit.api.dataset import require_enough
-from tlkit.api.options import TrainOptions
+from tlkit.api.train.dataset import require_enough
+from tlkit.api.train.options import TrainOptions
 from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
 from tlkit.backbones.catalog.table import Backbone

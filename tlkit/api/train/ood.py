@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.dataset import Dataset
+from tlkit.api.train.dataset import Dataset
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.linear.ood import FEWEST, Known, fit_known, measures_unseen
 from tlkit.linear.taps import rows_of, widths_of
 
 if TYPE_CHECKING:
-    from tlkit.api.tuning import Tuned
+    from tlkit.api.train.tuning import Tuned
 
 ENOUGH = 100  # validation pictures that tell a share of a few percent by themselves
 

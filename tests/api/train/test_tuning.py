@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.api import carry_out
-from tlkit.api.runs import open_run, run_folder
+from tlkit.api.train.run import pipeline as carry_out
+from tlkit.api.train.run_dir import open_run, run_folder
 from tlkit.errors import TlkitError
 from tlkit.finetune import loop as fit
 from tlkit.plan.plan import STRATEGIES, Plan

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlkit.api.options import TrainOptions
+from tlkit.api.train.options import TrainOptions
 from tlkit.bundle.save import MANIFEST, SUFFIX, choose_output
 from tlkit.errors import TlkitError
 from tlkit.finetune.checkpoint import STATE

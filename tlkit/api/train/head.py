@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tlkit.api.dataset import Dataset
-from tlkit.api.options import TrainOptions
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.options import TrainOptions
 from tlkit.images.folder import TRAIN
 from tlkit.linear.taps import Choice, choose_taps, rows_of, widths_of
 from tlkit.progress import Progress

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.building import Built, build, training_network
-from tlkit.api.dataset import Dataset, require_all
-from tlkit.api.options import TrainOptions
-from tlkit.api.runs import RunFolder
-from tlkit.api.settled import check_same, choose_rate, keep, plan_time, reasons_of, settle
+from tlkit.api.train.dataset import Dataset, require_all
+from tlkit.api.train.network import Built, build, training_network
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.run_dir import RunFolder
+from tlkit.api.train.tuning_decisions import check_same, choose_rate, keep, plan_time, reasons_of, settle
 from tlkit.backbones.extractor import Extractor
 from tlkit.finetune.tensorboard import board
 from tlkit.images.folder import TEST, TRAIN, VAL

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.api import outcome
-from tlkit.api.calibration import Calibration, calibrate
-from tlkit.api.dataset import Dataset, Skipped, is_uneven, skipped_files
-from tlkit.api.options import TrainOptions
-from tlkit.api.result import TrainResult
-from tlkit.api.runs import RunFolder, begin_run
-from tlkit.api.solving import solve
-from tlkit.api.start import Start, in_bundle
-from tlkit.api.task import Task, advised, read_data
-from tlkit.api.unknown import Unknown, learn_frozen, learn_tuned
+from tlkit.api.train.calibration import Calibration, calibrate
+from tlkit.api.train.context import Task, advised, read_data
+from tlkit.api.train.dataset import Dataset, Skipped, is_uneven, skipped_files
+from tlkit.api.train.head import solve
+from tlkit.api.train.ood import Unknown, learn_frozen, learn_tuned
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.result import TrainResult
+from tlkit.api.train.run import outcome
+from tlkit.api.train.run_dir import RunFolder, begin_run
+from tlkit.api.train.start import Start, in_bundle
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.bundle.save import REPORT
 from tlkit.errors import TlkitError
@@ -26,7 +26,7 @@ from tlkit.linear.taps import Choice, check_boundary, widths_of
 from tlkit.plan.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 
 if TYPE_CHECKING:
-    from tlkit.api.tuning import Tuned
+    from tlkit.api.train.tuning import Tuned
     from tlkit.export.keras_process import KerasProcess
     from tlkit.linear.head import Head
 
@@ -150,7 +150,7 @@ def _page(made: _Made, data: Dataset, skipped: Skipped, task: Task) -> outcome.P
     """What draws the report, once the networks are written."""
 
     def page(place: Path, history: list[dict[str, Any]]) -> str:
-        from tlkit.api.training_report import Trained, page_of_training
+        from tlkit.api.train.report import Trained, page_of_training
 
         why = made.calibration.why if made.calibration else ""
         trained = Trained(data, made.plan, made.probabilities, made.metrics, made.tuning(), why, skipped, task.target)
@@ -195,7 +195,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
     options, show = task.options, task.show
     boundary = options.boundary
     if options.strategy == LAST_LAYERS and boundary is None:
-        from tlkit.api.building import last_layers_from
+        from tlkit.api.train.network import last_layers_from
 
         boundary = last_layers_from(extractor, show)
     choice, head = solve(data, replace(options, boundary=boundary), balanced, show)
@@ -207,7 +207,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
         plan = replace(base, reasons=(*reasons, *base.reasons))
         repeated = outcome.without_test(data, head, choice, balanced, options.seed, show)
         return _Made(plan, head, held_out, metrics, metrics, None, False, repeated)
-    from tlkit.api.tuning import tune
+    from tlkit.api.train.tuning import tune
 
     tuned = tune(
         data,

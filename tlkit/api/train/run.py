@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from tlkit.advisor.advise import MEASURED
 from tlkit.api.backbone_race import start_and_folder
-from tlkit.api.carry_out import carry_out
-from tlkit.api.options import TrainOptions, absolute, absolute_backbone
 from tlkit.api.plans import options_of
-from tlkit.api.result import Clock, TrainResult
-from tlkit.api.runs import begin_run, free_target, open_run
-from tlkit.api.start import prepare_start, scan_folder
-from tlkit.api.task import Task
+from tlkit.api.train.context import Task
+from tlkit.api.train.options import TrainOptions, absolute, absolute_backbone
+from tlkit.api.train.pipeline import carry_out
+from tlkit.api.train.result import Clock, TrainResult
+from tlkit.api.train.run_dir import begin_run, free_target, open_run
+from tlkit.api.train.start import prepare_start, scan_folder
 from tlkit.backbones import catalog
 from tlkit.backbones.engines import AUTO as AUTO_ENGINE
 from tlkit.backbones.weights.loading import IMAGENET, RANDOM

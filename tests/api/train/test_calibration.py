@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.api import carry_out
-from tlkit.api.calibration import Calibration
+from tlkit.api.train.calibration import Calibration
+from tlkit.api.train.run import pipeline as carry_out
 from tlkit.linear.temperature import FEWEST
 
 

@@ -33,7 +33,7 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Every option of ``train`` that decides its result; see `tlkit.api.train.train` for what they mean.
+    """Every option of ``train`` that decides its result; see `tlkit.api.train.run.train` for what they mean.
 
     ``expected`` and ``advice`` are what the advisor said where it chose the strategy: the accuracy with its interval's
     ends, 0..1, and its reasons; ``flips`` is what it saw of mirrored pictures, None: nothing. ``backbone_sha256`` is

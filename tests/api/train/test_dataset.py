@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlkit.api.dataset import Dataset, is_uneven, prepare
+from tlkit.api.train.dataset import Dataset, is_uneven, prepare
 from tlkit.backbones.features import Features
 from tlkit.errors import TlkitError
 from tlkit.images.folder import ImageFolder

@@ -9,10 +9,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tlkit.api.dataset import Dataset
-from tlkit.api.mirrored import look_at_flips
-from tlkit.api.options import TrainOptions
-from tlkit.api.runs import RunFolder
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.flip_check import look_at_flips
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.run_dir import RunFolder
 from tlkit.backbones.extractor import Extractor
 from tlkit.errors import TlkitError
 from tlkit.finetune import augmentation as augmenting

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlkit.api.dataset import Dataset, is_uneven, prepare, read_features
-from tlkit.api.options import TrainOptions
-from tlkit.api.result import Clock
-from tlkit.api.start import Start
+from tlkit.api.train.dataset import Dataset, is_uneven, prepare, read_features
+from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.result import Clock
+from tlkit.api.train.start import Start
 from tlkit.backbones.extractor import TOP, Extractor
 from tlkit.export.networks import watched
 from tlkit.images.folder import ImageFolder

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit.api.dataset import Dataset, is_uneven
 from tlkit.api.report import sections_of
-from tlkit.api.result import accuracy_lines
+from tlkit.api.train.dataset import Dataset, is_uneven
+from tlkit.api.train.result import accuracy_lines
 from tlkit.backbones.runtime import import_keras
 from tlkit.bundle.save import LITE, MODEL, PLAN
 from tlkit.evaluation.classes import figures
@@ -39,7 +39,7 @@ class Trained:
         data: Pictures, split and features.
         plan: What was done.
         probabilities: Of the finished network, by split, float32 [n, classes].
-        metrics: As in `tlkit.api.result.TrainResult`.
+        metrics: As in `tlkit.api.train.result.TrainResult`.
         tuning: Likewise.
         calibration: What was done to confidence, in a sentence.
         skipped: (file, reason) of every picture that could not be read.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.api.dataset import Dataset
-from tlkit.api.options import TrainOptions
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.options import TrainOptions
 from tlkit.backbones.extractor import Extractor
 from tlkit.finetune import augmentation as augmenting
 from tlkit.images.folder import TRAIN, VAL

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.dataset import Dataset
-from tlkit.api.options import TrainOptions
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.options import TrainOptions
 from tlkit.backbones.extractor import Extractor
 from tlkit.bundle.save import KNOWN, LITE, MODEL, REPORT, save_bundle
 from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
@@ -23,7 +23,7 @@ from tlkit.plan.recipe import FEWEST_TO_CHOOSE
 from tlkit.progress import Progress
 
 if TYPE_CHECKING:
-    from tlkit.api.tuning import Tuned
+    from tlkit.api.train.tuning import Tuned
     from tlkit.export.keras_process import KerasProcess
     from tlkit.export.networks import Written
     from tlkit.linear.head import Head

@@ -1,0 +1,1 @@
+"""``tlkit.train``: from a folder of images to a bundle."""
