@@ -155,7 +155,7 @@ def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
 
 def pilot(tree: Path, size: int, seed: int) -> Row:
     """What the pilot finds."""
-    from tlkit.api.pilot import run_pilot
+    from tlkit.api.recommend.pilot import run_pilot
     from tlkit.api.train.dataset import is_uneven
     from tlkit.api.train.flip_check import look_at_flips, read_pixels
     from tlkit.api.train.options import TrainOptions
@@ -181,7 +181,7 @@ def pilot(tree: Path, size: int, seed: int) -> Row:
 
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
-    from tlkit.api.advice import look
+    from tlkit.api.recommend.measure import look
     from tlkit.api.train.dataset import is_uneven
     from tlkit.api.train.options import TrainOptions
     from tlkit.progress import SilentProgress

@@ -82,7 +82,7 @@ def foreseen(row: Row) -> dict[str, float] | None:
 def gain(row: Row | None) -> float | None:
     """What the rule takes of a pilot; None where there was none, or tlkit would not have run it."""
     from tlkit.advisor.pilot import Pilot
-    from tlkit.api.pilot import FEWEST
+    from tlkit.api.recommend.pilot import FEWEST
 
     if row is None or row["pictures"] < FEWEST:
         return None

@@ -21,8 +21,8 @@ _HOME = {
     "train": "tlkit.api.train.run",
     "resume": "tlkit.api.train.run",
     "TrainResult": "tlkit.api.train.run",
-    "recommend": "tlkit.api.recommend",
-    "Recommendation": "tlkit.api.recommend",
+    "recommend": "tlkit.api.recommend.recommend",
+    "Recommendation": "tlkit.api.recommend.recommend",
     "predict": "tlkit.api.predict",
     "predict_iter": "tlkit.api.predict",
     "Prediction": "tlkit.api.predict",
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from tlkit.api.evaluate import Evaluation, evaluate
     from tlkit.api.explain import Explained, explain
     from tlkit.api.predict import Prediction, predict, predict_iter
-    from tlkit.api.recommend import Recommendation, recommend
+    from tlkit.api.recommend.recommend import Recommendation, recommend
     from tlkit.api.train.run import TrainResult, resume, train
     from tlkit.bundle.load import Bundle, load
     from tlkit.errors import TlkitError

@@ -125,7 +125,7 @@ def test_a_pilot_is_run_where_it_is_open_whether_training_helps(
     images, place = make_folder({"a": 40, "b": 40}), tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr("tlkit.api.pilot.is_open", lambda advice: is_open)
+    monkeypatch.setattr("tlkit.api.recommend.pilot.is_open", lambda advice: is_open)
     result = package.recommend(images, image_size=32, pilot=True)
     found, train = result.to_json(), f"tlkit train {images}"
     assert _command(images, Path("plan.json"), result) == f"{train} --plan plan.json"

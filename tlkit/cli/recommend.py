@@ -31,7 +31,7 @@ from tlkit.cli.options import (
 from tlkit.plan.plan import LAST
 
 if TYPE_CHECKING:
-    from tlkit.api.recommend import Recommendation
+    from tlkit.api.recommend.recommend import Recommendation
 
 
 def recommend_command(
@@ -68,8 +68,8 @@ def recommend_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.counts import parse_count
-        from tlkit.api.plans import write_plan
-        from tlkit.api.recommend import recommend
+        from tlkit.api.recommend.plan_file import write_plan
+        from tlkit.api.recommend.recommend import recommend
         from tlkit.api.train.options import parse_time
         from tlkit.report.advice import advice_page
         from tlkit.report.page import check_free, write

@@ -154,7 +154,7 @@ def train_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.counts import parse_count
-        from tlkit.api.plans import read_plan
+        from tlkit.api.recommend.plan_file import read_plan
         from tlkit.api.train.options import parse_time
         from tlkit.api.train.run import resume as take_up
         from tlkit.api.train.run import train

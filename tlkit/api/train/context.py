@@ -65,7 +65,7 @@ def read_data(task: Task, extractor: Extractor) -> Dataset:
 
 def advised(task: Task, data: Dataset, extractor: Extractor) -> Task:
     """The task with the strategy that the advisor chooses, which is said."""
-    from tlkit.api.advice import look
+    from tlkit.api.recommend.measure import look
 
     options = task.options
     looked = look(

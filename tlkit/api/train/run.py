@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 
 from tlkit.advisor.advise import MEASURED
-from tlkit.api.backbone_race import start_and_folder
-from tlkit.api.plans import options_of
+from tlkit.api.recommend.backbone_selection import start_and_folder
+from tlkit.api.recommend.plan_file import options_of
 from tlkit.api.train.context import Task
 from tlkit.api.train.options import TrainOptions, absolute, absolute_backbone
 from tlkit.api.train.pipeline import carry_out

@@ -14,7 +14,7 @@ from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.probes import Probes, run_probes
 from tlkit.advisor.similarity import Similarity, judge_similarity
 from tlkit.advisor.size import Size, judge_size
-from tlkit.api.pilot import is_worthwhile, run_pilot
+from tlkit.api.recommend.pilot import is_worthwhile, run_pilot
 from tlkit.api.train.dataset import Dataset, stored_features
 from tlkit.api.train.flip_check import look_at_flips, read_pixels
 from tlkit.api.train.options import TrainOptions

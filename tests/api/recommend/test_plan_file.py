@@ -10,7 +10,7 @@ import pytest
 
 from tlkit.advisor.advise import Advice, Candidate
 from tlkit.advisor.expect import Expectation
-from tlkit.api.plans import options_of, read_plan, write_plan
+from tlkit.api.recommend.plan_file import options_of, read_plan, write_plan
 from tlkit.api.train.options import TrainOptions
 from tlkit.errors import TlkitError
 from tlkit.plan.plan import Plan

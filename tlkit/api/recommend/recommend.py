@@ -8,8 +8,8 @@ from typing import Any
 
 from tlkit.advisor.advise import MEASURED
 from tlkit.advisor.growth import Growth, foresee_growth
-from tlkit.api.advice import Looked, class_counts, look
-from tlkit.api.backbone_race import start_and_folder
+from tlkit.api.recommend.backbone_selection import start_and_folder
+from tlkit.api.recommend.measure import Looked, class_counts, look
 from tlkit.api.train.dataset import is_uneven, prepare, read_features, skipped_files
 from tlkit.api.train.options import TrainOptions, absolute, absolute_backbone
 from tlkit.api.train.result import Clock

@@ -1,0 +1,1 @@
+"""``tlkit.recommend``: what to do with a dataset, why, and what accuracy to expect."""
