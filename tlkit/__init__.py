@@ -26,11 +26,11 @@ _HOME = {
     "predict": "tlkit.api.predict",
     "predict_iter": "tlkit.api.predict",
     "Prediction": "tlkit.api.predict",
-    "embed": "tlkit.api.embed",
-    "embed_file": "tlkit.api.embed",
-    "embed_iter": "tlkit.api.embed",
-    "Embedded": "tlkit.api.embed",
-    "Embedding": "tlkit.api.embed",
+    "embed": "tlkit.api.embed.embed",
+    "embed_file": "tlkit.api.embed.embed",
+    "embed_iter": "tlkit.api.embed.embed",
+    "Embedded": "tlkit.api.embed.embed",
+    "Embedding": "tlkit.api.embed.embed",
     "evaluate": "tlkit.api.evaluate",
     "Evaluation": "tlkit.api.evaluate",
     "explain": "tlkit.api.explain",
@@ -68,7 +68,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tlkit.api.check import check
-    from tlkit.api.embed import Embedded, Embedding, embed, embed_file, embed_iter
+    from tlkit.api.embed.embed import Embedded, Embedding, embed, embed_file, embed_iter
     from tlkit.api.evaluate import Evaluation, evaluate
     from tlkit.api.explain import Explained, explain
     from tlkit.api.predict import Prediction, predict, predict_iter

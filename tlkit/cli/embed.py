@@ -13,7 +13,7 @@ from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, ImageSize, Json, Preprocessing, Workers
 
 if TYPE_CHECKING:
-    from tlkit.api.embed import Embedded
+    from tlkit.api.embed.embed import Embedded
 
 
 def embed_command(
@@ -52,7 +52,7 @@ def embed_command(
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.embed import embed_file
+        from tlkit.api.embed.embed import embed_file
 
     result = embed_file(
         images,

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import tlkit
-from tlkit.api import embed as module
-from tlkit.api.embed_source import open_source
-from tlkit.api.vectors import FORMATS, Layout
-from tlkit.api.work_folder import work_folder
+from tlkit.api.embed.embed import embed as module
+from tlkit.api.embed.source import open_source
+from tlkit.api.embed.work_dir import work_folder
+from tlkit.api.embed.writers import FORMATS, Layout
 from tlkit.backbones import features
 from tlkit.progress import SilentProgress
 

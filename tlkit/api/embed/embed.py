@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.embed_source import Source, open_source
+from tlkit.api.embed.source import Source, open_source
+from tlkit.api.embed.work_dir import WorkFolder, remove_left_over, work_folder
+from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
 from tlkit.api.predict import PathLike, find_pictures, named_folders
-from tlkit.api.vectors import Blocks, Format, Layout, format_of
-from tlkit.api.work_folder import WorkFolder, remove_left_over, work_folder
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import Store, each_feature, feature_key

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlkit.api.embed.writers import Blocks, blocks_of
 from tlkit.api.predict import PathLike
-from tlkit.api.vectors import Blocks, blocks_of
 from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
 from tlkit.backbones.engines import check_engine

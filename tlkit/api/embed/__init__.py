@@ -1,0 +1,1 @@
+"""``tlkit.embed``: one vector for each image."""
