@@ -18,7 +18,7 @@ from digits import SIDE, small_network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlkit.api.backbones import stages_of
+from tlkit.api.backbones.show import stages_of
 from tlkit.backbones.build import build_backbone, check_request
 from tlkit.backbones.catalog.table import is_file_name
 from tlkit.backbones.extractor import open_extractor

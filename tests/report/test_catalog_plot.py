@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tlkit.api.catalogue import list_backbones
+from tlkit.api.backbones.listing import list_backbones
 from tlkit.errors import TlkitError
 from tlkit.report import catalog_plot as scatter
 from tlkit.report.catalog_plot import draw_catalogue

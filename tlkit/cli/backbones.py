@@ -15,8 +15,8 @@ from tlkit.cli.options import Debug, Engine, ImageSize, Json
 from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
-    from tlkit.api.backbones import Stages
-    from tlkit.api.catalogue import Catalogue, Entry
+    from tlkit.api.backbones.listing import Catalogue, Entry
+    from tlkit.api.backbones.show import Stages
 
 backbones = typer.Typer(invoke_without_command=True)
 
@@ -52,7 +52,7 @@ def backbones_command(
     """
     if context.invoked_subcommand is not None:
         return
-    from tlkit.api.catalogue import list_backbones
+    from tlkit.api.backbones.listing import list_backbones
 
     if sort == "speed" and not measure:
         raise TlkitError("speed is only known with --measure", "tlkit backbones --measure --sort speed")
@@ -104,7 +104,7 @@ def show_command(
 
     progress = ConsoleProgress()
     with progress.phase("Starting", None):
-        from tlkit.api.backbones import stages_of
+        from tlkit.api.backbones.show import stages_of
 
     found = stages_of(name, image_size, progress)
     if as_json:
@@ -125,7 +125,7 @@ def fetch_command(
 
     Example: tlkit backbones fetch mobilenet-v2 resnet50
     """
-    from tlkit.api.fetch import fetch_weights, to_json
+    from tlkit.api.backbones.fetch import fetch_weights, to_json
     from tlkit.cli.console import ConsoleProgress
 
     fetched = fetch_weights(names, ConsoleProgress())
@@ -146,12 +146,12 @@ def _measured(names: list[str], engine: str) -> dict[str, tuple[float, str]]:
 
     progress = ConsoleProgress()
     with progress.phase("Starting", None):
-        from tlkit.api.speed import measure
+        from tlkit.api.backbones.measure import measure
     return measure(names, engine=engine, progress=progress)
 
 
 def _count(text: str | None, option: str) -> float | None:
-    from tlkit.api.counts import parse_count
+    from tlkit.api.values import parse_count
 
     return None if text is None else parse_count(text, option)
 

@@ -45,7 +45,7 @@ def evaluate_command(
     with show.phase("Starting", None):
         from tlkit.api.evaluate import evaluate
         from tlkit.api.explain import class_maps
-        from tlkit.api.report import page_of_evaluation
+        from tlkit.api.report_data import page_of_evaluation
         from tlkit.evaluation.prediction_table import picture_table
         from tlkit.report.page import check_free, write
 

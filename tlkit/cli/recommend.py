@@ -67,10 +67,10 @@ def recommend_command(
 
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.counts import parse_count
         from tlkit.api.recommend.plan_file import write_plan
         from tlkit.api.recommend.recommend import recommend
         from tlkit.api.train.options import parse_time
+        from tlkit.api.values import parse_count
         from tlkit.report.advice import advice_page
         from tlkit.report.page import check_free, write
 

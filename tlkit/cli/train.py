@@ -153,11 +153,11 @@ def train_command(
         raise TlkitError(f"{_option(given[0])} is decided by --plan", "leave one of them out, or change the plan")
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.counts import parse_count
         from tlkit.api.recommend.plan_file import read_plan
         from tlkit.api.train.options import parse_time
         from tlkit.api.train.run import resume as take_up
         from tlkit.api.train.run import train
+        from tlkit.api.values import parse_count
 
     if resume is not None:
         result = take_up(resume, images=images, workers=workers, progress=show)

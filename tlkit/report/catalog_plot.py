@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 
 
 class Shown(Protocol):
-    """What is drawn of a network; `tlkit.api.catalogue.Entry` has it."""
+    """What is drawn of a network; `tlkit.api.backbones.listing.Entry` has it."""
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import pytest
 from conftest import Ran
 
 import tlkit as package
-from tlkit.api.counts import parse_count
+from tlkit.api.values import parse_count
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
 

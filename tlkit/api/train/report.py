@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit.api.report import sections_of
+from tlkit.api.report_data import sections_of
 from tlkit.api.train.dataset import Dataset, is_uneven
 from tlkit.api.train.result import accuracy_lines
 from tlkit.backbones.runtime import import_keras

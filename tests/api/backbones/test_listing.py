@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlkit.api.catalogue import SORTS, dominated_by, list_backbones
-from tlkit.api.speed import measure
+from tlkit.api.backbones.listing import SORTS, dominated_by, list_backbones
+from tlkit.api.backbones.measure import measure
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.errors import TlkitError
