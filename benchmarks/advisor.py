@@ -251,7 +251,7 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
 @contextmanager
 def best_and_last() -> Iterator[Row]:
     """What the networks of a run that trains weights come to on the held-out pictures: at the best look, at the end."""
-    from tlkit.api.train.run import outcome, tuning
+    from tlkit.api.train import outcome, tuning
     from tlkit.finetune import loop as fit
     from tlkit.finetune import step as tuner
 

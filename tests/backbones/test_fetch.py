@@ -15,7 +15,7 @@ import pytest
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.fetch import PARTIAL, fetch
-from tlkit.backbones.catalog.table import fetch as module
+from tlkit.backbones.catalog import fetch as module
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
 

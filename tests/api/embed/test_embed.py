@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import tlkit
-from tlkit.api.embed.embed import embed as module
+from tlkit.api.embed import embed as module
 from tlkit.api.embed.source import open_source
 from tlkit.api.embed.work_dir import work_folder
 from tlkit.api.embed.writers import FORMATS, Layout

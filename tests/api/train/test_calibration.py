@@ -12,7 +12,7 @@ import pytest
 
 import tlkit
 from tlkit.api.train.calibration import Calibration
-from tlkit.api.train.run import pipeline as carry_out
+from tlkit.api.train import pipeline as carry_out
 from tlkit.linear.temperature import FEWEST
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.api.train.run import pipeline as carry_out
+from tlkit.api.train import pipeline as carry_out
 from tlkit.api.train.run_dir import open_run, run_folder
 from tlkit.errors import TlkitError
 from tlkit.finetune import loop as fit

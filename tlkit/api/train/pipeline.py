@@ -14,7 +14,7 @@ from tlkit.api.train.head import solve
 from tlkit.api.train.ood import Unknown, learn_frozen, learn_tuned
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.result import TrainResult
-from tlkit.api.train.run import outcome
+from tlkit.api.train import outcome
 from tlkit.api.train.run_dir import RunFolder, begin_run
 from tlkit.api.train.start import Start, in_bundle
 from tlkit.backbones.extractor import Extractor, open_extractor

@@ -1,9 +1,9 @@
 """The catalogue of backbones: one row each, plain data, no TensorFlow."""
 
+from tlkit.backbones.catalog.figures import WEIGHTS
 from tlkit.backbones.catalog.table import (
     DEFAULT,
     MIRROR,
-    WEIGHTS,
     Backbone,
     cached_path,
     get,

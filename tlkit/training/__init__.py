@@ -1,1 +1,0 @@
-"""Carries out a Plan: solves the head, assembles the network."""
