@@ -35,8 +35,8 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.outcome import frozen_probabilities
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.evaluation.metrics import calibration_error, exact
-from tlkit.export.networks import watched
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
+from tlkit.linear.classifier import watched
 from tlkit.linear.ood import RATE
 from tlkit.linear.taps import rows_of
 from tlkit.progress import SilentProgress

@@ -19,7 +19,7 @@ from tlkit.backbones.weights.loading import load_weights
 from tlkit.bundle.load import load
 from tlkit.bundle.save import save_bundle
 from tlkit.errors import TlkitError
-from tlkit.export.networks import attach_head
+from tlkit.linear.classifier import attach_head
 from tlkit.linear.head import Head
 
 # The smallest of each family and preprocessing, with the module that holds Keras's preprocess_input.

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog.fetch import PARTIAL, fetch
 from tlkit.backbones.catalog import fetch as module
+from tlkit.backbones.catalog.fetch import PARTIAL, fetch
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.backbones import catalog
-from tlkit.backbones.build import Network
 from tlkit.backbones.layers import Layer, layers_of, size_by_formula
+from tlkit.backbones.network import Network
 from tlkit.backbones.operations import count_operations, model_operations
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import find_stages

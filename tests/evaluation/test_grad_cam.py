@@ -14,7 +14,7 @@ from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras, import_tensorflow
 from tlkit.bundle.save import LITE
 from tlkit.evaluation.grad_cam import ClassMaps, resized
-from tlkit.export.networks import attach_head
+from tlkit.linear.classifier import attach_head
 from tlkit.linear.head import Head
 
 

@@ -13,7 +13,7 @@ import pytest
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras
 from tlkit.export.keras_archive import write_packaged
-from tlkit.export.networks import attach_head, layers_of
+from tlkit.linear.classifier import attach_head, layers_of
 from tlkit.linear.head import Head
 
 SIZE = 64

@@ -17,7 +17,8 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.export import keras_process as module
 from tlkit.export import networks as assemble
 from tlkit.export.keras_process import KerasProcess, keras_process
-from tlkit.export.networks import with_features, write_networks
+from tlkit.export.networks import write_networks
+from tlkit.linear.classifier import with_features
 from tlkit.linear.head import Head
 
 SIZE = 64

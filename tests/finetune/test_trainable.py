@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tlkit.backbones import catalog
-from tlkit.backbones.build import Network, build_backbone
+from tlkit.backbones.build import build_backbone
+from tlkit.backbones.network import Network
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.runtime import import_keras
 from tlkit.finetune.trainable import Trainable, default_boundary, make_trainable

@@ -7,44 +7,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
+from tlkit.backbones.network import Network
 from tlkit.backbones.own.keras_file import check_file_size, file_backbone
+from tlkit.backbones.preprocessing import IMAGENET_STD, preprocess
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.stages import Stage, find_stages
+from tlkit.backbones.stages import find_stages
 from tlkit.backbones.weights.loading import IMAGENET, RANDOM, existing_file, load_weights
-from tlkit.backbones.weights.partial_load import EVERYTHING, Filling
+from tlkit.backbones.weights.partial_load import EVERYTHING
 from tlkit.errors import TlkitError
-
-# Means and standard deviations of ImageNet's pixels, RGB, on the scale 0..1 (Huang et al. 2017, DenseNet).
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-# Means of ImageNet's pixels, BGR, 0..255: what the Caffe networks subtract (Simonyan & Zisserman 2014).
-_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A backbone that was built and filled.
-
-    Attributes:
-        backbone: Its catalogue row.
-        model: Flat functional ``keras.Model``. Input ``image``: float32 [batch, height, width, 3], RGB,
-            0..255, of fixed size. Output: the last feature map, float32 [batch, h, w, channels], not pooled.
-        stages: Where its stages end, from input to output. The last one ends at the model's output.
-        weights_hash: SHA-256, in hex, of the file the weights came from; ``none-<seed>`` for random weights.
-        filling: What of it a weights file filled, where not all.
-    """
-
-    backbone: Backbone
-    model: Any
-    stages: tuple[Stage, ...]
-    weights_hash: str
-    filling: Filling = EVERYTHING
 
 
 def build_backbone(
@@ -163,37 +138,6 @@ def _build_model(backbone: Backbone, size: int) -> Any:
     return model
 
 
-def preprocess(image: Any, kind: str) -> Any:
-    """Apply a backbone's preprocessing as layers and operations without weights.
-
-    Weightless on purpose: they leave the order of a weights file's layers as it is.
-
-    Args:
-        image: Keras tensor, float32 [batch, height, width, 3], RGB, 0..255.
-        kind: ``preprocessing`` of a catalogue row.
-
-    Returns:
-        Keras tensor of the same shape, in the values and channel order the network was trained with.
-    """
-    keras = import_keras()
-    if kind == "included":
-        return image
-    if kind == "caffe":
-        offset = [-mean for mean in _CAFFE_MEAN_BGR]
-        return keras.layers.Rescaling(1.0, offset=offset, name="preprocess")(keras.ops.flip(image, axis=-1))
-    if kind == "tf":
-        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess")(image)
-    if kind == "scale-0-1":
-        return keras.layers.Rescaling(1 / 255, name="preprocess")(image)
-    if kind == "lite":
-        return keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="preprocess")(image)
-    if kind == "torch":
-        scale = [1 / (255 * std) for std in _IMAGENET_STD]
-        offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
-        return keras.layers.Rescaling(scale, offset=offset, name="preprocess")(image)
-    raise ValueError(f"no preprocessing layers are known for {kind!r}")
-
-
 def _rewire(model: Any, *, scale_by_std: bool) -> Any:
     """Copy a functional model with nested Sequential models flattened.
 
@@ -217,7 +161,7 @@ def _rewire(model: Any, *, scale_by_std: bool) -> Any:
             return tensor
         tensor = layer(*args, **kwargs)
         if scale_by_std and isinstance(layer, keras.layers.Normalization):
-            tensor = keras.layers.Rescaling([1 / std**0.5 for std in _IMAGENET_STD])(tensor)
+            tensor = keras.layers.Rescaling([1 / std**0.5 for std in IMAGENET_STD])(tensor)
         return tensor
 
     return keras.models.clone_model(model, clone_function=copy, call_function=call)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.backbones.build import Network, build_backbone, check_request
+from tlkit.backbones.build import build_backbone, check_request
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.engines import (
     AGREEMENT,
@@ -22,6 +22,7 @@ from tlkit.backbones.engines import (
     keras_forward,
 )
 from tlkit.backbones.litert import conversions
+from tlkit.backbones.network import Network
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.loading import IMAGENET, known_digest
 from tlkit.errors import TlkitError

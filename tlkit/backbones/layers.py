@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tlkit.backbones.build import Network
+from tlkit.backbones.network import Network
 from tlkit.backbones.operations import layer_operations
 from tlkit.backbones.stages import sources_of
 

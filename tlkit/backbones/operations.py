@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tlkit.backbones.build import Network
 from tlkit.backbones.extractor import TOP
+from tlkit.backbones.network import Network
 
 
 def layer_operations(layer: Any) -> int:

@@ -65,7 +65,7 @@ class Bundle:
         layers = self.manifest.get("layers")
         if not layers:
             return keras_forward(self.model)
-        from tlkit.export.networks import with_features
+        from tlkit.linear.classifier import with_features
 
         return keras_forward(with_features(self.model, layers.values()))
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.engines import has_litert, lite_maps
 from tlkit.backbones.litert.heads import head_maps
 from tlkit.backbones.runtime import import_keras
-from tlkit.export.keras_archive import LOGITS, POOL
+from tlkit.linear.classifier import LOGITS, POOL
 
 Maps = NDArray[np.float32]
 Compute = Callable[[NDArray[np.uint8]], Sequence[Maps]]
@@ -39,7 +39,7 @@ class ClassMaps:
 
     @classmethod
     def of_keras(cls, model: Any) -> ClassMaps:
-        """Of a ``keras.Model`` from `tlkit.export.networks.attach_head`."""
+        """Of a ``keras.Model`` from `tlkit.linear.classifier.attach_head`."""
         keras = import_keras()
         pools = [layer for layer in model.layers if layer.name == POOL or layer.name.startswith(f"{POOL}_")]
         maps = keras.Model(model.input, [layer.input for layer in pools])

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.efficientnet_lite import EPSILON, HEAD_FILTERS, blocks_of, packaged_weights, variant_of
 from tlkit.backbones.extractor import TOP
+from tlkit.linear.classifier import JOINED, LOGITS, MODEL, POOL, PROBABILITIES
 
-MODEL, POOL, JOINED, LOGITS, PROBABILITIES = "tlkit", "head_pool", "head_features", "logits", "probabilities"
 # how Keras calls a kind of layer in the weights file
 _GROUPS = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "BatchNormalization": "batch_normalization"}
 _GROUPS |= {"Dense": "dense"}

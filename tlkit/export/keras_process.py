@@ -119,7 +119,7 @@ class KerasProcess:
 def main() -> None:
     """What the process does: one JSON line says what to build, the next what to save; then "done" on stdout."""
     from tlkit.backbones.build import build_backbone
-    from tlkit.export.networks import attach_head, layers_of
+    from tlkit.linear.classifier import attach_head, layers_of
 
     asked = json.loads(sys.stdin.readline())
     network = build_backbone(Backbone(**asked.pop("backbone")), **asked)

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tlkit.backbones.build import Network
 from tlkit.backbones.extractor import TOP
+from tlkit.backbones.network import Network
 from tlkit.backbones.operations import is_kernel
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
-from tlkit.export.keras_archive import LOGITS
-from tlkit.export.networks import attach_head
 from tlkit.finetune.folding import fold
+from tlkit.linear.classifier import LOGITS, attach_head
 from tlkit.linear.head import Head
 from tlkit.plan.recipe import MOVING
 

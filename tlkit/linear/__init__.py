@@ -1,1 +1,1 @@
-"""What is solved on frozen features: heads, probes, folds, calibration, out-of-distribution statistics, label issues."""
+"""What is solved on frozen features: heads, probes, folds, calibration, OOD statistics, label issues."""

@@ -12,8 +12,8 @@ import pytest
 from tlkit.advisor.advise import Advice, Candidate
 from tlkit.advisor.expect import Expectation
 from tlkit.advisor.pilot import Pilot
-from tlkit.api.recommend.pilot import inner_data, is_worthwhile, run_pilot
 from tlkit.api.recommend import pilot as module
+from tlkit.api.recommend.pilot import inner_data, is_worthwhile, run_pilot
 from tlkit.api.train.dataset import Dataset, prepare, read_features
 from tlkit.api.train.options import TrainOptions
 from tlkit.backbones.extractor import Extractor, open_extractor

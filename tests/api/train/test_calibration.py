@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.api.train.calibration import Calibration
 from tlkit.api.train import pipeline as carry_out
+from tlkit.api.train.calibration import Calibration
 from tlkit.linear.temperature import FEWEST
 
 

@@ -18,8 +18,8 @@ def fetch_weights(names: Sequence[str], progress: Progress | None = None) -> lis
         progress: Told the megabytes.
 
     Raises:
-        TlkitError: A name is unknown, before anything is fetched; else as `tlkit.backbones.catalog.fetch.fetch`: those fetched
-            before are kept.
+        TlkitError: A name is unknown, before anything is fetched; else as `tlkit.backbones.catalog.fetch.fetch`:
+            those fetched before are kept.
     """
     rows = list(dict.fromkeys(catalog.get(name) for name in names))
     return [fetch(row, progress or SilentProgress()) for row in rows]

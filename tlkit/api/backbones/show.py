@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit.backbones.build import Network, build_backbone, check_request
+from tlkit.backbones.build import build_backbone, check_request
 from tlkit.backbones.catalog.table import is_file_name
 from tlkit.backbones.extractor import TOP, tap_widths
 from tlkit.backbones.layers import Layer, Pair, layers_of
+from tlkit.backbones.network import Network
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.stages import Stage

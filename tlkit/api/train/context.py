@@ -10,8 +10,8 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.result import Clock
 from tlkit.api.train.start import Start
 from tlkit.backbones.extractor import TOP, Extractor
-from tlkit.export.networks import watched
 from tlkit.images.folder import ImageFolder
+from tlkit.linear.classifier import watched
 from tlkit.plan.plan import AUTO, EARLY, LAST
 from tlkit.progress import Progress
 

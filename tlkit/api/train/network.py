@@ -21,7 +21,7 @@ from tlkit.store.bound import cache_limit
 from tlkit.store.decoded import Decoded
 
 if TYPE_CHECKING:
-    from tlkit.backbones.build import Network
+    from tlkit.backbones.network import Network
     from tlkit.backbones.stages import Stage
     from tlkit.finetune.loop import Job
     from tlkit.finetune.maps import Maps

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.api.train import outcome
 from tlkit.api.train.calibration import Calibration, calibrate
 from tlkit.api.train.context import Task, advised, read_data
 from tlkit.api.train.dataset import Dataset, Skipped, is_uneven, skipped_files
@@ -14,14 +15,13 @@ from tlkit.api.train.head import solve
 from tlkit.api.train.ood import Unknown, learn_frozen, learn_tuned
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.result import TrainResult
-from tlkit.api.train import outcome
 from tlkit.api.train.run_dir import RunFolder, begin_run
 from tlkit.api.train.start import Start, in_bundle
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.bundle.save import REPORT
 from tlkit.errors import TlkitError
-from tlkit.export.networks import watched
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.linear.classifier import watched
 from tlkit.linear.taps import Choice, check_boundary, widths_of
 from tlkit.plan.plan import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS, Plan
 
@@ -166,7 +166,7 @@ def _calibrated(made: _Made, data: Dataset) -> _Made:
     if calibration.temperature is None:
         return replace(made, plan=plan, metrics=made.metrics | made.repeated, calibration=calibration)
     if made.tuned is not None and made.kept:
-        from tlkit.export.networks import cool
+        from tlkit.linear.classifier import cool
 
         cool(made.tuned.model, calibration.temperature)
     return replace(

@@ -100,10 +100,10 @@ def tune(
         TlkitError: The pictures have changed since the run began, the state cannot be written, or memory is too
             small for a single picture.
     """
-    from tlkit.export.networks import layers_of, watched, with_features
     from tlkit.finetune.hardware import enough_memory, keep_memory
     from tlkit.finetune.interrupt import gentle_interrupt
     from tlkit.finetune.loop import INTERRUPTED, fit
+    from tlkit.linear.classifier import layers_of, watched, with_features
 
     keep_memory()
     check_same(data, run)
@@ -139,8 +139,8 @@ def sampled(data: Dataset, seed: int, most: int) -> list[int]:
 
 def _plain_model(built: Built, extractor: Extractor, head: Head, choice: Choice) -> Any:
     """The trained network in float32 and on one device, whatever it was trained in and on."""
-    from tlkit.export.networks import attach_head
     from tlkit.finetune.hardware import FLOAT32
+    from tlkit.linear.classifier import attach_head
 
     if built.job.recipe.precision == FLOAT32 and built.strategy.num_replicas_in_sync == 1:
         return built.trainable.model

@@ -63,7 +63,7 @@ def model_from_file(backbone: Backbone, size: int) -> Any:
 
 
 def without_head(model: Any) -> Any:
-    """A network up to the deepest feature map that a head of `tlkit.export.networks` pools; without one as it is."""
+    """A network up to the deepest feature map that a head of `tlkit.linear.classifier` pools; without one as it is."""
     kind = import_keras().layers.GlobalAveragePooling2D
     pools = [each for each in getattr(model, "layers", ()) if each.name.startswith(_HEAD) and isinstance(each, kind)]
     if not pools:
@@ -96,7 +96,7 @@ def _loaded(backbone: Backbone) -> Any:
 
 def _prepared(image: Any, backbone: Backbone, loaded: Any) -> Any:
     """What the network takes: preprocessed pixels, as many channels as it has."""
-    from tlkit.backbones.build import preprocess
+    from tlkit.backbones.preprocessing import preprocess
 
     keras = import_keras()
     tensor = preprocess(image, backbone.preprocessing)
