@@ -3,9 +3,9 @@
     python benchmarks/advisor.py FOLDER FOLDER... --seeds 0 1 2 --image-size 96 --table advisor.jsonl
 
 Data sets are the folders, scikit-learn's digits and the sample photographs. For each seed and each of 5, 10, 20, 50
-and "all" pictures a class (all: at most 800 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
-validation pictures from it, and is judged on up to 600 others, by every strategy: up to 300 are the same for all
-numbers of pictures, the rest are those that are not trained on. One JSON line a run goes to the table at once, and
+and "all" images a class (all: at most 800 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
+validation images from it, and is judged on up to 600 others, by every strategy: up to 300 are the same for all
+numbers of images, the rest are those that are not trained on. One JSON line a run goes to the table at once, and
 runs it holds are skipped, so that it can be stopped and gone on with. "cell" lines hold what the advisor measures,
 "run" lines what training came to, "pilot" lines (``--pilot``) what a pilot finds.
 
@@ -32,8 +32,8 @@ from measure import machine
 from strategies import Subset, draw, rows_in
 
 PER_CLASS = (5, 10, 20, 50, 0)
-MOST = 800  # pictures of a set that counts as "all"
-TEST = 300  # test pictures at most, that are the same for all numbers of pictures
+MOST = 800  # images of a set that counts as "all"
+TEST = 300  # test images at most, that are the same for all numbers of images
 ALL_TEST = 600  # and with those that a cell does not train on
 STRATEGIES = {
     "freeze": {"strategy": "freeze"},
@@ -92,7 +92,7 @@ def cells(images: Path, per_class: list[int], size: int, seed: int, place: Path)
         classes = len(subset.classes)
         if not count:
             subset = draw(images, max(max(PER_CLASS) + 1, MOST // classes), 0, seed, test=TEST)
-        # where most classes have fewer pictures, this is "all" under another name
+        # where most classes have fewer images, this is "all" under another name
         if count and len(subset.train) < 0.9 * count * classes:
             continue
         subset = with_the_rest(subset, images, seed)
@@ -105,7 +105,7 @@ def cells(images: Path, per_class: list[int], size: int, seed: int, place: Path)
                 "per_class": count,
                 "seed": seed,
                 "image_size": size,
-                "pictures": len(subset.train),
+                "count": len(subset.train),
                 "test": len(subset.test),
             },
             tree,
@@ -113,7 +113,7 @@ def cells(images: Path, per_class: list[int], size: int, seed: int, place: Path)
 
 
 def with_the_rest(subset: Subset, images: Path, seed: int) -> Subset:
-    """The subset with pictures it does not train on as further test pictures, those of the folder's own val/ first."""
+    """The subset with images it does not train on as further test images, those of the folder's own val/ first."""
     from tlkit.images.folder import scan
 
     rest = list(draw(images, 0, 10**6, seed, test=TEST).val) if "val" in scan(images).splits else []
@@ -199,12 +199,12 @@ def measure(tree: Path, size: int, seed: int) -> Row:
         show=show,
     )
     if looked.evidence is None:
-        raise SystemExit(f"{tree}: too few pictures")
+        raise SystemExit(f"{tree}: too few images")
     return {
         "evidence": looked.evidence.to_json(),
         "feature_seconds": round(read - start, 2),
         "probe_seconds": round(time.perf_counter() - read, 2),
-        "pictures_a_second": round(looked.speed, 1),
+        "images_a_second": round(looked.speed, 1),
         "columns": sum(width for _, width in extractor.taps),
     }
 
@@ -250,7 +250,7 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
 
 @contextmanager
 def best_and_last() -> Iterator[Row]:
-    """What the networks of a run that trains weights come to on the held-out pictures: at the best look, at the end."""
+    """What the networks of a run that trains weights come to on the held-out images: at the best look, at the end."""
     from tlkit.api.train import outcome, tuning
     from tlkit.finetune import loop as fit
     from tlkit.finetune import step as tuner

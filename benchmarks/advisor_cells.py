@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """A data set of one size in one seed: what was measured, and what each strategy reached on test pictures."""
+    """A data set of one size in one seed: what was measured, and what each strategy reached on test images."""
 
     images: str
     per_class: int
@@ -73,10 +73,10 @@ def foreseen(row: Row) -> dict[str, float] | None:
     """Seconds that tlkit would say each strategy takes; None where the network's speed was not noted."""
     from tlkit.advisor.costs import estimate_seconds
 
-    if "pictures_a_second" not in row:
+    if "images_a_second" not in row:
         return None
-    pictures, classes = row["evidence"]["pictures"], row["evidence"]["classes"]
-    return estimate_seconds(pictures, classes, row["columns"], row["pictures_a_second"])
+    images, classes = row["evidence"]["images"], row["evidence"]["classes"]
+    return estimate_seconds(images, classes, row["columns"], row["images_a_second"])
 
 
 def gain(row: Row | None) -> float | None:
@@ -84,7 +84,7 @@ def gain(row: Row | None) -> float | None:
     from tlkit.advisor.pilot import Pilot
     from tlkit.api.recommend.pilot import FEWEST
 
-    if row is None or row["pictures"] < FEWEST:
+    if row is None or row["count"] < FEWEST:
         return None
     return Pilot(**{name: row[name] for name in Pilot.__dataclass_fields__}).gain
 
@@ -96,7 +96,7 @@ def reached(run: Row, freeze: Row, first: Row) -> float:
 
     if "last" not in run:
         return float(run["test_accuracy"])
-    validation = first["pictures"] - first["evidence"]["pictures"]
+    validation = first["count"] - first["evidence"]["images"]
     ours = run["last"] if validation < FEWEST_TO_CHOOSE else run["best"]
     chosen = ours if better(ours, run["frozen"], validation) else freeze
     return float(chosen["test_accuracy"])
@@ -108,7 +108,7 @@ def names(cells: Sequence[Cell]) -> list[str]:
 
 
 def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
-    """Test accuracy of each strategy that was run with every seed, mean over them by their test pictures, by place."""
+    """Test accuracy of each strategy that was run with every seed, mean over them by their test images, by place."""
     found: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for place in dict.fromkeys(cell.place for cell in cells):
         ours = [cell for cell in cells if cell.place == place]

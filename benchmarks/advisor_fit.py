@@ -4,7 +4,7 @@
 
 Everything but the coefficients is leave-one-dataset-out: advice on a data set comes from a rule fitted on the others.
 Regret is the test accuracy of the best strategy of a cell (mean over the seeds) less that of the one advised, in
-points; the best of several equally good ones is lucky on its test pictures, so that not even perfect advice has none.
+points; the best of several equally good ones is lucky on its test images, so that not even perfect advice has none.
 Advice is near-optimal within one point or one standard error of the best. Beside the advisor: the two-by-two rule,
 always one strategy, and a choice by nothing but the nearest neighbours' accuracy. ``time`` is what training took,
 pilots included, as a share of always fine-tuning. Advice with the pilot is compared with that without on the cells that
@@ -27,13 +27,13 @@ from measure import machine
 
 STRENGTH = 10.0  # of the ridge, on standardised inputs
 PILOT_STRENGTH = 1.0  # likewise, on what a pilot found as it is: of the order of 0.3
-INPUTS = ("constant", "relative", "pictures", "dissimilarity")
+INPUTS = ("constant", "relative", "images", "dissimilarity")
 OTHER_INPUTS = (INPUTS[:2], INPUTS[:3], INPUTS, (*INPUTS, "neighbours"))
 NEIGHBOURS_ONLY = ("constant", "neighbours")
 TRAINED = ("early-layers", "last-layers", "fine-tune")
 MARGIN = 0.005  # chosen, not fitted: what an expected point is worth in time is a matter of taste
 MARGINS = (0.0, 0.005, 0.01, 0.02)
-LEAST_ERROR = 0.5  # test pictures: the error of a network without any
+LEAST_ERROR = 0.5  # test images: the error of a network without any
 NO_SPREAD = dict.fromkeys(COST, 0.0)
 
 Coefficients = dict[str, dict[str, float]]
@@ -120,9 +120,7 @@ def log_share(cell: Cell, accuracy: float) -> float:
     """Logarithm of an error over that of the probe on all stages."""
     from tlkit.advisor.expect import error_of
 
-    return math.log(
-        max(LEAST_ERROR / cell.test, 1 - accuracy) / error_of(cell.evidence.together, cell.evidence.pictures)
-    )
+    return math.log(max(LEAST_ERROR / cell.test, 1 - accuracy) / error_of(cell.evidence.together, cell.evidence.images))
 
 
 def fit_pilot(cells: Sequence[Cell], base: Coefficients) -> Coefficients:
@@ -208,7 +206,7 @@ def rule(cell: Cell) -> str:
     from tlkit.advisor.similarity import Similarity, level_of
     from tlkit.advisor.size import judge_size
 
-    size = judge_size([max(1, round(cell.evidence.pictures / cell.evidence.classes))] * cell.evidence.classes)
+    size = judge_size([max(1, round(cell.evidence.images / cell.evidence.classes))] * cell.evidence.classes)
     score = cell.evidence.similarity
     return rule_of_thumb(size, Similarity(score, level_of(score), 0.0, {}, (), 0))[0]
 
@@ -254,7 +252,7 @@ def spreads(cells: Sequence[Cell], rules: Mapping[str, Coefficients]) -> dict[st
                 continue
             expected = 1 - expect(cell.evidence, rules[cell.images], NO_SPREAD)[name].accuracy
             apart = math.log(max(LEAST_ERROR / cell.test, 1 - cell.reached[name]) / expected)
-            noise = cell.evidence.noise / error_of(cell.evidence.last, cell.evidence.pictures)
+            noise = cell.evidence.noise / error_of(cell.evidence.last, cell.evidence.images)
             excess.append(apart**2 - noise**2)
         found[name] = round(math.sqrt(max(0.01, float(np.mean(excess or [0.0])))), 3)
     return found
@@ -265,20 +263,20 @@ def predictions(cells: Sequence[Cell], rules: Mapping[str, Coefficients], spread
     from tlkit.advisor.expect import expect
 
     off: dict[str, list[float]] = defaultdict(list)
-    by_pictures: dict[str, list[float]] = defaultdict(list)
+    by_images: dict[str, list[float]] = defaultdict(list)
     inside: dict[str, list[bool]] = defaultdict(list)
     for cell in cells:
         for name, its in expect(cell.evidence, rules[cell.images], spread).items():
             if name not in cell.reached:
                 continue
             off[name].append(100 * abs(its.accuracy - cell.reached[name]))
-            size = next((f"under {most}" for most in (50, 150) if cell.evidence.pictures < most), "more")
-            by_pictures[size].append(off[name][-1])
+            size = next((f"under {most}" for most in (50, 150) if cell.evidence.images < most), "more")
+            by_images[size].append(off[name][-1])
             inside[name].append(its.low <= cell.reached[name] <= its.high)
     return {
         "mean_points_off": round(float(np.mean([each for its in off.values() for each in its])), 2),
         "interval_coverage": round(float(np.mean([each for its in inside.values() for each in its])), 3),
-        "points_off_by_pictures": {size: round(float(np.mean(its)), 2) for size, its in by_pictures.items()},
+        "points_off_by_images": {size: round(float(np.mean(its)), 2) for size, its in by_images.items()},
         "by_strategy": {
             name: {
                 "points_off": round(float(np.mean(off[name])), 2),
@@ -296,12 +294,12 @@ def module(
     piloted_spread: Mapping[str, float],
 ) -> str:
     """Source of `tlkit.advisor.fitted`."""
-    from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_PICTURES, QUANTILE
+    from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_IMAGES, QUANTILE
 
     lines = [
         '"""What the advisor\'s rule was fitted to: all its numbers. Written by benchmarks/advisor_fit.py."""',
         "",
-        f"PRIOR_PICTURES, PRIOR_ERROR = {PRIOR_PICTURES}, {PRIOR_ERROR}  # thought measured beside the real ones",
+        f"PRIOR_IMAGES, PRIOR_ERROR = {PRIOR_IMAGES}, {PRIOR_ERROR}  # thought measured beside the real ones",
         f"MARGIN = {MARGIN}  # accuracy that a cheaper strategy may be expected to lack and still be advised",
         f"QUANTILE = {QUANTILE}  # of the normal distribution, for 90% intervals",
         "# by strategy: deviation of the logarithm of the error from what is expected",

@@ -1,8 +1,8 @@
-"""``tlkit check --no-suspects`` on 10,000 small pictures against a bare two-thread Pillow loop, one JSON line.
+"""``tlkit check --no-suspects`` on 10,000 small images against a bare two-thread Pillow loop, one JSON line.
 
-    python benchmarks/check_speed.py FOLDER --pictures 10000
+    python benchmarks/check_speed.py FOLDER --count 10000
 
-The pictures of FOLDER are taken as often as needed, each under different bytes (a JPEG comment), so that nothing is
+The images of FOLDER are taken as often as needed, each under different bytes (a JPEG comment), so that nothing is
 saved on copies. The two are run in turn; the ratio is the median of the pairs.
 """
 
@@ -38,13 +38,13 @@ with ThreadPoolExecutor(2) as pool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         root = place / "images"
-        fill(root, arguments.images, arguments.pictures, JPEG)
+        fill(root, arguments.images, arguments.count, JPEG)
         bare, ours, peaks = [], [], []
         for _ in range(arguments.pairs):
             start = time.perf_counter()
@@ -57,7 +57,7 @@ def main() -> None:
     figures = {
         "benchmark": "check_speed",
         "images": arguments.images.name,
-        "pictures": ran.result["images"],
+        "count": ran.result["images"],
         "bare_seconds": round(statistics.median(bare), 2),
         "check_seconds": round(statistics.median(ours), 2),
         "ratio": round(statistics.median(ratios), 3),

@@ -1,11 +1,11 @@
-"""``tlkit embed`` on many pictures: its time against the floor, its memory as they grow, kills: one JSON line.
+"""``tlkit embed`` on many images: its time against the floor, its memory as they grow, kills: one JSON line.
 
-    python benchmarks/embed.py FOLDER --pictures 10000
+    python benchmarks/embed.py FOLDER --count 10000
 
-Pictures are those of FOLDER, cut to 256x256 at random and changed a little in brightness, as JPEG; no two are the
+Images are those of FOLDER, cut to 256x256 at random and changed a little in brightness, as JPEG; no two are the
 same. Floor (floor.py) and embed, with an empty cache, are run in turn; allowed is 1.15 times the floor, in which
 starting is not contained. The second run finds its features. Memory is the peak of runs on a tenth, half and all of
-the pictures, for each format, with features computed (.npz) or found. Then a run is killed at random moments and
+the images, for each format, with features computed (.npz) or found. Then a run is killed at random moments and
 resumed until its file is there, which must be the undisturbed run's byte by byte. Ends with exit code 1 unless it is
 and memory is flat.
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import floor
-from measure import TLKIT, Run, cores, fresh_cache, machine, pictures_below, run_tlkit
+from measure import TLKIT, Run, cores, fresh_cache, images_below, machine, run_tlkit
 
 EDGE = 256  # pixels
 FLAT = 32.0  # MiB by which the peak may grow: paths, hashes, and the index of the store
@@ -36,16 +36,16 @@ FORMATS = (".npz", ".parquet", ".csv")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--kills", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
-    count = arguments.pictures
+    count = arguments.count
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         images = place / "images"
-        make_pictures(images, arguments.images.resolve(), count)
+        make_images(images, arguments.images.resolve(), count)
         rounds, firsts, cache = [], [], {}
         for pair in range(arguments.pairs):
             rounds.append(floor.measure_once(images))
@@ -63,14 +63,14 @@ def main() -> None:
     figures = {
         "benchmark": "embed",
         "images": arguments.images.resolve().name,
-        "pictures": firsts[0].result["images"],
+        "count": firsts[0].result["images"],
         "seconds": seconds,
         "floor": least,
         "to_floor": round(seconds / least["floor_seconds"], 3),
         "allowed_to_measured": round(1.15 * least["floor_seconds"] / seconds, 3),
         "second_seconds": second.seconds,
         "second_reused": second.result["reused"],
-        "pictures_of_peaks": sizes(count),
+        "images_of_peaks": sizes(count),
         "peak_mib": {"computed.npz": computed, **{f"found{form}": each for form, each in found.items()}},
         "growth_mib": growth,
         "memory_flat": max(growth.values()) <= FLAT,
@@ -82,27 +82,27 @@ def main() -> None:
     sys.exit(0 if figures["memory_flat"] and figures["same_files"] else 1)
 
 
-def make_pictures(root: Path, source: Path, count: int) -> None:
-    """``count`` different JPEG pictures of `EDGE` pixels, a thousand a folder, in as many processes as cores."""
+def make_images(root: Path, source: Path, count: int) -> None:
+    """``count`` different JPEG images of `EDGE` pixels, a thousand a folder, in as many processes as cores."""
     from concurrent.futures import ProcessPoolExecutor
 
-    files = pictures_below(source)
+    files = images_below(source)
     for number in range(0, count, 1000):
         (root / f"{number // 1000:03}").mkdir(parents=True)
     jobs = [(files[i % len(files)], root / f"{i // 1000:03}" / f"{i:06}.jpg", i) for i in range(count)]
     with ProcessPoolExecutor(cores()) as pool:
-        list(pool.map(make_picture, *zip(*jobs, strict=True), chunksize=64))
+        list(pool.map(make_image, *zip(*jobs, strict=True), chunksize=64))
 
 
-def make_picture(source: Path, target: Path, seed: int) -> None:
-    """One picture cut at a random place and a little brighter or darker."""
+def make_image(source: Path, target: Path, seed: int) -> None:
+    """One image cut at a random place and a little brighter or darker."""
     from PIL import Image, ImageEnhance, ImageOps
 
     rng = random.Random(seed)
     with Image.open(source) as image:
-        picture = image.convert("RGB")
+        colour = image.convert("RGB")
     centre = (rng.random(), rng.random())
-    cut = ImageOps.fit(picture, (EDGE, EDGE), bleed=0.1 * rng.random(), centering=centre)
+    cut = ImageOps.fit(colour, (EDGE, EDGE), bleed=0.1 * rng.random(), centering=centre)
     ImageEnhance.Brightness(cut).enhance(rng.uniform(0.8, 1.2)).save(target, quality=90)
 
 
@@ -112,12 +112,12 @@ def embed(images: Sequence[Path], output: Path, cache: dict[str, str]) -> Run:
 
 
 def sizes(count: int) -> list[int]:
-    """A tenth, half and all of the pictures."""
+    """A tenth, half and all of the images."""
     return [count // 10, count // 2, count]
 
 
 def peaks(images: Path, count: int, form: str, cache: dict[str, str] | None, place: Path) -> list[float]:
-    """Peak memory in MiB on some, more and all of the pictures; without a cache each computes its features."""
+    """Peak memory in MiB on some, more and all of the images; without a cache each computes its features."""
     found = []
     files = sorted(images.rglob("*.jpg"))
     for size in sizes(count):

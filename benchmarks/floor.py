@@ -2,9 +2,9 @@
 
     python benchmarks/floor.py FOLDER --pairs 3
 
-Decoding: every picture once through plain Pillow (JPEG draft mode, RGB, bicubic to 224x224), with threads and with
+Decoding: every image once through plain Pillow (JPEG draft mode, RGB, bicubic to 224x224), with threads and with
 processes, as many as cores; no pixels travel between the processes. The network: EfficientNet-Lite0 on pixels in
-memory, by every engine at hand, measured on the pixels of at most 300 pictures and scaled to the folder's count. Both
+memory, by every engine at hand, measured on the pixels of at most 300 images and scaled to the folder's count. Both
 keep all cores busy, so the floor is the sum of the fastest of each. Every way runs in a fresh process, warmed up, in
 turn; figures are medians of the pairs. Starting, imports and cold file caches are not in them.
 """
@@ -23,9 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from measure import SIDE, Run, cores, lite_network, machine, pictures_below, run_json
+from measure import SIDE, Run, cores, images_below, lite_network, machine, run_json
 
-MOST = 300  # pictures' pixels the network is measured on
+MOST = 300  # images' pixels the network is measured on
 
 Round = dict[str, Run]
 
@@ -33,46 +33,46 @@ Round = dict[str, Run]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--pictures", type=int, help="measure on so many of them and scale; default: all")
+    parser.add_argument("--count", type=int, help="measure on so many of them and scale; default: all")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--only", choices=WAYS, help="measure one way once, in this process")
     arguments = parser.parse_args()
     images = arguments.images.resolve()
     if arguments.only:
-        print(json.dumps(WAYS[arguments.only](pictures_below(images)[: arguments.pictures])))
+        print(json.dumps(WAYS[arguments.only](images_below(images)[: arguments.count])))
         return
-    rounds = [measure_once(images, arguments.pictures) for _ in range(arguments.pairs)]
-    figures = {"benchmark": "floor", "images": images.name, **summary(rounds, len(pictures_below(images)))}
+    rounds = [measure_once(images, arguments.count) for _ in range(arguments.pairs)]
+    figures = {"benchmark": "floor", "images": images.name, **summary(rounds, len(images_below(images)))}
     print(json.dumps({**figures, **machine()}))
 
 
-def measure_once(images: Path, pictures: int | None = None) -> Round:
+def measure_once(images: Path, count: int | None = None) -> Round:
     """Every way once, each in a fresh process."""
-    few = [] if pictures is None else ["--pictures", pictures]
+    few = [] if count is None else ["--count", count]
     command = [sys.executable, Path(__file__).resolve(), images, *few, "--only"]
     return {way: run_json([*command, way], cwd=images, env={}) for way in WAYS}
 
 
-def summary(rounds: Sequence[Round], pictures: int) -> dict[str, Any]:
-    """Pictures a second and memory of each way, the fastest ones, and the seconds ``pictures`` take with them."""
+def summary(rounds: Sequence[Round], images: int) -> dict[str, Any]:
+    """Images a second and memory of each way, the fastest ones, and the seconds ``images`` take with them."""
     rates = {way: statistics.median(each[way].result for each in rounds) for way in WAYS}
     decode, forward = (max(ways, key=lambda way: rates[way]) for ways in (DECODE, FORWARD))
     return {
-        "pictures": pictures,
+        "count": images,
         "decode_per_second": {way: round(rates[way], 1) for way in DECODE},
         "forward_per_second": {way: round(rates[way], 1) for way in FORWARD},
         "forward_of_fastest": {way: round(rates[way] / rates[forward], 3) for way in FORWARD},
         "peak_mib": {way: max(each[way].peak_mib for each in rounds) for way in WAYS},
         "fastest_decode": decode,
         "fastest_forward": forward,
-        "decode_seconds": round(pictures / rates[decode], 2),
-        "forward_seconds": round(pictures / rates[forward], 2),
-        "floor_seconds": round(pictures / rates[decode] + pictures / rates[forward], 2),
+        "decode_seconds": round(images / rates[decode], 2),
+        "forward_seconds": round(images / rates[forward], 2),
+        "floor_seconds": round(images / rates[decode] + images / rates[forward], 2),
     }
 
 
 def decode(pool: type[Executor], paths: list[Path]) -> float:
-    """Pictures a second with a pool's workers."""
+    """Images a second with a pool's workers."""
     with pool(cores()) as workers:
         list(workers.map(shrink, paths[:64]))
         start = time.perf_counter()
@@ -82,12 +82,12 @@ def decode(pool: type[Executor], paths: list[Path]) -> float:
 
 
 def shrink(path: Path) -> None:
-    """Read one picture and let go of it; a damaged one costs what it costs."""
+    """Read one image and let go of it; a damaged one costs what it costs."""
     pixels_of(path)
 
 
 def pixels_of(path: Path) -> Any:
-    """A picture brought to the network's size; None if it cannot be read."""
+    """An image brought to the network's size; None if it cannot be read."""
     from PIL import Image
 
     try:
@@ -99,7 +99,7 @@ def pixels_of(path: Path) -> Any:
 
 
 def some_pixels(paths: list[Path]) -> Any:
-    """uint8 [n, 224, 224, 3] of the first pictures that can be read."""
+    """uint8 [n, 224, 224, 3] of the first images that can be read."""
     import numpy as np
 
     found = (pixels_of(path) for path in paths[:MOST])
@@ -107,7 +107,7 @@ def some_pixels(paths: list[Path]) -> Any:
 
 
 def litert(workers: int, threads: int, batch: int, paths: list[Path]) -> float:
-    """Pictures a second with ``workers`` interpreters of ``threads`` threads each."""
+    """Images a second with ``workers`` interpreters of ``threads`` threads each."""
     pixels = some_pixels(paths)
     count = math.ceil(len(pixels) / batch)
     waiting = iter(
@@ -126,7 +126,7 @@ def litert(workers: int, threads: int, batch: int, paths: list[Path]) -> float:
 
 
 def keras_predict(paths: list[Path]) -> float:
-    """Pictures a second with Keras's ``model.predict``."""
+    """Images a second with Keras's ``model.predict``."""
     import numpy as np
 
     from tlkit.backbones.build import build_backbone
@@ -140,7 +140,7 @@ def keras_predict(paths: list[Path]) -> float:
 
 
 def tf_function(paths: list[Path]) -> float:
-    """Pictures a second with a ``tf.function`` of the Keras model, batches of 32."""
+    """Images a second with a ``tf.function`` of the Keras model, batches of 32."""
     import numpy as np
 
     from tlkit.backbones.build import build_backbone

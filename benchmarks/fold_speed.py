@@ -1,8 +1,8 @@
 """Stratified folds that keep groups whole, made here and by scikit-learn: one JSON line.
 
-    python benchmarks/fold_speed.py --pictures 10000
+    python benchmarks/fold_speed.py --count 10000
 
-Of so many pictures in 50 classes, one in sixteen has a copy.
+Of so many images in 50 classes, one in sixteen has a copy.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def main() -> None:
     from tlkit.linear.folds import make_folds
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=10_000)
-    count = parser.parse_args().pictures
+    parser.add_argument("--count", type=int, default=10_000)
+    count = parser.parse_args().count
     labels = np.random.default_rng(0).integers(0, 50, count)
     groups = np.arange(count)
     groups[: count // 16] //= 2
@@ -38,7 +38,7 @@ def main() -> None:
         json.dumps(
             {
                 "benchmark": "fold_speed",
-                "pictures": count,
+                "count": count,
                 "seconds": round(float(np.median(ours)), 3),
                 "scikit_learn_seconds": round(float(np.median(theirs)), 3),
                 **machine(),

@@ -4,7 +4,7 @@
 
 For each folder and seed, a head is solved on the embedded network's top features of a balanced subset, as ``tlkit train
 --strategy freeze`` does, with several values of `tlkit.linear.head.FLOOR`; 0 is plain standardisation. Figures are
-those of pictures that nothing was chosen on, means over the seeds.
+those of images that nothing was chosen on, means over the seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from strategies import draw
 
 FLOORS = (0.0, 0.1, 0.3, 1.0, 3.0)
 FIGURES = ("accuracy", "log_loss")
-TEST = 500  # pictures at most
+TEST = 500  # images at most
 
 
 def main() -> None:
@@ -50,18 +50,18 @@ def main() -> None:
 
 
 def measure(images: Path, count: int, size: int, seed: int, found: dict[str, list[tuple[float, float]]]) -> None:
-    """Accuracy and log loss on test pictures, for each floor."""
+    """Accuracy and log loss on test images, for each floor."""
     from tlkit.backbones.extractor import TOP, open_extractor
     from tlkit.backbones.features import compute_features, feature_key
     from tlkit.linear import head as heads
     from tlkit.store.features import FeatureStore
 
     subset = draw(images, count, 0, seed, test=TEST)
-    pictures = list(chain(subset.train, subset.test))
+    drawn = list(chain(subset.train, subset.test))
     extractor = open_extractor("efficientnet-lite0", input_size=size)
     store = FeatureStore(feature_key(extractor))
-    features = compute_features([path for path, _ in pictures], extractor, taps=[TOP], store=store)
-    labels = np.asarray([pictures[row][1] for row in features.rows])
+    features = compute_features([path for path, _ in drawn], extractor, taps=[TOP], store=store)
+    labels = np.asarray([drawn[row][1] for row in features.rows])
     train = np.asarray(features.rows) < len(subset.train)
     for floor in FLOORS:
         with mock.patch.object(heads, "FLOOR", floor):

@@ -2,7 +2,7 @@
 
     python benchmarks/keep_rules.py advisor.jsonl
 
-By number of validation pictures: points of test accuracy that what is kept has over the frozen network, on average over
+By number of validation images: points of test accuracy that what is kept has over the frozen network, on average over
 all runs that train weights, and the most that were lost.
 """
 
@@ -44,14 +44,14 @@ def main() -> None:
 
 
 def networks(table: Path) -> list[tuple[int, Row, Row]]:
-    """Validation pictures, figures of the tuned network and of the frozen one, of every run that trained weights."""
+    """Validation images, figures of the tuned network and of the frozen one, of every run that trained weights."""
     from tlkit.plan.recipe import FEWEST_TO_CHOOSE
 
     cells, freeze, runs = {}, {}, []
     for row in rows_in(table):
         key = row["images"], row["per_class"], row["seed"]
         if row["kind"] == "cell":
-            cells[key] = row["pictures"] - row["evidence"]["pictures"]
+            cells[key] = row["count"] - row["evidence"]["images"]
         elif row.get("strategy") == "freeze":
             freeze[key] = row["test_accuracy"]
         elif row["kind"] == "run" and "last" in row:

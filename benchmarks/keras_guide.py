@@ -8,7 +8,7 @@ the whole network at a learning rate of 1e-5. It runs in a process of its own, w
 included. The split is that of ``tlkit train``, which is timed beside it, each strategy with an empty cache.
 ``--per-class`` takes a balanced part of the folder. Formats the guide's way cannot read are left out and counted.
 
-The accuracies are those on the validation pictures. tlkit chooses its weights on them, the guide has its last epoch's;
+The accuracies are those on the validation images. tlkit chooses its weights on them, the guide has its last epoch's;
 its best epoch's accuracy stands beside it.
 """
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--fine-tune", action="store_true")
     parser.add_argument("--fine-tune-epochs", type=int, default=5)
     parser.add_argument("--strategies", nargs="+", default=["freeze"], help="of tlkit train; freeze-all: all features")
-    parser.add_argument("--per-class", type=int, default=0, help="pictures; 0: all")
+    parser.add_argument("--per-class", type=int, default=0, help="images; 0: all")
     parser.add_argument("--here", action="store_true", help="FOLDER holds train/ and val/: only the guide, here")
     arguments = parser.parse_args()
     images = arguments.images.resolve()
@@ -61,7 +61,7 @@ def main() -> None:
         guide = run_json([sys.executable, Path(__file__).resolve(), tree, *options], cwd=place, env={})
     theirs = guide.result["by_epoch"]
     figures |= {
-        **guide.result["pictures"],
+        **guide.result["count"],
         "guide": {
             "val_accuracy": theirs[-1],
             "best_val_accuracy": max(theirs),
@@ -102,14 +102,14 @@ def train(images: Path, strategy: str, place: Path) -> dict[str, Any]:
 
 
 def link_split(tree: Path, images: Path, split: dict[str, str]) -> int:
-    """Links in train/ and val/ with class folders in each; gives how many pictures of the split were left out."""
+    """Links in train/ and val/ with class folders in each; gives how many images of the split were left out."""
     from tlkit.images.folder import scan
 
     folder, left_out = scan(images), 0
     for number, (file, index) in enumerate(zip(folder.paths, folder.labels, strict=True)):
         part = split.get(content_of(file))
         if part not in ("train", "val"):
-            continue  # unreadable, a copy that was dropped, or a test picture
+            continue  # unreadable, a copy that was dropped, or a test image
         if file.suffix.lower() not in READABLE:
             left_out += 1
             continue
@@ -154,8 +154,8 @@ def follow_guide(tree: Path, epochs: int, fine_tune_epochs: int) -> dict[str, An
     if fine_tune_epochs:
         base.trainable = True
         by_epoch += fit(model, keras.optimizers.Adam(1e-5), train, val, fine_tune_epochs)
-    counts = {f"{part}_pictures": sum(path.is_file() for path in (tree / part).rglob("*")) for part in ("train", "val")}
-    return {"pictures": counts, "by_epoch": [round(each, 4) for each in by_epoch]}
+    counts = {f"{part}_images": sum(path.is_file() for path in (tree / part).rglob("*")) for part in ("train", "val")}
+    return {"count": counts, "by_epoch": [round(each, 4) for each in by_epoch]}
 
 
 def fit(model: Any, optimizer: Any, train: Any, val: Any, epochs: int) -> list[float]:

@@ -2,7 +2,7 @@
 
     python benchmarks/kills.py FOLDER --kills 20 --image-size 64 --epochs 20
 
-Each process gets SIGKILL at a moment drawn uniformly from what is left of the run, from its start on: while pictures
+Each process gets SIGKILL at a moment drawn uniformly from what is left of the run, from its start on: while images
 are decoded, while the learning rate is chosen, in a step, while a state or the bundle is written. What is left is
 judged by the saved state and the uninterrupted run. Where nothing was saved to go on with, the run begins anew. A
 round ends with a finished bundle, which is compared with the uninterrupted run's; further rounds, each with an empty

@@ -144,16 +144,16 @@ def fresh_cache(place: Path) -> dict[str, str]:
     return {"TLKIT_CACHE": tempfile.mkdtemp(dir=place, prefix="cache-")}
 
 
-def pictures_below(source: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
-    """Picture files of a folder in an order that mixes the classes, the same each time."""
+def images_below(source: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """Image files of a folder in an order that mixes the classes, the same each time."""
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.name[0] != ".")
     random.Random(0).shuffle(files)
     return files
 
 
 def fill(root: Path, source: Path, count: int, suffixes: Sequence[str] = SUFFIXES) -> None:
-    """``count`` pictures in the folders of ``source``, taken as often as needed, each under different bytes."""
-    files = pictures_below(source, suffixes)
+    """``count`` images in the folders of ``source``, taken as often as needed, each under different bytes."""
+    files = images_below(source, suffixes)
     for number in range(count):
         file = files[number % len(files)]
         data = varied(file.read_bytes(), number)
@@ -164,7 +164,7 @@ def fill(root: Path, source: Path, count: int, suffixes: Sequence[str] = SUFFIXE
 
 
 def varied(data: bytes, number: int) -> bytes:
-    """The same picture in other bytes: a JPEG comment, in other formats a note after the end."""
+    """The same image in other bytes: a JPEG comment, in other formats a note after the end."""
     note = str(number).encode()
     if data.startswith(b"\xff\xd8"):
         # a comment segment right after the start marker

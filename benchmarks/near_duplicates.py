@@ -1,4 +1,4 @@
-"""How far copies of a picture, and other pictures, are apart in perceptual hash and features, one JSON line.
+"""How far copies of an image, and other images, are apart in perceptual hash and features, one JSON line.
 
     python benchmarks/near_duplicates.py FOLDER
 
@@ -28,11 +28,11 @@ SIZE = (224, 224)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--count", type=int, default=200)
     arguments = parser.parse_args()
     folder = scan(arguments.images)
     rng = np.random.default_rng(0)
-    chosen = rng.permutation(len(folder.files))[: arguments.pictures]
+    chosen = rng.permutation(len(folder.files))[: arguments.count]
     every = folder.paths
     paths = [every[index] for index in chosen]
     originals = [read_image(path, SIZE) for path in paths]
@@ -60,7 +60,7 @@ def main() -> None:
             "median_cosine": round(float(np.median(cosine)), 3),
         }
     others = {str(most): len(list(near_pairs(prints, most))) for most in (4, 6, 8)}
-    figures = {"benchmark": "near_duplicates", "images": folder.root.name, "pictures": len(chosen), "copies": kinds}
+    figures = {"benchmark": "near_duplicates", "images": folder.root.name, "count": len(chosen), "copies": kinds}
     print(json.dumps({**figures, "other_pairs_within_bits": others, **machine()}))
 
 
@@ -69,7 +69,7 @@ def bits(one: bytes, two: bytes) -> int:
 
 
 def copies(path: Path) -> dict[str, bytes]:
-    """Encoded copies of one picture by kind."""
+    """Encoded copies of one image by kind."""
     image = Image.fromarray(read_image(path))
     width, height = image.size
 

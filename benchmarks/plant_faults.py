@@ -3,7 +3,7 @@
     python benchmarks/plant_faults.py FOLDER --seeds 3
 
 FOLDER has one sub-folder per class. The copy is split into train/ and val/; five exact copies in another class, five
-resized or re-encoded copies across the split, five truncated files, five wrong labels, five blank pictures and five
+resized or re-encoded copies across the split, five truncated files, five wrong labels, five blank images and five
 wrong extensions are planted. Figures are means over the seeds, and the least of them.
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def run_once(source: Path, place: Path, seed: int) -> dict[str, float]:
-    """Plant, check, score: how many of five of each kind were found, and the share of clean pictures named."""
+    """Plant, check, score: how many of five of each kind were found, and the share of clean images named."""
     root = place / f"seed{seed}"
     copy_split(source, root, seed)
     planted = plant(root, seed)
@@ -48,7 +48,7 @@ def run_once(source: Path, place: Path, seed: int) -> dict[str, float]:
 
 
 def copy_split(source: Path, root: Path, seed: int) -> None:
-    """Copy into train/ and val/, every fifth picture of a shuffled class into val/."""
+    """Copy into train/ and val/, every fifth image of a shuffled class into val/."""
     rng = np.random.default_rng([seed, 0])
     for label in sorted(path for path in source.iterdir() if path.is_dir()):
         files = sorted(path for path in label.rglob("*") if path.is_file())

@@ -7,11 +7,11 @@ tune`` does, its learning rate chosen by the same check, and then again with one
 rate and for the same number of steps: the head starts small and random instead of solved; rates that fall from stage
 to stage; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics moving;
 no and strong augmentation; no label smoothing; half the steps; each rate that the check tries. ``last_weights`` is
-the default run's end instead of its best look at the validation pictures. Patience is off, and they are looked at
+the default run's end instead of its best look at the validation images. Patience is off, and they are looked at
 eight times.
 
-What is compared are figures on test pictures, which neither the weights nor the look were chosen on; those of the
-validation pictures stand beside them.
+What is compared are figures on test images, which neither the weights nor the look were chosen on; those of the
+validation images stand beside them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from measure import machine
 from strategies import draw, report, rows_in
 
 BACKBONE = "efficientnet-lite0"
-HELD_OUT = 300  # validation pictures at most, and test pictures at most
-LOOKS = 8  # at the validation pictures in a run
+HELD_OUT = 300  # validation images at most, and test images at most
+LOOKS = 8  # at the validation images in a run
 NEVER = 10**9
 DEFAULT, LAST_WEIGHTS = "default", "last_weights"
 
@@ -78,7 +78,7 @@ def changes() -> dict[str, Change]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, nargs="+")
-    parser.add_argument("--per-class", type=int, default=20, help="training pictures; 0: all")
+    parser.add_argument("--per-class", type=int, default=20, help="training images; 0: all")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, help="of each run; default: that of tlkit")
@@ -121,7 +121,7 @@ class Setting:
         self.train, self.val, self.test = (tuple(i for i in decoded.rows if part_of[i] == part) for part in range(3))
         extractor = open_extractor(BACKBONE, input_size=size)
         features = compute_features(decoded.paths, extractor, taps=[TOP])
-        row_of = {picture: row for row, picture in enumerate(features.rows)}
+        row_of = {image: row for row, image in enumerate(features.rows)}
         self._matrix = features.matrix[[row_of[i] for i in self.train]]
         labels = self.labels[list(self.train)].tolist()
         self.head = solve_head(self._matrix, labels, len(subset.classes), seed=seed)
@@ -129,12 +129,12 @@ class Setting:
 
     @classmethod
     def open(cls, images: Path, per_class: int, size: int, seed: int) -> Setting:
-        """Draw and decode the pictures."""
+        """Draw and decode the images."""
         from tlkit.store.decoded import decode_all
 
         subset = draw(images, per_class, HELD_OUT, seed, test=HELD_OUT)
-        pictures = chain(subset.train, subset.val, subset.test)
-        decoded = decode_all([path for path, _ in pictures], (size, size))
+        drawn = chain(subset.train, subset.val, subset.test)
+        decoded = decode_all([path for path, _ in drawn], (size, size))
         return cls(images.resolve(), per_class, size, seed, decoded, subset)
 
     def __enter__(self) -> Setting:
@@ -291,7 +291,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def place_of(row: Row) -> tuple[Any, ...]:
-    """Which pictures a run was on."""
+    """Which images a run was on."""
     return row["images"], row["per_class"], row["image_size"], row["seed"]
 
 

@@ -1,8 +1,8 @@
 """``tlkit recommend`` against the feature pass of ``tlkit train --strategy freeze``: one JSON line.
 
-    python benchmarks/recommend_speed.py FOLDER --pictures 2500
+    python benchmarks/recommend_speed.py FOLDER --count 2500
 
-Pictures are drawn from FOLDER's classes by chance. Both commands start with an empty cache, in turn; allowed is 1.2
+Images are drawn from FOLDER's classes by chance. Both commands start with an empty cache, in turn; allowed is 1.2
 times the pass, in which starting is not contained.
 """
 
@@ -15,19 +15,19 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from measure import fresh_cache, machine, pictures_below, run_tlkit
+from measure import fresh_cache, images_below, machine, run_tlkit
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--pictures", type=int, default=2500)
+    parser.add_argument("--count", type=int, default=2500)
     parser.add_argument("--pairs", type=int, default=3)
     arguments = parser.parse_args()
     passes, advices, shares = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        images = draw(arguments.images.resolve(), place / arguments.images.resolve().name, arguments.pictures)
+        images = draw(arguments.images.resolve(), place / arguments.images.resolve().name, arguments.count)
         for pair in range(arguments.pairs):
             bundle = place / f"{pair}.tlkit"
             freeze = ("train", images, "--strategy", "freeze", "--output", bundle, "--json")
@@ -41,7 +41,7 @@ def main() -> None:
             {
                 "benchmark": "recommend_speed",
                 "images": arguments.images.resolve().name,
-                "pictures": arguments.pictures,
+                "count": arguments.count,
                 "feature_pass_seconds": statistics.median(passes),
                 "recommend_seconds": statistics.median(advices),
                 "of_it_features": statistics.median(shares),
@@ -53,8 +53,8 @@ def main() -> None:
 
 
 def draw(images: Path, place: Path, count: int) -> Path:
-    """Links to so many pictures of a folder, in the same class folders."""
-    found = pictures_below(images)
+    """Links to so many images of a folder, in the same class folders."""
+    found = images_below(images)
     for index in np.random.default_rng(0).permutation(len(found))[:count]:
         link = place / found[index].relative_to(images)
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Four ways to bring a picture to the square input, by the accuracy of a frozen head, one JSON line.
+"""Four ways to bring an image to the square input, by the accuracy of a frozen head, one JSON line.
 
     python benchmarks/resizing.py FOLDER
 
 Stretched; the largest centred square; ImageNet's centre crop (87.5% of it); padded with grey. The head is solved on 70%
-of the pictures and tested on 30%, mean of five stratified splits (or, where FOLDER has train/ and val/, on those).
+of the images and tested on 30%, mean of five stratified splits (or, where FOLDER has train/ and val/, on those).
 """
 
 from __future__ import annotations

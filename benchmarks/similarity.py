@@ -1,4 +1,4 @@
-"""What the similarity score stands on: confidence and divergence of data sets, of pictures of nothing, of halves.
+"""What the similarity score stands on: confidence and divergence of data sets, of images of nothing, of halves.
 
     python benchmarks/similarity.py FOLDER FOLDER...
 
@@ -21,7 +21,7 @@ from measure import machine
 from numpy.typing import NDArray
 from PIL import Image
 
-MOST = 1000  # pictures of a folder
+MOST = 1000  # images of a folder
 HALVES = 10
 SIDE = 224
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def features_of(images: Path) -> NDArray[np.float32]:
-    """Features of some of a folder's pictures."""
+    """Features of some of a folder's images."""
     from tlkit.backbones.extractor import open_extractor
     from tlkit.backbones.features import compute_features
     from tlkit.images.folder import scan
@@ -53,7 +53,7 @@ def features_of(images: Path) -> NDArray[np.float32]:
 
 
 def forward(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Features of pictures made up here."""
+    """Features of images made up here."""
     from tlkit.backbones.extractor import open_extractor
 
     run = open_extractor("efficientnet-lite0").forward()
@@ -61,7 +61,7 @@ def forward(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def made_up() -> dict[str, NDArray[np.uint8]]:
-    """Pictures that are in no folder, uint8 [n, 224, 224, 3]."""
+    """Images that are in no folder, uint8 [n, 224, 224, 3]."""
     from sklearn.datasets import load_sample_images
 
     rng = np.random.default_rng(0)
@@ -90,7 +90,7 @@ def look(matrix: NDArray[np.float32], halves: bool = False) -> dict[str, Any]:
     taps, source, names = open_extractor("efficientnet-lite0").taps, packaged_source(), class_names()
     whole = judge_similarity(matrix, taps, source, names)
     figures: dict[str, Any] = {
-        "pictures": len(matrix),
+        "count": len(matrix),
         "score": whole.score,
         "confidence": whole.confidence,
         "divergence": round(float(np.mean(list(whole.divergence.values()))), 3),

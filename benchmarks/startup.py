@@ -3,7 +3,7 @@
     python benchmarks/startup.py FOLDER
 
 Medians of seven fresh processes, each with an empty cache. Of ``tlkit train``, which is ended then: seconds to
-its first line on stderr and to the one that says that pictures are worked on.
+its first line on stderr and to the one that says that images are worked on.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ LEAST_NORMAL = 2.0**-14
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path, nargs="+")
-    parser.add_argument("--pictures", type=int, default=1500, help="at most, of each folder")
+    parser.add_argument("--count", type=int, default=1500, help="at most, of each folder")
     arguments = parser.parse_args()
-    folders = {images.resolve().name: compare(images, arguments.pictures) for images in arguments.images}
+    folders = {images.resolve().name: compare(images, arguments.count) for images in arguments.images}
     print(json.dumps({"benchmark": "store_precision", "folders": folders, **machine()}))
 
 
@@ -51,18 +51,18 @@ def compare(images: Path, most: int) -> dict[str, Any]:
     apart = np.abs(half.astype(np.float32) - single)
     normal = np.abs(single) >= LEAST_NORMAL
     return {
-        "pictures": len(chosen),
+        "count": len(chosen),
         "float32": scores(single, labels),
         "float16": scores(half.astype(np.float32), labels),
         "largest_value": round(float(np.abs(single).max()), 3),
         "largest_relative_error": float(f"{(apart[normal] / np.abs(single[normal])).max():.3g}"),
         "share_below_normal": round(float(np.mean(~normal & (single != 0))), 5),
-        "bytes_a_picture": {"float32": single.shape[1] * 4, "float16": single.shape[1] * 2},
+        "bytes_a_image": {"float32": single.shape[1] * 4, "float16": single.shape[1] * 2},
     }
 
 
 def features(paths: list[Path]) -> np.ndarray:
-    """float32 [pictures, columns]; the last batch is filled up and what was added dropped."""
+    """float32 [images, columns]; the last batch is filled up and what was added dropped."""
     network = lite_network(BATCH, cores())
     rows = []
     with ThreadPoolExecutor(cores()) as pool:

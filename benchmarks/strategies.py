@@ -2,12 +2,12 @@
 
     python benchmarks/strategies.py FOLDER --per-class 5 20 100 --seeds 3 --out strategies.jsonl
 
-For each seed, validation pictures are drawn once, at most 400, and training pictures from the rest; each is a subset
-of the next larger one. All strategies of a seed see the same pictures. Exact copies are left out. A folder with its
+For each seed, validation images are drawn once, at most 400, and training images from the rest; each is a subset
+of the next larger one. All strategies of a seed see the same images. Exact copies are left out. A folder with its
 own train/ and val/ keeps them. ``tlkit train`` runs as a user runs it, with one cache for all runs.
 
 The bundle holds the better one of tuned and frozen network on validation, so ``val_accuracy`` is never below freeze's,
-and is a little flattered. ``--test`` draws so many further pictures that nothing was chosen on.
+and is a little flattered. ``--test`` draws so many further images that nothing was chosen on.
 
     python benchmarks/strategies.py FOLDER --train-option=--augment --train-option=strong
 """
@@ -29,7 +29,7 @@ import numpy as np
 from measure import machine, run_tlkit
 
 STRATEGIES = ("freeze", "last-layers", "fine-tune", "early-layers")
-VAL = 400  # validation pictures at most
+VAL = 400  # validation images at most
 HELD_OUT = 0.3  # of a class at most, where the folder has no split of its own
 
 Row = dict[str, Any]
@@ -38,12 +38,12 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--per-class", type=int, nargs="+", default=[5, 20], help="training pictures; 0: all")
+    parser.add_argument("--per-class", type=int, nargs="+", default=[5, 20], help="training images; 0: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
     parser.add_argument("--image-size", type=int)
-    parser.add_argument("--val", type=int, default=VAL, help="validation pictures at most")
-    parser.add_argument("--test", type=int, default=0, help="test pictures at most")
+    parser.add_argument("--val", type=int, default=VAL, help="validation images at most")
+    parser.add_argument("--test", type=int, default=0, help="test images at most")
     parser.add_argument("--train-option", action="append", default=[], help="for tuned strategies; may be repeated")
     parser.add_argument("--out", type=Path, help="append runs here, and skip those it holds")
     arguments = parser.parse_args()
@@ -83,7 +83,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Subset:
-    """Pictures of a folder, by use: (file, label) each, and the class names."""
+    """Images of a folder, by use: (file, label) each, and the class names."""
 
     classes: tuple[str, ...]
     train: tuple[tuple[Path, int], ...]
@@ -91,23 +91,23 @@ class Subset:
     test: tuple[tuple[Path, int], ...]
 
     def link(self, tree: Path) -> None:
-        """A folder with train/, val/ and, if there are such pictures, test/, as links."""
-        for part, pictures in (("train", self.train), ("val", self.val), ("test", self.test)):
-            for number, (file, label) in enumerate(pictures):
+        """A folder with train/, val/ and, if there are such images, test/, as links."""
+        for part, images in (("train", self.train), ("val", self.val), ("test", self.test)):
+            for number, (file, label) in enumerate(images):
                 link = tree / part / self.classes[label] / f"{number}{file.suffix}"
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(file)
 
 
 def draw(images: Path, per_class: int, val: int, seed: int, test: int = 0) -> Subset:
-    """A subset of a folder: the same seed gives the same held-out pictures, whatever ``per_class``.
+    """A subset of a folder: the same seed gives the same held-out images, whatever ``per_class``.
 
     Args:
         images: One folder a class, or train/ and val/ with them.
-        per_class: Training pictures of each class, as many as there are where they are fewer; 0: all.
-        val: Validation pictures at most, as many of each class.
+        per_class: Training images of each class, as many as there are where they are fewer; 0: all.
+        val: Validation images at most, as many of each class.
         seed: Of the draw.
-        test: Test pictures at most, likewise.
+        test: Test images at most, likewise.
     """
     from tlkit.images.folder import scan
 
@@ -116,10 +116,10 @@ def draw(images: Path, per_class: int, val: int, seed: int, test: int = 0) -> Su
     classes = range(len(folder.classes))
     pools: dict[str, list[list[Path]]] = {"train": [[] for _ in classes], "val": [[] for _ in classes]}
     seen: set[str] = set()
-    pictures = list(zip(folder.paths, folder.labels, folder.splits, strict=True))
-    own = any(split == "val" for _, _, split in pictures)
-    # of copies, that in val/ stays, so that no validation picture is trained on
-    for path, label, split in sorted(pictures, key=lambda each: each[2] != "val"):
+    listed = list(zip(folder.paths, folder.labels, folder.splits, strict=True))
+    own = any(split == "val" for _, _, split in listed)
+    # of copies, that in val/ stays, so that no validation image is trained on
+    for path, label, split in sorted(listed, key=lambda each: each[2] != "val"):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         if content not in seen and split != "test":
             seen.add(content)
@@ -146,7 +146,7 @@ def train(tree: Path, row: Row, place: Path, env: dict[str, str]) -> Row:
     bundle = place / "run.tlkit"
     command = ["train", tree, "--strategy", row["strategy"], "--seed", row["seed"], "--output", bundle, "--json"]
     command += ["--image-size", row["image_size"]] if row["image_size"] else []
-    command += [] if row["test"] else ["--test-split", 0]  # else training pictures would be kept aside
+    command += [] if row["test"] else ["--test-split", 0]  # else training images would be kept aside
     ran = run_tlkit(*command, *row["options"], cwd=place, env=env)
     shutil.rmtree(bundle)
     metrics, tuning = ran.result["metrics"], ran.result["tuning"]
@@ -167,7 +167,7 @@ def train(tree: Path, row: Row, place: Path, env: dict[str, str]) -> Row:
 
 
 def summary(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
-    """Means over the seeds by pictures a class and strategy; points are those over freeze on the same pictures."""
+    """Means over the seeds by images a class and strategy; points are those over freeze on the same images."""
     found: dict[str, dict[str, Row]] = {}
     for count, strategy in dict.fromkeys((row["per_class"], row["strategy"]) for row in rows):
         ours = [row for row in rows if (row["per_class"], row["strategy"]) == (count, strategy)]

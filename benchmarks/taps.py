@@ -1,8 +1,8 @@
 """What the pooled outputs of all stages cost on top of those of the last feature map alone, one JSON line.
 
-    python benchmarks/taps.py FOLDER --pictures 200 --pairs 7
+    python benchmarks/taps.py FOLDER --count 200 --pairs 7
 
-The packaged network runs on the same decoded pictures in turn, once with all taps and once cut to the top.
+The packaged network runs on the same decoded images in turn, once with all taps and once cut to the top.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tlkit.images.read import read_image
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--pairs", type=int, default=7)
     arguments = parser.parse_args()
     paths = scan(arguments.images).paths
-    pixels = np.stack([read_image(path, (224, 224)) for path in paths[:: max(1, len(paths) // arguments.pictures)]])
+    pixels = np.stack([read_image(path, (224, 224)) for path in paths[:: max(1, len(paths) // arguments.count)]])
     whole = packaged_graph("lite0", 224)[0]
     graph = Graph(whole)
     networks = {"all": LiteRTNetwork(whole), "top": LiteRTNetwork(graph.finish(graph.parts()[-1]))}
@@ -46,7 +46,7 @@ def main() -> None:
     figures = {
         "benchmark": "taps",
         "images": arguments.images.name,
-        "pictures": len(pixels),
+        "count": len(pixels),
         "all_per_second": round(len(pixels) / statistics.median(seconds["all"]), 1),
         "top_per_second": round(len(pixels) / statistics.median(seconds["top"]), 1),
         "ratio": round(statistics.median(ratios), 3),

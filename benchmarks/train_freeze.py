@@ -3,7 +3,7 @@
     python benchmarks/train_freeze.py sample_data/garden --floor --memory
 
 ``--floor`` also measures what no tool can go below (floor.py), in turn with as many first runs, each with a cache of
-its own; allowed are 1.3 times the floor and 12 s. ``--memory`` also trains on the same pictures ten times over, each
+its own; allowed are 1.3 times the floor and 12 s. ``--memory`` also trains on the same images ten times over, each
 under different bytes, and compares the peaks.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import floor
-from measure import Run, fill, fresh_cache, machine, pictures_below, run_tlkit
+from measure import Run, fill, fresh_cache, images_below, machine, run_tlkit
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--floor", action="store_true")
     parser.add_argument("--pairs", type=int, default=3, help="of floor and first run")
     parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--times", type=int, default=10, help="how often the pictures are taken for --memory")
+    parser.add_argument("--times", type=int, default=10, help="how often the images are taken for --memory")
     arguments = parser.parse_args()
     images = arguments.images.resolve()
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,7 @@ def main() -> None:
     figures = {
         "benchmark": "train_freeze",
         "images": images.name,
-        "pictures": sum(first.result["images"].values()),
+        "count": sum(first.result["images"].values()),
         "val_accuracy": round(metrics["val_accuracy"], 4),
         "val_accuracy_ci95": [round(each, 3) for each in metrics["val_accuracy_ci95"]],
         "baseline_accuracy": round(metrics["baseline_accuracy"], 4),
@@ -68,19 +68,19 @@ def train(images: Path, place: Path, env: dict[str, str], seed: int) -> Run:
 
 def against_floor(rounds: list[floor.Round], images: Path, firsts: list[Run]) -> dict[str, Any]:
     """The floor, what it allows the first run, and how much of that is left: 1 and more is met."""
-    least = floor.summary(rounds, len(pictures_below(images)))
+    least = floor.summary(rounds, len(images_below(images)))
     allowed = 1.3 * least["floor_seconds"] + 12
     measured = statistics.median(each.seconds for each in firsts)
     return {"floor": least, "allowed_seconds": round(allowed, 2), "allowed_to_measured": round(allowed / measured, 3)}
 
 
 def memory(images: Path, place: Path, once: Run, times: int, seed: int) -> dict[str, Any]:
-    """Peak memory of training on the same pictures so many times over."""
+    """Peak memory of training on the same images so many times over."""
     many = place / "many"
-    fill(many, images, times * len(pictures_below(images)))
+    fill(many, images, times * len(images_below(images)))
     ran = train(many, place, fresh_cache(place), seed)
     return {
-        "many_pictures": sum(ran.result["images"].values()),
+        "many_images": sum(ran.result["images"].values()),
         "many_seconds": ran.seconds,
         "many_peak_mib": ran.peak_mib,
         "more_mib": ran.peak_mib - once.peak_mib,

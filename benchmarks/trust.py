@@ -1,15 +1,15 @@
-"""How well unknown pictures are told and how honest confidence is: one JSON line a measurement, and a last one in all.
+"""How well unknown images are told and how honest confidence is: one JSON line a measurement, and a last one in all.
 
     python benchmarks/trust.py FOLDER FOLDER... [--most 1500] [--leave-out sign_digits flowers] [--seeds 0]
 
-Of each folder three fifths of the pictures are training, a fifth validation and a fifth test pictures, drawn by class;
+Of each folder three fifths of the images are training, a fifth validation and a fifth test images, drawn by class;
 the head is frozen, and everything is as ``tlkit train --strategy freeze`` does it.
 
-- ``other``: known are the test pictures, unknown are all pictures of each other folder. AUROC of "how unlike".
+- ``other``: known are the test images, unknown are all images of each other folder. AUROC of "how unlike".
 - ``held_out``: for the folders named by --leave-out, each class in turn is left out of training and is what is unknown.
-- ``false_alarms``: share of test pictures that are called unknown at the default rate.
-- ``ece``: expected calibration error on the test pictures, as trained and with the temperature that the validation
-  pictures gave.
+- ``false_alarms``: share of test images that are called unknown at the default rate.
+- ``ece``: expected calibration error on the test images, as trained and with the temperature that the validation
+  images gave.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Row = dict[str, Any]
 
 
 def read(folder: Path, extractor: Extractor, shown: Sequence[str], most: int, seed: int) -> Dataset:
-    """A folder's pictures, ``most`` at most, with features and a split of their own."""
+    """A folder's images, ``most`` at most, with features and a split of their own."""
     found = scan(str(folder))
     if len(found.files) > most:
         found = found.keep(sorted(np.random.default_rng(seed).choice(len(found.files), most, replace=False).tolist()))
@@ -58,7 +58,7 @@ def read(folder: Path, extractor: Extractor, shown: Sequence[str], most: int, se
 
 
 def without(data: Dataset, label: int) -> Dataset:
-    """The same without the pictures of one class, whose number goes to no other."""
+    """The same without the images of one class, whose number goes to no other."""
     kept = [index for index, its in enumerate(data.folder.labels) if its != label]
     return replace(
         data,
@@ -69,7 +69,7 @@ def without(data: Dataset, label: int) -> Dataset:
 
 
 def vectors(data: Dataset, chosen: Sequence[int], shown: Sequence[str]) -> np.ndarray:
-    """Features of some pictures, float32 [n, columns]."""
+    """Features of some images, float32 [n, columns]."""
     return rows_of(data.features.matrix[[data.rows[index] for index in chosen]], data.features.taps, shown)
 
 
@@ -85,14 +85,14 @@ def unlike(
     """AUROC against each of the others, and the share of false alarms."""
     known = learn_frozen(data, shown, RATE, seed).known
     if known is None:
-        raise SystemExit(f"too few pictures in {data.folder.root}")
+        raise SystemExit(f"too few images in {data.folder.root}")
     mine = known.unlike(vectors(data, data.of(TEST), shown))
     alarms = float((mine > known.threshold(RATE)).mean())
     return {name: auroc(mine, known.unlike(rows)) for name, rows in others.items()}, alarms
 
 
 def calibration(data: Dataset, seed: int) -> Row:
-    """ECE on the test pictures before and after."""
+    """ECE on the test images before and after."""
     options = TrainOptions(images=str(data.folder.root), strategy="freeze", seed=seed)
     choice, head = solve(data, options, balanced=False, show=SilentProgress())
     before = frozen_probabilities(data, head, choice)
@@ -149,7 +149,7 @@ def summary(rows: Sequence[Row]) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--most", type=int, default=1500, help="pictures of a folder")
+    parser.add_argument("--most", type=int, default=1500, help="images of a folder")
     parser.add_argument(
         "--leave-out", nargs="*", default=[], help="names of folders whose classes are left out in turn"
     )

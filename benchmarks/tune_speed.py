@@ -6,11 +6,11 @@ All contenders train the embedded network in one process, in turn, so that a bus
 are medians of the rounds, images a second, the first step of each turn left out.
 
 ``fine_tune``: the step of ``tlkit train --strategy fine-tune``: augmentation "light", folded BatchNorm, batches
-gathered from decoded pictures on disk, AdamW with a rate for each stage, clipping. ``unfolded``: the same without
-folding. ``bare_fit``: ``model.fit`` with Adam on float32 pictures in memory, not augmented, BatchNorm frozen
+gathered from decoded images on disk, AdamW with a rate for each stage, clipping. ``unfolded``: the same without
+folding. ``bare_fit``: ``model.fit`` with Adam on float32 images in memory, not augmented, BatchNorm frozen
 (``trainable = False``), which also leaves its gamma and beta alone. ``moving_fit``: ``model.fit`` with everything
 trainable and BatchNorm's statistics moving. ``last_layers``: the step of ``--strategy last-layers`` at the default
-boundary, on stored outputs of the frozen part. An epoch has as many pictures in all of them, so ratios of images a
+boundary, on stored outputs of the frozen part. An epoch has as many images in all of them, so ratios of images a
 second are ratios of epochs. The once computed part of last-layers is not in its step; ``frozen_part`` is its rate.
 ``forward``: ``tlkit``'s evaluation, through the network in training. ``litert``: features.
 
@@ -41,7 +41,7 @@ from measure import SIDE, machine, run_json
 BATCH = 32
 CLASSES = 10
 RATE = 1e-4  # of all contenders: what is learnt does not matter here
-VERSIONS = 2  # of each picture's stored output
+VERSIONS = 2  # of each image's stored output
 IN_PAIRS = ("fine_tune", "bare_fit")  # for --memory-kept
 
 Contender = Callable[[int], list[float]]  # trains so many steps, gives the second at which each ended
@@ -139,7 +139,7 @@ def memory_kept(images: Path, size: int, steps: int, rounds: int) -> dict[str, A
 
 
 class Setting:
-    """Decoded pictures, with labels that mean nothing; batches come from the pictures in turn."""
+    """Decoded images, with labels that mean nothing; batches come from the images in turn."""
 
     def __init__(self, images: Path, size: int, steps: int, stack: ExitStack) -> None:
         from tlkit.images.folder import scan
@@ -162,7 +162,7 @@ class Setting:
         return build_backbone("efficientnet-lite0", input_size=self.size)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """float32 [pictures, size, size, 3] and labels, of one turn; pictures repeat where there are few."""
+        """float32 [images, size, size, 3] and labels, of one turn; images repeat where there are few."""
         rows = np.resize(self.rows, BATCH * (self.steps + 1))
         return self.decoded.pixels(rows.tolist()).astype(np.float32), self.labels[rows]
 
@@ -324,7 +324,7 @@ def litert(setting: Setting) -> Contender:
 
 
 def passing(setting: Setting, network: Callable[[Any], Any]) -> Contender:
-    """Forward passes over batches of the decoded pictures."""
+    """Forward passes over batches of the decoded images."""
 
     def run(steps: int) -> list[float]:
         rows = np.resize(setting.rows, BATCH * steps).reshape(steps, BATCH)

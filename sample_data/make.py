@@ -1,4 +1,4 @@
-"""Makes the sample pictures from Debian's package tuxpaint-stamps-default 2022.06.04-1.
+"""Makes the sample images from Debian's package tuxpaint-stamps-default 2022.06.04-1.
 
     apt-get download tuxpaint-stamps-default=2022.06.04-1
     dpkg -x tuxpaint-stamps-default_2022.06.04-1_all.deb stamps
@@ -49,7 +49,7 @@ OTHER_LICENCE = {
 NOT_A_PHOTOGRAPH = {
     "birds/quetzal": "looks painted or heavily retouched",
 }
-# Pictures made from one photograph. They all stay in garden, where the draw for unseen cannot reach them.
+# Images made from one photograph. They all stay in garden, where the draw for unseen cannot reach them.
 TWINS = {
     "fruit/apple_green": "the same apple as apple_red, recoloured",
     "fruit/apple_red": "the same apple as apple_green, recoloured",
@@ -57,8 +57,8 @@ TWINS = {
 
 
 def main() -> None:
-    """Read the command line and make the pictures."""
-    parser = argparse.ArgumentParser(description="Make tlkit's sample pictures from Tux Paint's stamps.")
+    """Read the command line and make the images."""
+    parser = argparse.ArgumentParser(description="Make tlkit's sample images from Tux Paint's stamps.")
     parser.add_argument("package", type=Path, help="the unpacked package, the folder that holds usr/")
     parser.add_argument(
         "--output",
@@ -84,12 +84,12 @@ def find_photographs(name: str, folder: Path) -> list[Path]:
     """List a class's PNG files, by name; its folders (cartoon, plastic) and SVG files are no photographs."""
     files = sorted(folder.glob("*.png"))
     if not files:
-        sys.exit(f"error: no pictures of {name} in {folder}")
+        sys.exit(f"error: no images of {name} in {folder}")
     return files
 
 
 def write_class(name: str, files: list[Path], output: Path) -> None:
-    """Write one class's pictures to ``garden`` and, of those drawn, to ``unseen``."""
+    """Write one class's images to ``garden`` and, of those drawn, to ``unseen``."""
     garden, unseen = output / "garden" / name, output / "unseen"
     garden.mkdir(parents=True, exist_ok=True)
     unseen.mkdir(parents=True, exist_ok=True)
@@ -110,11 +110,11 @@ def draw_unseen(name: str, files: list[Path]) -> set[Path]:
 
 
 def shrink(source: Path, target: Path) -> None:
-    """Save a picture as RGBA, its longer side at most ``LONGEST_SIDE`` pixels, without metadata."""
+    """Save an image as RGBA, its longer side at most ``LONGEST_SIDE`` pixels, without metadata."""
     with Image.open(source) as opened:
-        picture = opened.convert("RGBA")
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    clean = Image.frombytes("RGBA", picture.size, picture.tobytes())
+        image = opened.convert("RGBA")
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    clean = Image.frombytes("RGBA", image.size, image.tobytes())
     clean.save(target, "PNG", optimize=True)
 
 

@@ -162,8 +162,8 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
-def picture(seed: int, size: tuple[int, int] = (40, 40), tint: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
-    """A smooth random picture, different for each seed; ``tint`` is added, so that classes can differ."""
+def image(seed: int, size: tuple[int, int] = (40, 40), tint: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
+    """A smooth random image, different for each seed; ``tint`` is added, so that classes can differ."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 160, (5, 5, 3)) + np.asarray(tint)
     small = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8))
@@ -172,7 +172,7 @@ def picture(seed: int, size: tuple[int, int] = (40, 40), tint: tuple[int, int, i
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """``make_folder({"cats": 5, "train/dogs": 3})``: a folder with that many PNG pictures in each place."""
+    """``make_folder({"cats": 5, "train/dogs": 3})``: a folder with that many PNG images in each place."""
 
     def make(counts: dict[str, int], name: str = "images") -> Path:
         root = tmp_path / name
@@ -183,7 +183,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
             (root / place).mkdir(parents=True)
             tint = tints[classes.index(place.split("/")[-1]) % len(tints)]
             for number in range(count):
-                picture(1000 * start + number, tint=tint).save(root / place / f"{number}.png")
+                image(1000 * start + number, tint=tint).save(root / place / f"{number}.png")
         return root
 
     return make

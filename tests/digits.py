@@ -1,4 +1,4 @@
-"""What the tests of one's own backbones share: scikit-learn's digits as pictures, a small network that knows them."""
+"""What the tests of one's own backbones share: scikit-learn's digits as images, a small network that knows them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-SIDE, EACH = 16, 14  # pixels, pictures a class that the network was not trained on
+SIDE, EACH = 16, 14  # pixels, images a class that the network was not trained on
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pictures, uint8 [n, 16, 16, 3], each in ink and on paper of its own colour, and the digits."""
+    """Images, uint8 [n, 16, 16, 3], each in ink and on paper of its own colour, and the digits."""
     from sklearn.datasets import load_digits
 
     found, rng = load_digits(), np.random.default_rng(0)
@@ -22,17 +22,17 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def held_out(labels: np.ndarray) -> np.ndarray:
-    """Which pictures the network is not trained on: the first of each class."""
+    """Which images the network is not trained on: the first of each class."""
     return np.sort(np.concatenate([np.flatnonzero(labels == digit)[:EACH] for digit in range(10)]))
 
 
 def write_folder(root: Path) -> Path:
-    """A folder with the held out pictures, one sub-folder a digit."""
-    pictures, labels = digits()
+    """A folder with the held out images, one sub-folder a digit."""
+    images, labels = digits()
     for index in held_out(labels):
         place = root / str(labels[index])
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pictures[index]).save(place / f"{index}.png")
+        Image.fromarray(images[index]).save(place / f"{index}.png")
     return root
 
 
@@ -60,9 +60,9 @@ def trained_network() -> Any:
 
     keras = import_keras()
     keras.utils.set_random_seed(0)
-    pictures, labels = digits()
+    images, labels = digits()
     rest = np.setdiff1d(np.arange(len(labels)), held_out(labels))
     model = small_network()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(pictures[rest] / 255.0, labels[rest], batch_size=64, epochs=5, verbose=0)
+    model.fit(images[rest] / 255.0, labels[rest], batch_size=64, epochs=5, verbose=0)
     return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TlkitError(Exception):
-    """Something the user can put right: a bad path, option, picture or file.
+    """Something the user can put right: a bad path, option, image or file.
 
     The command line prints it as ``error: <message>`` and, if given, ``hint: <hint>``, and exits with 2.
 

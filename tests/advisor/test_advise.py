@@ -21,7 +21,7 @@ from tlkit.plan.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
 
 Patch = pytest.MonkeyPatch
 EVIDENCE = Evidence(
-    pictures=200,
+    images=200,
     classes=4,
     per_class=50.0,
     input_size=224,
@@ -67,16 +67,16 @@ def test_errors_are_the_probes_times_the_fitted_share() -> None:
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.5, 0.9, 1.0])
-def test_few_pictures_are_believed_less(accuracy: float) -> None:
+def test_few_images_are_believed_less(accuracy: float) -> None:
     apart = [abs(1 - accuracy - error_of(accuracy, count)) for count in (4, 40, 400, 10**6)]
     assert apart == sorted(apart, reverse=True)
     assert apart[-1] < 1e-5
     assert 0 < error_of(accuracy, 4) < 1
-    assert 0.1 < error_of(1.0, 8) < 0.15  # no error on eight pictures is no promise
+    assert 0.1 < error_of(1.0, 8) < 0.15  # no error on eight images is no promise
 
 
 def test_inputs_are_zero_where_nothing_differs() -> None:
-    flat = replace(EVIDENCE, pictures=100, together=0.8, neighbours=0.8, chance=0.8, similarity=1.0)
+    flat = replace(EVIDENCE, images=100, together=0.8, neighbours=0.8, chance=0.8, similarity=1.0)
     found = inputs_of(flat)
     assert found.pop("constant") == 1.0
     assert all(value == pytest.approx(0.0) for value in found.values())
@@ -117,15 +117,15 @@ def test_of_equally_good_strategies_the_one_that_takes_least_time_here(fitted: d
     early=st.floats(0, 1),
     half=st.floats(0, 1),
     noise=st.floats(0, 0.5),
-    pictures=st.integers(2, 10**6),
+    images=st.integers(2, 10**6),
     classes=st.integers(2, 1000),
     share=st.floats(-3, 3),
 )
 def test_expectations_are_shares_within_their_intervals(
-    last: float, together: float, early: float, half: float, noise: float, pictures: int, classes: int, share: float
+    last: float, together: float, early: float, half: float, noise: float, images: int, classes: int, share: float
 ) -> None:
     evidence = replace(
-        EVIDENCE, last=last, together=together, early=early, half=half, noise=noise, pictures=pictures, classes=classes
+        EVIDENCE, last=last, together=together, early=early, half=half, noise=noise, images=images, classes=classes
     )
     for its in expect(evidence, rules(fine_tune=share), {"fine-tune": 0.3}).values():
         assert 0 <= its.low <= its.accuracy <= its.high <= 1
@@ -183,7 +183,7 @@ def test_nothing_measured_gives_advice_without_numbers() -> None:
     advice = advise(None, SIZE, similarity(0.5), SECONDS)
     assert (advice.strategy, advice.expected) == (FREEZE, None)
     assert all(each.expected is None for each in advice.candidates)
-    assert "too few pictures" in advice.reasons[0]
+    assert "too few images" in advice.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_an_unknown_advisor_is_refused() -> None:
     assert check_advisor("rule") == "rule"
 
 
-def test_times_grow_with_pictures_and_shrink_with_speed() -> None:
+def test_times_grow_with_images_and_shrink_with_speed() -> None:
     few, many = (estimate_seconds(count, 5, 1744, 100.0) for count in (100, 10000))
     fast = estimate_seconds(100, 5, 1744, 1000.0)
     for strategy in STRATEGIES:

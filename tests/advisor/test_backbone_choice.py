@@ -6,7 +6,7 @@ from tlkit.advisor.backbone_choice import Entrant, choose_backbone
 
 
 def entrant(name: str, params: int, right: int, of: int = 200, shift: int = 0) -> Entrant:
-    """One that is right on so many pictures, from ``shift`` on."""
+    """One that is right on so many images, from ``shift`` on."""
     answers = np.zeros(of, dtype=bool)
     answers[np.arange(shift, shift + right) % of] = True
     return Entrant(name, params, 0.01, right / of, answers)
@@ -21,7 +21,7 @@ def test_the_clearly_most_accurate_is_taken_however_large() -> None:
 
 
 def test_a_smaller_one_that_is_as_good_within_the_noise_is_taken() -> None:
-    """The same difference as above, but on other pictures: 60 won, 40 lost are two standard errors, 55 to 45 one."""
+    """The same difference as above, but on other images: 60 won, 40 lost are two standard errors, 55 to 45 one."""
     large, small = entrant("large", 9_000_000, 110), entrant("small", 1_000_000, 108, shift=60)
     chosen, why = choose_backbone([small, large])
     assert chosen.name == "small"

@@ -20,7 +20,7 @@ def probe(name: str, accuracy: float, squared_error: float) -> Probe:
 
 # every number another one, and NumPy's where the modules may leave them
 PROBES = Probes(
-    pictures=120,
+    images=120,
     classes=3,
     chance=0.41,
     last=probe("top", 0.81, 0.5),
@@ -37,7 +37,7 @@ SIMILARITY = Similarity(
     confidence=np.float32(0.44),  # type: ignore[arg-type]
     divergence={"stage1": 0.1, "stage2": 0.2, "top": 0.6},
     classes=(("daisy", 0.04),),
-    pictures=99,
+    images=99,
 )
 
 FLIPS = FlipCheck(True, 100, plain=0.83, mirrored=0.79)
@@ -50,7 +50,7 @@ def evidence() -> Evidence:
 
 def test_every_number_is_where_it_belongs(evidence: Evidence) -> None:
     assert evidence.to_json() == {
-        "pictures": 120,
+        "images": 120,
         "classes": 3,
         "per_class": 20.0,
         "input_size": 128,

@@ -14,12 +14,12 @@ def probes(
     half: float,
     full: float,
     recalls: tuple[float, ...] = (0.8, 0.8, 0.8),
-    pictures: int = 400,
+    images: int = 400,
     noise: float = 0.01,
 ) -> Probes:
-    probe = Probe("top", full, 0.3, 0.1, np.ones(pictures, dtype=bool))
+    probe = Probe("top", full, 0.3, 0.1, np.ones(images, dtype=bool))
     curve = ((0.25, quarter), (0.5, half), (1.0, full))
-    return Probes(pictures, 3, 0.34, probe, probe, (probe,), 0.7, curve, recalls, noise)
+    return Probes(images, 3, 0.34, probe, probe, (probe,), 0.7, curve, recalls, noise)
 
 
 def test_the_next_doubling_leaves_the_share_of_errors_that_the_last_two_left() -> None:
@@ -30,7 +30,7 @@ def test_the_next_doubling_leaves_the_share_of_errors_that_the_last_two_left() -
     assert found.worthwhile
 
 
-def test_a_flat_curve_is_not_worth_more_pictures() -> None:
+def test_a_flat_curve_is_not_worth_more_images() -> None:
     found = foresee_growth(probes(0.85, 0.85, 0.85, (0.2, 0.9, 0.9)), ("a", "b", "c"))
     assert (found.gain, found.worthwhile, found.classes) == (0.0, False, ())
     assert "hardly worth" in found.why
@@ -48,8 +48,8 @@ def test_classes_that_are_mistaken_far_more_often_come_first() -> None:
     assert noisy.classes == ()
 
 
-@given(curve=st.tuples(*[st.floats(0, 1)] * 3), pictures=st.integers(4, 10**6))
-def test_nothing_is_promised_beyond_half_of_the_errors(curve: tuple[float, float, float], pictures: int) -> None:
-    found = foresee_growth(probes(*curve, pictures=pictures), ("a", "b", "c"))
+@given(curve=st.tuples(*[st.floats(0, 1)] * 3), images=st.integers(4, 10**6))
+def test_nothing_is_promised_beyond_half_of_the_errors(curve: tuple[float, float, float], images: int) -> None:
+    found = foresee_growth(probes(*curve, images=images), ("a", "b", "c"))
     assert 0 <= found.gain <= (1 - curve[2]) / 2 + 1e-9
     assert found.worthwhile == (found.gain >= WORTHWHILE)

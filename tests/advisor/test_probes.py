@@ -57,7 +57,7 @@ def probed(matrix: Matrix, labels: list[int], groups: list[int] | None = None, *
     assert len(found.recalls) == found.classes == len(set(labels))
     counts = np.bincount(labels)
     assert np.dot(found.recalls, counts) / counts.sum() == pytest.approx(found.last.accuracy)
-    assert found.pictures == len(labels)
+    assert found.images == len(labels)
     return found
 
 
@@ -102,7 +102,7 @@ def test_what_is_neither_early_nor_the_top_counts_only_in_all(tap: str) -> None:
     assert found.neighbours < 0.65
 
 
-def test_more_pictures_help_on_a_hard_problem() -> None:
+def test_more_images_help_on_a_hard_problem() -> None:
     matrix, labels = blobs([90] * 6, {"top": 0.55})
     (_, quarter), (_, half), (_, full) = probed(matrix, labels).curve
     assert quarter < half < full
@@ -138,14 +138,14 @@ def test_a_copy_has_no_vote_against_its_class_either() -> None:
 @pytest.mark.parametrize(
     ("per_class", "groups"),
     [([5, 1], [0, 1, 2, 3, 4, 5]), ([3, 3], [0, 1, 2, 9, 9, 9])],
-    ids=["one picture", "copies of one picture"],
+    ids=["one image", "copies of one image"],
 )
-def test_a_class_of_one_picture_gives_none(per_class: list[int], groups: list[int]) -> None:
+def test_a_class_of_one_image_gives_none(per_class: list[int], groups: list[int]) -> None:
     matrix, labels = blobs(per_class, everywhere(4.0))
     assert run_probes(matrix, TAPS, labels, groups) is None
 
 
-def test_two_pictures_a_class_are_enough() -> None:
+def test_two_images_a_class_are_enough() -> None:
     matrix, labels = blobs([2, 2, 2], everywhere(6.0))
     found = probed(matrix, labels)
     assert found.last.accuracy == found.together.accuracy == 1
@@ -153,7 +153,7 @@ def test_two_pictures_a_class_are_enough() -> None:
     assert found.noise > 0.05  # six right answers are no proof
 
 
-def test_neighbours_of_two_pictures_a_class() -> None:
+def test_neighbours_of_two_images_a_class() -> None:
     matrix, labels = blobs([2, 2, 2], everywhere(6.0))
     assert probed(matrix, labels).neighbours == 1
 
@@ -176,7 +176,7 @@ def test_balanced_probes_find_more_of_a_small_class() -> None:
     assert balanced[~small].mean() < plain[~small].mean()
 
 
-def test_identical_pictures_are_told_apart_by_chance() -> None:
+def test_identical_images_are_told_apart_by_chance() -> None:
     found = probed(np.ones((40, WIDTH), np.float32), [0, 1] * 20)
     for probe in (found.last, found.together, *found.early):
         assert probe.accuracy == pytest.approx(0.5, abs=0.15), probe.name
@@ -203,7 +203,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert numbers(one) != numbers(other)
 
 
-def test_many_classes_of_few_pictures() -> None:
+def test_many_classes_of_few_images() -> None:
     matrix, labels = blobs([4] * 60, everywhere(3.0))
     start = time.perf_counter()
     found = probed(matrix, labels)
@@ -214,7 +214,7 @@ def test_many_classes_of_few_pictures() -> None:
     assert len(found.recalls) == 60
 
 
-def test_right_has_an_entry_for_each_picture_in_its_order() -> None:
+def test_right_has_an_entry_for_each_image_in_its_order() -> None:
     matrix, labels = blobs([30, 30], everywhere(5.0))
     wrong = [4, 17, 41]
     for row in wrong:
@@ -227,13 +227,13 @@ def test_right_has_an_entry_for_each_picture_in_its_order() -> None:
         assert probe.accuracy == pytest.approx(57 / 60)
 
 
-def test_few_of_many_pictures_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_of_many_images_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 60)
     monkeypatch.setattr(module, "NEIGHBOURED", 50)
     matrix, labels = blobs([100, 50], {"stage3": 4.0, "top": 4.0})
     found = probed(matrix, labels)
     assert {len(probe.right) for probe in (found.last, found.together, *found.early)} == {60}
-    assert found.pictures == 150
+    assert found.images == 150
     assert found.best_early.name == "stage3"
     assert found.best_early.accuracy > 0.9
     assert found.last.accuracy > 0.9
@@ -242,20 +242,20 @@ def test_few_of_many_pictures_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_classes_of_which_too_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As 800 classes of two pictures are with the real limit."""
+    """As 800 classes of two images are with the real limit."""
     monkeypatch.setattr(module, "MOST", 6)
     matrix, labels = blobs([4] * 4, everywhere(4.0))
     probed(matrix, labels)
 
 
-def test_a_class_that_is_mostly_copies_of_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_that_is_mostly_copies_of_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample that stages are compared on may hold nothing but copies of it."""
     monkeypatch.setattr(module, "MOST", 20)
     matrix, labels = blobs([30, 30], everywhere(4.0))
     probed(matrix, labels, [*range(30), *[99] * 29, 100], seed=1)
 
 
-def test_the_pictures_looked_at_are_of_the_classes_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_images_looked_at_are_of_the_classes_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage without any signal is right as often as the largest class comes."""
     monkeypatch.setattr(module, "MOST", 100)
     matrix, labels = blobs([450, 25, 25], {"top": 1.0})
@@ -273,7 +273,7 @@ def test_a_quarter_of_uneven_classes_is_a_quarter_of_each(seed: int) -> None:
     assert full - quarter < 0.03
 
 
-def test_the_standard_error_falls_with_more_pictures() -> None:
+def test_the_standard_error_falls_with_more_images() -> None:
     few, many = (probed(*blobs([each, each])) for each in (10, 160))
     assert few.noise > 2 * many.noise
     share = many.last.accuracy

@@ -1,4 +1,4 @@
-"""How much pictures resemble ImageNet's: made-up features, the sample photographs, noise."""
+"""How much images resemble ImageNet's: made-up features, the sample photographs, noise."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def invented(sharpness: float = 1.0, deviation: float = 2.0) -> Source:
     return Source(sharpness * np.eye(12, dtype=np.float32), np.zeros(12, np.float32), moments)
 
 
-def drawn(source: Source, taps: tuple[tuple[str, int], ...], pictures: int, shift: float = 0.0) -> Matrix:
+def drawn(source: Source, taps: tuple[tuple[str, int], ...], images: int, shift: float = 0.0) -> Matrix:
     """Features that lie as the source's own, or some of its deviations beside them."""
     rng = np.random.default_rng(0)
     parts = []
     for name, width in taps:
         mean, deviation = source.moments[name]
-        parts.append(mean + deviation * (shift + rng.normal(size=(pictures, width))))
+        parts.append(mean + deviation * (shift + rng.normal(size=(images, width))))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
@@ -58,7 +58,7 @@ def judge(extractor: Extractor, matrix: Matrix) -> Similarity:
 
 @pytest.fixture(scope="module")
 def photographs(extractor: Extractor, garden: Path) -> tuple[Matrix, list[str]]:
-    """Features of the sample pictures, class after class, and their folders' names."""
+    """Features of the sample images, class after class, and their folders' names."""
     paths = scan(garden).paths
     taps = [name for name, _ in extractor.taps]
     return compute_features(paths, extractor, taps=taps).matrix, [path.parent.name for path in paths]
@@ -94,7 +94,7 @@ def test_each_taps_divergence_is_of_its_own_columns() -> None:
     assert "lie 0.83 of" in found.evidence[2]
 
 
-def test_it_is_the_mean_over_the_pictures_that_diverges() -> None:
+def test_it_is_the_mean_over_the_images_that_diverges() -> None:
     source = invented()
     own = np.concatenate([source.moments[name][0] for name, _ in TAPS])
     found = judge_similarity(np.stack([own - 7, own + 7]), TAPS, source, NAMES)
@@ -103,11 +103,11 @@ def test_it_is_the_mean_over_the_pictures_that_diverges() -> None:
 
 @pytest.mark.parametrize(("sharpness", "confidence"), [(0.0, 1 / 12), (50.0, 1.0)])
 def test_confidence_is_that_of_the_best_guess(sharpness: float, confidence: float) -> None:
-    top = np.eye(12, dtype=np.float32)  # every picture another class
+    top = np.eye(12, dtype=np.float32)  # every image another class
     matrix = np.concatenate([np.zeros((12, 7), np.float32), top], axis=1)
     found = judge_similarity(matrix, TAPS, invented(sharpness), NAMES)
     assert found.confidence == pytest.approx(confidence, abs=1e-3)
-    assert found.pictures == 12
+    assert found.images == 12
     assert f"{confidence:.0%} sure" in found.evidence[0]
 
 
@@ -118,7 +118,7 @@ def test_classes_are_named_by_their_mean_share() -> None:
     found = judge_similarity(matrix, TAPS, invented(50), NAMES)
     assert [name for name, _ in found.classes] == ["class 4", "class 1", "class 11"]  # not those without a share
     assert [share for _, share in found.classes] == pytest.approx([0.7, 0.2, 0.1], abs=1e-3)
-    assert found.evidence[1] == "the pictures remind it of: class 4 (70%), class 1 (20%), class 11 (10%)"
+    assert found.evidence[1] == "the images remind it of: class 4 (70%), class 1 (20%), class 11 (10%)"
 
 
 def test_no_more_classes_are_named_than_anyone_reads() -> None:
@@ -147,16 +147,16 @@ def test_the_level_follows_the_score() -> None:
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    pictures=st.integers(1, 6),
+    images=st.integers(1, 6),
     scale=st.sampled_from([0.0, 1e-6, 1.0, 5.0, 1e6]),
     offset=st.sampled_from([-1e6, -3.0, 0.0, 0.5, 1e6]),
     sharpness=st.sampled_from([0.0, 0.3, 1.0, 100.0]),
     deviation=st.sampled_from([0.0, 1.0, 100.0]),
 )
 def test_the_score_is_between_0_and_1(
-    seed: int, pictures: int, scale: float, offset: float, sharpness: float, deviation: float
+    seed: int, images: int, scale: float, offset: float, sharpness: float, deviation: float
 ) -> None:
-    matrix = np.random.default_rng(seed).normal(offset, scale, (pictures, 19)).astype(np.float32)
+    matrix = np.random.default_rng(seed).normal(offset, scale, (images, 19)).astype(np.float32)
     found = judge_similarity(matrix, TAPS, invented(sharpness, deviation), NAMES)
     assert 0 <= found.score <= 1
     assert 0 < found.confidence <= 1
@@ -182,21 +182,21 @@ def test_the_farther_off_the_less_similar(one: float, other: float) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_halves_of_the_sample_pictures_are_judged_alike(
+def test_halves_of_the_sample_images_are_judged_alike(
     extractor: Extractor, photographs: tuple[Matrix, list[str]], seed: int
 ) -> None:
     matrix, _ = photographs
     order = np.random.default_rng(seed).permutation(len(matrix))
     one, other = judge(extractor, matrix[order[::2]]), judge(extractor, matrix[order[1::2]])
-    assert one.pictures + other.pictures == len(matrix) == 79
+    assert one.images + other.images == len(matrix) == 79
     assert abs(one.score - other.score) < 0.1
 
 
 @pytest.mark.parametrize("half", [0, 1])
-def test_halves_of_the_sample_pictures_remind_of_fruit(
+def test_halves_of_the_sample_images_remind_of_fruit(
     extractor: Extractor, photographs: tuple[Matrix, list[str]], half: int
 ) -> None:
-    """Every other picture of each folder."""
+    """Every other image of each folder."""
     matrix, _ = photographs
     evidence = judge(extractor, matrix[half::2]).evidence[1]
     grown = {"Granny Smith apple", "lemon", "strawberry", "bell pepper", "broccoli", "cherimoya"}
@@ -223,10 +223,10 @@ def test_noise_is_less_similar_than_photographs(
     assert np.mean(list(none.divergence.values())) > np.mean(list(garden.divergence.values())) + 0.1
 
 
-def test_identical_pictures_are_judged_as_one_of_them(
+def test_identical_images_are_judged_as_one_of_them(
     extractor: Extractor, photographs: tuple[Matrix, list[str]]
 ) -> None:
     one, many = (judge(extractor, photographs[0][:1].repeat(count, axis=0)) for count in (1, 6))
     assert np.isfinite(one.score)
     assert many.score == pytest.approx(one.score, abs=1e-3)
-    assert (one.pictures, many.pictures) == (1, 6)
+    assert (one.images, many.images) == (1, 6)

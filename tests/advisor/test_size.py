@@ -52,18 +52,18 @@ def test_large_for_the_rule_is_from_medium_on() -> None:
 @pytest.mark.parametrize(
     ("per_class", "why"),
     [
-        ([30, 30], "60 training pictures, 30 in the median class"),
-        ([5], "5 training pictures, 5 in the median class"),
-        ([20, 23], "43 training pictures, 21.5 in the median class (20 to 23)"),
-        ([1500, 900, 1200], "3,600 training pictures, 1200 in the median class (900 to 1,500)"),
-        ([99, 10, 50], "159 training pictures, 50 in the median class (10 to 99)"),
+        ([30, 30], "60 training images, 30 in the median class"),
+        ([5], "5 training images, 5 in the median class"),
+        ([20, 23], "43 training images, 21.5 in the median class (20 to 23)"),
+        ([1500, 900, 1200], "3,600 training images, 1200 in the median class (900 to 1,500)"),
+        ([99, 10, 50], "159 training images, 50 in the median class (10 to 99)"),
         (
             [100, 10, 50],
-            "160 training pictures, 50 in the median class, and the largest class has 10 times the smallest one's",
+            "160 training images, 50 in the median class, and the largest class has 10 times the smallest one's",
         ),
         (
             [4, 174],
-            "178 training pictures, 89 in the median class, and the largest class has 44 times the smallest one's",
+            "178 training images, 89 in the median class, and the largest class has 44 times the smallest one's",
         ),
     ],
 )
@@ -75,7 +75,7 @@ COUNTS = st.lists(st.sampled_from([1, 2, 9, 10, 13, 40, 99, 100, 499, 500, 5000]
 
 
 @given(COUNTS, st.data())
-def test_more_pictures_in_every_class_never_lower_the_level(per_class: list[int], data: st.DataObject) -> None:
+def test_more_images_in_every_class_never_lower_the_level(per_class: list[int], data: st.DataObject) -> None:
     more = [count + data.draw(st.integers(0, 1000)) for count in per_class]
     assert LEVELS.index(judge_size(more).level) >= LEVELS.index(judge_size(per_class).level)
 

@@ -89,7 +89,7 @@ def test_what_is_not_installed(examined: Examined, monkeypatch: pytest.MonkeyPat
     found = examined()
     assert found["libraries", "numpy"].state == "broken"
     assert found["libraries", "ai-edge-litert"].state == found["engines", "LiteRT"].state == "missing"
-    assert found["pictures", "HEIC"].advice == found["extras", "heif"].advice == "pip install 'tlkit[heif]'"
+    assert found["images", "HEIC"].advice == found["extras", "heif"].advice == "pip install 'tlkit[heif]'"
 
 
 def test_weights(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_a_defect_in_a_library_is_a_finding(examined: Examined, monkeypatch: pyt
         raise RuntimeError("no such\ninstruction")
 
     monkeypatch.setattr(formats, "decodable", explode)
-    found = examined()["pictures", "formats"]
+    found = examined()["images", "formats"]
     assert (found.state, found.detail) == ("broken", "RuntimeError: no such instruction")
 
 

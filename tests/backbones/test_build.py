@@ -135,7 +135,7 @@ def check_layers(network):
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_the_smallest_input_is_accepted(keras, zero_weights, name):
-    """All of a family halve the picture alike: what its smallest network takes, the others take too."""
+    """All of a family halve the image alike: what its smallest network takes, the others take too."""
     row = catalog.get(name)
     stages = build_backbone(name, weights="none", input_size=row.min_size).stages
     assert min(stages[-1].height, stages[-1].width) >= 1

@@ -1,4 +1,4 @@
-"""When fingerprints and features together make two pictures copies; features made by hand."""
+"""When fingerprints and features together make two images copies; features made by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlkit.images.duplicates import LIKELY_BITS
 
 
 def features(vectors: Sequence[Sequence[float]], prints: Sequence[bytes], contents: Sequence[str] = ()) -> Features:
-    """Features of readable pictures with two columns of a stage ahead of the top's."""
+    """Features of readable images with two columns of a stage ahead of the top's."""
     top = np.asarray(vectors, dtype=np.float32)
     stage = np.eye(len(top), 2, dtype=np.float32) * 100  # unlike one another
     return Features(
@@ -60,7 +60,7 @@ def test_the_same_bytes_are_copies_whatever_else() -> None:
     assert confirmed_copies(features([[1, 0], [0, 1]], [b"", bits(90)], ["c", "c"])) == [(0, 1)]
 
 
-def test_blank_pictures_are_not_near_copies() -> None:
+def test_blank_images_are_not_near_copies() -> None:
     assert confirmed_copies(features([[1, 0], [1, 0]], [b"", b""])) == []
 
 
@@ -69,7 +69,7 @@ def test_features_of_nothing_but_zeros_leave_it_to_the_fingerprints() -> None:
     assert confirmed_copies(features([[0, 0], [0, 0]], [bits(0), bits(LIKELY_BITS + 1)])) == []
 
 
-def test_pairs_are_of_rows_where_some_pictures_cannot_be_read() -> None:
+def test_pairs_are_of_rows_where_some_images_cannot_be_read() -> None:
     whole = features([[1, 0], [0, 1], [1, 0]], [bits(0), bits(60), bits(1)])
     gappy = Features(
         matrix=whole.matrix,
@@ -83,5 +83,5 @@ def test_pairs_are_of_rows_where_some_pictures_cannot_be_read() -> None:
     assert confirmed_copies(gappy) == [(0, 2)]
 
 
-def test_no_pictures_no_copies() -> None:
+def test_no_images_no_copies() -> None:
     assert confirmed_copies(features(np.zeros((0, 2)), [])) == []

@@ -22,7 +22,7 @@ from tlkit.progress import SilentProgress
 Patch = pytest.MonkeyPatch
 
 
-def pictures(count: int, size: int) -> np.ndarray:
+def images(count: int, size: int) -> np.ndarray:
     """Large shapes, so that deep features differ, under noise, so that no channel is constant."""
     rng = np.random.default_rng(5)
     coarse = rng.integers(0, 128, (count, 4, 4, 3), dtype=np.uint8)
@@ -37,19 +37,19 @@ def test_the_packaged_network_agrees_with_keras_on_every_tap(size: int) -> None:
     assert (lite.engine, keras.engine) == ("litert", "keras")
     assert lite.taps == keras.taps == extractor.tap_widths(keras.network)
     assert lite.weights_hash == keras.weights_hash == keras.network.weights_hash
-    pixels = pictures(3, size)
+    pixels = images(3, size)
     theirs = keras.forward()(pixels)
     np.testing.assert_allclose(lite.forward()(pixels), theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("workers", [1, None])
-def test_pictures_are_independent_of_how_they_are_divided(count: int, workers: int | None) -> None:
+def test_images_are_independent_of_how_they_are_divided(count: int, workers: int | None) -> None:
     graph = open_extractor(catalog.DEFAULT, input_size=64, engine="litert").graph
     assert graph is not None
-    pixels = pictures(count, 64)
+    pixels = images(count, 64)
     found = LiteRTNetwork(graph, workers)(pixels)
-    alone = np.concatenate([LiteRTNetwork(graph, pictures=1)(each[None]) for each in pixels])
+    alone = np.concatenate([LiteRTNetwork(graph, images=1)(each[None]) for each in pixels])
     np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_a_file_is_as_good_as_its_bytes(tmp_path: Path) -> None:
     graph = open_extractor(catalog.DEFAULT, input_size=64, engine="litert").graph
     assert graph is not None
     (tmp_path / "n.tflite").write_bytes(graph)
-    pixels = pictures(2, 64)
+    pixels = images(2, 64)
     assert (LiteRTNetwork(tmp_path / "n.tflite")(pixels) == LiteRTNetwork(graph)(pixels)).all()
 
 
@@ -72,12 +72,12 @@ def test_large_networks_are_not_held_many_times(monkeypatch: Patch) -> None:
     LiteRTNetwork(b"1234")
     assert made == [8, 8]
     made.clear()
-    LiteRTNetwork(b"1234", pictures=1)
+    LiteRTNetwork(b"1234", images=1)
     assert made == [16]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "installed", "gpu", "pictures", "chosen"),
+    ("wanted", "installed", "gpu", "images", "chosen"),
     [
         ("auto", True, False, None, "litert"),
         ("auto", True, True, None, "keras"),
@@ -88,11 +88,11 @@ def test_large_networks_are_not_held_many_times(monkeypatch: Patch) -> None:
     ],
 )
 def test_the_choice(
-    monkeypatch: Patch, wanted: str, installed: bool, gpu: bool, pictures: int | None, chosen: str
+    monkeypatch: Patch, wanted: str, installed: bool, gpu: bool, images: int | None, chosen: str
 ) -> None:
     monkeypatch.setattr(engines, "has_litert", lambda: installed)
     monkeypatch.setattr(engines, "has_gpu", lambda: gpu)
-    assert choose_engine(wanted, pictures) == chosen
+    assert choose_engine(wanted, images) == chosen
 
 
 def test_unknown_and_absent_engines_are_said(monkeypatch: Patch) -> None:
@@ -148,7 +148,7 @@ def test_a_network_litert_cannot_run_is_left_to_keras(monkeypatch: Patch, tmp_pa
     made = open_extractor(catalog.DEFAULT, weights="none", input_size=64, progress=show)
     assert made.engine == "keras"
     made.convert(show)  # as saving does: not tried again, nor said
-    assert made.forward()(pictures(1, 64)).shape == (1, sum(width for _, width in made.taps))
+    assert made.forward()(images(1, 64)).shape == (1, sum(width for _, width in made.taps))
     assert len(notes) == 1
     assert "Keras" in notes[0]
     assert ("no such operation" in notes[0]) == (fault == "fails")

@@ -78,7 +78,7 @@ def test_what_a_cell_sees(network: Network) -> None:
     assert found["valid"].receptive_field == (3, 3)
     assert found["flat"].receptive_field == (3, 11)
     assert found["dilated"].receptive_field == (11, 19)
-    assert found["squeeze"].receptive_field is None  # the whole picture
+    assert found["squeeze"].receptive_field is None  # the whole image
     assert found["gate"].receptive_field is None
     assert found["gated"].receptive_field == (11, 19)  # gates aside
     assert found["pool"].receptive_field == (13, 21)

@@ -388,10 +388,10 @@ def test_code_in_a_file_is_refused_and_not_run(keras: Any, save: Save, fixed: Pa
     assert "subclassed model (MyNet)" in refused(rewritten(fixed, tmp_path / "s.keras", subclassed)).message
 
 
-def test_what_takes_no_pictures_is_refused(keras: Any, save: Save) -> None:
+def test_what_takes_no_images_is_refused(keras: Any, save: Save) -> None:
     layers = keras.layers
     vector = keras.Input((7,))
-    assert "takes no pictures" in refused(save(keras.Model(vector, layers.Dense(2)(vector)), "vector")).message
+    assert "takes no images" in refused(save(keras.Model(vector, layers.Dense(2)(vector)), "vector")).message
     image = keras.Input((16, 16, 4))
     assert "takes 4 channels" in refused(save(keras.Model(image, layers.Conv2D(2, 3)(image)), "rgba")).message
     wide = keras.Input((16, 24, 3))

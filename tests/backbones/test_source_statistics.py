@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import image
 
 from tlkit.backbones.efficientnet_lite import block_names, efficientnet_lite, load_packaged_weights, packaged_weights
 from tlkit.backbones.extractor import TOP, open_extractor
@@ -20,8 +20,8 @@ DRAWS = 40_000
 
 @pytest.fixture(scope="module")
 def pixels() -> np.ndarray:
-    """Smooth pictures, on which the network is surer than on noise, and noise."""
-    smooth = [np.asarray(picture(seed, (SIZE, SIZE))) for seed in range(4)]
+    """Smooth images, on which the network is surer than on noise, and noise."""
+    smooth = [np.asarray(image(seed, (SIZE, SIZE))) for seed in range(4)]
     noise = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
     return np.concatenate([np.stack(smooth), noise])
 

@@ -11,7 +11,7 @@ from tlkit.backbones.speed import TimedForward, latency
 
 
 class Still:
-    """An extractor whose forward pass takes a second a picture, the first batch a minute more."""
+    """An extractor whose forward pass takes a second an image, the first batch a minute more."""
 
     input_size = 8
 

@@ -10,7 +10,7 @@ from conftest import Ran
 
 from tlkit.api import cache as api
 from tlkit.errors import TlkitError
-from tlkit.store.decoded import picture_store
+from tlkit.store.decoded import image_store
 from tlkit.store.shards import Record
 
 Tlkit = Callable[..., Ran]
@@ -18,9 +18,9 @@ Tlkit = Callable[..., Ran]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A cache with three pictures in two shards, a network, and a file that is not tlkit's."""
+    """A cache with three images in two shards, a network, and a file that is not tlkit's."""
     root = tmp_path / "cache"
-    store = picture_store((4, 5), root)
+    store = image_store((4, 5), root)
     for numbers in ((0, 1), (2,)):
         store.add([(bytes([n]) * 32, Record(np.full((4, 5, 3), n, np.uint8))) for n in numbers])
     store.close()
@@ -41,8 +41,8 @@ def test_a_table_says_what_is_kept(tlkit: Tlkit, root: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     first, _, heading, *rows = ran.out.splitlines()
     assert first == f"{root}: 1.5 MB of 2 GB"
-    assert heading.split() == ["section", "what", "pictures", "size", "last", "used"]
-    assert [row.split()[0] for row in rows] == ["pictures", "networks"]
+    assert heading.split() == ["section", "what", "images", "size", "last", "used"]
+    assert [row.split()[0] for row in rows] == ["images", "networks"]
     assert rows[0].split()[1].startswith("4x5-")
     assert rows[0].split()[2] == "3"
     assert rows[1].split() == ["networks", "lite0-0123456789abcdef", "-", "1.5", "MB", "2001-09-09", "01:46"]
@@ -54,8 +54,8 @@ def test_json_is_one_document(tlkit: Tlkit, root: Path) -> None:
     assert ran.json["folder"] == str(root)
     assert ran.json["limit"] == 2_000_000_000
     assert ran.json["bytes"] == on_disk(root) == sum(entry["bytes"] for entry in ran.json["entries"])
-    pictures, network = ran.json["entries"]
-    assert (pictures["section"], pictures["items"]) == ("pictures", 3)
+    images, network = ran.json["entries"]
+    assert (images["section"], images["items"]) == ("images", 3)
     assert network == {
         "section": "networks",
         "name": "lite0-0123456789abcdef",
@@ -105,7 +105,7 @@ def test_a_wrong_limit_is_an_error(tlkit: Tlkit, root: Path) -> None:
     assert "TLKIT_CACHE_SIZE" in ran.err
 
 
-@pytest.mark.parametrize("place", ["", "pictures"])
+@pytest.mark.parametrize("place", ["", "images"])
 def test_a_folder_that_may_not_be_read_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     monkeypatch.setenv("TLKIT_CACHE", str(root))
     real = os.scandir

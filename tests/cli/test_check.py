@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ran, Trained, picture
+from conftest import Ran, Trained, image
 from PIL import Image
 
 import tlkit as package
@@ -52,7 +52,7 @@ def faulty(garden: Path, unseen: Path, tmp_path_factory: pytest.TempPathFactory)
     Image.new("RGB", (64, 64), "white").save(birds / "white.png")
     shutil.copy(unseen / "flowers-red-gazania.png", flowers / "really.jpg")
     shutil.copy(unseen / "flowers-yellow-flower.png", birds / "wrong.png")
-    picture(1, size=(300, 40)).save(flowers / "panorama.png")
+    image(1, size=(300, 40)).save(flowers / "panorama.png")
     return root
 
 
@@ -135,7 +135,7 @@ def test_a_bundle_finds_wrong_labels(
     assert ran.code == 0, ran.err
     assert "flowers/wrong.png  in flowers, looks like birds" in ran.out
     assert f"wrong labels: answers of {trained.bundle}" in ran.out
-    assert "28 pictures have copies in another class" in ran.out
+    assert "28 images have copies in another class" in ran.out
     assert "... and 23 more" in ran.out
     assert ran.out.index("copies in another class") < ran.out.index("labels look wrong")
 
@@ -177,7 +177,7 @@ def refused(ran: Ran) -> str:
     return ran.err
 
 
-def test_a_report_never_overwrites_nor_lies_among_the_pictures(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+def test_a_report_never_overwrites_nor_lies_among_the_images(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 2, "b": 2})
     (tmp_path / "taken.csv").write_text("mine")
     (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
@@ -201,8 +201,8 @@ def test_folders_that_cannot_be_checked(tlkit: Tlkit, make_folder: Make, tmp_pat
     cases = {
         "imagez": "no such folder: imagez\nhint: did you mean images?",
         "images/a/0.png": "not a folder",
-        "empty": "no pictures in class folders in",
-        "images/a": "no pictures in class folders in",
+        "empty": "no images in class folders in",
+        "images/a": "no images in class folders in",
     }
     for place, message in cases.items():
         assert message in refused(tlkit("check", place, "--report", "r.csv", cwd=tmp_path))

@@ -19,13 +19,13 @@ def test_it_says_what_works_and_what_to_do_about_the_rest(tlkit: Callable[..., R
     found = {(each["section"], each["name"]): each for each in ran.json["findings"]}
     assert found["libraries", "tensorflow"]["state"] == "works"
     assert found["engines", "LiteRT"]["state"] == found["engines", "Keras"]["state"] == "works"
-    assert "ms a picture" in found["engines", "LiteRT"]["detail"]
+    assert "ms an image" in found["engines", "LiteRT"]["detail"]
     assert found["weights", catalog.DEFAULT]["state"] == "works"
     assert found["weights", "vgg16"]["state"] == "broken"
     assert found["weights", "vgg16"]["advice"] == "tlkit backbones fetch vgg16"
     assert found["cache", "folder"]["state"] == "broken"
     assert "TLKIT_CACHE_SIZE is not a size" in found["cache", "folder"]["detail"]
-    assert "JPEG" in found["pictures", "formats"]["detail"]
+    assert "JPEG" in found["images", "formats"]["detail"]
     assert {each["name"] for each in ran.json["findings"] if each["section"] == "extras"} == {
         "heif",
         "lite",

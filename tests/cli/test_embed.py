@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, SAMPLES, Ran, Trained, picture
+from conftest import ROOT, SAMPLES, Ran, Trained, image
 
 Tlkit = Callable[..., Ran]
 QUICK = ("--image-size", "64")
@@ -41,15 +41,15 @@ def rows_of(path: Path) -> tuple[list[str], list[str], np.ndarray[Any, Any]]:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three hundred small pictures, two of them alike, and three files that are no pictures."""
+    """Three hundred small images, two of them alike, and three files that are no images."""
     root = tmp_path_factory.mktemp("many")
     for number in range(300):
         place = root / f"part{number % 3}"
         place.mkdir(exist_ok=True)
-        picture(number, (32, 32)).save(place / f"{number}.png")
+        image(number, (32, 32)).save(place / f"{number}.png")
     (root / "part1" / "copy.png").write_bytes((root / "part0" / "0.png").read_bytes())
     for name in ("a.png", "part0/b.jpg", "part2/c.webp"):
-        (root / name).write_text("no picture")
+        (root / name).write_text("no image")
     return root
 
 
@@ -200,9 +200,9 @@ def test_a_bundle_gives_what_its_backbone_gives(tlkit: Tlkit, trained: Trained, 
 def test_what_cannot_be_embedded_is_said(tlkit: Tlkit, unseen: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     (images / "inner").mkdir(parents=True)
-    (images / "inner" / "text.png").write_text("no picture")
+    (images / "inner" / "text.png").write_text("no image")
     cases: list[tuple[list[object], str]] = [
-        ([images, "-o", "v.npz"], "none of 1 pictures can be read"),
+        ([images, "-o", "v.npz"], "none of 1 images can be read"),
         ([images, "-o", images / "v.npz"], "--output would lie inside the image folder"),
         ([unseen], "Missing option '--output'"),
     ]

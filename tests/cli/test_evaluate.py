@@ -17,7 +17,7 @@ Tlkit = Callable[..., Ran]
 
 @pytest.fixture(scope="module")
 def fresh(unseen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pictures that the sample's bundle was not trained on, as class folders."""
+    """The images that the sample's bundle was not trained on, as class folders."""
     root = tmp_path_factory.mktemp("fresh")
     for file in sorted(unseen.iterdir()):
         if file.suffix in (".png", ".jpg"):
@@ -27,7 +27,7 @@ def fresh(unseen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_figures_on_fresh_pictures(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:
+def test_figures_on_fresh_images(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     ran = tlkit("evaluate", fresh, "--model", trained.bundle, "--json", "--csv", table)
     assert ran.code == 0, ran.err
@@ -64,18 +64,18 @@ def test_figures_on_fresh_pictures(tlkit: Tlkit, trained: Trained, fresh: Path, 
     assert found["confusion_matrix"] == reference.confusion_matrix(truth, answers, labels=names).tolist()
 
 
-def test_pictures_that_were_trained_on_are_told(tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path) -> None:
+def test_images_that_were_trained_on_are_told(tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path) -> None:
     ran = tlkit("evaluate", garden, "--model", trained.bundle, "--json")
     images = trained.result["images"]
     assert ran.json["used_in_training"] == {"train": images["train"], "val": images["val"], "test": 0}
-    assert any(f"{images['train']} of 79 pictures were trained on" in line for line in ran.json["warnings"])
+    assert any(f"{images['train']} of 79 images were trained on" in line for line in ran.json["warnings"])
     page = tmp_path / "page.html"
     said = tlkit("evaluate", garden, "--model", trained.bundle, "--report", page)
     text = page.read_text()
     assert text.count("<svg") == 3
     assert "data:image/jpeg;base64," in text
     assert f"tlkit evaluate {garden}" in text
-    assert "% of 79 pictures right (95% interval, Wilson" in said.out
+    assert "% of 79 images right (95% interval, Wilson" in said.out
     assert "warning: " in said.out
     assert "trained on" in said.out
 
@@ -103,7 +103,7 @@ def test_one_class_alone(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: 
     shutil.copytree(fresh / "birds", tmp_path / "one" / "birds")
     ran = tlkit("evaluate", tmp_path / "one", "--model", trained.bundle)
     assert ran.code == 0, ran.err
-    assert "of 2 pictures right" in ran.out
+    assert "of 2 images right" in ran.out
 
 
 def test_parts_of_a_folder(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_parts_of_a_folder(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path
     assert "no test/" in ran.err
 
 
-def test_pictures_that_cannot_be_read_are_told(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_told(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:
     root = tmp_path / "broken"
     shutil.copytree(fresh, root)
-    (root / "birds" / "no.jpg").write_text("no picture")
+    (root / "birds" / "no.jpg").write_text("no image")
     ran = tlkit("evaluate", root, "--model", trained.bundle, "--json")
     assert ran.code == 0
     assert ran.json["images"] == 8
@@ -137,13 +137,13 @@ def test_pictures_that_cannot_be_read_are_told(tlkit: Tlkit, trained: Trained, f
 def test_what_cannot_be_evaluated(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad" / "birds").mkdir(parents=True)
-    (tmp_path / "bad" / "birds" / "no.jpg").write_text("no picture")
+    (tmp_path / "bad" / "birds" / "no.jpg").write_text("no image")
     shutil.copytree(fresh / "birds", tmp_path / "other" / "Birds")
     (tmp_path / "there.csv").write_text("mine")
     cases = {
         (tmp_path / "gone",): "no such folder",
-        (tmp_path / "empty",): "no pictures in",
-        (tmp_path / "bad",): "no readable picture",
+        (tmp_path / "empty",): "no images in",
+        (tmp_path / "bad",): "no readable image",
         (tmp_path / "other",): "has a name of the bundle's classes",
         (fresh, "--csv", tmp_path / "there.csv"): "output exists",
         (fresh, "--csv", fresh / "rows.csv"): "inside the image folder",

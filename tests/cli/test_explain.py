@@ -11,9 +11,9 @@ from PIL import Image
 Tlkit = Callable[..., Ran]
 
 
-def test_drawings_of_every_picture_and_a_sheet(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+def test_drawings_of_every_image_and_a_sheet(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
     before = sorted(unseen.rglob("*"))
-    (tmp_path / "no.jpg").write_text("no picture")
+    (tmp_path / "no.jpg").write_text("no image")
     ran = tlkit("explain", unseen, "no.jpg", "-m", trained.bundle, "--feature-maps", "stage2", "--json", cwd=tmp_path)
     assert ran.code == 0, ran.err
     rows = ran.json
@@ -23,8 +23,8 @@ def test_drawings_of_every_picture_and_a_sheet(tlkit: Tlkit, trained: Trained, u
     predicted = tlkit("predict", unseen, "-m", trained.bundle, "--json").lines
     for row, said in zip(rows, predicted, strict=False):
         assert (row["file"], row["label"]) == (said["file"], said["label"])
-        with Image.open(row["overlay"]) as drawn, Image.open(row["file"]) as picture:
-            assert drawn.size == picture.size
+        with Image.open(row["overlay"]) as drawn, Image.open(row["file"]) as image:
+            assert drawn.size == image.size
         assert Path(row["maps"]).is_file()
     assert (tmp_path / "explained" / "contact-sheet.png").is_file()
     assert sorted(unseen.rglob("*")) == before
@@ -35,7 +35,7 @@ def test_drawings_of_every_picture_and_a_sheet(tlkit: Tlkit, trained: Trained, u
 
 
 def test_what_cannot_be_explained(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
-    (tmp_path / "no.jpg").write_text("no picture")
+    (tmp_path / "no.jpg").write_text("no image")
     (tmp_path / "there").mkdir()
     before = sorted(tmp_path.rglob("*"))
     cases = {
@@ -43,8 +43,8 @@ def test_what_cannot_be_explained(tlkit: Tlkit, trained: Trained, unseen: Path, 
         (unseen, "--feature-maps", "stage99"): "has no stage 'stage99'",
         (unseen, "-o", "there"): "output exists",
         (unseen, "-o", "gone/x"): "no such folder",
-        ("no.jpg",): "no readable picture",
-        ("there",): "no pictures in",
+        ("no.jpg",): "no readable image",
+        ("there",): "no images in",
     }
     for arguments, reason in cases.items():
         ran = tlkit("explain", *arguments, "-m", trained.bundle, cwd=tmp_path)

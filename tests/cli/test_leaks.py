@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Ran, picture
+from conftest import Ran, image
 
 import tlkit as package
 from tlkit.images import batches
@@ -25,9 +25,9 @@ def leaky(make_folder: Make) -> Path:
     """train/a/1 lies in val/a too, byte for byte; train/b/2 lies in test/b, smaller and as a JPEG."""
     root = make_folder({"train/a": 7, "train/b": 7, "val/a": 3, "val/b": 3, "test/a": 2, "test/b": 2})
     (root / "val" / "a" / "same.png").write_bytes((root / "train" / "a" / "1.png").read_bytes())
-    # seed and tint of the fixture's picture, larger, so that little is lost
-    picture(1002, size=(160, 160), tint=(0, 90, 0)).save(root / "train" / "b" / "2.png")
-    picture(1002, size=(110, 110), tint=(0, 90, 0)).save(root / "test" / "b" / "smaller.jpg", quality=85)
+    # seed and tint of the fixture's image, larger, so that little is lost
+    image(1002, size=(160, 160), tint=(0, 90, 0)).save(root / "train" / "b" / "2.png")
+    image(1002, size=(110, 110), tint=(0, 90, 0)).save(root / "test" / "b" / "smaller.jpg", quality=85)
     return root
 
 
@@ -40,7 +40,7 @@ def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_pa
     assert sorted(map(sorted, ran.json["leaks"])) == sorted(map(sorted, LEAKS))
     assert ran.json["images"] == {"train": 14, "val": 7, "test": 5, "skipped": 0}
     (note,) = [line for line in ran.err.splitlines() if "copies in another split" in line]
-    assert note.startswith("note: 2 pictures have copies in another split, such as ")
+    assert note.startswith("note: 2 images have copies in another split, such as ")
     assert note.endswith("accuracy may be inflated (--drop-leaks)")
 
     dropped = tlkit("train", leaky, *FREEZE, "--json", "--drop-leaks", cwd=tmp_path)
@@ -53,7 +53,7 @@ def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_pa
 
 
 class Watching:
-    """Gathers notes, and calls ``act`` when the phase that reads the pictures opens."""
+    """Gathers notes, and calls ``act`` when the phase that reads the images opens."""
 
     def __init__(self, act: Callable[[], object] = lambda: None) -> None:
         self.act = act
@@ -76,7 +76,7 @@ def test_copies_in_a_folder_without_splits_are_told_and_are_no_leaks(make_folder
     result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=show)
     assert result.leaks == ()
     assert [note for note in show.notes if "copies" in note] == [
-        "2 pictures are copies of others; copies stay on one side of the split"
+        "2 images are copies of others; copies stay on one side of the split"
     ]
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_class_weight_is_refused(tlkit: Tlkit, make_folder: Make, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
-def test_a_picture_deleted_after_the_scan_is_skipped_and_named(make_folder: Make, tmp_path: Path) -> None:
+def test_a_image_deleted_after_the_scan_is_skipped_and_named(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 6, "b": 6})
     gone = root / "b" / "3.png"
     result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=Watching(gone.unlink))
@@ -119,7 +119,7 @@ def test_a_picture_deleted_after_the_scan_is_skipped_and_named(make_folder: Make
     assert result.images["train"] + result.images["val"] == 11
 
 
-def test_own_validation_pictures_that_all_vanish_are_not_said_to_be_used(make_folder: Make, tmp_path: Path) -> None:
+def test_own_validation_images_that_all_vanish_are_not_said_to_be_used(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"train/a": 6, "train/b": 6, "val/a": 1, "val/b": 1})
 
     def empty() -> None:
@@ -131,7 +131,7 @@ def test_own_validation_pictures_that_all_vanish_are_not_said_to_be_used(make_fo
     assert any("drawn with seed 0" in reason for reason in result.plan.reasons)
 
 
-def test_a_picture_whose_reading_fails_once_is_used(
+def test_a_image_whose_reading_fails_once_is_used(
     make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_folder({"a": 5, "b": 5})

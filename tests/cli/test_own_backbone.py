@@ -29,11 +29,11 @@ QUICK = ["--epochs", "2", "--learning-rate", "1e-3"]
 
 @dataclass(frozen=True)
 class Own:
-    """Pictures of digits, and the file of a network that was trained on others."""
+    """Images of digits, and the file of a network that was trained on others."""
 
     images: Path
     file: Path
-    picture: Path
+    image: Path
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_freeze_takes_a_renamed_files_features_from_the_cache(
     )
     check_bundle(tmp_path / "m.tlkit", ran, own)
     assert "preprocessing scale-0-1 (to 0..1)" in ran.err
-    assert "features of 140 of 140 pictures reused" in ran.err
+    assert "features of 140 of 140 images reused" in ran.err
 
 
 @pytest.mark.parametrize("strategy", ["last-layers", "early-layers"])
@@ -97,16 +97,16 @@ def test_auto_chooses_and_says_so(tlkit: Tlkit, own: Own, tmp_path: Path) -> Non
 
 
 def test_a_bundle_needs_the_file_no_more(tlkit: Tlkit, own: Own, early: Path, tmp_path: Path) -> None:
-    predicted = tlkit("predict", own.picture, "--model", early, "--json")
+    predicted = tlkit("predict", own.image, "--model", early, "--json")
     assert predicted.code == 0, predicted.err
     assert len(predicted.lines[0]["top"]) > 1
     evaluated = tlkit("evaluate", own.images, "--model", early, "--json")
     assert evaluated.code == 0, evaluated.err
     stage = ["--feature-maps", "stage1", "-o", tmp_path / "seen", "--json"]
-    explained = tlkit("explain", own.picture, "--model", early, *stage)
+    explained = tlkit("explain", own.image, "--model", early, *stage)
     assert explained.code == 0, explained.err
     assert Path(explained.json[0]["maps"]).is_file()
-    wrong = tlkit("explain", own.picture, "--model", early, "--feature-maps", "stage3", "-o", tmp_path / "not")
+    wrong = tlkit("explain", own.image, "--model", early, "--feature-maps", "stage3", "-o", tmp_path / "not")
     assert wrong.code == 2
     assert "one of stage1, stage2" in wrong.err
 
@@ -117,11 +117,11 @@ def test_vectors_come_from_the_file_and_from_a_bundle_without_it(
     ran = tlkit("embed", own.images, "--backbone", own.file, *SCALED, "--output", tmp_path / "v.npz", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["backbone"].startswith("digits-")
-    ran = tlkit("embed", own.picture, "--model", early, "--output", tmp_path / "early.npz", "--json")
+    ran = tlkit("embed", own.image, "--model", early, "--output", tmp_path / "early.npz", "--json")
     assert ran.code == 0, ran.err
     model = package.load(early).model
     seen = import_keras().Model(model.input, model.get_layer("logits").input)
-    pixels = read_image(own.picture, (SIDE, SIDE))[None].astype(np.float32)
+    pixels = read_image(own.image, (SIDE, SIDE))[None].astype(np.float32)
     found = np.load(tmp_path / "early.npz")["vector"]
     np.testing.assert_allclose(found, np.asarray(seen(pixels, training=False)), rtol=2e-3, atol=2e-3)
     ran = tlkit("embed", own.images, "--model", early, *SCALED, "--output", tmp_path / "no.npz")

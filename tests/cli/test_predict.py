@@ -31,7 +31,7 @@ def labelled(tlkit: Tlkit, trained: Trained, unseen: Path) -> Ran:
     return tlkit("predict", unseen, "--model", trained.bundle, "--json")
 
 
-def test_unseen_pictures_are_labelled_right(labelled: Ran) -> None:
+def test_unseen_images_are_labelled_right(labelled: Ran) -> None:
     rows = labelled.lines
     assert len(rows) == 8
     assert sum(row["label"] == truth(row["file"]) for row in rows) >= 0.8 * len(rows)
@@ -79,8 +79,8 @@ def test_files_folders_and_patterns_each_once(tlkit: Tlkit, trained: Trained, un
     assert [Path(row["file"]).name for row in ran.lines] == ["birds-magpie.png", "birds-silver-gull.png", "-x.png"]
 
 
-def test_unreadable_pictures_become_rows(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("no picture")
+def test_unreadable_images_become_rows(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "empty.png").write_bytes(b"")
     cut = (unseen / "birds-magpie.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(cut[:-2000])
@@ -108,7 +108,7 @@ def test_what_cannot_be_predicted_is_said(tlkit: Tlkit, trained: Trained, unseen
     with (changed / "model.keras").open("ab") as file:
         file.write(b"x")
     cases = [
-        (["empty", "-m", trained.bundle], "no pictures in empty"),
+        (["empty", "-m", trained.bundle], "no images in empty"),
         ([unseen, "-m", "none.tlkit"], "no such bundle: none.tlkit"),
         ([unseen, "-m", changed], "model.keras was changed"),
         ([unseen, "-m", unseen], "not a tlkit bundle"),
@@ -209,7 +209,7 @@ def test_a_bundle_without_its_lite_network_runs_on_keras(
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures that are no photographs of anything in the garden."""
+    """Images that are no photographs of anything in the garden."""
     folder = tmp_path_factory.mktemp("strange")
     rng = np.random.default_rng(0)
     for number in range(4):
@@ -219,7 +219,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pictures_of_something_else_are_unknown(
+def test_images_of_something_else_are_unknown(
     tlkit: Tlkit, trained: Trained, labelled: Ran, strange: Path, unseen: Path
 ) -> None:
     rows = tlkit("predict", strange, "--model", trained.bundle, "--json").lines
@@ -262,11 +262,11 @@ def test_a_bundle_that_cannot_tell_says_null(tlkit: Tlkit, trained: Trained, uns
     assert row["unknown"] is None
     ran = tlkit("predict", file, "--model", old, "--unknown-rate", 0.1)
     assert (ran.code, ran.out) == (2, "")
-    assert "cannot tell unknown pictures" in ran.err
+    assert "cannot tell unknown images" in ran.err
 
 
 def with_flips(bundle: Path, place: Path, flips: dict[str, object] | None) -> Path:
-    """A copy of a bundle that says this of mirrored pictures."""
+    """A copy of a bundle that says this of mirrored images."""
     copy = place / "flips.tlkit"
     shutil.copytree(bundle, copy)
     manifest = json.loads((copy / "tlkit.json").read_text())
@@ -276,10 +276,10 @@ def with_flips(bundle: Path, place: Path, flips: dict[str, object] | None) -> Pa
     return copy
 
 
-def test_tta_is_the_mean_over_a_picture_and_its_mirror_image(
+def test_tta_is_the_mean_over_a_image_and_its_mirror_image(
     tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path
 ) -> None:
-    flips = {"harmless": True, "pictures": 60, "plain": 0.9, "mirrored": 0.9}
+    flips = {"harmless": True, "images": 60, "plain": 0.9, "mirrored": 0.9}
     bundle = with_flips(trained.bundle, tmp_path, flips)
     file, mirror = unseen / "birds-magpie.png", tmp_path / "mirror.png"
     with Image.open(file) as image:
@@ -295,8 +295,8 @@ def test_tta_is_the_mean_over_a_picture_and_its_mirror_image(
     ("flips", "said"),
     [
         (None, "was not measured"),
-        ({"harmless": False, "pictures": 0, "plain": 0.0, "mirrored": 0.0}, "was not measured"),
-        ({"harmless": False, "pictures": 60, "plain": 0.9, "mirrored": 0.5}, "mean something else"),
+        ({"harmless": False, "images": 0, "plain": 0.0, "mirrored": 0.0}, "was not measured"),
+        ({"harmless": False, "images": 60, "plain": 0.9, "mirrored": 0.5}, "mean something else"),
     ],
 )
 @pytest.mark.parametrize("command", ["predict", "evaluate"])

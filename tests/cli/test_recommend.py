@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ran, picture
+from conftest import Ran, image
 from PIL import Image
 
 import tlkit as package
@@ -77,7 +77,7 @@ def test_the_report_on_the_terminal_says_what_and_why(tlkit: Tlkit, garden: Path
         "similarity to ImageNet: ",
         "90% interval",
         "cross-validated",
-        "more pictures: ",
+        "more images: ",
         "next: tlkit train ",
     ):
         assert part in ran.out
@@ -132,7 +132,7 @@ def test_a_pilot_is_run_where_it_is_open_whether_training_helps(
     if is_open:
         # train would come to another advice by itself
         assert _command(images, None, result).startswith(f"{train} --strategy {found['strategy']}")
-        assert found["pilot"]["pictures"] == found["dataset"]["images"] - 2 * 21  # a third of each class
+        assert found["pilot"]["images"] == found["dataset"]["images"] - 2 * 21  # a third of each class
         assert found["pilot"]["steps"] == 42  # 0.4 of 16 times the root of 42
         assert found["measured"]["pilot"] <= 1
         assert sum("a pilot, 42 steps" in line for line in found["reasons"]) == 1
@@ -155,21 +155,21 @@ def test_the_same_seed_gives_the_same_advice(garden: Path) -> None:
     assert one == two
 
 
-def test_validation_pictures_are_not_looked_at(make_folder: Make) -> None:
+def test_validation_images_are_not_looked_at(make_folder: Make) -> None:
     """What stands in val/ does not change what is measured."""
     counts = {"train/a": 12, "train/b": 12, "val/a": 4, "val/b": 4}
     one = package.recommend(make_folder(counts, "one"), **SMALL)
     other = make_folder(counts, "other")
     for number, file in enumerate(sorted((other / "val").rglob("*.png"))):
-        picture(5000 + number, tint=(200, 200, 0)).save(file)
+        image(5000 + number, tint=(200, 200, 0)).save(file)
     two = package.recommend(other, **SMALL)
     assert one.looked.evidence == two.looked.evidence
     assert one.looked.evidence is not None
-    assert one.looked.evidence.pictures == 24
+    assert one.looked.evidence.images == 24
 
 
 def fill(root: Path, counts: list[int], draw: Callable[[int, int], Image.Image]) -> Path:
-    """A folder with so many pictures in each class, each drawn from its class and number."""
+    """A folder with so many images in each class, each drawn from its class and number."""
     for label, count in enumerate(counts):
         (root / f"c{label:03}").mkdir(parents=True)
         for number in range(count):
@@ -178,22 +178,22 @@ def fill(root: Path, counts: list[int], draw: Callable[[int, int], Image.Image])
 
 
 def tinted(label: int, number: int) -> Image.Image:
-    return picture(1000 * label + number, tint=((90, 0, 0), (0, 90, 0), (0, 0, 90))[label % 3])
+    return image(1000 * label + number, tint=((90, 0, 0), (0, 90, 0), (0, 0, 90))[label % 3])
 
 
 def grey(label: int, number: int) -> Image.Image:
-    return picture(1000 * label + number, size=(28, 28), tint=(60 * label,) * 3).convert("L")
+    return image(1000 * label + number, size=(28, 28), tint=(60 * label,) * 3).convert("L")
 
 
 def deep(label: int, number: int) -> Image.Image:
-    pixels = np.asarray(picture(1000 * label + number, tint=(60 * label,) * 3).convert("L")).astype(np.uint16)
+    pixels = np.asarray(image(1000 * label + number, tint=(60 * label,) * 3).convert("L")).astype(np.uint16)
     return Image.fromarray(pixels * 200)
 
 
 @pytest.mark.parametrize(
     ("counts", "draw"),
     [
-        ([3, 30], tinted),  # fewer pictures than folds
+        ([3, 30], tinted),  # fewer images than folds
         ([2, 2], tinted),
         ([5, 95], tinted),
         ([10, 10], grey),  # and 28 by 28 pixels
@@ -213,17 +213,17 @@ def test_odd_data_sets_get_advice(counts: list[int], draw: Callable[[int, int], 
         assert data["measured"] is data["more_pictures"] is None
     else:
         low, high = (data["expected"][0][name] for name in ("low", "high"))
-        assert high - low > 0.01  # so few pictures leave room for doubt
+        assert high - low > 0.01  # so few images leave room for doubt
 
 
-def test_identical_pictures_are_one_clear_line(tmp_path: Path) -> None:
-    root = fill(tmp_path / "images", [8, 8], lambda label, number: picture(1))
+def test_identical_images_are_one_clear_line(tmp_path: Path) -> None:
+    root = fill(tmp_path / "images", [8, 8], lambda label, number: image(1))
     with pytest.raises(TlkitError, match="copies of one another"):
         package.recommend(root, **SMALL)
 
 
-def test_pictures_that_say_nothing_give_no_confident_number(tmp_path: Path) -> None:
-    root = fill(tmp_path / "images", [12, 12], lambda label, number: picture(50 * label + number))
+def test_images_that_say_nothing_give_no_confident_number(tmp_path: Path) -> None:
+    root = fill(tmp_path / "images", [12, 12], lambda label, number: image(50 * label + number))
     found = package.recommend(root, **SMALL)
     assert found.expected[0]["low"] < 0.6
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Ran, Trained, picture
+from conftest import COMMAND, Ran, Trained, image
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.start import prepare_start
@@ -58,7 +58,7 @@ def test_a_second_run_reuses_the_features_and_gives_the_same_metrics(
 ) -> None:
     again = tlkit("train", garden, *FREEZE, cwd=tmp_path)
     assert again.code == 0, again.err
-    assert "features of 79 of 79 pictures reused" in again.err
+    assert "features of 79 of 79 images reused" in again.err
     assert "validation accuracy" in again.out
     assert "next: tlkit predict" in again.out
     manifest = json.loads((tmp_path / "garden.tlkit" / "tlkit.json").read_text())
@@ -74,26 +74,26 @@ def test_without_the_cache_the_same_seed_gives_the_same_metrics(
     assert fresh.json["metrics"] == trained.result["metrics"]
 
 
-def test_nothing_is_written_beside_the_pictures(trained: Trained, garden: Path) -> None:
+def test_nothing_is_written_beside_the_images(trained: Trained, garden: Path) -> None:
     assert {path.suffix for path in garden.rglob("*") if path.is_file()} == {".png"}
 
 
 def test_output_names(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
-    root = make_folder({"a": 4, "b": 4}, name="my pictures ż")
+    root = make_folder({"a": 4, "b": 4}, name="my images ż")
     first = tlkit("train", root, *FREEZE, cwd=tmp_path)
     assert first.code == 0, first.err
-    assert (tmp_path / "my pictures ż.tlkit" / "tlkit.json").is_file()
-    assert "'my pictures ż.tlkit'" in first.out  # quoted: ready to be pasted
+    assert (tmp_path / "my images ż.tlkit" / "tlkit.json").is_file()
+    assert "'my images ż.tlkit'" in first.out  # quoted: ready to be pasted
     assert tlkit("train", root, *FREEZE, cwd=tmp_path).code == 0
-    assert (tmp_path / "my pictures ż-2.tlkit").is_dir()
-    taken = tlkit("train", root, *FREEZE, "-o", "my pictures ż.tlkit", cwd=tmp_path)
+    assert (tmp_path / "my images ż-2.tlkit").is_dir()
+    taken = tlkit("train", root, *FREEZE, "-o", "my images ż.tlkit", cwd=tmp_path)
     assert taken.code == 2
     assert "output exists" in taken.err
-    assert tlkit("train", root, *FREEZE, "-o", "my pictures ż.tlkit", "--overwrite", cwd=tmp_path).code == 0
+    assert tlkit("train", root, *FREEZE, "-o", "my images ż.tlkit", "--overwrite", cwd=tmp_path).code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "my pictures ż",
-        "my pictures ż-2.tlkit",
-        "my pictures ż.tlkit",
+        "my images ż",
+        "my images ż-2.tlkit",
+        "my images ż.tlkit",
     ]
 
 
@@ -114,14 +114,14 @@ def test_own_val_and_test_folders_are_used(tlkit: Tlkit, make_folder: Make, tmp_
     assert set(ran.json["metrics"]) >= {"test_accuracy", "test_baseline_accuracy", "val_accuracy"}
 
 
-def test_unreadable_pictures_are_skipped_counted_and_named(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+def test_unreadable_images_are_skipped_counted_and_named(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 6, "b": 6})
     whole = (root / "a" / "0.png").read_bytes()
     (root / "a" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (root / "a" / "empty.jpg").write_bytes(b"")
-    (root / "b" / "text.jpg").write_text("no picture")
+    (root / "b" / "text.jpg").write_text("no image")
     (root / "b" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    picture(9, size=(1, 1)).save(root / "b" / "dot.png")
+    image(9, size=(1, 1)).save(root / "b" / "dot.png")
     ran = tlkit("train", root, *FREEZE, "--json", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert ran.json["images"]["train"] + ran.json["images"]["val"] == 13
@@ -173,10 +173,10 @@ def test_bad_options(tlkit: Tlkit, good: Path, tmp_path: Path, options: list[str
 
 def test_bad_folders(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     make_folder({"a": 3}, name="one-class")
-    make_folder({"a": 3, "b": 1}, name="one-picture")
+    make_folder({"a": 3, "b": 1}, name="one-image")
     unreadable = make_folder({"a": 2, "b": 2}, name="unreadable")
     for file in unreadable.rglob("*.png"):
-        file.write_text("no picture")
+        file.write_text("no image")
     half = make_folder({"a": 3, "b": 3}, name="half")
     for file in list((half / "b").iterdir())[:2]:
         file.write_bytes(b"")
@@ -186,11 +186,11 @@ def test_bad_folders(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
     cases = {
         "missing": "no such folder",
         "one-class/a/0.png": "not a folder",
-        "empty": "no pictures in",
+        "empty": "no images in",
         "one-class": "only one class ('a')",
-        "one-picture": "class 'b' has 1 picture, at least 2 are needed",
-        "unreadable": "no readable picture in",
-        "half": "class 'b' has 1 usable picture, at least 2 are needed\nhint: 2 could not be used",
+        "one-image": "class 'b' has 1 image, at least 2 are needed",
+        "unreadable": "no readable image in",
+        "half": "class 'b' has 1 usable image, at least 2 are needed\nhint: 2 could not be used",
         "bomb": "20000x20000",
     }
     before = set(tmp_path.rglob("*"))

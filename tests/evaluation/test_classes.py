@@ -9,13 +9,13 @@ from sklearn import metrics as reference
 
 from tlkit.evaluation.classes import Confused, class_figures, confusion, most_confused
 from tlkit.evaluation.metrics import exact, measure, wilson_interval
-from tlkit.evaluation.prediction_table import picture_table
+from tlkit.evaluation.prediction_table import image_table
 
 NAMES = ("ant", "bee, wild", "=cat", "dog")
 
 
 def guesses() -> tuple[np.ndarray, list[int]]:
-    """Probabilities of 120 pictures of the first three classes, and what they are."""
+    """Probabilities of 120 images of the first three classes, and what they are."""
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 3, 120)
     values = rng.dirichlet(np.ones(4), 120).astype(np.float32)
@@ -56,7 +56,7 @@ def test_figures_can_be_computed_again_from_the_table() -> None:
     """To the last bit, by scikit-learn."""
     probabilities, labels = guesses()
     files = [f"a,b {number}.jpg" for number in range(len(labels))]
-    text = picture_table(
+    text = image_table(
         files, labels, probabilities, [True, *[False] * (len(labels) - 1)], ["train", *[""] * (len(labels) - 1)], NAMES
     )
     rows = list(csv.DictReader(io.StringIO(text)))

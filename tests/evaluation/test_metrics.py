@@ -35,7 +35,7 @@ def test_top_5_of_many_classes_equals_scikit_learns() -> None:
 
 
 def test_calibration_error_by_hand() -> None:
-    """Two pictures in the bin of 0.9, one of them right; two in that of 0.6, both right."""
+    """Two images in the bin of 0.9, one of them right; two in that of 0.6, both right."""
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
     assert calibration_error(probabilities, [0, 1, 1, 1]) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
     assert reliability(probabilities, [0, 1, 1, 1]) == [
@@ -88,5 +88,5 @@ def test_a_certain_wrong_answer_has_a_finite_loss() -> None:
     assert np.isfinite(measure(np.array([[1.0, 0.0]]), [1]).log_loss)
 
 
-def test_baseline_is_the_training_majority_on_the_other_pictures() -> None:
+def test_baseline_is_the_training_majority_on_the_other_images() -> None:
     assert majority_accuracy([0, 0, 1], [1, 1, 1, 0], 2) == 0.25

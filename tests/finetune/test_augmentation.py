@@ -20,7 +20,7 @@ ZOOM, DOWN, RIGHT, TURN, MIRROR, BRIGHTNESS, CONTRAST, SATURATION = 0, 2, 3, 4, 
 Array = np.ndarray
 
 
-def pictures(count: int = 3, height: int = SIDE, width: int = SIDE, seed: int = 0) -> Array:
+def images(count: int = 3, height: int = SIDE, width: int = SIDE, seed: int = 0) -> Array:
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (count, height, width, 3)).astype(np.float32)
 
@@ -38,8 +38,8 @@ def augmented(pixels: Array, numbers: Array, kind: str = LIGHT, flip: bool = Fal
 
 @pytest.mark.parametrize("kind", [NONE, LIGHT, STRONG])
 @pytest.mark.parametrize("flip", [False, True])
-def test_pictures_stay_pictures(kind: str, flip: bool) -> None:
-    pixels = pictures(height=20, width=28)
+def test_images_stay_images(kind: str, flip: bool) -> None:
+    pixels = images(height=20, width=28)
     found = augmented(pixels, draw(3, 1, 2), kind, flip)
     assert found.shape == pixels.shape
     assert found.dtype == np.float32
@@ -49,12 +49,12 @@ def test_pictures_stay_pictures(kind: str, flip: bool) -> None:
 
 
 def test_numbers_from_the_middle_change_nothing() -> None:
-    pixels = pictures()
+    pixels = images()
     np.testing.assert_allclose(augmented(pixels, draws(3)), pixels, atol=0.02)
 
 
-def test_half_of_the_pictures_are_mirrored_where_that_is_harmless() -> None:
-    pixels = pictures()
+def test_half_of_the_images_are_mirrored_where_that_is_harmless() -> None:
+    pixels = images()
     numbers = draws(3, mirror=0.49)
     numbers[1, MIRROR] = 0.51
     found = augmented(pixels, numbers, flip=True)
@@ -111,7 +111,7 @@ def test_a_turn_goes_the_other_way_with_the_other_number() -> None:
 
 @pytest.mark.parametrize("number", ["brightness", "contrast", "saturation"])
 def test_light_is_changed_both_ways(number: str) -> None:
-    pixels = 64 + pictures(2) / 4  # far from both ends
+    pixels = 64 + images(2) / 4  # far from both ends
     low, high = (augmented(pixels, draws(2, **{number: value})) for value in (0.0, 1.0))
 
     def figure(found: Array) -> float:
@@ -129,7 +129,7 @@ def test_light_is_changed_both_ways(number: str) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_light_stays_in_range(value: float) -> None:
-    pixels = np.where(pictures() > 127, 255, 0).astype(np.float32)
+    pixels = np.where(images() > 127, 255, 0).astype(np.float32)
     found = augmented(pixels, draws(3, brightness=value, contrast=value, saturation=value), STRONG)
     assert found.min() >= 0
     assert found.max() <= 255
@@ -150,7 +150,7 @@ def test_strong_lays_a_hole_where_its_numbers_say() -> None:
 
 @pytest.mark.parametrize("kind", [LIGHT, STRONG])
 def test_a_batch_in_parts_is_the_same(kind: str) -> None:
-    pixels, numbers = pictures(5), draw(5, 3, 4)
+    pixels, numbers = images(5), draw(5, 3, 4)
     whole = augmented(pixels, numbers, kind, True)
     parts = [augmented(pixels[part], numbers[part], kind, True) for part in (slice(0, 2), slice(2, 3), slice(3, 5))]
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-3)
@@ -158,7 +158,7 @@ def test_a_batch_in_parts_is_the_same(kind: str) -> None:
 
 
 def test_strong_changes_more_than_light() -> None:
-    pixels, numbers = pictures(20), draw(20, 0, 0)
+    pixels, numbers = images(20), draw(20, 0, 0)
     smooth = pixels.mean(axis=(1, 2), keepdims=True) + np.linspace(0, 60, SIDE, dtype=np.float32)[:, None, None]
     light, strong = (np.abs(augmented(smooth, numbers, kind) - smooth).mean() for kind in (LIGHT, STRONG))
     assert strong > 1.3 * light
@@ -170,8 +170,8 @@ def test_strong_changes_more_than_light() -> None:
     kind=st.sampled_from([LIGHT, STRONG]),
     flip=st.booleans(),
 )
-def test_any_numbers_give_pictures(numbers: Array, kind: str, flip: bool) -> None:
-    pixels = pictures(2, 12, 12)
+def test_any_numbers_give_images(numbers: Array, kind: str, flip: bool) -> None:
+    pixels = images(2, 12, 12)
     found = augmented(pixels, numbers, kind, flip)
     assert found.shape == pixels.shape
     assert np.isfinite(found).all()
@@ -193,7 +193,7 @@ def test_random_numbers_are_those_of_seed_and_step() -> None:
 
 def test_every_number_is_used_by_something(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two things that shared a number would always be changed together."""
-    pixels, base = pictures(1), draw(1, 5, 5)
+    pixels, base = images(1), draw(1, 5, 5)
     base[0, MIRROR] = 0.7
     base[0, 9:11] = 0.5
     seen = [augmented(pixels, base, STRONG, True).tobytes()]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training.test_tuner import CLASSES, pictures, tiny
+from training.test_tuner import CLASSES, images, tiny
 
 from tlkit.finetune import loop as module
 from tlkit.finetune import lr_search as rates
@@ -34,7 +34,7 @@ SILENT = SilentProgress()
 
 
 class Memory:
-    """A feed whose inputs are the pictures' own numbers, or their pixels."""
+    """A feed whose inputs are the images' own numbers, or their pixels."""
 
     def __init__(self, pixels: np.ndarray | None = None) -> None:
         self._pixels = pixels
@@ -69,7 +69,7 @@ class Number:
 class Counter:
     """In place of a tuner: its only variable counts steps and mixes in what each was given.
 
-    The validation loss after a step is that of ``curve``; of two losses, pictures have one and the other in turn. Below
+    The validation loss after a step is that of ``curve``; of two losses, images have one and the other in turn. Below
     the logarithm of 2 the answer is right.
     """
 
@@ -129,7 +129,7 @@ HALF_RIGHT, SURE, NONE_RIGHT = (0.1, 3.0), (0.1, 0.1), 0.9
 
 
 def test_what_is_kept_is_best_in_accuracy_and_of_equal_ones_in_loss() -> None:
-    """On few pictures the loss of a confident network jumps."""
+    """On few images the loss of a confident network jumps."""
     curve = [1.2] * 6 + [HALF_RIGHT] * 6 + [(0.1, 2.5)] * 3 + [HALF_RIGHT] * 3 + [NONE_RIGHT] * 7
     job = counting(curve)
     outcome = fit(job, SILENT)
@@ -404,7 +404,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone() -> None:
     assert not np.array_equal(job.batch(0)[3], other.batch(0)[3])
 
 
-def test_class_weights_weigh_pictures() -> None:
+def test_class_weights_weigh_images() -> None:
     weights = np.array([1.0, 3.0], np.float32)
     labels = np.array([0, 1] * 5, np.int32)
     plain = replace(counting([1.0]), labels=labels)
@@ -417,7 +417,7 @@ def test_class_weights_weigh_pictures() -> None:
     assert len(set(its_labels)) == 2
 
 
-def test_validation_pictures_are_looked_at_whole_and_plain() -> None:
+def test_validation_images_are_looked_at_whole_and_plain() -> None:
     rng = np.random.default_rng(0)
     table = rng.normal(0, 30, (16, 3)).astype(np.float32)  # large: exponentials would overflow
     labels = rng.integers(0, 3, 16).astype(np.int32)
@@ -433,7 +433,7 @@ def test_validation_pictures_are_looked_at_whole_and_plain() -> None:
 
 
 def real(batch_norm: str = MOVING, steps: int = 9, rate: float = 0.02) -> Job:
-    pixels, labels = pictures(24)
+    pixels, labels = images(24)
     recipe = Recipe(steps, 5, rate, augment="light", flip=True, batch_norm=batch_norm, evaluate_every=2, patience=steps)
     tuner = Tuner(tiny(folded=batch_norm == FROZEN), recipe)
     weights = np.linspace(0.5, 2, CLASSES).astype(np.float32)
@@ -461,7 +461,7 @@ def test_the_network_gives_what_its_best_row_says() -> None:
 def test_trying_rates_leaves_everything_as_it_was(monkeypatch: Patch) -> None:
     monkeypatch.setattr(rates, "STEPS", 3)
     monkeypatch.setattr(rates, "CANDIDATES", (1e-2, 1e-3))
-    monkeypatch.setattr(rates, "RATE_PER_PICTURE", 1.0)
+    monkeypatch.setattr(rates, "RATE_PER_IMAGE", 1.0)
     monkeypatch.setattr(rates, "HARMLESS", 0.0)  # so that all are tried
     job = real()
     job.tuner.step(*job.batch(1), 0.01)
@@ -476,7 +476,7 @@ def test_trying_rates_leaves_everything_as_it_was(monkeypatch: Patch) -> None:
     assert len(tried) >= 6
     for one, other in zip(snapshot(job.tuner.state()), before, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert try_rates(job, 2, SILENT) == trials  # each starts from the same weights on the same pictures
+    assert try_rates(job, 2, SILENT) == trials  # each starts from the same weights on the same images
     del tried[:]
     assert try_rates(job, 2, SILENT, seconds=0.0) == ()
     assert len(tried) < 6
@@ -487,7 +487,7 @@ def test_trying_rates_leaves_everything_as_it_was(monkeypatch: Patch) -> None:
 def rate_losses(monkeypatch: Patch, losses: dict[float, float]) -> list[Trial]:
     """What the check finds, by the candidates' losses, of a task with two classes."""
     monkeypatch.setattr(rates, "CANDIDATES", tuple(losses))
-    monkeypatch.setattr(rates, "RATE_PER_PICTURE", 1.0)
+    monkeypatch.setattr(rates, "RATE_PER_IMAGE", 1.0)
     job = counting([1.0])
     monkeypatch.setattr(job.tuner, "step", lambda *arrays: (losses.get(arrays[-1], 0.0), 1.0))
     return list(try_rates(job, 2, SILENT))
@@ -505,14 +505,14 @@ def test_the_largest_rate_that_knows_more_than_guessing_is_taken(monkeypatch: Pa
 
 
 @pytest.mark.parametrize(
-    ("pictures", "largest"), [(4, 1e-4), (18, 1e-4), (19, 3e-4), (62, 3e-4), (63, 1e-3), (10**6, 1e-3)]
+    ("images", "largest"), [(4, 1e-4), (18, 1e-4), (19, 3e-4), (62, 3e-4), (63, 1e-3), (10**6, 1e-3)]
 )
-def test_few_pictures_bound_the_rate(pictures: int, largest: float) -> None:
+def test_few_images_bound_the_rate(images: int, largest: float) -> None:
     """They are learnt by heart so soon that the check would find any rate harmless."""
-    found = rates.allowed_rates(pictures)
+    found = rates.allowed_rates(images)
     assert found[0] == largest
     assert found == tuple(rate for rate in rates.CANDIDATES if rate <= largest)
-    assert best_rate([], pictures) <= largest
+    assert best_rate([], images) <= largest
 
 
 def test_a_rate_at_which_training_diverges_is_not_taken(monkeypatch: Patch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import image
 
 from tlkit.backbones.catalog.table import DEFAULT
 from tlkit.backbones.engines import LiteRTNetwork
@@ -53,7 +53,7 @@ def own_cache(tmp_path: Path, monkeypatch: Patch) -> Path:
 @pytest.fixture
 def decoded(tmp_path: Path) -> Iterator[Decoded]:
     for number in range(5):
-        picture(number, (20, 20)).save(tmp_path / f"{number}.png")
+        image(number, (20, 20)).save(tmp_path / f"{number}.png")
     (tmp_path / "5.png").write_bytes((tmp_path / "0.png").read_bytes())  # a copy
     with decode_all([tmp_path / f"{number}.png" for number in range(6)], (SIZE, SIZE)) as found:
         yield found
@@ -71,7 +71,7 @@ def shifted(pixels: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
 
 @pytest.fixture
 def sizes(monkeypatch: Patch) -> list[int]:
-    """How many pictures the frozen part was run on, each time."""
+    """How many images the frozen part was run on, each time."""
     ran: list[int] = []
 
     def counted(pixels: np.ndarray) -> np.ndarray:
@@ -83,19 +83,17 @@ def sizes(monkeypatch: Patch) -> list[int]:
 
 
 def compute(
-    decoded: Decoded, extractor: Any, pictures: Sequence[int] = range(6), versions: int = 3, **changed: Any
+    decoded: Decoded, extractor: Any, images: Sequence[int] = range(6), versions: int = 3, **changed: Any
 ) -> Maps:
     options: dict[str, Any] = {"kind": "shifted", "change": shifted, "workers": 1, "progress": SilentProgress()}
-    return compute_maps(decoded, pictures, extractor, STAGE, versions=versions, **(options | changed))
+    return compute_maps(decoded, images, extractor, STAGE, versions=versions, **(options | changed))
 
 
 def all_of(maps: Maps, versions: int = 3) -> np.ndarray:
     return np.stack([maps.get(range(6), [version] * 6) for version in range(versions)])
 
 
-def test_a_version_is_the_frozen_part_of_the_changed_picture(
-    decoded: Decoded, extractor: Any, sizes: list[int]
-) -> None:
+def test_a_version_is_the_frozen_part_of_the_changed_image(decoded: Decoded, extractor: Any, sizes: list[int]) -> None:
     maps = compute(decoded, extractor)
     pixels = decoded.pixels(range(6))
     contents = [bytes.fromhex(each) for each in decoded.contents]
@@ -109,7 +107,7 @@ def test_a_version_is_the_frozen_part_of_the_changed_picture(
     assert sum(sizes) == 5 * 3  # a copy is not computed again
 
 
-def test_versions_can_be_mixed_and_pictures_repeated(decoded: Decoded, extractor: Any, sizes: list[int]) -> None:
+def test_versions_can_be_mixed_and_images_repeated(decoded: Decoded, extractor: Any, sizes: list[int]) -> None:
     maps = compute(decoded, extractor)
     every = all_of(maps)
     mixed = maps.get([3, 1, 3, 0], [2, 0, 1, 1])
@@ -181,7 +179,7 @@ def test_a_plain_map_does_not_depend_on_what_the_others_would_be(
 def test_versions_are_the_same_whatever_the_order(
     decoded: Decoded, extractor: Any, sizes: list[int], tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    """With the real augmentation, and with other pictures in the batch."""
+    """With the real augmentation, and with other images in the batch."""
     change = changer(Recipe(1, 1, None, augment=LIGHT, flip=True))
     one = compute(decoded, extractor, [0, 1, 2, 3, 4], change=change)
     expected = all_of(one)
@@ -199,7 +197,7 @@ def test_versions_are_the_same_whatever_the_order(
     assert np.abs(expected[2].astype(np.float32) - expected[1]).max() > 1
 
 
-def test_seeds_differ_between_pictures_and_versions() -> None:
+def test_seeds_differ_between_images_and_versions() -> None:
     contents = [bytes([number]) * 32 for number in range(20)]
     assert len({version_seed(content, version) for content in contents for version in range(8)}) == 160
 
@@ -280,7 +278,7 @@ def test_a_packaged_network_is_cut_where_keras_has_the_stage(packaged: Extractor
     """Every stage but the last, which is never frozen whole."""
     network, graph = packaged.network, packaged.graph
     assert graph is not None
-    pixels = np.asarray(picture(1, (64, 64)))[None].astype(np.uint8)
+    pixels = np.asarray(image(1, (64, 64)))[None].astype(np.uint8)
     stages = network.stages[:-1]
     lower = import_keras().Model(network.model.input, [network.model.get_layer(stage.layer).output for stage in stages])
     theirs = [np.asarray(each) for each in lower(pixels.astype(np.float32), training=False)]
@@ -297,7 +295,7 @@ def test_a_packaged_network_is_cut_where_keras_has_the_stage(packaged: Extractor
 
 def test_either_engine_runs_the_lower_part(packaged: Extractor) -> None:
     stage = packaged.network.stages[1]
-    pixels = np.asarray(picture(2, (64, 64)))[None].astype(np.uint8)
+    pixels = np.asarray(image(2, (64, 64)))[None].astype(np.uint8)
     lite, keras = lower_part(packaged, stage, 1), lower_part(replace(packaged, engine="keras"), stage)
     assert isinstance(lite, LiteRTNetwork)
     assert not isinstance(keras, LiteRTNetwork)

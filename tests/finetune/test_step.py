@@ -50,7 +50,7 @@ def tiny(folded: bool = False, rates: tuple[float, float] = (1.0, 0.5), seed: in
     return Trainable(model, fold(part) if folded else part, groups, None, False)
 
 
-def pictures(count: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def images(count: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Noise, tinted by class."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(count) % CLASSES).astype(np.int32)
@@ -59,7 +59,7 @@ def pictures(count: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch(count: int = 7, step: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    pixels, labels = pictures(count, step)
+    pixels, labels = images(count, step)
     weights = np.random.default_rng(step).uniform(0.5, 2, count)
     return pixels, labels, (weights / weights.sum()).astype(np.float32), draw(count, 0, step)
 
@@ -214,7 +214,7 @@ def test_a_batch_in_parts_gives_the_same(most: int) -> None:
 
 
 def short_of_memory(tuner: Tuner, monkeypatch: Patch, most: int) -> list[int]:
-    """Let the tuner run out of memory where it takes more pictures at once; gives the sizes it tried."""
+    """Let the tuner run out of memory where it takes more images at once; gives the sizes it tried."""
     error = import_tensorflow().errors.ResourceExhaustedError
     gradients_of, sizes = tuner._gradients_of, []
 
@@ -238,7 +238,7 @@ def test_out_of_memory_halves_the_batch_and_gives_the_same(monkeypatch: Patch) -
     assert_close(snapshot(tuner.trainable.state), snapshot(plenty.trainable.state))
     assert sizes == [12, 6, 3, *[1] * 36]
     assert len(lines) == 3
-    assert "1 pictures at a time" in lines[-1]
+    assert "1 images at a time" in lines[-1]
     assert "12 for each optimizer step" in lines[-1]
 
 
@@ -251,7 +251,7 @@ def test_a_batch_is_halved_no_further_than_needed(monkeypatch: Patch) -> None:
     assert len(lines) == 1
 
 
-def test_memory_too_small_for_one_picture_is_said(monkeypatch: Patch) -> None:
+def test_memory_too_small_for_one_image_is_said(monkeypatch: Patch) -> None:
     tuner = Tuner(tiny(), RECIPE)
     before = snapshot(tuner.state())
     short_of_memory(tuner, monkeypatch, 0)
@@ -312,7 +312,7 @@ np.savez(sys.argv[1], **{f"{name}{i}": each for name, values in found.items() fo
 
 
 def test_two_devices_do_what_one_does(tmp_path: Path) -> None:
-    """Also where a batch, or a part of it, cannot be divided evenly: the odd one leaves a replica without pictures."""
+    """Also where a batch, or a part of it, cannot be divided evenly: the odd one leaves a replica without images."""
     tests = Path(__file__).resolve().parent.parent
     code = f"import sys; sys.path.insert(0, {str(tests)!r})\n{REPLICAS}"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Give the tests the corpus of pictures, whatever way pytest imports them."""
+"""Give the tests the corpus of images, whatever way pytest imports them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import picture
+from conftest import image
 
 from tlkit.images import read
 
@@ -42,21 +42,21 @@ def corpus() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def corpus_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
-    """The good and the bad pictures, as files."""
+    """The good and the bad images, as files."""
     return _corpus.write(tmp_path_factory.mktemp("corpus"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `good_picture` or `bad_picture` once for each of them."""
-    for fixture, cases in (("good_picture", _corpus.good), ("bad_picture", _corpus.bad)):
+    """Run a test that takes `good_image` or `bad_image` once for each of them."""
+    for fixture, cases in (("good_image", _corpus.good), ("bad_image", _corpus.bad)):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, cases().values(), ids=cases().keys())
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Twenty different pictures."""
+    """Twenty different images."""
     paths = [tmp_path / f"{n}.png" for n in range(20)]
     for n, path in enumerate(paths):
-        picture(n).save(path)
+        image(n).save(path)
     return paths

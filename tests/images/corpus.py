@@ -1,4 +1,4 @@
-"""Pictures of every kind, good and bad, made on the spot.
+"""Images of every kind, good and bad, made on the spot.
 
 `good` and `bad` give them in memory, `write` puts them into a folder. What the installed Pillow cannot write
 is left out.
@@ -24,7 +24,7 @@ ORIENTATION = 0x0112
 
 @dataclass(frozen=True, eq=False)
 class Good:
-    """A picture that must read as `pixels`, each value within `tolerance`."""
+    """An image that must read as `pixels`, each value within `tolerance`."""
 
     name: str
     data: bytes
@@ -63,7 +63,7 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """What a camera stores for a picture that is shown as `upright` once its EXIF orientation is applied."""
+    """What a camera stores for an image that is shown as `upright` once its EXIF orientation is applied."""
     turns: dict[int, Callable[[np.ndarray], np.ndarray]] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -149,7 +149,7 @@ def has(format: str) -> bool:
 
 @cache
 def good() -> dict[str, Good]:
-    """All good pictures, by name."""
+    """All good images, by name."""
     found = [*_formats(), *_modes(), *_deep(), *_transparent(), *_turned(), *_odd()]
     assert len({case.name for case in found}) == len(found)
     return {case.name: case for case in found}
@@ -392,16 +392,16 @@ def _odd() -> Iterator[Good]:
 @cache
 def bad() -> dict[str, Bad]:
     """All bad files, by name."""
-    found = [*_no_pictures(), *_bombs(), *_truncated()]
+    found = [*_no_images(), *_bombs(), *_truncated()]
     assert len({case.name for case in found}) == len(found)
     return {case.name: case for case in found}
 
 
-def _no_pictures() -> Iterator[Bad]:
+def _no_images() -> Iterator[Bad]:
     yield Bad("empty.jpg", b"", "empty file")
-    yield Bad("text.jpg", b"This is a letter, not a picture.\n" * 40, "not a picture")
-    yield Bad("zeros.jpg", bytes(5000), "not a picture")
-    yield Bad("noise.png", np.random.default_rng(5).bytes(5000), "not a picture")
+    yield Bad("text.jpg", b"This is a letter, not an image.\n" * 40, "not an image")
+    yield Bad("zeros.jpg", bytes(5000), "not an image")
+    yield Bad("noise.png", np.random.default_rng(5).bytes(5000), "not an image")
     yield Bad("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "HTML files cannot be read")
     yield Bad("drawing.png", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG files cannot be read")
     yield Bad("paper.jpg", b"%PDF-1.4\n%%EOF", "PDF files cannot be read")
@@ -438,7 +438,7 @@ def _truncated() -> Iterator[Bad]:
         stem, _, suffix = name.rpartition(".")
         for tenth in range(1, 10):
             cut = data[: len(data) * tenth // 10]
-            yield Bad(f"{stem}-cut{tenth}.{suffix}", cut, "truncated|damaged|not a picture")
+            yield Bad(f"{stem}-cut{tenth}.{suffix}", cut, "truncated|damaged|not an image")
     jpeg = encode(pixels, "JPEG")
     half = jpeg[: len(jpeg) // 2]
     yield Bad("zero-filled.jpg", half + bytes(len(jpeg) - len(half)), "truncated")

@@ -1,11 +1,11 @@
-"""Attack the reader with damaged pictures, by hand and for as long as you like; pytest does not collect it.
+"""Attack the reader with damaged images, by hand and for as long as you like; pytest does not collect it.
 
     python tests/images/fuzz_read.py                    five minutes of random damage
     python tests/images/fuzz_read.py --seconds 3600 --seed 7
     python tests/images/fuzz_read.py --atheris -max_total_time=600
 
 With ``--atheris``, and Atheris installed, coverage of the Python code guides the damage; what follows goes to
-libFuzzer. An input that breaks the reader's promise, a whole RGB picture or `UnreadableImage`, is written to
+libFuzzer. An input that breaks the reader's promise, a whole RGB image or `UnreadableImage`, is written to
 ``crash-*`` in the current folder and its traceback is shown. A crash of a decoder itself ends the process: the input
 it was reading is left in ``fuzz-last``.
 """
@@ -26,17 +26,17 @@ import corpus  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tlkit.images.opening import RefusedError  # noqa: E402
-from tlkit.images.read import UnreadableImage, read_picture  # noqa: E402
+from tlkit.images.read import UnreadableImage, read_details  # noqa: E402
 
 SIZE = (24, 36)
 SLOW_SECONDS = 5.0
 
 
 def check(data: bytes) -> bool:
-    """Read `data`; True if it is a picture. Whatever else than a refusal goes wrong is raised."""
+    """Read `data`; True if it is an image. Whatever else than a refusal goes wrong is raised."""
     started = time.monotonic()
     try:
-        picture = read_picture(data, SIZE)
+        image = read_details(data, SIZE)
     except UnreadableImage as error:
         cause = error.__cause__
         last = traceback.extract_tb(cause.__traceback__)[-1] if cause else None
@@ -47,13 +47,13 @@ def check(data: bytes) -> bool:
     finally:
         if time.monotonic() - started > SLOW_SECONDS:
             raise TimeoutError(f"took more than {SLOW_SECONDS} s")
-    assert picture.pixels.shape == (*SIZE, 3)
-    assert picture.pixels.dtype == np.uint8
+    assert image.pixels.shape == (*SIZE, 3)
+    assert image.pixels.dtype == np.uint8
     return True
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
-    """Change a few bytes of a picture, and cut, drop or repeat a part of it at times."""
+    """Change a few bytes of an image, and cut, drop or repeat a part of it at times."""
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 4, 16))):
         reach = chance.choice((64, 512, len(changed)))
@@ -71,10 +71,10 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 def random_loop(seconds: float, seed: int) -> int:
-    """Damage pictures of the corpus at random; give how many inputs broke the promise."""
+    """Damage images of the corpus at random; give how many inputs broke the promise."""
     chance = random.Random(seed)
     seeds = [case.data for case in corpus.good().values()]
-    tried = pictures = broken = 0
+    tried = images = broken = 0
     last = Path("fuzz-last")
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -82,14 +82,14 @@ def random_loop(seconds: float, seed: int) -> int:
         last.write_bytes(data)
         tried += 1
         try:
-            pictures += check(data)
+            images += check(data)
         except Exception:
             broken += 1
             path = Path(f"crash-{hashlib.sha256(data).hexdigest()[:12]}")
             path.write_bytes(data)
             print(f"{path}:\n{traceback.format_exc()}", file=sys.stderr)
     last.unlink(missing_ok=True)
-    print(f"{tried} inputs, {pictures} still pictures, {broken} broken promises")
+    print(f"{tried} inputs, {images} still images, {broken} broken promises")
     return broken
 
 
@@ -111,7 +111,7 @@ def guided(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="attack the picture reader with damaged pictures")
+    parser = argparse.ArgumentParser(description="attack the image reader with damaged images")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--atheris", action="store_true", help="let Atheris guide the damage")

@@ -8,32 +8,32 @@ from pathlib import Path
 import pytest
 
 from tlkit.images import batches
-from tlkit.images.batches import load_batches, load_pictures, read_bytes
+from tlkit.images.batches import load_batches, load_images, read_bytes
 from tlkit.images.read import UnreadableImage
 
 
-def test_pictures_come_in_order_with_their_content_hash(files: list[Path]) -> None:
-    files[3].write_text("no picture")
+def test_images_come_in_order_with_their_content_hash(files: list[Path]) -> None:
+    files[3].write_text("no image")
     files[5].unlink()
-    rows = list(load_pictures(files, (8, 6), ahead=4, workers=3))
+    rows = list(load_images(files, (8, 6), ahead=4, workers=3))
     assert [row.index for row in rows] == list(range(20))
     for row in rows:
         if row.index in (3, 5):
-            assert row.picture is None
+            assert row.image is None
             assert row.error
         else:
             assert row.error is None
-            assert row.picture is not None
-            assert row.picture.pixels.shape == (8, 6, 3)
+            assert row.image is not None
+            assert row.image.pixels.shape == (8, 6, 3)
             assert row.content == hashlib.sha256(files[row.index].read_bytes()).digest()
             assert row.fingerprint == b""
     assert "no such file" in str(rows[5].error)
 
 
-def test_unwanted_pictures_are_not_decoded(files: list[Path]) -> None:
+def test_unwanted_images_are_not_decoded(files: list[Path]) -> None:
     skip = hashlib.sha256(files[2].read_bytes()).digest()
-    rows = list(load_pictures(files[:4], None, wanted=lambda content: content != skip, fingerprints=True))
-    assert [row.picture is None for row in rows] == [False, False, True, False]
+    rows = list(load_images(files[:4], None, wanted=lambda content: content != skip, fingerprints=True))
+    assert [row.image is None for row in rows] == [False, False, True, False]
     assert [len(row.fingerprint) for row in rows] == [16, 16, 0, 16]
     assert rows[2].error is None
 
@@ -50,7 +50,7 @@ def test_never_more_than_asked_are_ahead(files: list[Path], monkeypatch: pytest.
         return real(path)
 
     monkeypatch.setattr(batches, "read_bytes", counting)
-    for taken, _ in enumerate(load_pictures(files, (4, 4), ahead=5)):
+    for taken, _ in enumerate(load_images(files, (4, 4), ahead=5)):
         assert started <= taken + 5
 
 
@@ -79,20 +79,20 @@ def test_a_failing_read_is_tried_once_more(files: list[Path], monkeypatch: pytes
     assert len(calls) == 4
 
 
-def test_a_pipe_named_like_a_picture_does_not_block(tmp_path: Path) -> None:
+def test_a_pipe_named_like_a_image_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    (row,) = load_pictures([tmp_path / "pipe.jpg"], None)
+    (row,) = load_images([tmp_path / "pipe.jpg"], None)
     assert row.error == "not a regular file"
 
 
 def test_files_beyond_the_bound_are_refused(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "MAX_BYTES", 100)
-    (row,) = load_pictures(files[:1], None)
+    (row,) = load_images(files[:1], None)
     assert "too large" in str(row.error)
 
 
 def test_an_abandoned_read_stops_its_threads(files: list[Path]) -> None:
-    rows = load_pictures(files, (4, 4), ahead=3)
+    rows = load_images(files, (4, 4), ahead=3)
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tlkit-read")]
@@ -101,16 +101,16 @@ def test_an_abandoned_read_stops_its_threads(files: list[Path]) -> None:
 def test_what_is_ready_comes_together_and_nothing_waits_for_the_rest(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first picture is given out while the third is still being read; what piled up meanwhile comes at once."""
+    """The first image is given out while the third is still being read; what piled up meanwhile comes at once."""
     go = threading.Event()
-    read = batches.load_picture
+    read = batches.load_image
 
     def slow(path: Path, *arguments: object, **options: object) -> batches.Loaded:
         if path.name == "2.png":
             assert go.wait(10)
         return read(path, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(batches, "load_picture", slow)
+    monkeypatch.setattr(batches, "load_image", slow)
     groups = load_batches(files, (8, 6), 5, workers=2, ahead=12)
     first = [item.index for batch in (next(groups),) for item in batch]
     while len(first) < 2:

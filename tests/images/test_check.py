@@ -38,7 +38,7 @@ def folder_of(*files: str) -> ImageFolder:
     parts = [file.split("/") for file in files]
     classes = tuple(dict.fromkeys(part[-2] for part in parts))
     return ImageFolder(
-        root=Path("/pictures"),
+        root=Path("/images"),
         classes=classes,
         files=files,
         labels=tuple(classes.index(part[-2]) for part in parts),
@@ -47,7 +47,7 @@ def folder_of(*files: str) -> ImageFolder:
 
 
 def good(number: int, **changes: Any) -> Facts:
-    """Facts of a picture unlike all others."""
+    """Facts of an image unlike all others."""
     known: dict[str, Any] = {
         "content": f"{number:064x}",
         "error": None,
@@ -149,13 +149,13 @@ def test_copies_in_several_splits_are_leaks() -> None:
     assert files[10] in rows[0][1]
 
 
-def test_balance_is_that_of_the_training_pictures() -> None:
+def test_balance_is_that_of_the_training_images() -> None:
     files = [f"train/a/{n}.png" for n in range(60)] + [f"train/b/{n}.png" for n in range(12)]
     files += [f"val/b/{n}.png" for n in range(50)] + ["val/a/1.png", "val/c/1.png"]
     facts = [good(number + 1) for number in range(len(files))]
     result = assess(folder_of(*files), facts, [])
     assert result.small_classes == {"c": 0}
-    assert result.imbalance == 60  # a class without training pictures counts as one
+    assert result.imbalance == 60  # a class without training images counts as one
     known = [index for index, file in enumerate(files) if "/c/" not in file]
     kept = [facts[index] for index in known]
     result = assess(folder_of(*(files[index] for index in known)), kept, [])

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from conftest import picture
+from conftest import image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -80,12 +80,12 @@ def test_resized_and_re_encoded_copies_are_near_and_others_are_not(garden: Path)
     assert len(list(near_pairs(prints, LIKELY_BITS))) == 0
 
 
-def test_blank_pictures_have_no_fingerprint() -> None:
+def test_blank_images_have_no_fingerprint() -> None:
     rng = np.random.default_rng(0)
     assert fingerprint(np.full((50, 50, 3), 200, np.uint8)) == b""
     assert fingerprint(np.zeros((1, 1, 3), np.uint8)) == b""
     assert fingerprint(rng.integers(100, 104, (60, 60, 3)).astype(np.uint8)) == b""
-    assert len(fingerprint(np.asarray(picture(0)))) == 16
+    assert len(fingerprint(np.asarray(image(0)))) == 16
 
 
 def test_copies_are_exact_ones_and_confirmed_near_ones() -> None:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from conftest import picture
+from conftest import image
 from PIL import Image
 
 from tlkit.images import batches, facts
@@ -23,9 +23,9 @@ def facts_about(path: Path) -> Facts:
     return found
 
 
-def test_a_good_picture(tmp_path: Path) -> None:
+def test_a_good_image(tmp_path: Path) -> None:
     path = tmp_path / "good.png"
-    picture(1, size=(60, 40)).save(path)
+    image(1, size=(60, 40)).save(path)
     found = facts_about(path)
     assert found.content == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (found.error, found.format, found.fits_suffix, found.mode) == (None, "PNG", True, "RGB")
@@ -34,10 +34,10 @@ def test_a_good_picture(tmp_path: Path) -> None:
     assert not found.blank
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"no picture at all", ""), (None, "truncated")])
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"no image at all", ""), (None, "truncated")])
 def test_an_unreadable_file_has_a_reason_and_nothing_else(tmp_path: Path, data: bytes | None, reason: str) -> None:
     path = tmp_path / "bad.png"
-    picture(1, size=(60, 40)).save(path)
+    image(1, size=(60, 40)).save(path)
     path.write_bytes(path.read_bytes()[:-400] if data is None else data)
     found = facts_about(path)
     assert found.error
@@ -46,14 +46,14 @@ def test_an_unreadable_file_has_a_reason_and_nothing_else(tmp_path: Path, data: 
     assert not found.blank  # unreadable is another matter
 
 
-def test_a_wrong_extension_is_seen_and_the_picture_is_read(tmp_path: Path) -> None:
+def test_a_wrong_extension_is_seen_and_the_image_is_read(tmp_path: Path) -> None:
     path = tmp_path / "really.jpg"
-    picture(1).save(path, "PNG")
+    image(1).save(path, "PNG")
     found = facts_about(path)
     assert (found.error, found.format, found.fits_suffix) == (None, "PNG", False)
 
 
-def test_a_blank_picture_has_no_fingerprint(tmp_path: Path) -> None:
+def test_a_blank_image_has_no_fingerprint(tmp_path: Path) -> None:
     path = tmp_path / "white.png"
     Image.new("RGB", (50, 50), "white").save(path)
     found = facts_about(path)
@@ -63,9 +63,9 @@ def test_a_blank_picture_has_no_fingerprint(tmp_path: Path) -> None:
 
 
 def test_the_stored_mode_is_told(tmp_path: Path) -> None:
-    picture(1).convert("CMYK").save(tmp_path / "cmyk.jpg")
-    picture(1).convert("L").save(tmp_path / "grey.png")
-    picture(1).convert("P").save(tmp_path / "palette.gif")
+    image(1).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    image(1).convert("L").save(tmp_path / "grey.png")
+    image(1).convert("P").save(tmp_path / "palette.gif")
     found = {path.name: facts_about(path) for path in tmp_path.iterdir()}
     assert {name: (fact.mode, fact.error) for name, fact in found.items()} == {
         "cmyk.jpg": ("CMYK", None),
@@ -74,10 +74,10 @@ def test_the_stored_mode_is_told(tmp_path: Path) -> None:
     }
 
 
-def test_width_and_height_are_those_of_the_picture_as_shown(tmp_path: Path) -> None:
+def test_width_and_height_are_those_of_the_image_as_shown(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # a camera held upright
-    picture(1, size=(80, 30)).save(tmp_path / "turned.jpg", exif=exif)
+    image(1, size=(80, 30)).save(tmp_path / "turned.jpg", exif=exif)
     found = facts_about(tmp_path / "turned.jpg")
     assert (found.width, found.height) == (30, 80)
 
@@ -95,8 +95,8 @@ def many(tmp_path: Path) -> list[Path]:
     """More than two chunks, with faults at both ends of them."""
     paths = [tmp_path / f"{number}.png" for number in range(2 * CHUNK + 10)]
     for number, path in enumerate(paths):
-        picture(number, size=(20, 16)).save(path)
-    paths[0].write_bytes(b"no picture")
+        image(number, size=(20, 16)).save(path)
+    paths[0].write_bytes(b"no image")
     paths[CHUNK - 1].unlink()
     Image.new("L", (40, 40)).save(paths[CHUNK])
     paths[-1].write_bytes(paths[3].read_bytes())

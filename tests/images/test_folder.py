@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tlkit.errors import TlkitError
-from tlkit.images.folder import ImageFolder, scan, walk_pictures
+from tlkit.images.folder import ImageFolder, scan, walk_images
 
 Make = Callable[..., Path]
 
@@ -40,14 +40,14 @@ def test_a_class_may_be_called_train(make_folder: Make) -> None:
     assert scan(root).classes == ("test", "train")
 
 
-def test_pictures_in_folders_below_a_class_belong_to_it(make_folder: Make) -> None:
+def test_images_in_folders_below_a_class_belong_to_it(make_folder: Make) -> None:
     root = make_folder({"a/monday": 2, "a/tuesday": 1, "b": 2})
     assert scan(root).counts() == {"a": 3, "b": 2}
 
 
 def test_hidden_things_bundles_and_other_files_are_passed_over(make_folder: Make) -> None:
     root = make_folder({"a": 2, "b": 2, ".git": 2, "old.tlkit": 2, "__MACOSX": 2, "empty": 0})
-    (root / "a" / "notes.txt").write_text("not a picture")
+    (root / "a" / "notes.txt").write_text("not an image")
     (root / "a" / ".DS_Store").write_bytes(b"\0")
     (root / "a" / "._1.png").write_bytes(b"\0")
     (root / "loose.png").write_bytes((root / "a" / "0.png").read_bytes())
@@ -74,7 +74,7 @@ def test_link_loops_end_and_links_count_once(make_folder: Make) -> None:
     folder = scan(root)
     assert folder.counts()["b"] == 2
     assert folder.classes == ("a", "b")
-    assert len(walk_pictures(root)) == 4
+    assert len(walk_images(root)) == 4
 
 
 def test_linked_class_folders_are_used(make_folder: Make, tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_what_cannot_be_used_is_said(make_folder: Make, tmp_path: Path) -> None:
     assert str(tmp_path / "images") in message(tmp_path / "imagez")[1]
     assert "not a folder" in message(root / "only" / "0.png")[0]
     assert "only one class ('only')" in message(root)[0]
-    assert "3 loose pictures" in message(root / "only")[0]
+    assert "3 loose images" in message(root / "only")[0]
     (tmp_path / "empty").mkdir()
-    assert "no pictures" in message(tmp_path / "empty")[0]
+    assert "no images" in message(tmp_path / "empty")[0]
     nested = make_folder({"wrapped/a": 2, "wrapped/b": 2}, name="nested")
     assert str(nested / "wrapped") in message(nested)[1]
     assert "no such folder" in message(Path("a\0b"))[0]

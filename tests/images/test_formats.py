@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlkit.images import formats
-from tlkit.images.read import PICTURE_SUFFIXES, UnreadableImage, read_image, sniff_format, suffix_matches
+from tlkit.images.read import IMAGE_SUFFIXES, UnreadableImage, read_image, sniff_format, suffix_matches
 
 HEIC_HEADER = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(100)
 
@@ -19,7 +19,7 @@ def test_text_is_no_tga_unless_it_says_so(tmp_path: Path, corpus: ModuleType) ->
     old = corpus.good()["plain.tga"].data[:-26]
     (tmp_path / "old.tga").write_bytes(old)
     np.testing.assert_array_equal(read_image(tmp_path / "old.tga"), corpus.quarters())
-    with pytest.raises(UnreadableImage, match="not a picture"):
+    with pytest.raises(UnreadableImage, match="not an image"):
         read_image(old)
 
 
@@ -53,5 +53,5 @@ def test_suffix_matches(name: str, format: str, matches: bool) -> None:
 
 def test_every_decodable_format_has_suffixes_and_each_is_lower_case() -> None:
     for format in (*formats.FORMATS, "MPO", "HEIC"):
-        assert any(suffix_matches(f"a{suffix}", format) for suffix in PICTURE_SUFFIXES), format
-    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in PICTURE_SUFFIXES)
+        assert any(suffix_matches(f"a{suffix}", format) for suffix in IMAGE_SUFFIXES), format
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in IMAGE_SUFFIXES)

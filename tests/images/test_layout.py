@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import picture
+from conftest import image
 
 from tlkit.images.folder import scan
 from tlkit.images.layout import LayoutProblem, layout_problems
@@ -31,7 +31,7 @@ def only(root: Path) -> tuple[str, str]:
         {"train/a": 2, "train/b": 2, "valid/a": 1, "valid/b": 1, "test/a": 1, "test/b": 1},
         {"train/a": 2, "train/b": 2},
         {"a/monday": 1, "a/tuesday/noon": 1, "b": 1, "b/monday": 1},
-        {"a": 1, "a/train": 1, "b": 2},  # one class has a sub-folder of that name, the pictures are not all in such
+        {"a": 1, "a/train": 1, "b": 2},  # one class has a sub-folder of that name, the images are not all in such
         {"train/a/monday": 1, "train/b/tuesday": 1},
         {"ab": 1, "a b": 1, "c": 1},
     ],
@@ -72,9 +72,9 @@ def test_splits_inside_the_class_folders(make_folder: Make, val: str) -> None:
 def test_classes_that_one_split_lacks(make_folder: Make) -> None:
     root = make_folder({"train/a": 2, "train/b": 2, "train/c": 2, "val/a": 1, "val/new": 1, "test/a": 1, "test/b": 1})
     assert [(each.message, each.advice) for each in problems(root)] == [
-        ("test/ lacks classes: c", "add pictures of them to test/"),
+        ("test/ lacks classes: c", "add images of them to test/"),
         ("val/ has classes that train/ lacks: new", "add them to train/"),
-        ("val/ lacks classes: b, c", "add pictures of them to val/"),
+        ("val/ lacks classes: b, c", "add images of them to val/"),
     ]
 
 
@@ -87,11 +87,11 @@ def test_what_is_not_used(make_folder: Make) -> None:
     root = make_folder({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "extra/c": 1, "old/d": 1})
     assert only(root)[0] == "folders beside train/ are not used: extra, old"
     root = make_folder({"a": 1, "b": 1, "empty": 0}, name="flat")
-    picture(5).save(root / "one.png")
-    picture(6).save(root / "two.png")
+    image(5).save(root / "one.png")
+    image(6).save(root / "two.png")
     assert [each.message for each in problems(root)] == [
-        "2 pictures lie outside any class folder and are not used",
-        "no pictures in: empty",
+        "2 images lie outside any class folder and are not used",
+        "no images in: empty",
     ]
 
 

@@ -18,7 +18,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> int:
     return int(np.abs(one.astype(int) - other).max())
 
 
-def test_deep_picture_is_divided_by_257(corpus: ModuleType) -> None:
+def test_deep_image_is_divided_by_257(corpus: ModuleType) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (40, 50)).astype(np.uint16)
     values[0, 0] = 65535
     data = corpus.encode(Image.fromarray(values), "PNG")

@@ -21,7 +21,7 @@ from PIL import Image
 
 from tlkit.errors import TlkitError
 from tlkit.images import formats, modes, opening, read
-from tlkit.images.read import UnreadableImage, read_image, read_picture
+from tlkit.images.read import UnreadableImage, read_details, read_image
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> int:
@@ -30,19 +30,19 @@ def difference(one: np.ndarray, other: np.ndarray) -> int:
     return int(np.abs(one.astype(int) - other).max())
 
 
-def test_good_picture_reads_as_what_was_drawn(good_picture: Any) -> None:
-    picture = read_picture(good_picture.data)
-    assert picture.pixels.dtype == np.uint8
-    assert difference(picture.pixels, good_picture.pixels) <= good_picture.tolerance
-    assert (picture.format, picture.frames) == (good_picture.format, good_picture.frames)
-    assert (picture.height, picture.width) == good_picture.pixels.shape[:2]
-    assert picture.orientation == good_picture.orientation
+def test_good_image_reads_as_what_was_drawn(good_image: Any) -> None:
+    image = read_details(good_image.data)
+    assert image.pixels.dtype == np.uint8
+    assert difference(image.pixels, good_image.pixels) <= good_image.tolerance
+    assert (image.format, image.frames) == (good_image.format, good_image.frames)
+    assert (image.height, image.width) == good_image.pixels.shape[:2]
+    assert image.orientation == good_image.orientation
 
 
-def test_bad_picture_is_refused_with_its_reason(bad_picture: Any) -> None:
+def test_bad_image_is_refused_with_its_reason(bad_image: Any) -> None:
     with pytest.raises(UnreadableImage) as caught:
-        read_image(bad_picture.data, size=(32, 32))
-    assert re.search(bad_picture.reason, caught.value.reason)
+        read_image(bad_image.data, size=(32, 32))
+    assert re.search(bad_image.reason, caught.value.reason)
     assert len(caught.value.reason) < 60
     _assert_not_our_defect(caught.value)
 
@@ -68,11 +68,11 @@ def test_path_string_and_bytes_read_alike(corpus_files: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 13), (224, 224), (300, 20)])
-def test_asked_size_is_exact_for_every_picture(corpus: ModuleType, size: tuple[int, int]) -> None:
+def test_asked_size_is_exact_for_every_image(corpus: ModuleType, size: tuple[int, int]) -> None:
     for case in corpus.good().values():
-        picture = read_picture(case.data, size)
-        assert picture.pixels.shape == (*size, 3), case.name
-        assert (picture.height, picture.width) == case.pixels.shape[:2], case.name
+        image = read_details(case.data, size)
+        assert image.pixels.shape == (*size, 3), case.name
+        assert (image.height, image.width) == case.pixels.shape[:2], case.name
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1)])
@@ -92,12 +92,12 @@ def test_turned_photo_is_upright_at_a_smaller_size(corpus: ModuleType, turn: int
     upright = corpus.quarters(1200, 1800)
     tags = corpus.exif(turn)
     data = corpus.encode(corpus.stored(upright, turn), "JPEG", exif=tags, quality=95)
-    picture = read_picture(data, (64, 96))
-    assert (picture.width, picture.height, picture.orientation) == (1800, 1200, turn)
+    image = read_details(data, (64, 96))
+    assert (image.width, image.height, image.orientation) == (1800, 1200, turn)
     # Compared inside the quarters: at the edges the scaled decoding smears a little.
     expected = corpus.quarters(64, 96)
     for rows, columns in ((slice(2, 30), slice(2, 30)), (slice(34, 62), slice(34, 94))):
-        assert difference(picture.pixels[rows, columns], expected[rows, columns]) <= 4
+        assert difference(image.pixels[rows, columns], expected[rows, columns]) <= 4
 
 
 def _sizes_decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
@@ -234,8 +234,8 @@ def test_error_says_which_file_and_survives_a_process_border(tmp_path: Path) -> 
         read_image(tmp_path / "letter.jpg")
     error = pickle.loads(pickle.dumps(caught.value))
     assert isinstance(error, UnreadableImage)
-    assert str(error) == f"cannot read {tmp_path / 'letter.jpg'}: not a picture"
-    assert (error.reason, error.hint) == ("not a picture", None)
+    assert str(error) == f"cannot read {tmp_path / 'letter.jpg'}: not an image"
+    assert (error.reason, error.hint) == ("not an image", None)
 
 
 HEIC_HEADER = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(100)
@@ -245,7 +245,7 @@ def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     formats.register_heif.cache_clear()
     try:
-        with pytest.raises(UnreadableImage, match="HEIC pictures need the extra 'heif'") as caught:
+        with pytest.raises(UnreadableImage, match="HEIC images need the extra 'heif'") as caught:
             read_image(HEIC_HEADER)
     finally:
         formats.register_heif.cache_clear()
@@ -256,9 +256,9 @@ def test_heic_with_the_extra_reads(corpus: ModuleType) -> None:
     pillow_heif = pytest.importorskip("pillow_heif")
     buffer = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(corpus.quarters(64, 96))).save(buffer, quality=100, chroma=444)
-    picture = read_picture(buffer.getvalue())
-    assert picture.format == "HEIC"
-    assert np.abs(picture.pixels.astype(int) - corpus.quarters(64, 96)).mean() < 4
+    image = read_details(buffer.getvalue())
+    assert image.format == "HEIC"
+    assert np.abs(image.pixels.astype(int) - corpus.quarters(64, 96)).mean() < 4
     with pytest.raises(UnreadableImage):
         read_image(buffer.getvalue()[:-200])
 
@@ -285,7 +285,7 @@ def test_threads_read_what_one_thread_reads(corpus_files: Any) -> None:
     assert together == [look(path) for path in paths]
 
 
-def test_large_pictures_are_decoded_one_at_a_time(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_decoded_one_at_a_time(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, most = 0, 0
     guard = threading.Lock()
 
@@ -334,7 +334,7 @@ def test_layers_of_a_psd_are_not_frames() -> None:
     assert read._frames(image) == 1
 
 
-def test_kept_error_keeps_no_picture(corpus: ModuleType) -> None:
+def test_kept_error_keeps_no_image(corpus: ModuleType) -> None:
     with pytest.raises(UnreadableImage) as caught:
         read_image(corpus.bad()["hollow.png"].data)
     assert caught.value.__cause__ is not None
@@ -352,7 +352,7 @@ def test_files_are_closed_again(corpus_files: Any) -> None:
     kept: list[BaseException] = []
     for path in (*corpus_files[0], *corpus_files[1]):
         try:
-            read_picture(path, (8, 8))
+            read_details(path, (8, 8))
         except UnreadableImage as error:
             kept.append(error)
     assert len(kept) == len(corpus_files[1])
@@ -362,7 +362,7 @@ def test_files_are_closed_again(corpus_files: Any) -> None:
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from tlkit.images.read import UnreadableImage, read_picture
+from tlkit.images.read import UnreadableImage, read_details
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & {"tensorflow", "keras", "scipy", "sklearn", "pandas", "pillow_heif"}, loaded
 read, refused = 0, 0
@@ -370,7 +370,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(Path(sys.argv[1]).rglob("*")):
     if path.is_file():
         try:
-            read_picture(path, (32, 32))
+            read_details(path, (32, 32))
             read += 1
         except UnreadableImage:
             refused += 1

@@ -1,4 +1,4 @@
-"""Whatever the bytes, the reader gives a whole picture of the asked size or says why not, soon and quietly."""
+"""Whatever the bytes, the reader gives a whole image of the asked size or says why not, soon and quietly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tlkit.images import read
 from tlkit.images.formats import sniff_format, suffix_matches
 from tlkit.images.modes import scale_to_8_bits
 from tlkit.images.opening import RefusedError
-from tlkit.images.read import UnreadableImage, read_image, read_picture
+from tlkit.images.read import UnreadableImage, read_details, read_image
 
 SIZES = st.none() | st.tuples(st.integers(1, 40), st.integers(1, 40))
 MAGIC = st.sampled_from(
@@ -28,7 +28,7 @@ MAGIC = st.sampled_from(
         *(b"\0\0\0\x1cftypavif\0\0\0\0mif1avifmiaf", b"\0\0\0\x0cjP  \r\n\x87\n", b"II+\0\x08\0\0\0", b"\n\5\1"),
     ]
 )
-# Damage may turn a header into that of a large picture; what it costs to find its pixels missing is bounded.
+# Damage may turn a header into that of a large image; what it costs to find its pixels missing is bounded.
 SOON = timedelta(seconds=5)
 
 
@@ -38,15 +38,15 @@ def read_or_refuse(data: bytes, size: tuple[int, int] | None) -> None:
         warnings.simplefilter("always")
         read._silence_pillow()
         try:
-            picture = read_picture(data, size)
+            image = read_details(data, size)
         except UnreadableImage as error:
             _assert_sound_refusal(error)
         else:
-            pixels = picture.pixels
+            pixels = image.pixels
             assert pixels.dtype == np.uint8
-            assert pixels.shape == (*(size or (picture.height, picture.width)), 3)
-            assert picture.width * picture.height <= read.MAX_PIXELS
-            assert picture.frames >= 1
+            assert pixels.shape == (*(size or (image.height, image.width)), 3)
+            assert image.width * image.height <= read.MAX_PIXELS
+            assert image.frames >= 1
     assert [str(warning.message) for warning in caught] == []
 
 
@@ -78,8 +78,8 @@ def test_arbitrary_bytes_after_a_true_start(magic: bytes, data: bytes, size: tup
 
 @settings(max_examples=1000, deadline=SOON)
 @given(data=st.data())
-def test_damaged_picture(corpus: ModuleType, data: Any) -> None:
-    case = data.draw(st.sampled_from(list(corpus.good().values())), label="picture")
+def test_damaged_image(corpus: ModuleType, data: Any) -> None:
+    case = data.draw(st.sampled_from(list(corpus.good().values())), label="image")
     changed = bytearray(case.data)
     # Half of the damage goes to the header, where it does most.
     places = st.integers(0, len(changed) - 1) | st.integers(0, min(len(changed), 200) - 1)
@@ -98,7 +98,7 @@ def test_damaged_picture(corpus: ModuleType, data: Any) -> None:
 
 @settings(max_examples=200, deadline=SOON)
 @given(data=st.data())
-def test_lossless_picture_of_any_size_and_mode_comes_back(corpus: ModuleType, data: Any) -> None:
+def test_lossless_image_of_any_size_and_mode_comes_back(corpus: ModuleType, data: Any) -> None:
     channels = data.draw(st.sampled_from([1, 3]), label="channels")
     shape = (data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60)))
     seed = data.draw(st.integers(0, 2**32 - 1), label="seed")

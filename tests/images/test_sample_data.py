@@ -1,4 +1,4 @@
-"""The sample pictures are what their README says."""
+"""The sample images are what their README says."""
 
 import hashlib
 from collections import Counter
@@ -22,7 +22,7 @@ def unseen():
 
 
 def content(path):
-    """The pixels' hash, so that one picture compressed twice counts as the same."""
+    """The pixels' hash, so that one image compressed twice counts as the same."""
     with Image.open(path) as image:
         return hashlib.sha256(repr(image.size).encode() + image.convert("RGBA").tobytes()).hexdigest()
 
@@ -40,7 +40,7 @@ def test_readme_names_the_counts():
     assert f"| together | {sum(COUNTS.values())} | 8 |" in readme
 
 
-def test_pictures_are_small_pngs_and_some_are_transparent(garden, unseen):
+def test_images_are_small_pngs_and_some_are_transparent(garden, unseen):
     transparent = 0
     for path in garden + unseen:
         with Image.open(path) as image:
@@ -53,7 +53,7 @@ def test_pictures_are_small_pngs_and_some_are_transparent(garden, unseen):
     assert sum(path.stat().st_size for path in garden + unseen) < 5_000_000
 
 
-def test_no_picture_twice(garden, unseen):
+def test_no_image_twice(garden, unseen):
     contents = [content(path) for path in garden + unseen]
     assert len(set(contents)) == len(contents)
     names = {f"{path.parent.name}-{path.name}" for path in garden}

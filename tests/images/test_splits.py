@@ -1,4 +1,4 @@
-"""Test pictures that are kept aside, and what stands in where there are none."""
+"""Test images that are kept aside, and what stands in where there are none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tlkit.images.splits import TESTED_FROM, check_test_split, with_test, with_v
 def folder_of(counts: dict[str, int], splits: Sequence[str] = ()) -> ImageFolder:
     labels = [label for label, count in enumerate(counts.values()) for _ in range(count)]
     return ImageFolder(
-        root=Path("/pictures"),
+        root=Path("/images"),
         classes=tuple(counts),
         files=tuple(f"{index}.png" for index in range(len(labels))),
         labels=tuple(labels),
@@ -33,7 +33,7 @@ def parts(folder: ImageFolder, test: float | None = None, val: float = 0.2, side
 
 
 @pytest.mark.parametrize(("count", "tested"), [(TESTED_FROM // 2 - 1, 0), (TESTED_FROM // 2, 15)])
-def test_from_300_pictures_a_tenth_is_kept_aside(count: int, tested: int) -> None:
+def test_from_300_images_a_tenth_is_kept_aside(count: int, tested: int) -> None:
     found = parts(folder_of({"a": count, "b": TESTED_FROM // 2}))
     assert found.counts(TEST) == {"a": tested, "b": tested}
     assert (set(found.splits) == {TRAIN, VAL, TEST}) == bool(tested)
@@ -56,7 +56,7 @@ def test_a_test_folder_of_ones_own_is_all_there_is() -> None:
         parts(folder, 0.1)
 
 
-def test_validation_pictures_of_ones_own_are_not_drawn_from() -> None:
+def test_validation_images_of_ones_own_are_not_drawn_from() -> None:
     folder = folder_of({"a": 200, "b": 200}, (["train"] * 150 + ["val"] * 50) * 2)
     found = parts(folder)
     assert found.counts(TEST) == {"a": 15, "b": 15}
@@ -101,7 +101,7 @@ def test_shares_that_leave_nothing(share: float) -> None:
     check_test_split(None, 0.2)
 
 
-def test_training_reports_on_pictures_nothing_was_chosen_on(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_training_reports_on_images_nothing_was_chosen_on(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     images = make_folder({"a": 60, "b": 60})
     kept = tlkit.train(images, strategy="freeze", test_split=0.25, image_size=32, output=tmp_path / "kept.tlkit")
     assert kept.images == {"train": 66, "val": 24, "test": 30, "skipped": 0}

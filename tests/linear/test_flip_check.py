@@ -28,14 +28,14 @@ def test_where_mirroring_changes_nothing_it_is_harmless() -> None:
     plain = features(LABELS)
     found = check_flips(plain, plain, LABELS.tolist(), groups(), 0)
     assert found.harmless
-    assert found.pictures == len(LABELS)
+    assert found.images == len(LABELS)
     assert found.plain == found.mirrored > 0.95
 
 
 def test_where_mirroring_makes_another_class_it_is_not() -> None:
     found = check_flips(features(LABELS), features(1 - LABELS, seed=1), LABELS.tolist(), groups(), 0)
     assert not found.harmless
-    assert found.pictures == len(LABELS)
+    assert found.images == len(LABELS)
     assert found.plain > 0.95
     assert found.mirrored < 0.05
 
@@ -48,7 +48,7 @@ def test_one_class_of_many_that_is_mirrored_into_another_is_seen() -> None:
     assert found.mirrored == pytest.approx(0.8, abs=0.05)
 
 
-def test_where_mirrored_pictures_are_known_better_it_is_harmless() -> None:
+def test_where_mirrored_images_are_known_better_it_is_harmless() -> None:
     found = check_flips(features(LABELS, noise=3.0), features(LABELS, noise=0.1), LABELS.tolist(), groups(), 0)
     assert found.mirrored > found.plain
     assert found.harmless
@@ -64,17 +64,17 @@ def test_a_few_that_chance_explains_are_tolerated() -> None:
 
 
 @pytest.mark.parametrize("each", [1, 4])
-def test_too_few_pictures_tell_nothing(each: int) -> None:
+def test_too_few_images_tell_nothing(each: int) -> None:
     labels = np.repeat(np.arange(CLASSES), each)
     found = check_flips(features(labels), features(labels), labels.tolist(), groups(len(labels)), 0)
-    assert found.pictures == 0
+    assert found.images == 0
     assert not found.harmless
 
 
-def test_copies_of_one_picture_a_class_tell_nothing() -> None:
-    """A probe would have seen every picture that it is asked about."""
+def test_copies_of_one_image_a_class_tell_nothing() -> None:
+    """A probe would have seen every image that it is asked about."""
     found = check_flips(features(LABELS), features(LABELS), LABELS.tolist(), LABELS.tolist(), 0)
-    assert found.pictures == 0
+    assert found.images == 0
     assert not found.harmless
 
 
@@ -88,7 +88,7 @@ def test_probes_have_not_seen_what_they_are_asked() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(counts=st.lists(st.integers(0, 500), min_size=1, max_size=5), seed=st.integers(0, 99))
-def test_the_pictures_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: list[int], seed: int) -> None:
+def test_the_images_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: list[int], seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)).tolist()
     chosen = chosen_for_check(labels, seed)
     assert chosen == chosen_for_check(labels, seed)
@@ -97,10 +97,10 @@ def test_the_pictures_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: 
     assert all(0 <= place < len(labels) for place in chosen)
     taken = np.bincount([labels[place] for place in chosen], minlength=len(counts))
     most = max(taken)
-    # only a class that has no more pictures has fewer than the others, but for the last turn
+    # only a class that has no more images has fewer than the others, but for the last turn
     assert all(took >= most - 1 or took == there for took, there in zip(taken, counts, strict=True))
 
 
-def test_another_seed_looks_at_other_pictures() -> None:
+def test_another_seed_looks_at_other_images() -> None:
     labels = [0, 1] * module.LOOKED_AT
     assert chosen_for_check(labels, 0) != chosen_for_check(labels, 1)

@@ -81,7 +81,7 @@ def test_labels_may_be_any_numbers() -> None:
     assert [len(test) for _, test in folds] == [4] * 5
 
 
-def test_many_pictures_take_no_time() -> None:
+def test_many_images_take_no_time() -> None:
     """Folds are asked for again and again; scikit-learn's take seconds each time (benchmarks/fold_speed.py)."""
     rng = np.random.default_rng(0)
     groups = np.arange(10_000)

@@ -52,7 +52,7 @@ def test_same_seed_same_head_and_noise_is_held_back_more_than_signal() -> None:
     assert solve_head(noise, labels, 3, seed=1).c < one.c
 
 
-def test_two_pictures_a_class_are_enough_and_constant_features_do_no_harm() -> None:
+def test_two_images_a_class_are_enough_and_constant_features_do_no_harm() -> None:
     features, labels = blobs(3, 2, noise=0.3)
     features[:, 4] = 7.0
     head = solve_head(features, labels, 3)
@@ -62,7 +62,7 @@ def test_two_pictures_a_class_are_enough_and_constant_features_do_no_harm() -> N
 
 
 def test_a_channel_that_is_almost_silent_in_training_does_not_become_the_loudest() -> None:
-    """Divided by its own deviation it would be 1,000 on another picture."""
+    """Divided by its own deviation it would be 1,000 on another image."""
     features, labels = blobs(3, 4, noise=0.3)
     features[:, 4] = np.linspace(0, 1e-3, len(features))
     scaled, mean, deviation = standardise(features)
@@ -95,7 +95,7 @@ def test_without_folds_a_stated_strength_is_used() -> None:
     assert head.search == ()
 
 
-def test_identical_pictures_give_even_probabilities() -> None:
+def test_identical_images_give_even_probabilities() -> None:
     head = solve_head(np.ones((8, 5), np.float32), [0, 1] * 4, 2)
     np.testing.assert_allclose(head.probabilities(np.ones((1, 5), np.float32)), 0.5, atol=1e-6)
 
@@ -105,8 +105,8 @@ def test_the_search_ends_after_the_loss_has_risen(monkeypatch: pytest.MonkeyPatc
     assert len(solve_head(features, labels, 2).search) < len(module.GRID)
 
 
-def test_many_pictures_are_compared_on_few_folds_and_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time and memory of the search do not grow without end; the head itself is solved on all pictures."""
+def test_many_images_are_compared_on_few_folds_and_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time and memory of the search do not grow without end; the head itself is solved on all images."""
     monkeypatch.setattr(folds, "MANY", 100)
     monkeypatch.setattr(module, "SEARCHED", 40)
     solved: list[int] = []

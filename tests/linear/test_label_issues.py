@@ -68,7 +68,7 @@ def test_a_wrong_label_with_copies_in_the_data_is_found() -> None:
     assert not wrong & {each.index for each in suspects_of(features, labels, apart)}
 
 
-def test_too_few_pictures_for_probes() -> None:
+def test_too_few_images_for_probes() -> None:
     features, labels = blobs(2, 8)
     apart = list(range(16))
     assert probe_probabilities(features[:9], labels[:9], apart[:9], seed=0) is None  # one of a class
@@ -86,17 +86,17 @@ def test_the_same_seed_gives_the_same_answers() -> None:
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("pictures", [200, SHARE * LEAST, 2 * SHARE * LEAST])
-def test_no_more_are_named_than_people_look_at(pictures: int) -> None:
-    labels = [0] * (pictures // 2) + [1] * (pictures // 2)
-    own = np.full(pictures, 0.999, np.float32)
-    wrong = range(0, pictures, pictures // 100)  # a hundred of them
+@pytest.mark.parametrize("images", [200, SHARE * LEAST, 2 * SHARE * LEAST])
+def test_no_more_are_named_than_people_look_at(images: int) -> None:
+    labels = [0] * (images // 2) + [1] * (images // 2)
+    own = np.full(images, 0.999, np.float32)
+    wrong = range(0, images, images // 100)  # a hundred of them
     own[list(wrong)] = np.linspace(0.001, 0.0001, len(wrong))
     found = find_suspects(np.where(np.eye(2)[labels] == 1, own[:, None], 1 - own[:, None]).astype(np.float32), labels)
-    assert [each.index for each in found] == list(wrong)[::-1][: max(LEAST, pictures // SHARE)]
+    assert [each.index for each in found] == list(wrong)[::-1][: max(LEAST, images // SHARE)]
 
 
-def test_a_class_without_pictures_attracts_none() -> None:
+def test_a_class_without_images_attracts_none() -> None:
     probabilities = np.array([[0.9, 0.05, 0.05], [0.02, 0.03, 0.95], [0.1, 0.8, 0.1]], np.float32)
     assert find_suspects(probabilities, [0, 0, 1]) == []
 
@@ -119,10 +119,10 @@ def test_a_probability_of_exactly_zero_gives_a_margin_that_json_can_hold() -> No
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 120), st.floats(0.02, 0.5))
-def test_worst_first_each_once_and_only_confident_ones(seed: int, classes: int, pictures: int, spread: float) -> None:
+def test_worst_first_each_once_and_only_confident_ones(seed: int, classes: int, images: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
-    probabilities = rng.dirichlet(np.full(classes, spread), pictures).astype(np.float32)
-    labels = rng.integers(0, classes, pictures).tolist()
+    probabilities = rng.dirichlet(np.full(classes, spread), images).astype(np.float32)
+    labels = rng.integers(0, classes, images).tolist()
     found = find_suspects(probabilities, labels)
     margins = [each.margin for each in found]
     assert margins == sorted(margins)

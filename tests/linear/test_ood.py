@@ -1,4 +1,4 @@
-"""Pictures unlike those trained on."""
+"""Images unlike those trained on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTHS = [6, 18]
 
 
 def clusters(count: int, classes: int, seed: int) -> tuple[np.ndarray, list[int]]:
-    """Pictures around class means that do not depend on the seed, longer along some directions."""
+    """Images around class means that do not depend on the seed, longer along some directions."""
     mix, means = np.random.default_rng(1).normal(size=(24, 24)), 4 * np.random.default_rng(2).normal(size=(9, 24))
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, count)
@@ -77,7 +77,7 @@ def test_false_alarms_come_at_the_rate_asked_for(rate: float, seed: int) -> None
     assert abs(marked - rate) < 0.05
 
 
-def test_cross_validation_scores_training_pictures_as_if_new() -> None:
+def test_cross_validation_scores_training_images_as_if_new() -> None:
     features, labels = clusters(150, 5, 0)
     known = fit_known(features, labels, WIDTHS)
     assert known is not None
@@ -120,7 +120,7 @@ def test_too_little_to_learn_from() -> None:
 
 
 @pytest.mark.parametrize("features", [np.zeros((40, 24)), np.repeat(np.eye(2, 24), 20, axis=0)])
-def test_pictures_that_are_all_alike_give_numbers(features) -> None:
+def test_images_that_are_all_alike_give_numbers(features) -> None:
     known = fit_known(features.astype(np.float32), [0] * 20 + [1] * 20, WIDTHS)
     assert known is not None
     known = known.calibrated(known.measures(features.astype(np.float32)))

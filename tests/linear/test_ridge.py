@@ -51,7 +51,7 @@ def test_answers_are_finite_and_do_not_depend_on_the_scale(rows: int, width: int
     np.testing.assert_allclose(one, other, atol=1e-2)
 
 
-def test_identical_pictures_get_the_classes_shares() -> None:
+def test_identical_images_get_the_classes_shares() -> None:
     answers = ridge_answers(
         np.ones((6, 4), np.float32), np.array([0, 0, 0, 0, 1, 1]), np.ones((1, 4), np.float32), (0.1,)
     )
@@ -59,7 +59,7 @@ def test_identical_pictures_get_the_classes_shares() -> None:
 
 
 @pytest.mark.parametrize(("rows", "width"), [(3000, 400), (300, 900)])
-def test_pictures_that_are_all_but_the_same_are_no_trouble_in_float32(rows: int, width: int) -> None:
+def test_images_that_are_all_but_the_same_are_no_trouble_in_float32(rows: int, width: int) -> None:
     """All variance in one direction: the matrix is as near to singular as it can be."""
     rng = np.random.default_rng(0)
     labels = np.arange(rows) % 2

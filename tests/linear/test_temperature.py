@@ -35,7 +35,7 @@ def test_the_factor_by_which_a_network_is_too_sure_is_found(factor: float) -> No
     np.testing.assert_array_equal(after.argmax(1), probabilities.argmax(1))
 
 
-def test_few_pictures_that_are_all_right_do_not_make_it_certain() -> None:
+def test_few_images_that_are_all_right_do_not_make_it_certain() -> None:
     probabilities = np.tile(np.array([[0.9, 0.1]], np.float32), (60, 1))
     found = fit_temperature(probabilities, [0] * 60)
     assert 0.3 < found < 1

@@ -17,7 +17,7 @@ from tlkit.plan import recipe as module
 from tlkit.plan.plan import FINE_TUNE, Plan
 from tlkit.plan.recipe import Recipe, make_recipe, rate_at, rhythm, step_budget
 
-PICTURES = st.integers(1, 2_000_000)
+IMAGES = st.integers(1, 2_000_000)
 RECIPE = Recipe(steps=40, batch_size=8, learning_rate=1e-3)
 
 
@@ -25,8 +25,8 @@ def plan(recipe: Recipe | None) -> Plan:
     return Plan("a-net", "imagenet", FINE_TUNE, 64, 0.2, "auto", 0, taps=("stage2", "top"), recipe=recipe)
 
 
-@given(PICTURES, PICTURES)
-def test_more_pictures_never_get_fewer_steps_and_all_budgets_are_bounded(one: int, other: int) -> None:
+@given(IMAGES, IMAGES)
+def test_more_images_never_get_fewer_steps_and_all_budgets_are_bounded(one: int, other: int) -> None:
     few, many = sorted((one, other))
     assert module.FEWEST_STEPS <= step_budget(few) <= step_budget(many) <= module.MOST_STEPS
 
@@ -60,12 +60,10 @@ def test_half_way_down_the_rate_is_half() -> None:
     assert rate_at(replace(RECIPE, warm_up=0.2), 0.1) == pytest.approx(0.5)
 
 
-@given(steps=st.integers(1, 20_000), pictures=PICTURES, size=st.integers(1, 4096))
-def test_validation_pictures_are_looked_at_in_every_run_after_whole_epochs(
-    steps: int, pictures: int, size: int
-) -> None:
-    epoch = math.ceil(pictures / size)
-    every, patience = rhythm(steps, pictures, size)
+@given(steps=st.integers(1, 20_000), images=IMAGES, size=st.integers(1, 4096))
+def test_validation_images_are_looked_at_in_every_run_after_whole_epochs(steps: int, images: int, size: int) -> None:
+    epoch = math.ceil(images / size)
+    every, patience = rhythm(steps, images, size)
     assert 1 <= every <= steps
     assert patience >= every
     assert every % epoch == 0 or every == steps
@@ -81,29 +79,29 @@ def test_a_long_run_is_looked_at_often() -> None:
 
 
 @given(
-    pictures=st.integers(1, 5_000),
+    images=st.integers(1, 5_000),
     epochs=st.none() | st.floats(0.01, 50),
     size=st.none() | st.integers(1, 512),
     kind=st.sampled_from(["none", "light", "strong"]),
     flip=st.booleans(),
 )
-def test_what_is_given_is_taken(pictures: int, epochs: float | None, size: int | None, kind: str, flip: bool) -> None:
+def test_what_is_given_is_taken(images: int, epochs: float | None, size: int | None, kind: str, flip: bool) -> None:
     made = make_recipe(
-        pictures, epochs=epochs, batch_size=size, learning_rate=0.0123, augment=kind, flip=flip, precision="bfloat16"
+        images, epochs=epochs, batch_size=size, learning_rate=0.0123, augment=kind, flip=flip, precision="bfloat16"
     )
-    assert 1 <= made.batch_size <= pictures
+    assert 1 <= made.batch_size <= images
     if size is not None:
-        assert made.batch_size == min(size, pictures)
+        assert made.batch_size == min(size, images)
     if epochs is None:
-        assert made.steps == step_budget(pictures)
+        assert made.steps == step_budget(images)
     else:
-        assert made.steps == max(1, math.ceil(epochs * pictures / made.batch_size))
+        assert made.steps == max(1, math.ceil(epochs * images / made.batch_size))
     assert (made.learning_rate, made.augment, made.precision) == (0.0123, kind, "bfloat16")
     assert made.flip == (flip and kind != "none")
-    assert (made.evaluate_every, made.patience) == rhythm(made.steps, pictures, made.batch_size)
+    assert (made.evaluate_every, made.patience) == rhythm(made.steps, images, made.batch_size)
 
 
-def test_of_few_validation_pictures_no_look_is_trusted() -> None:
+def test_of_few_validation_images_no_look_is_trusted() -> None:
     few = make_recipe(800, validation=module.FEWEST_TO_CHOOSE - 1)
     many = make_recipe(800, validation=module.FEWEST_TO_CHOOSE)
     assert (few.keep, few.patience) == ("last", few.steps)
@@ -112,7 +110,7 @@ def test_of_few_validation_pictures_no_look_is_trusted() -> None:
     assert make_recipe(800) == many
 
 
-def test_an_epoch_passes_over_all_pictures() -> None:
+def test_an_epoch_passes_over_all_images() -> None:
     assert make_recipe(100, epochs=3, batch_size=30).steps * 30 >= 300
     assert make_recipe(100, epochs=3, batch_size=25).steps == 12
 

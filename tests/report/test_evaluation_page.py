@@ -76,7 +76,7 @@ def test_the_verdict_does_not_promise_what_was_learnt_by_heart() -> None:
     assert "of others of the same kind" not in learnt
 
 
-def test_which_pictures_are_shown() -> None:
+def test_which_images_are_shown() -> None:
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.55, 0.45], [1.0, 0.0]])
     assert worst_mistakes(probabilities, [1, 0, 0, 0, 0], 5) == [0, 2, 1]
     assert worst_mistakes(probabilities, [1, 0, 0, 0, 0], 1) == [0]
@@ -102,6 +102,6 @@ def test_thumbnails_are_small_upright_and_none_where_unreadable(tmp_path: Path) 
     assert pair.shape == (SIDE, SIDE, 3)
     assert abs(pair[:, : SIDE // 2 - 4] - 120).max() < 12
     assert abs(pair[SIDE // 2, SIDE // 2 + 4] - pair[SIDE // 2, -4]).max() > 30
-    (tmp_path / "no.jpg").write_text("no picture")
+    (tmp_path / "no.jpg").write_text("no image")
     assert thumbnail(tmp_path / "no.jpg") == ""
     assert thumbnail(tmp_path / "gone.jpg") == ""

@@ -7,13 +7,13 @@ from tlkit.report.overlay import LINE, MOST_CHANNELS, TILE, contact_sheet, map_g
 
 
 def test_the_map_lies_on_the_pixels_it_belongs_to() -> None:
-    """A hot cell in the upper left quarter colours that quarter, of a picture of any shape."""
+    """A hot cell in the upper left quarter colours that quarter, of an image of any shape."""
     heat = np.zeros((4, 4), np.float32)
     heat[:2, :2] = 1
-    picture = np.full((60, 200, 3), 128, np.uint8)
-    drawn = overlay(picture, heat)
-    assert drawn.shape == picture.shape
-    apart = np.abs(drawn.astype(int) - overlay(picture, np.zeros((4, 4)))).sum(axis=-1)
+    image = np.full((60, 200, 3), 128, np.uint8)
+    drawn = overlay(image, heat)
+    assert drawn.shape == image.shape
+    apart = np.abs(drawn.astype(int) - overlay(image, np.zeros((4, 4)))).sum(axis=-1)
     assert apart[:20, :70].min() > 20
     assert apart[45:, :].max() == 0
     assert apart[:, 150:].max() == 0
@@ -21,8 +21,8 @@ def test_the_map_lies_on_the_pixels_it_belongs_to() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5, 48])
 def test_a_sheet_has_room_for_all(count: int) -> None:
-    pictures = [np.full((10 + number, 300, 3), number, np.uint8) for number in range(count)]
-    sheet = contact_sheet(pictures, [f"ü 漢 {number} {'long ' * 40}" for number in range(count)])
+    images = [np.full((10 + number, 300, 3), number, np.uint8) for number in range(count)]
+    sheet = contact_sheet(images, [f"ü 漢 {number} {'long ' * 40}" for number in range(count)])
     columns, rows = sheet.width // TILE, sheet.height // (TILE + LINE)
     assert columns * rows >= count > columns * (rows - 1)
     assert np.asarray(sheet).min() == 0

@@ -32,7 +32,7 @@ def advice(known: bool = True) -> dict[str, Any]:
         "backbone": "efficientnet-lite0",
         "expected": rows,
         "reasons": [f"because of {NASTY}", "size: small"],
-        "measured": {"pictures": 120, "quarter": 0.7, "half": 0.8, "last": 0.85, "chance": 0.3} if known else None,
+        "measured": {"images": 120, "quarter": 0.7, "half": 0.8, "last": 0.85, "chance": 0.3} if known else None,
         "more_pictures": {"why": f"begin with {NASTY}", "accuracy": 0.88} if known else None,
         "similarity": {"score": 0.4, "level": "in between", "evidence": ["reminds of lemons"]},
         "dataset": {"images": 120, "classes": 4},
@@ -108,7 +108,7 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_reports_never_overwrite_nor_lie_among_the_pictures(tmp_path: Path) -> None:
+def test_reports_never_overwrite_nor_lie_among_the_images(tmp_path: Path) -> None:
     images = tmp_path / "images"
     (images / "a").mkdir(parents=True)
     there = tmp_path / "there.html"

@@ -29,11 +29,11 @@ STORY = Story(
     name=EVIL,
     plan=PLAN,
     accuracies=("validation accuracy 80%",),
-    looked_at="validation pictures",
+    looked_at="validation images",
     tuning=None,
     history=[{"step": 1, "c": 0.1, "cv_log_loss": 0.5}, {"step": 2, "c": 0.3, "cv_log_loss": 0.4}],
     calibration="confidence is as trained",
-    problems=(f"2 pictures could not be read: {EVIL}.jpg: truncated",),
+    problems=(f"2 images could not be read: {EVIL}.jpg: truncated",),
     fewer=True,
     command="tlkit train x --plan x.tlkit/plan.json",
 )
@@ -42,7 +42,7 @@ LOOKS = [{"step": step, "val_accuracy": 0.7 + step / 200, "val_loss": 1 - step /
 
 
 def page(story: Story, hard: int | None = None) -> str:
-    """Of 90 answers; pictures of the class ``hard`` are taken for class 0."""
+    """Of 90 answers; images of the class ``hard`` are taken for class 0."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 90)
     values = rng.dirichlet(np.ones(3), 90)
@@ -74,12 +74,12 @@ def test_matplotlib_keeps_its_fonts_to_itself(caplog: pytest.LogCaptureFixture) 
 
 def test_what_to_do_next_follows_from_the_figures() -> None:
     hard = page(STORY, hard=1)
-    assert "add pictures of bee: 0% of them are found" in hard
+    assert "add images of bee: 0% of them are found" in hard
     assert "look at bee and ant" in hard
     assert "look at the labels of the surest mistakes" in hard
-    assert "keep test pictures aside" in hard
+    assert "keep test images aside" in hard
     easy = page(replace(STORY, fewer=False))
-    for absent in ("add pictures of", "look at the labels", "keep test pictures aside"):
+    for absent in ("add images of", "look at the labels", "keep test images aside"):
         assert absent not in easy
 
 

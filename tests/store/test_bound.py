@@ -68,10 +68,10 @@ def test_the_least_recently_used_goes_first_in_all_sections_together(tmp_path: P
     ages = [
         shard(tmp_path, "features", "a", 9),
         network(tmp_path, "net-0011223344556677", 8),
-        shard(tmp_path, "pictures", "b", 7),
+        shard(tmp_path, "images", "b", 7),
         shard(tmp_path, "features", "a", 6),
         network(tmp_path, "net-8899aabbccddeeff", 5),
-        shard(tmp_path, "pictures", "b", 4),
+        shard(tmp_path, "images", "b", 4),
     ]
     assert sum(entry.bytes for entry in entries(tmp_path)) == 600
     assert prune(tmp_path, 600) == []
@@ -94,7 +94,7 @@ def test_what_was_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
     stays = shard(tmp_path, "features", "a", 99)
     dead = shard(tmp_path, "features", "a", 2, suffix=".part")
     alive = shard(tmp_path, "features", "a", 0, suffix=".part")
-    lone = shard(tmp_path, "pictures", "b", 2, suffix=".part")
+    lone = shard(tmp_path, "images", "b", 2, suffix=".part")
     dead_network = network(tmp_path, "0123456789abcdef.part", 2)
     alive_network = network(tmp_path, "fedcba9876543210.part", 0)
     (tmp_path / "features" / "empty-0123456789abcdef").mkdir()
@@ -112,9 +112,9 @@ def strangers(root: Path) -> set[str]:
     """Files that are not tlkit's, in and below the places where it keeps its own."""
     aged(root / "other" / "file", 9)
     aged(root / "file", 9)
-    aged(root / "pictures" / "holiday.jpg", 9)
-    aged(root / "pictures" / "summer" / "holiday.jpg", 9)
-    aged(root / "pictures" / "summer" / f"{0:032x}.npy", 9)
+    aged(root / "images" / "holiday.jpg", 9)
+    aged(root / "images" / "summer" / "holiday.jpg", 9)
+    aged(root / "images" / "summer" / f"{0:032x}.npy", 9)
     aged(root / "features" / "a-0123456789abcdef" / "mine.npy", 9)
     aged(root / "features" / "a-0123456789abcdef" / "deeper" / f"{0:032x}.npy", 9)
     aged(root / "networks" / "lan" / "plan.pdf", 9)
@@ -126,7 +126,7 @@ def test_only_tlkits_own_files_are_removed(tmp_path: Path) -> None:
     before = strangers(tmp_path)
     for remove in (lambda: prune(tmp_path, 0), lambda: clear(tmp_path)):
         shard(tmp_path, "features", "a", 1)
-        shard(tmp_path, "pictures", "b", 1)
+        shard(tmp_path, "images", "b", 1)
         network(tmp_path, "net-0011223344556677", 1)
         remove()
         assert files(tmp_path) == before
@@ -154,7 +154,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 def test_clearing_tells_the_bytes(tmp_path: Path) -> None:
     note = aged(shard(tmp_path, "features", "a", 1).with_name("key.json"), 1, 11)
-    shard(tmp_path, "pictures", "b", 0, 1000, suffix=".part")
+    shard(tmp_path, "images", "b", 0, 1000, suffix=".part")
     network(tmp_path, "net-0011223344556677", 1, 7)
     assert clear(tmp_path) == 1118
     assert not note.exists()
@@ -164,7 +164,7 @@ def test_clearing_tells_the_bytes(tmp_path: Path) -> None:
 
 def test_what_is_in_use_or_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locked, gone = shard(tmp_path, "features", "a", 3), shard(tmp_path, "features", "a", 2)
-    busy, free = network(tmp_path, "net-0011223344556677", 4), shard(tmp_path, "pictures", "b", 1)
+    busy, free = network(tmp_path, "net-0011223344556677", 4), shard(tmp_path, "images", "b", 1)
     unlink, rename = Path.unlink, Path.rename
 
     def refusing(path: Path, missing_ok: bool = False) -> None:
@@ -188,7 +188,7 @@ def test_what_is_in_use_or_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.
 
 def test_entries_that_vanish_meanwhile_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard(tmp_path, "features", "a", 1)
-    kept = shard(tmp_path, "pictures", "b", 1)
+    kept = shard(tmp_path, "images", "b", 1)
     real = module._is_entry
 
     def vanishing(folder: Path) -> bool:

@@ -42,7 +42,7 @@ def rows(*numbers: int) -> list[tuple[bytes, Record]]:
     return [(content(n), record(n)) for n in numbers]
 
 
-def store(root: Path, section: str = "pictures") -> RecordStore:
+def store(root: Path, section: str = "images") -> RecordStore:
     return RecordStore(section, NAME, "|u1", SHAPE, {"any": "note"}, root)
 
 
@@ -342,7 +342,7 @@ def test_a_full_disk_costs_only_the_reuse(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(np, "save", full)
     one.add(rows(0))
-    assert one.problem == f"pictures are not kept: No space left on device ({tmp_path / 'pictures'})"
+    assert one.problem == f"images are not kept: No space left on device ({tmp_path / 'images'})"
     assert [file.name for file in one.folder.iterdir()] == ["key.json"]
 
 

@@ -38,7 +38,7 @@ class Candidate:
         strategy: As in the Plan.
         features: "last" or "all".
         expected: Accuracy with its interval; None where nothing could be measured.
-        seconds: Time it will take on this machine, from the pictures' features on.
+        seconds: Time it will take on this machine, from the images' features on.
         measured: Whether the accuracy was cross-validated as such, rather than predicted from what was.
     """
 
@@ -108,7 +108,7 @@ def advise(
     The one with the highest expected accuracy is taken, or a cheaper one that is expected to be at most `MARGIN` worse.
 
     Args:
-        evidence: What was measured; None where a class has too few pictures for cross-validation.
+        evidence: What was measured; None where a class has too few images for cross-validation.
         size: Of the data set.
         similarity: To ImageNet.
         seconds: What each strategy takes on this machine.
@@ -126,7 +126,7 @@ def advise(
         features = next(each.features for each in candidates if each.strategy == strategy)
         return Advice(strategy, features, _boundary(strategy, evidence), RULE, candidates, (), (reason, *facts))
     if evidence is None:
-        reason = "a class has too few pictures to measure anything, so nothing but the head is trained"
+        reason = "a class has too few images to measure anything, so nothing but the head is trained"
         return Advice(FREEZE, LAST, None, MEASURED, candidates, (), (reason, *facts))
     within = [each for each in candidates if limit is None or each.seconds <= limit] or list(candidates[:1])
     best = max(_accuracy(each) for each in within)
@@ -170,12 +170,12 @@ def _reasons(evidence: Evidence, chosen: Candidate, within: list[Candidate], lim
         others = [each for each in within if each is not best and each.expected is not None]
         second = max(others, key=_accuracy) if others else None
         lines.append(
-            f"{chosen.strategy} is expected to be right on {_accuracy(chosen):.1%} of new pictures"
+            f"{chosen.strategy} is expected to be right on {_accuracy(chosen):.1%} of new images"
             + (f", {second.strategy} on {_accuracy(second):.1%}" if second else "")
         )
     else:
         lines.append(
-            f"{chosen.strategy} is expected to be right on {_accuracy(chosen):.1%} of new pictures; {best.strategy} "
+            f"{chosen.strategy} is expected to be right on {_accuracy(chosen):.1%} of new images; {best.strategy} "
             f"might reach {_accuracy(best):.1%}, which is within the noise, and takes {_times(best, chosen)} as long"
         )
     lines.append(
@@ -183,7 +183,7 @@ def _reasons(evidence: Evidence, chosen: Candidate, within: list[Candidate], lim
         f"{evidence.together:.1%} with all stages', {evidence.early:.1%} with {evidence.early_stage}'s alone; nearest "
         f"neighbours on {evidence.neighbours:.1%}"
     )
-    lines.append(f"with half of the pictures {evidence.half:.1%}, with a quarter {evidence.quarter:.1%}")
+    lines.append(f"with half of the images {evidence.half:.1%}, with a quarter {evidence.quarter:.1%}")
     if limit is not None:
         lines.append(f"only what takes at most {limit:.0f} s was considered")
     return tuple(lines)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Entrant:
-    """A backbone on a sample of the pictures.
+    """A backbone on a sample of the images.
 
     Attributes:
         name: In the catalogue.
         params: Parameters without the classifier.
-        latency: Seconds a picture on one core of this machine.
+        latency: Seconds an image on one core of this machine.
         accuracy: Of the better of two cross-validated probes, on the top's and on all stages' features, 0..1.
-        right: Whether each picture of the sample was classified right by it, bool [n], the same pictures for all.
+        right: Whether each image of the sample was classified right by it, bool [n], the same images for all.
     """
 
     name: str
@@ -34,13 +34,13 @@ def choose_backbone(entrants: Sequence[Entrant]) -> tuple[Entrant, str]:
     Clearly: by more than one standard error of the difference between paired answers (McNemar 1947).
 
     Args:
-        entrants: At least one, on the same pictures.
+        entrants: At least one, on the same images.
     """
     best = max(entrants, key=lambda each: each.accuracy)
     as_good = [each for each in entrants if not _is_worse(each, best)]
     chosen = min(as_good, key=lambda each: (each.params, each.name))
     figures = ", ".join(
-        f"{each.name} {each.accuracy:.1%} ({each.params / 1e6:.1f}M parameters, {1000 * each.latency:.0f} ms a picture)"
+        f"{each.name} {each.accuracy:.1%} ({each.params / 1e6:.1f}M parameters, {1000 * each.latency:.0f} ms an image)"
         for each in entrants
     )
     if len(entrants) == 1:

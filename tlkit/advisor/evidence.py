@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured on a data set's training pictures; accuracies are 0..1, of cross-validated heads.
+    """What was measured on a data set's training images; accuracies are 0..1, of cross-validated heads.
 
     Attributes:
-        pictures: Training pictures.
+        images: Training images.
         classes: Classes.
-        per_class: Training pictures of the median class.
+        per_class: Training images of the median class.
         input_size: Side of the network's input in pixels.
         chance: Share of the largest class.
         last: Accuracy of a head on the top's features.
@@ -28,18 +28,18 @@ class Evidence:
         early: Of one on the best early or middle stage's.
         early_stage: Which one that is.
         neighbours: Of the nearest neighbours in the top's features.
-        half: Of a head on the top's features that has seen half of the pictures.
+        half: Of a head on the top's features that has seen half of the images.
         quarter: Of one that has seen a quarter.
         noise: Standard error of ``last``.
         similarity: To ImageNet, 0..1.
         confidence: Of the ImageNet classifier, 0..1.
         divergence: Of the activations from ImageNet's, mean over the stages.
-        mirrored: Share of some pictures that a head on the top's features gets right mirrored, less that of the same
-            pictures plain; 0 where too few could be looked at.
+        mirrored: Share of some images that a head on the top's features gets right mirrored, less that of the same
+            images plain; 0 where too few could be looked at.
         pilot: What a pilot found, see `tlkit.advisor.pilot.Pilot.gain`; None: there was none.
     """
 
-    pictures: int
+    images: int
     classes: int
     per_class: float
     input_size: int
@@ -66,13 +66,13 @@ class Evidence:
 def gather(
     probes: Probes, similarity: Similarity, flips: FlipCheck, per_class: Sequence[int], input_size: int
 ) -> Evidence:
-    """The numbers of probes, similarity and mirrored pictures.
+    """The numbers of probes, similarity and mirrored images.
 
     Args:
-        probes: On the training pictures.
+        probes: On the training images.
         similarity: Of some of them.
         flips: Of some of them, mirrored.
-        per_class: Training pictures of each class.
+        per_class: Training images of each class.
         input_size: Side of the network's input in pixels.
     """
     curve = dict(probes.curve)
@@ -91,7 +91,7 @@ def gather(
         "divergence": sum(similarity.divergence.values()) / len(similarity.divergence),
     }
     return Evidence(
-        pictures=probes.pictures,
+        images=probes.images,
         classes=probes.classes,
         per_class=float(median(per_class)),
         input_size=input_size,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tlkit.advisor import fitted
 from tlkit.advisor.evidence import Evidence
-from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_PICTURES, QUANTILE
+from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_IMAGES, QUANTILE
 from tlkit.plan.plan import FREEZE
 
 LONGEST = 50.0  # reach of an interval on the log scale: anything at all
@@ -22,7 +22,7 @@ FROZEN_ALL = "freeze-all"  # the name here of a frozen backbone with all stages'
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a strategy is expected to reach on pictures that nothing was chosen on.
+    """What a strategy is expected to reach on images that nothing was chosen on.
 
     Attributes:
         accuracy: 0..1.
@@ -35,29 +35,29 @@ class Expectation:
     high: float
 
 
-def error_of(accuracy: float, pictures: int) -> float:
+def error_of(accuracy: float, images: int) -> float:
     """The error, above 0 and below 1, that a measured accuracy stands for.
 
-    A few pictures without an error do not mean that there are none: `PRIOR_PICTURES` more are thought to have been
+    A few images without an error do not mean that there are none: `PRIOR_IMAGES` more are thought to have been
     measured, with an error of `PRIOR_ERROR`.
 
     Args:
         accuracy: Measured, 0..1.
-        pictures: On how many.
+        images: On how many.
     """
-    return ((1.0 - accuracy) * pictures + PRIOR_ERROR * PRIOR_PICTURES) / (pictures + PRIOR_PICTURES)
+    return ((1.0 - accuracy) * images + PRIOR_ERROR * PRIOR_IMAGES) / (images + PRIOR_IMAGES)
 
 
 def inputs_of(evidence: Evidence) -> dict[str, float]:
     """The numbers that a fitted rule takes, by name; all of the order of 1."""
     together, neighbours = (
-        error_of(accuracy, evidence.pictures) for accuracy in (evidence.together, evidence.neighbours)
+        error_of(accuracy, evidence.images) for accuracy in (evidence.together, evidence.neighbours)
     )
     return {
         "constant": 1.0,
         # of the errors of always naming the largest class: what is far from clear may never become so
-        "relative": math.log(together / error_of(evidence.chance, evidence.pictures)),
-        "pictures": math.log(evidence.pictures / 100),
+        "relative": math.log(together / error_of(evidence.chance, evidence.images)),
+        "images": math.log(evidence.images / 100),
         "dissimilarity": 1.0 - evidence.similarity,
         "neighbours": math.log(neighbours / together),
         "pilot": evidence.pilot or 0.0,
@@ -72,7 +72,7 @@ def expect(
     """The accuracy of the frozen strategies, and of those that the coefficients are for.
 
     Args:
-        evidence: Measured on the training pictures.
+        evidence: Measured on the training images.
         coefficients: By strategy and input; None: the fitted ones, with or without a pilot.
         spread: By strategy, deviation of the error's logarithm beyond the noise of what was measured; 0 where missing.
             None: likewise.
@@ -82,8 +82,8 @@ def expect(
     if spread is None:
         spread = fitted.SPREAD if evidence.pilot is None else fitted.PILOT_SPREAD
     inputs = inputs_of(evidence)
-    together = error_of(evidence.together, evidence.pictures)
-    errors = {FREEZE: error_of(evidence.last, evidence.pictures), FROZEN_ALL: together}
+    together = error_of(evidence.together, evidence.images)
+    errors = {FREEZE: error_of(evidence.last, evidence.images), FROZEN_ALL: together}
     for strategy, its in coefficients.items():
         log_share = sum(weight * inputs[name] for name, weight in its.items())
         errors[strategy] = min(together * math.exp(log_share), 1.0 - 1.0 / evidence.classes)
@@ -95,6 +95,6 @@ def expect(
 
 def _interval(error: float, evidence: Evidence, spread: float) -> tuple[float, float]:
     """90% interval of an accuracy: from the rule's spread and the noise of what was measured, on the log scale."""
-    noise = evidence.noise / error_of(evidence.last, evidence.pictures)
+    noise = evidence.noise / error_of(evidence.last, evidence.images)
     reach = min(LONGEST, QUANTILE * math.hypot(spread, noise))
     return 1.0 - min(1.0, error * math.exp(reach)), 1.0 - error * math.exp(-reach)

@@ -1,4 +1,4 @@
-"""Whether more pictures would help, and of which class: from the learning curve of the frozen head."""
+"""Whether more images would help, and of which class: from the learning curve of the frozen head."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from tlkit.advisor.probes import Probes
 
-WORTHWHILE = 0.01  # gain in accuracy from twice the pictures, below which they are not worth the work
+WORTHWHILE = 0.01  # gain in accuracy from twice the images, below which they are not worth the work
 NAMED = 3
-LEAST_ERROR = 0.5  # pictures: the error of a set without any
+LEAST_ERROR = 0.5  # images: the error of a set without any
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What twice the pictures would bring.
+    """What twice the images would bring.
 
     Attributes:
         gain: Expected gain in accuracy, 0..1.
@@ -36,14 +36,14 @@ class Growth:
 def foresee_growth(probes: Probes, names: Sequence[str]) -> Growth:
     """Extend the learning curve by one doubling.
 
-    Errors fall as a power of the number of pictures (Hestness et al. 2017, "Deep Learning Scaling is Predictable,
+    Errors fall as a power of the number of images (Hestness et al. 2017, "Deep Learning Scaling is Predictable,
     Empirically"), so the next doubling leaves the same share of them as the mean of the last two did.
 
     Args:
-        probes: With a learning curve, and the share of each class's pictures that were classified right.
+        probes: With a learning curve, and the share of each class's images that were classified right.
         names: Of the classes.
     """
-    floor = LEAST_ERROR / probes.pictures
+    floor = LEAST_ERROR / probes.images
     errors = [max(floor, 1.0 - accuracy) for _, accuracy in probes.curve]
     share = float(np.clip(np.sqrt(errors[-1] / errors[0]), 0.5, 1.0))  # two doublings from a quarter to all
     gain = (1.0 - probes.last.accuracy) * (1.0 - share)
@@ -51,7 +51,7 @@ def foresee_growth(probes: Probes, names: Sequence[str]) -> Growth:
     order = np.argsort(np.asarray(recalls), kind="stable")
     mean = float(np.mean(recalls))
     needy = tuple(names[i] for i in order[:NAMED] if recalls[i] < mean - 2 * probes.noise)
-    why = f"twice the pictures would make a head on the frozen backbone right on {gain:.1%} more of new ones"
+    why = f"twice the images would make a head on the frozen backbone right on {gain:.1%} more of new ones"
     if gain < WORTHWHILE:
         why += ": hardly worth collecting them"
     elif needy:

@@ -1,4 +1,4 @@
-"""What a pilot found: some steps of training weights on a part of the training pictures, judged on the rest."""
+"""What a pilot found: some steps of training weights on a part of the training images, judged on the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from tlkit.plan.plan import LAST_LAYERS
 
-TRUSTED = 30  # pictures on which what a pilot found counts half
+TRUSTED = 30  # images on which what a pilot found counts half
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,15 @@ class Pilot:
     """The last layers trained for a part of the steps.
 
     Attributes:
-        pictures: How many it was judged on; none of them was trained on.
+        images: How many it was judged on; none of them was trained on.
         steps: Optimizer steps it made.
-        frozen_accuracy: Of a solved head on the frozen backbone, on those pictures, 0..1.
+        frozen_accuracy: Of a solved head on the frozen backbone, on those images, 0..1.
         frozen_loss: Its mean cross-entropy, nats.
         accuracy: After the steps.
         loss: Likewise.
     """
 
-    pictures: int
+    images: int
     steps: int
     frozen_accuracy: float
     frozen_loss: float
@@ -34,20 +34,20 @@ class Pilot:
     @property
     def log_share(self) -> float:
         """Logarithm of the share of errors the steps left; half an error is added to both, so that none is infinite."""
-        left, before = ((1 - each) * self.pictures + 0.5 for each in (self.accuracy, self.frozen_accuracy))
+        left, before = ((1 - each) * self.images + 0.5 for each in (self.accuracy, self.frozen_accuracy))
         return math.log(left / before)
 
     @property
     def gain(self) -> float:
-        """What the advisor's rule takes: `log_share`, the nearer to 0 the fewer pictures it was judged on."""
-        return self.log_share * self.pictures / (self.pictures + TRUSTED)
+        """What the advisor's rule takes: `log_share`, the nearer to 0 the fewer images it was judged on."""
+        return self.log_share * self.images / (self.images + TRUSTED)
 
     @property
     def why(self) -> str:
         """One sentence."""
         return (
-            f"a pilot, {self.steps} steps of {LAST_LAYERS} on a part of the training pictures, took the accuracy on "
-            f"{self.pictures} others from {self.frozen_accuracy:.1%} to {self.accuracy:.1%}"
+            f"a pilot, {self.steps} steps of {LAST_LAYERS} on a part of the training images, took the accuracy on "
+            f"{self.images} others from {self.frozen_accuracy:.1%} to {self.accuracy:.1%}"
         )
 
     def to_json(self) -> dict[str, Any]:

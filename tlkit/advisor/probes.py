@@ -34,7 +34,7 @@ class Probe:
 
     Attributes:
         name: "top", a stage, or "all".
-        accuracy: On pictures that the head has not seen, 0..1.
+        accuracy: On images that the head has not seen, 0..1.
         squared_error: Of its answers to the same, from the one-hot labels.
         strength: Of the L2 regularisation, chosen by that error.
         right: Whether each of them was classified right, bool [n].
@@ -52,19 +52,19 @@ class Probes:
     """What cross-validation says about a data set.
 
     Attributes:
-        pictures: How many there are to train on.
+        images: How many there are to train on.
         classes: How many classes.
         chance: Share of the largest class, 0..1.
         last: On the top's features.
         together: On all stages' features.
         early: On each early or middle stage's, from input to output.
         neighbours: Accuracy of the nearest neighbours in the top's features, 0..1.
-        curve: (share of the training pictures, accuracy on the top's features), ending with (1.0, ``last.accuracy``).
-        recalls: Share of each class's pictures that the head on the top's features got right, 0..1.
-        noise: Standard error of ``last.accuracy``: from the folds or the number of pictures, the larger.
+        curve: (share of the training images, accuracy on the top's features), ending with (1.0, ``last.accuracy``).
+        recalls: Share of each class's images that the head on the top's features got right, 0..1.
+        noise: Standard error of ``last.accuracy``: from the folds or the number of images, the larger.
     """
 
-    pictures: int
+    images: int
     classes: int
     chance: float
     last: Probe
@@ -94,10 +94,10 @@ def run_probes(
     """Cross-validate heads on the features of every depth; None where a class is too small for it.
 
     Args:
-        matrix: float32 [n, columns] of the training pictures, the blocks ``taps`` one after another.
+        matrix: float32 [n, columns] of the training images, the blocks ``taps`` one after another.
         taps: (name, width) of each block, the top last.
         labels: Class index of each row, every class with at least one.
-        groups: Copies of one picture share a group.
+        groups: Copies of one image share a group.
         balanced: Weigh classes by the inverse of their share.
         seed: Of folds and samples.
         progress: Told about every probe.
@@ -128,7 +128,7 @@ def run_probes(
         neighbours = _nearest(scaled, target, group, seed)
         advance(1)
     return Probes(
-        pictures=len(given),
+        images=len(given),
         classes=len(present),
         chance=float(np.bincount(given).max() / len(given)),
         last=last,
@@ -183,7 +183,7 @@ def _sample(target: NDArray[np.int64], group: NDArray[np.int64], most: int, seed
 def _learning_curve(
     scaled: Matrix, target: NDArray[np.int64], folds: list[Fold], last: Probe, balanced: bool, seed: int
 ) -> tuple[tuple[float, float], ...]:
-    """(share of the training pictures, accuracy), up to all of them."""
+    """(share of the training images, accuracy), up to all of them."""
     points = []
     for share in SHARES:
         fewer = [(_part(train, target, share, seed), test) for train, test in folds]
@@ -199,7 +199,7 @@ def _part(rows: NDArray[np.int64], target: NDArray[np.int64], share: float, seed
 
 
 def _recalls(right: NDArray[np.bool_], target: NDArray[np.int64], folds: list[Fold]) -> tuple[float, ...]:
-    """Share of each present class's tested pictures that are right."""
+    """Share of each present class's tested images that are right."""
     tested = target[_tested(folds)]
     return tuple(
         float(right[tested == label].mean()) if (tested == label).any() else 0.0 for label in np.unique(target)
@@ -207,7 +207,7 @@ def _recalls(right: NDArray[np.bool_], target: NDArray[np.int64], folds: list[Fo
 
 
 def _nearest(scaled: Matrix, target: NDArray[np.int64], group: NDArray[np.int64], seed: int) -> float:
-    """Accuracy of the majority among the nearest pictures by cosine that are no copies, leaving one out."""
+    """Accuracy of the majority among the nearest images by cosine that are no copies, leaving one out."""
     rows = _sample(target, group, NEIGHBOURED, seed)
     unit = scaled[rows] / np.maximum(np.linalg.norm(scaled[rows], axis=1, keepdims=True), 1e-12)
     labels, groups = target[rows], group[rows]
@@ -229,7 +229,7 @@ def _nearest(scaled: Matrix, target: NDArray[np.int64], group: NDArray[np.int64]
 
 
 def _noise(right: NDArray[np.bool_], folds: list[Fold]) -> float:
-    """Standard error of an accuracy: binomial, with two pictures added (Agresti & Coull 1998), or that of the folds."""
+    """Standard error of an accuracy: binomial, with two images added (Agresti & Coull 1998), or that of the folds."""
     share = (right.sum() + 1) / (len(right) + 2)
     binomial = np.sqrt(share * (1 - share) / len(right))
     tested = _tested(folds)

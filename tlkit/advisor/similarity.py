@@ -1,8 +1,8 @@
-"""How much pictures resemble those that ImageNet networks were trained on.
+"""How much images resemble those that ImageNet networks were trained on.
 
-Two things tell, and neither needs a picture of ImageNet. The packaged network's own classifier is surer the more a
-picture looks like one of its thousand classes. And its BatchNorm layers know mean and deviation of every channel over
-ImageNet: how far a data set's activations lie from them says how unlike its pictures are, stage by stage.
+Two things tell, and neither needs an image of ImageNet. The packaged network's own classifier is surer the more a
+image looks like one of its thousand classes. And its BatchNorm layers know mean and deviation of every channel over
+ImageNet: how far a data set's activations lie from them says how unlike its images are, stage by stage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tlkit.backbones.extractor import TOP, Taps
 from tlkit.backbones.source_statistics import Source
 
 LEAST_DEVIATION = 1e-3  # of a channel, below which it is as good as constant
-# Where the two figures lie at input size 224 for pictures that are nothing to ImageNet and for pictures of its classes;
+# Where the two figures lie at input size 224 for images that are nothing to ImageNet and for images of its classes;
 # measured by benchmarks/similarity.py, which prints them for data sets, photographs, noise and digits.
 CONFIDENCE = (0.10, 0.65)
 DIVERGENCE = (0.55, 0.20)
@@ -33,12 +33,12 @@ class Similarity:
     """How much a data set resembles ImageNet.
 
     Attributes:
-        score: 0 (like noise) to 1 (pictures of ImageNet's own classes).
+        score: 0 (like noise) to 1 (images of ImageNet's own classes).
         level: "similar", "in between" or "dissimilar".
         confidence: Mean of the highest probability that the ImageNet classifier gives, 0..1.
         divergence: By stage, how far the channels' means lie from ImageNet's: root mean square, in its deviations.
-        classes: (ImageNet class, mean probability) of those that the pictures resemble most.
-        pictures: How many were looked at.
+        classes: (ImageNet class, mean probability) of those that the images resemble most.
+        images: How many were looked at.
     """
 
     score: float
@@ -46,7 +46,7 @@ class Similarity:
     confidence: float
     divergence: dict[str, float]
     classes: tuple[tuple[str, float], ...]
-    pictures: int
+    images: int
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -55,8 +55,8 @@ class Similarity:
         farthest = max(self.divergence, key=lambda stage: self.divergence[stage])
         return (
             f"the ImageNet classifier is {self.confidence:.0%} sure of its best guess on average "
-            f"({CONFIDENCE[1]:.0%} on pictures of its own classes, {CONFIDENCE[0]:.0%} on noise and digits)",
-            f"the pictures remind it of: {named}" if named else "they remind it of none of its classes in particular",
+            f"({CONFIDENCE[1]:.0%} on images of its own classes, {CONFIDENCE[0]:.0%} on noise and digits)",
+            f"the images remind it of: {named}" if named else "they remind it of none of its classes in particular",
             f"activations lie {np.mean(list(self.divergence.values())):.2f} of ImageNet's standard deviations from its "
             f"means ({DIVERGENCE[1]:.2f} for everyday photographs, {DIVERGENCE[0]:.2f} for noise and digits), farthest "
             f"in {farthest} ({self.divergence[farthest]:.2f})",
@@ -64,10 +64,10 @@ class Similarity:
 
 
 def judge_similarity(matrix: Array, taps: Taps, source: Source, names: Sequence[str]) -> Similarity:
-    """Similarity of pictures to ImageNet, from the packaged network's features at its own input size.
+    """Similarity of images to ImageNet, from the packaged network's features at its own input size.
 
     Confidence of the source classifier follows Hendrycks & Gimpel 2017, "A Baseline for Detecting Misclassified and
-    Out-of-Distribution Examples". Statistics of BatchNorm as a picture of the source data are used in Li et al. 2017,
+    Out-of-Distribution Examples". Statistics of BatchNorm as an image of the source data are used in Li et al. 2017,
     "Revisiting Batch Normalization For Practical Domain Adaptation". Each is put on a scale of 0 to 1 between two
     measured ends, and the score is their mean.
 
@@ -99,12 +99,12 @@ def judge_similarity(matrix: Array, taps: Taps, source: Source, names: Sequence[
         confidence=round(confidence, 4),
         divergence=divergence,
         classes=tuple((names[i], float(mean_share[i])) for i in ranked if mean_share[i] >= SMALLEST_SHARE),
-        pictures=len(matrix),
+        images=len(matrix),
     )
 
 
 def _divergence(block: Array, mean: Array, deviation: Array) -> float:
-    """Root mean square shift of the channels' means, less what so few pictures stray from their own mean by chance."""
+    """Root mean square shift of the channels' means, less what so few images stray from their own mean by chance."""
     scale = np.maximum(deviation, LEAST_DEVIATION)
     shift = ((block.mean(axis=0) - mean) / scale) ** 2
     if len(block) > 1:

@@ -8,7 +8,7 @@ from statistics import median
 
 TINY, SMALL, MEDIUM, LARGE = "tiny", "small", "medium", "large"
 LEVELS = (TINY, SMALL, MEDIUM, LARGE)
-# the least median number of pictures a class, and the least number of pictures in all, of each level
+# the least median number of images a class, and the least number of images in all, of each level
 BOUNDS = {SMALL: (10, 40), MEDIUM: (100, 1000), LARGE: (500, 5000)}
 UNEVEN = 10.0  # times the smallest class, from which on the largest one is pointed out
 
@@ -20,7 +20,7 @@ class Size:
     Attributes:
         level: One of `LEVELS`.
         why: The numbers behind it, one sentence.
-        median: Training pictures of the median class.
+        median: Training images of the median class.
     """
 
     level: str
@@ -34,22 +34,22 @@ class Size:
 
 
 def judge_size(per_class: Sequence[int]) -> Size:
-    """The level of a data set with so many training pictures in each class.
+    """The level of a data set with so many training images in each class.
 
     What counts is the median class as much as the total: a head has as many weights to learn for each class. Plain
     bounds for "small" and "large" are not in the lecture notes that the rule comes from. Fine-tuning is reported to win
-    in most cases with thousands of pictures (Kornblith et al. 2019, "Do Better ImageNet Models Transfer Better?"), so
+    in most cases with thousands of images (Kornblith et al. 2019, "Do Better ImageNet Models Transfer Better?"), so
     a thousand is the bound of "medium". For Kolesnikov et al. 2020, "Big Transfer", below 20,000 all is small.
 
     Args:
-        per_class: Training pictures of each class, at least one.
+        per_class: Training images of each class, at least one.
     """
     total, middle, least, most = sum(per_class), median(per_class), min(per_class), max(per_class)
     level = TINY
     for name, (each, together) in BOUNDS.items():
         if middle >= each and total >= together:
             level = name
-    why = f"{total:,} training pictures, {middle:g} in the median class"
+    why = f"{total:,} training images, {middle:g} in the median class"
     if most >= UNEVEN * least:
         why += f", and the largest class has {most / least:.0f} times the smallest one's"
     elif least < most:

@@ -20,10 +20,10 @@ class CacheEntry:
     """One folder of a section.
 
     Attributes:
-        section: "features", "pictures" or "networks".
+        section: "features", "images" or "networks".
         name: Name of the folder.
         bytes: What it holds.
-        items: How many pictures; None where an entry is not made of pictures.
+        items: How many images; None where an entry is not made of images.
         used: Last use, seconds since the epoch; None if nothing is in it.
     """
 

@@ -38,16 +38,16 @@ def check(
 
     Args:
         images: The folder, laid out as for training.
-        suspects: Also look for wrong labels, which takes a forward pass of the default backbone over every picture
+        suspects: Also look for wrong labels, which takes a forward pass of the default backbone over every image
             (kept, so that training has it already) and confirms near copies by their features.
         model: A bundle whose answers show wrong labels, instead of cross-validated probes.
         engine: What computes: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
         workers: Reading threads or processes; None: one a processor.
         seed: Of the cross-validation.
-        progress: Told about every picture.
+        progress: Told about every image.
 
     Raises:
-        TlkitError: There is no such folder, no picture in it, or the bundle cannot be used.
+        TlkitError: There is no such folder, no image in it, or the bundle cannot be used.
     """
     show = progress or SilentProgress()
     quick = model is None and not suspects
@@ -55,7 +55,7 @@ def check(
         start_examining(workers)
     folder = scan(images, least=0)
     if not folder.files:
-        raise TlkitError(f"no pictures in class folders in {folder.root}", LAYOUT_HINT)
+        raise TlkitError(f"no images in class folders in {folder.root}", LAYOUT_HINT)
     if model is not None:
         return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), engine, workers, show)
     if not quick:
@@ -98,7 +98,7 @@ def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: in
             features.matrix, present.tolist(), groups, seed, blocks=blocks, progress=show
         )
     if probabilities is None:
-        found.suspects_by = "not looked for: every class needs two different pictures at least"
+        found.suspects_by = "not looked for: every class needs two different images at least"
         return found
     found.suspects_by = f"cross-validated probes on the frozen features of {extractor.backbone.name}"
     names = [folder.classes[label] for label in labels]
@@ -107,7 +107,7 @@ def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: in
 
 
 def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, workers: int | None, show: Progress) -> Checked:
-    """Suspects by a bundle's answers; pictures of classes it does not know are left out."""
+    """Suspects by a bundle's answers; images of classes it does not know are left out."""
     if not set(folder.classes) & set(bundle.classes):
         raise TlkitError(
             f"no class of {folder.root} is known to {bundle.path}", f"it knows {', '.join(bundle.classes)}"

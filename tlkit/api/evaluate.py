@@ -1,4 +1,4 @@
-"""``tlkit.evaluate``: how good a bundle is on labelled pictures."""
+"""``tlkit.evaluate``: how good a bundle is on labelled images."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ SPLITS = (AUTO, TRAIN, VAL, TEST, ALL)
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a bundle comes to on labelled pictures.
+    """What a bundle comes to on labelled images.
 
     Attributes:
         model: The bundle's folder.
-        root: The pictures' folder.
+        root: The images' folder.
         classes: The bundle's class names.
         split: Part of the folder that was looked at: "train", "val", "test" or "all".
-        files: Pictures that were labelled, relative to the folder.
+        files: Images that were labelled, relative to the folder.
         labels: Class index of each, among the bundle's classes.
         probabilities: float64 [n, classes], rows sum to 1.
         unknown: Whether each is called unknown; None where the bundle cannot tell.
-        used: What training used each picture for: "train", "val", "test" or "", by content.
-        skipped: (file, reason) of every picture that could not be read.
-        unknown_classes: Class folders that the bundle has no class for, with their pictures, which are left out.
-        metrics: Figures over all pictures.
+        used: What training used each image for: "train", "val", "test" or "", by content.
+        skipped: (file, reason) of every image that could not be read.
+        unknown_classes: Class folders that the bundle has no class for, with their images, which are left out.
+        metrics: Figures over all images.
     """
 
     model: Path
@@ -70,7 +70,7 @@ class Evaluation:
 
     @property
     def unknown_share(self) -> float | None:
-        """Share of pictures that are called unknown, 0..1, although their classes are known: false alarms."""
+        """Share of images that are called unknown, 0..1, although their classes are known: false alarms."""
         return None if self.unknown is None else sum(self.unknown) / len(self.unknown)
 
     @property
@@ -82,12 +82,12 @@ class Evaluation:
             (VAL, "validated on", "what was chosen by them may flatter"),
         ):
             if count := self.used.count(split):
-                found.append(f"{count} of {len(self.used)} pictures were {did}: {why}")
+                found.append(f"{count} of {len(self.used)} images were {did}: {why}")
         for name, count in self.unknown_classes.items():
-            found.append(f"the bundle has no class '{name}': its {count} pictures are left out")
+            found.append(f"the bundle has no class '{name}': its {count} images are left out")
         if missing := [its.name for its in self.per_class if not its.support]:
             named = ", ".join(missing[:TOP]) + (f" and {len(missing) - TOP} more" if len(missing) > TOP else "")
-            found.append(f"no pictures of {named}: nothing is known of how often they are missed")
+            found.append(f"no images of {named}: nothing is known of how often they are missed")
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def evaluate(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Label pictures whose classes are known, and compare. Classes are matched by name, never by position.
+    """Label images whose classes are known, and compare. Classes are matched by name, never by position.
 
     Args:
         images: A folder with one sub-folder per class, or with train/, val/ or test/.
@@ -127,11 +127,11 @@ def evaluate(
         tta: Likewise.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Reading threads, and cores to compute with at most; None: one a processor.
-        progress: Told about every picture.
+        progress: Told about every image.
 
     Raises:
         TlkitError: No bundle, a damaged one, no such part of the folder, no class folder that the bundle knows, or no
-            picture that can be read.
+            image that can be read.
     """
     if split not in SPLITS:
         raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
@@ -157,7 +157,7 @@ def evaluate(
                 used.append(str(bundle.manifest["split"].get(item.content.hex(), "")))
             advance(1)
     if not rows:
-        raise TlkitError(f"no readable picture in {folder.root}", "{}: {}".format(*skipped[0]))
+        raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*skipped[0]))
     probabilities = exact(np.stack(rows))
     return Evaluation(
         model=bundle.path,
@@ -176,7 +176,7 @@ def evaluate(
 
 
 def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
-    """The pictures of one part of a folder, and its name."""
+    """The images of one part of a folder, and its name."""
     if not folder.has_splits:
         if split not in (AUTO, ALL):
             raise TlkitError(f"{folder.root} has no {split}/", "leave --split out: it holds class folders alone")
@@ -187,12 +187,12 @@ def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
         return folder, ALL
     if split not in folder.splits:
         there = [each for each in (TRAIN, VAL, TEST) if each in folder.splits]
-        raise TlkitError(f"{folder.root} has no pictures in {split}/", f"there are {', '.join(there)}")
+        raise TlkitError(f"{folder.root} has no images in {split}/", f"there are {', '.join(there)}")
     return folder.keep([i for i, its in enumerate(folder.splits) if its == split]), split
 
 
 def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """(picture, class of the bundle) of every picture whose class it has; other classes with their pictures."""
+    """(image, class of the bundle) of every image whose class it has; other classes with their images."""
     number = {name: index for index, name in enumerate(classes)}
     names = [folder.classes[label] for label in folder.labels]
     known = [(index, number[name]) for index, name in enumerate(names) if name in number]

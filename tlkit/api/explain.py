@@ -1,4 +1,4 @@
-"""``tlkit.explain``: where in pictures a bundle sees a class, and what its stages make of them."""
+"""``tlkit.explain``: where in images a bundle sees a class, and what its stages make of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.predict import find_pictures
+from tlkit.api.predict import find_images
 from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.save import LITE
 from tlkit.errors import TlkitError
-from tlkit.images.batches import load_picture
+from tlkit.images.batches import load_image
 from tlkit.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 FOLDER, SHEET = "explained", "contact-sheet.png"
-ON_SHEET = 48  # pictures at most
+ON_SHEET = 48  # images at most
 LARGEST = 1600  # pixels of an overlay's longer side
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What was drawn of one picture.
+    """What was drawn of one image.
 
     Attributes:
-        file: The picture, as given or found.
-        label: The class that is shown; None if the picture could not be read.
+        file: The image, as given or found.
+        label: The class that is shown; None if the image could not be read.
         probability: That the bundle gives it, 0..1; None likewise.
         overlay: The drawing; None likewise.
         maps: The feature maps, where they were asked for.
-        error: Why the picture could not be read, else None.
+        error: Why the image could not be read, else None.
     """
 
     file: str
@@ -69,24 +69,24 @@ def explain(
     stage: str | None = None,
     progress: Progress | None = None,
 ) -> list[Explained]:
-    """Draw Grad-CAM over pictures, and a sheet with the first `ON_SHEET` of them.
+    """Draw Grad-CAM over images, and a sheet with the first `ON_SHEET` of them.
 
     Args:
         images: Files, folders (with everything below them) and glob patterns.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         output: A new folder for the drawings; None: ``explained`` in the current one, then ``explained-2``.
-        label: The class to look for; None: of each picture, the one the bundle answers.
+        label: The class to look for; None: of each image, the one the bundle answers.
         stage: Also draw the feature maps of this stage, such as "stage3".
-        progress: Told about every picture.
+        progress: Told about every image.
 
     Raises:
-        TlkitError: No bundle, no picture that can be read, the folder exists or cannot be made, or the bundle has no
+        TlkitError: No bundle, no image that can be read, the folder exists or cannot be made, or the bundle has no
             such class or stage.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
-    paths = find_pictures(images)
+    paths = find_images(images)
     folder = _new_folder(output)
     show = progress or SilentProgress()
     with show.phase("Loading the network", None):
@@ -101,7 +101,7 @@ def explain(
                 tiles.append((drawn, f"{row.label} {row.probability:.0%}  {path.name}"))
             advance(1)
     if not tiles:
-        raise TlkitError(f"no readable picture in {', '.join(map(str, images))}", f"{rows[0].file}: {rows[0].error}")
+        raise TlkitError(f"no readable image in {', '.join(map(str, images))}", f"{rows[0].file}: {rows[0].error}")
     from tlkit.report.overlay import contact_sheet
 
     contact_sheet(*zip(*tiles, strict=True)).save(_made(folder) / SHEET)
@@ -111,18 +111,18 @@ def explain(
 def _explained(
     path: Path, number: int, bundle: Bundle, label: str | None, locate: Any, maps_of: Any, folder: Path
 ) -> tuple[Explained, NDArray[np.uint8] | None]:
-    """One picture, drawn and written; and the drawing."""
+    """One image, drawn and written; and the drawing."""
     from PIL import Image
 
     from tlkit.report.overlay import map_grid, overlay
 
-    small, whole = load_picture(path, bundle.input_size), load_picture(path, None)
-    if small.picture is None or whole.picture is None:
+    small, whole = load_image(path, bundle.input_size), load_image(path, None)
+    if small.image is None or whole.image is None:
         return Explained(str(path), None, None, None, None, small.error or whole.error), None
-    pixels = small.picture.pixels[None]
+    pixels = small.image.pixels[None]
     probabilities = bundle.probabilities(pixels)[0]
     index = int(probabilities.argmax()) if label is None else bundle.classes.index(label)
-    large = Image.fromarray(whole.picture.pixels)
+    large = Image.fromarray(whole.image.pixels)
     large.thumbnail((LARGEST, LARGEST))
     drawn = overlay(np.asarray(large), locate(pixels, np.array([index]))[0])
     target = _made(folder) / f"{number:04}-{path.stem}.png"

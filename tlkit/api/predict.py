@@ -1,4 +1,4 @@
-"""``tlkit.predict``: label pictures with a bundle."""
+"""``tlkit.predict``: label images with a bundle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import Answer, answers, check_mirroring
 from tlkit.errors import TlkitError
-from tlkit.images.folder import natural, walk_pictures
+from tlkit.images.folder import natural, walk_images
 from tlkit.linear.ood import check_rate
 from tlkit.progress import Progress, SilentProgress
 
@@ -26,15 +26,15 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a bundle says of one picture.
+    """What a bundle says of one image.
 
     Attributes:
         file: The path as given or found.
-        label: The most probable class; None if the picture could not be read.
+        label: The most probable class; None if the image could not be read.
         probability: Its probability, 0..1; None likewise.
         top: (class, probability) of the most probable classes, best first, at most `TOP`.
-        unknown: Whether the picture is unlike anything trained on; None where the bundle cannot tell.
-        error: Why the picture could not be read, else None.
+        unknown: Whether the image is unlike anything trained on; None where the bundle cannot tell.
+        error: Why the image could not be read, else None.
     """
 
     file: str
@@ -66,7 +66,7 @@ def predict(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Prediction]:
-    """Label pictures; see `predict_iter`, whose rows this gathers."""
+    """Label images; see `predict_iter`, whose rows this gathers."""
     rows = predict_iter(
         images, model, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, progress=progress
     )
@@ -83,30 +83,30 @@ def predict_iter(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """Label pictures as they come; memory does not grow with their number.
+    """Label images as they come; memory does not grow with their number.
 
     Args:
         images: Files, folders (with everything below them) and glob patterns.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
-        unknown_rate: Share of pictures of the known classes that may be called unknown, 0..0.5; 0: none is. None: as
+        unknown_rate: Share of images of the known classes that may be called unknown, 0..0.5; 0: none is. None: as
             the bundle was trained with.
-        tta: Take the mean over each picture and its mirror image (test-time augmentation), in twice the time.
+        tta: Take the mean over each image and its mirror image (test-time augmentation), in twice the time.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Reading threads, and cores to compute with at most; None: one a processor.
-        progress: Told about every picture.
+        progress: Told about every image.
 
     Yields:
-        One row a picture in the order found; an unreadable picture becomes a row with ``error``.
+        One row an image in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
-        TlkitError: No bundle, a damaged one, no picture at all, a rate that the bundle cannot tell, mirroring that
+        TlkitError: No bundle, a damaged one, no image at all, a rate that the bundle cannot tell, mirroring that
             is not known to be harmless, or the engine is not there.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
         check_mirroring(bundle)
-    paths = find_pictures(images)
+    paths = find_images(images)
     with (progress or SilentProgress()).phase("Predicting", len(paths)) as advance:
         for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
             yield _prediction(paths[answer.item.index], answer, bundle.classes, limit)
@@ -114,7 +114,7 @@ def predict_iter(
 
 
 def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
-    """How unlike the pictures trained on a picture may be before it is called unknown; None: that cannot be told.
+    """How unlike the images trained on an image may be before it is called unknown; None: that cannot be told.
 
     Raises:
         TlkitError: The rate is out of range, or asked for where the bundle cannot tell.
@@ -123,14 +123,14 @@ def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
         check_rate(rate)
         if bundle.known is None:
             raise TlkitError(
-                f"{bundle.path} cannot tell unknown pictures, so --unknown-rate has no meaning",
+                f"{bundle.path} cannot tell unknown images, so --unknown-rate has no meaning",
                 "plan.json says why; a bundle of an earlier version has to be trained anew",
             )
     return None if bundle.known is None else bundle.known.threshold(bundle.unknown_rate if rate is None else rate)
 
 
-def find_pictures(images: Sequence[PathLike]) -> list[Path]:
-    """Files as they are, pictures below folders, matches of patterns; each once, in the order given.
+def find_images(images: Sequence[PathLike]) -> list[Path]:
+    """Files as they are, images below folders, matches of patterns; each once, in the order given.
 
     A name that is none of these stays in the list, so that it becomes a row that says so.
 
@@ -141,20 +141,20 @@ def find_pictures(images: Sequence[PathLike]) -> list[Path]:
     for image in images:
         path = Path(image)
         if path.is_dir():
-            found.update(dict.fromkeys(walk_pictures(path)))
+            found.update(dict.fromkeys(walk_images(path)))
         elif not path.exists() and glob.has_magic(str(path)) and (hits := glob.glob(str(path), recursive=True)):  # noqa: PTH207
             for hit in map(Path, natural(hits)):
-                found.update(dict.fromkeys(walk_pictures(hit) if hit.is_dir() else [hit]))
+                found.update(dict.fromkeys(walk_images(hit) if hit.is_dir() else [hit]))
         else:
             found[path] = None
     if not found:
         where = ", ".join(str(image) for image in images) or "nothing"
-        raise TlkitError(f"no pictures in {where}")
+        raise TlkitError(f"no images in {where}")
     return list(found)
 
 
 def named_folders(images: Sequence[PathLike]) -> list[Path]:
-    """The folders among files, folders and patterns: those that pictures are searched in."""
+    """The folders among files, folders and patterns: those that images are searched in."""
     found: list[Path] = []
     for path in map(Path, images):
         is_pattern = not path.exists() and glob.has_magic(str(path))

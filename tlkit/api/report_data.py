@@ -1,4 +1,4 @@
-"""Pages of what training and evaluations came to: gathers pictures and figures, and has them drawn."""
+"""Pages of what training and evaluations came to: gathers images and figures, and has them drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from tlkit.api.evaluate import Evaluation
 from tlkit.evaluation.examples import most_doubtful, worst_mistakes
 from tlkit.evaluation.metrics import Floats, reliability
-from tlkit.images.batches import load_picture
+from tlkit.images.batches import load_image
 from tlkit.report.evaluation import evaluation_page
 from tlkit.report.sections import Sections, draw_sections
 from tlkit.report.thumbnails import Shown, thumbnail
@@ -20,7 +20,7 @@ from tlkit.report.thumbnails import Shown, thumbnail
 if TYPE_CHECKING:
     from tlkit.evaluation.grad_cam import ClassMaps
 
-SHOWN = 12  # pictures of a kind
+SHOWN = 12  # images of a kind
 
 
 def sections_of(
@@ -31,13 +31,13 @@ def sections_of(
     locate: ClassMaps | None,
     size: tuple[int, int],
 ) -> Sections:
-    """Drawings and pictures of one set of answers.
+    """Drawings and images of one set of answers.
 
     Args:
         found: Figures of it, as `tlkit.evaluation.classes.figures` gives them.
         probabilities: float64 [n, classes], rows sum to 1.
         labels: Class indices [n].
-        files: (name to show, path) of each picture.
+        files: (name to show, path) of each image.
         locate: Says where a class is seen; None: that is not drawn.
         size: (height, width) in pixels of the network's input.
     """
@@ -78,7 +78,7 @@ def page_of_evaluation(result: Evaluation, locate: ClassMaps | None, size: tuple
 
 def _drawn(path: Path, answer: int, locate: ClassMaps | None, size: tuple[int, int]) -> str:
     """A thumbnail, with the place of its answer where that is known."""
-    small = load_picture(path, size).picture if locate is not None else None
+    small = load_image(path, size).image if locate is not None else None
     if locate is None or small is None:
         return thumbnail(path)
     return thumbnail(path, locate(small.pixels[None], np.array([answer]))[0])

@@ -25,8 +25,8 @@ AUTO, LITERT, KERAS = "auto", "litert", "keras"
 ENGINES = (AUTO, LITERT, KERAS)
 AGREEMENT = 1e-4  # in probability, what engines may differ by; else the slower one is used
 MEMORY = 1 << 30  # bytes of weights that the interpreters may hold together: each packs a copy of its own
-BATCH = 32  # pictures at a time, more where there are many cores: the last of a batch leave some of them idle
-FEW = 500  # pictures; for fewer a GPU is not worth the import of TensorFlow
+BATCH = 32  # images at a time, more where there are many cores: the last of a batch leave some of them idle
+FEW = 500  # images; for fewer a GPU is not worth the import of TensorFlow
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -44,12 +44,12 @@ def check_engine(name: str) -> str:
     return name
 
 
-def choose_engine(wanted: str, pictures: int | None = None) -> str:
+def choose_engine(wanted: str, images: int | None = None) -> str:
     """The engine to use: "litert" or "keras".
 
     Args:
         wanted: One of `ENGINES`; "auto" takes Keras where it has a GPU or LiteRT is missing, else LiteRT.
-        pictures: How many there are to compute, if known.
+        images: How many there are to compute, if known.
 
     Raises:
         TlkitError: As `check_engine`.
@@ -58,7 +58,7 @@ def choose_engine(wanted: str, pictures: int | None = None) -> str:
         return wanted
     if not has_litert():
         return KERAS
-    many = pictures is None or pictures >= FEW
+    many = images is None or images >= FEW
     return KERAS if many and has_gpu() else LITERT
 
 
@@ -83,26 +83,26 @@ def has_gpu_driver() -> bool:
 
 
 def batch_size() -> int:
-    """How many pictures to hand to a `Forward` at once."""
+    """How many images to hand to a `Forward` at once."""
     return max(BATCH, 8 * cpu_count())
 
 
 class LiteRTNetwork:
     """A network in LiteRT's format, run on all cores.
 
-    Pictures are divided among single-threaded interpreters, which wait for each other less than the threads of one
-    interpreter do; a single picture gets one interpreter with all cores. May be called from one thread at a time.
+    Images are divided among single-threaded interpreters, which wait for each other less than the threads of one
+    interpreter do; a single image gets one interpreter with all cores. May be called from one thread at a time.
 
     Args:
         file: The network: its bytes, or where it lies (mapped into memory, not read).
         workers: Cores to use at most; None: all.
-        pictures: How many there are to compute, if known.
+        images: How many there are to compute, if known.
     """
 
-    def __init__(self, file: bytes | Path, workers: int | None = None, pictures: int | None = None) -> None:
+    def __init__(self, file: bytes | Path, workers: int | None = None, images: int | None = None) -> None:
         cores = min(workers or cpu_count(), cpu_count())
         size = len(file) if isinstance(file, bytes) else file.stat().st_size
-        copies = max(1, min(cores, MEMORY // max(1, size), pictures or cores))
+        copies = max(1, min(cores, MEMORY // max(1, size), images or cores))
         self._interpreters = [_Interpreter(file, cores // copies) for _ in range(copies)]
         self._pool = ThreadPoolExecutor(copies, thread_name_prefix="tlkit-litert") if copies > 1 else None
 
@@ -113,7 +113,7 @@ class LiteRTNetwork:
         lock = threading.Lock()
 
         def work(interpreter: _Interpreter) -> None:
-            """Take the next picture when done with one."""
+            """Take the next image when done with one."""
             while True:
                 with lock:
                     row = next(rows, None)
@@ -129,7 +129,7 @@ class LiteRTNetwork:
 
 
 class _Interpreter:
-    """One of LiteRT's interpreters, for one picture at a time."""
+    """One of LiteRT's interpreters, for one image at a time."""
 
     def __init__(self, file: bytes | Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -141,13 +141,13 @@ class _Interpreter:
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
 
-    def run(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [height, width, 3] to float32 [columns], those of several outputs one after another."""
-        return np.concatenate(self.outputs(picture), dtype=np.float32)
+        return np.concatenate(self.outputs(image), dtype=np.float32)
 
-    def outputs(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def outputs(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """uint8 [height, width, 3] to each output, float32, without the batch."""
-        self._interpreter.set_tensor(self._input, picture[None].astype(np.float32))
+        self._interpreter.set_tensor(self._input, image[None].astype(np.float32))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(each)[0] for each in self._outputs]
 
@@ -157,7 +157,7 @@ def lite_maps(file: bytes) -> Callable[[NDArray[np.uint8]], list[NDArray[np.floa
     interpreter = _Interpreter(file, cpu_count())
 
     def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        rows = [interpreter.outputs(picture) for picture in pixels]
+        rows = [interpreter.outputs(image) for image in pixels]
         return [np.stack(each) for each in zip(*rows, strict=True)]
 
     return run

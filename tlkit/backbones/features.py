@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
-from tlkit.images.batches import Loaded, load_pictures
+from tlkit.images.batches import Loaded, load_images
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store.features import FeatureKey, FeatureStore, SpareStore, Stored, rounded
 
-KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # pictures a shard, and seconds between two: what a killed run may lose
+KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # images a shard, and seconds between two: what a killed run may lose
 
 Store = FeatureStore | SpareStore
 
 
 @dataclass(frozen=True)
 class Features:
-    """Pooled features of a list of pictures.
+    """Pooled features of a list of images.
 
     Attributes:
-        matrix: float32 [readable pictures, columns], rows in the order of ``rows``.
-        rows: Index into the list of pictures for each row of ``matrix``.
-        contents: SHA-256 of each picture's bytes as hex, in the order of the list; "" where unreadable.
-        prints: Perceptual hash of each picture, in the order of the list; empty where blank or unreadable.
-        errors: Why a picture could not be read, by its index.
+        matrix: float32 [readable images, columns], rows in the order of ``rows``.
+        rows: Index into the list of images for each row of ``matrix``.
+        contents: SHA-256 of each image's bytes as hex, in the order of the list; "" where unreadable.
+        prints: Perceptual hash of each image, in the order of the list; empty where blank or unreadable.
+        errors: Why an image could not be read, by its index.
         taps: (name, width) of the column blocks in ``matrix``.
         reused: How many rows came from the store.
         problem: Why nothing was kept on disk, if so.
@@ -63,16 +63,16 @@ def compute_features(
     progress: Progress | None = None,
     observe: Callable[[Loaded], None] | None = None,
 ) -> Features:
-    """Pooled features of all readable pictures: each is read once, and computed only if the store lacks it.
+    """Pooled features of all readable images: each is read once, and computed only if the store lacks it.
 
     Args:
-        paths: Picture files.
+        paths: Image files.
         extractor: The frozen backbone.
         taps: Which blocks the result holds: stage names and "top".
         store: Where vectors are looked up and kept; None: nowhere.
         workers: Reading threads; None: one a processor.
-        progress: Told about every picture.
-        observe: Called with every picture once it is read, in order. Given, all are decoded, also those whose
+        progress: Told about every image.
+        observe: Called with every image once it is read, in order. Given, all are decoded, also those whose
             features are in the store.
     """
     key = feature_key(extractor)
@@ -118,20 +118,20 @@ def each_feature(
     workers: int | None = None,
     decode_all: bool = False,
 ) -> Generator[tuple[Loaded, Stored | None, bool], None, None]:
-    """Each picture in order with what is known of it (None: it cannot be read), and whether that is new.
+    """Each image in order with what is known of it (None: it cannot be read), and whether that is new.
 
-    Memory does not grow with the number of pictures. New rows are kept every `KEEP_EVERY` pictures and `KEEP_SECONDS`,
+    Memory does not grow with the number of images. New rows are kept every `KEEP_EVERY` images and `KEEP_SECONDS`,
     and when the iterator is closed or left by an exception.
 
     Args:
-        paths: Picture files.
+        paths: Image files.
         extractor: The frozen backbone.
         store: Where vectors are looked up and kept; None: nowhere.
         workers: Reading threads, and cores to compute with at most; None: one a processor.
-        decode_all: Also decode pictures whose features are in the store.
+        decode_all: Also decode images whose features are in the store.
     """
     lookup = store.get if store is not None else lambda content: None
-    pictures = load_pictures(
+    images = load_images(
         paths,
         (extractor.input_size, extractor.input_size),
         workers=workers,
@@ -149,12 +149,12 @@ def each_feature(
         unsaved.clear()
 
     try:
-        for batch in _batches(pictures, store):
-            fresh = [(item, item.picture) for item, stored in batch if stored is None and item.picture is not None]
+        for batch in _batches(images, store):
+            fresh = [(item, item.image) for item, stored in batch if stored is None and item.image is not None]
             new: dict[int, Stored] = {}
             if fresh:
                 forward = forward or extractor.forward(workers)
-                vectors = rounded(forward(np.stack([picture.pixels for _, picture in fresh])))
+                vectors = rounded(forward(np.stack([image.pixels for _, image in fresh])))
                 for (item, _), vector in zip(fresh, vectors, strict=True):
                     new[item.index] = Stored(vector, item.fingerprint)
                     unsaved.append((item.content, new[item.index]))
@@ -167,15 +167,15 @@ def each_feature(
         keep()  # also when interrupted: what is done stays done
 
 
-def _batches(pictures: Iterator[Loaded], store: Store | None) -> Iterator[list[tuple[Loaded, Stored | None]]]:
-    """Groups with at most `batch_size` pictures to compute in each; what the store has rides along."""
+def _batches(images: Iterator[Loaded], store: Store | None) -> Iterator[list[tuple[Loaded, Stored | None]]]:
+    """Groups with at most `batch_size` images to compute in each; what the store has rides along."""
     most = batch_size()
     batch: list[tuple[Loaded, Stored | None]] = []
     fresh = 0
-    for item in pictures:
+    for item in images:
         stored = store.get(item.content) if store is not None and item.error is None else None
         batch.append((item, stored))
-        fresh += stored is None and item.picture is not None
+        fresh += stored is None and item.image is not None
         if fresh == most or len(batch) == 16 * most:
             yield batch
             batch, fresh = [], 0

@@ -1,4 +1,4 @@
-"""The layers of a built network, one row each: what they are, what they put out, and how much of a picture they see."""
+"""The layers of a built network, one row each: what they are, what they put out, and how much of an image they see."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Layer:
         stride: Cells from one place to the next; None without a kernel.
         padding: Rows above and below, columns left and right, that it adds (below 0: takes away); None: neither.
         params: Number of parameters.
-        operations: Multiply-adds for one picture.
+        operations: Multiply-adds for one image.
         by_formula: Its output's size by `size_by_formula`; None where that does not apply.
         receptive_field: Pixels of the input, in a square grown without bound, that one cell of its output depends on;
-            None: the whole picture, behind global pooling.
+            None: the whole image, behind global pooling.
     """
 
     name: str
@@ -60,7 +60,7 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Field:
-    """Receptive field of a cell and pixels from one cell to the next; infinite for the whole picture."""
+    """Receptive field of a cell and pixels from one cell to the next; infinite for the whole image."""
 
     size: tuple[float, float]
     step: Pair
@@ -82,7 +82,7 @@ def layers_of(network: Network) -> tuple[Layer, ...]:
     """All layers and operations of a built backbone, from input to output.
 
     The receptive field follows Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks",
-    Distill 2019. Gates that are computed from the whole picture (squeeze-and-excitation) are left out of it: with them
+    Distill 2019. Gates that are computed from the whole image (squeeze-and-excitation) are left out of it: with them
     every cell would see everything.
     """
     operations = list(network.model.operations)
@@ -157,7 +157,7 @@ def _by_formula(sources: list[Any], window: _Window | None) -> Pair | None:
 def _field(operation: Any, sources: list[_Field], window: _Window | None) -> _Field:
     if not sources:
         return _Field((1, 1), (1, 1))
-    # A gate sees the whole picture; what it is multiplied with says where.
+    # A gate sees the whole image; what it is multiplied with says where.
     known = [field for field in sources if math.inf not in field.size] or sources
     size = (max(field.size[0] for field in known), max(field.size[1] for field in known))
     step = (max(field.step[0] for field in known), max(field.step[1] for field in known))

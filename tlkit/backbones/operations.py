@@ -10,7 +10,7 @@ from tlkit.backbones.network import Network
 
 
 def layer_operations(layer: Any) -> int:
-    """Multiply-adds of one layer for one picture: each cell of a kernel is used once a place of the output.
+    """Multiply-adds of one layer for one image: each cell of a kernel is used once a place of the output.
 
     Only kernels count. Biases, normalisation, activations and pooling do not, as in the figures of most papers.
 
@@ -24,13 +24,13 @@ def layer_operations(layer: Any) -> int:
 
 
 def model_operations(model: Any) -> int:
-    """Multiply-adds of a functional ``keras.Model`` for one picture; Sequential models inside count with the rest."""
+    """Multiply-adds of a functional ``keras.Model`` for one image; Sequential models inside count with the rest."""
     inner = (model_operations(layer) if hasattr(layer, "layers") else layer_operations(layer) for layer in model.layers)
     return sum(inner)
 
 
 def count_operations(network: Network) -> dict[str, int]:
-    """Multiply-adds for one picture up to the end of each stage, by its name, and of the whole backbone under "top"."""
+    """Multiply-adds for one image up to the end of each stage, by its name, and of the whole backbone under "top"."""
     ends = {stage.layer: stage.name for stage in network.stages}
     total, counts = 0, {}
     for layer in network.model.operations:

@@ -1,4 +1,4 @@
-"""What a network knows of the pictures it was trained on: its own classifier, and how its activations lay on them."""
+"""What a network knows of the images it was trained on: its own classifier, and how its activations lay on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Source:
         kernel: float32 [top channels, 1000] of its classifier.
         bias: float32 [1000].
         moments: For each tap, the mean and the standard deviation [channels] that its activations had over ImageNet's
-            pictures, as its BatchNorm layers tell.
+            images, as its BatchNorm layers tell.
     """
 
     kernel: Array
@@ -42,9 +42,9 @@ class Source:
 
 @cache
 def packaged_source(variant: str = "lite0") -> Source:
-    """What a packaged network knows of its training pictures, read from its weights without TensorFlow.
+    """What a packaged network knows of its training images, read from its weights without TensorFlow.
 
-    BatchNorm makes each channel's mean its offset and its deviation its scale, over the pictures it was trained on
+    BatchNorm makes each channel's mean its offset and its deviation its scale, over the images it was trained on
     (Ioffe & Szegedy 2015). A stage's output is the sum of the BatchNorm outputs of its blocks, whose first has no
     shortcut; they are taken as independent. The top is a BatchNorm output, taken as normally distributed, after ReLU6.
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import Extractor
 
-TIMED = 8  # pictures that speed is measured on, one at a time
+TIMED = 8  # images that speed is measured on, one at a time
 
 
 def latency(extractor: Extractor) -> float:
-    """Seconds a picture takes on one core, the median of a few."""
+    """Seconds an image takes on one core, the median of a few."""
     forward = extractor.forward(1)
     pixels = np.zeros((1, extractor.input_size, extractor.input_size, 3), dtype=np.uint8)
     forward(pixels)
@@ -38,20 +38,20 @@ class TimedForward:
         self._forward = extractor.forward(workers)
         self._side = extractor.input_size
         self._began = False
-        self._pictures, self._seconds = 0, 0.0
+        self._images, self._seconds = 0, 0.0
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]."""
         start = time.perf_counter()
         found = self._forward(pixels)
         if self._began:  # the first batch is slower
-            self._pictures += len(pixels)
+            self._images += len(pixels)
             self._seconds += time.perf_counter() - start
         self._began = True
         return found
 
     def speed(self) -> float:
-        """Pictures a second, of all batches but the first; grey ones are computed where there were none."""
-        while not self._pictures:
+        """Images a second, of all batches but the first; grey ones are computed where there were none."""
+        while not self._images:
             self(np.full((batch_size(), self._side, self._side, 3), 127, dtype=np.uint8))
-        return self._pictures / max(1e-6, self._seconds)
+        return self._images / max(1e-6, self._seconds)

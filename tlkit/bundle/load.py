@@ -44,14 +44,14 @@ class Bundle:
         height, width = self.manifest["input_size"]
         return int(height), int(width)
 
-    def forward(self, engine: str = AUTO, pictures: int | None = None, workers: int | None = None) -> Forward:
+    def forward(self, engine: str = AUTO, images: int | None = None, workers: int | None = None) -> Forward:
         """A function from uint8 [n, height, width, 3] (RGB, 0..255) to float32 [n, columns].
 
         The first columns are probabilities, one a class; the others, if any, are features that `known` looks at.
 
         Args:
             engine: "auto" (LiteRT on a CPU, Keras on a GPU or where there is no ``model.tflite``), "litert" or "keras".
-            pictures: How many there will be, if known.
+            images: How many there will be, if known.
             workers: Cores to use at most; None: all.
 
         Raises:
@@ -60,8 +60,8 @@ class Bundle:
         has_lite = LITE in self.manifest["files"]
         if engine == LITERT and not has_lite:
             raise TlkitError(f"{self.path} has no {LITE}", "leave --engine out: Keras runs it")
-        if choose_engine(engine, pictures) == LITERT and has_lite:
-            return LiteRTNetwork(self.path / LITE, workers, pictures)
+        if choose_engine(engine, images) == LITERT and has_lite:
+            return LiteRTNetwork(self.path / LITE, workers, images)
         layers = self.manifest.get("layers")
         if not layers:
             return keras_forward(self.model)
@@ -75,7 +75,7 @@ class Bundle:
 
     @cached_property
     def known(self) -> Known | None:
-        """What pictures like those trained on look like; None where the bundle does not know."""
+        """What images like those trained on look like; None where the bundle does not know."""
         if KNOWN not in self.manifest["files"]:
             return None
         with np.load(self.path / KNOWN, allow_pickle=False) as arrays:
@@ -83,7 +83,7 @@ class Bundle:
 
     @property
     def unknown_rate(self) -> float:
-        """Share of known pictures that are called unknown by default, 0..1."""
+        """Share of known images that are called unknown by default, 0..1."""
         return float((self.manifest.get("unknown") or {}).get("rate", 0.0))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Run a bundle over picture files."""
+"""Run a bundle over image files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tlkit.images.batches import Loaded, load_batches
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a bundle says of one picture.
+    """What a bundle says of one image.
 
     Attributes:
-        item: The picture, or why there is none.
+        item: The image, or why there is none.
         probabilities: float32 [classes]; None where it cannot be read.
-        unlike: How unlike the pictures trained on it is, around 0 for those of known classes; None where it cannot be
+        unlike: How unlike the images trained on it is, around 0 for those of known classes; None where it cannot be
             read or the bundle does not know.
     """
 
@@ -40,9 +40,9 @@ def answers(
     fingerprints: bool = False,
     mirrored: bool = False,
 ) -> Iterator[Answer]:
-    """What a bundle says of pictures, in their order.
+    """What a bundle says of images, in their order.
 
-    Pictures are decoded by threads while others are computed; what is ready is passed on, and memory does not grow
+    Images are decoded by threads while others are computed; what is ready is passed on, and memory does not grow
     with their number.
 
     Args:
@@ -51,7 +51,7 @@ def answers(
         engine: "auto", "litert" or "keras".
         workers: Reading threads, and cores to compute with at most; None: all.
         fingerprints: Also compute the perceptual hash of what is read.
-        mirrored: Take the mean of what is said of a picture and of its mirror image; see `check_mirroring`.
+        mirrored: Take the mean of what is said of an image and of its mirror image; see `check_mirroring`.
 
     Raises:
         TlkitError: The engine is not there.
@@ -61,7 +61,7 @@ def answers(
     for batch in load_batches(
         paths, bundle.input_size, most, workers=workers, ahead=3 * most, fingerprints=fingerprints
     ):
-        pixels = [item.picture.pixels for item in batch if item.picture is not None]
+        pixels = [item.image.pixels for item in batch if item.image is not None]
         found = forward(np.stack(pixels)) if pixels else np.zeros((0, classes), np.float32)
         if mirrored and pixels:
             other = forward(np.ascontiguousarray(np.stack(pixels)[:, :, ::-1]))[:, :classes]
@@ -69,7 +69,7 @@ def answers(
         unlike = known.unlike(found[:, classes:]).tolist() if known and len(found) else [None] * len(found)
         rows = zip(found[:, :classes], unlike, strict=True)
         for item in batch:
-            yield Answer(item, *next(rows)) if item.picture is not None else Answer(item)
+            yield Answer(item, *next(rows)) if item.image is not None else Answer(item)
 
 
 def check_mirroring(bundle: Bundle) -> None:
@@ -79,14 +79,14 @@ def check_mirroring(bundle: Bundle) -> None:
         TlkitError: It does harm, or nobody has looked.
     """
     flips = bundle.manifest.get("flips")
-    if not flips or not flips["pictures"]:
+    if not flips or not (flips.get("images") or flips.get("pictures")):  # "pictures": bundles of tlkit 0.1
         raise TlkitError(
-            f"whether mirrored pictures mean the same was not measured for {bundle.path}, so --tta is not possible",
+            f"whether mirrored images mean the same was not measured for {bundle.path}, so --tta is not possible",
             "training with --strategy auto measures it",
         )
     if not flips["harmless"]:
         raise TlkitError(
-            f"mirrored pictures mean something else to {bundle.path}, so --tta would do harm: probes were right on "
-            f"{flips['plain']:.1%} of pictures and on {flips['mirrored']:.1%} of them mirrored",
+            f"mirrored images mean something else to {bundle.path}, so --tta would do harm: probes were right on "
+            f"{flips['plain']:.1%} of images and on {flips['mirrored']:.1%} of them mirrored",
             "leave --tta out",
         )

@@ -36,9 +36,7 @@ def backbones_command(
         str | None, typer.Option(metavar="N", help="Only those of so many operations, such as 600M.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Only those whose weights are on this machine.")] = False,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Time them on this machine, one picture at a time.")
-    ] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Time them on this machine, one image at a time.")] = False,
     engine: Engine = "auto",
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw accuracy by operations: an .svg or .png file.")
@@ -235,7 +233,7 @@ def _present_layers(found: Stages) -> None:
         )
         typer.echo("  ".join(cells).rstrip())
     typer.secho(
-        "\nformula: (n + 2P - k)/S + 1, rounded down; sees: side of the part of the picture that one cell depends on",
+        "\nformula: (n + 2P - k)/S + 1, rounded down; sees: side of the part of the image that one cell depends on",
         dim=True,
     )
 

@@ -48,7 +48,7 @@ def _present(result: CacheContents) -> None:
     used = f"{result.folder}: {_size(result.bytes)} of {_size(result.limit)}"
     console.print(Text(printable(used), style="bold"), soft_wrap=True)
     width = max(4, *(len(printable(entry.name)) for entry in result.entries))
-    heading = f"\n{'section':<8}  {'what':<{width}}  pictures      size  last used"
+    heading = f"\n{'section':<8}  {'what':<{width}}  images      size  last used"
     console.print(Text(heading, style="bold"), soft_wrap=True)
     for entry in result.entries:
         count = "-" if entry.items is None else str(entry.items)

@@ -16,7 +16,7 @@ from tlkit.errors import TlkitError
 if TYPE_CHECKING:
     from tlkit.images.check import Checked
 
-SHOWN = 5  # pictures named a finding on the terminal; --json and --report name all
+SHOWN = 5  # images named a finding on the terminal; --json and --report name all
 
 
 def check_command(
@@ -85,7 +85,7 @@ def _present(result: Checked) -> None:
 
 
 def _free(report: Path, images: Path) -> None:
-    """Refuse a report that would overwrite something or lie beside the pictures, before any work."""
+    """Refuse a report that would overwrite something or lie beside the images, before any work."""
     if report.exists() or report.is_symlink():
         raise TlkitError(f"output exists: {report}", "choose another name for --report")
     if not report.parent.is_dir():

@@ -42,7 +42,7 @@ def embed_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write one vector per picture, for search, clustering or classifiers of your own.
+    """Write one vector per image, for search, clustering or classifiers of your own.
 
     Example: tlkit embed photos/ --output vectors.npz
     """
@@ -76,5 +76,5 @@ def embed_command(
 def _present(result: Embedded) -> None:
     whose = result.backbone if result.model is None else result.model
     typer.echo(f"{result.images} vectors of {result.dimensions} numbers, {result.stage} of {printable(str(whose))}")
-    skipped = f", {len(result.skipped)} pictures skipped" if result.skipped else ""
+    skipped = f", {len(result.skipped)} images skipped" if result.skipped else ""
     typer.echo(printable(f"saved {result.output} in {result.seconds:.0f} s{skipped}"))

@@ -23,7 +23,7 @@ def evaluate_command(
         str, typer.Option(help="Of a folder with train/, val/, test/: which part; auto: test/, else val/; all.")
     ] = "auto",
     table: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write what was said of every picture.")
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write what was said of every image.")
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots and the worst mistakes.")
@@ -35,7 +35,7 @@ def evaluate_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say how good a bundle is on labelled pictures, with intervals, and where it goes wrong.
+    """Say how good a bundle is on labelled images, with intervals, and where it goes wrong.
 
     Example: tlkit evaluate ./test --model garden.tlkit
     """
@@ -46,7 +46,7 @@ def evaluate_command(
         from tlkit.api.evaluate import evaluate
         from tlkit.api.explain import class_maps
         from tlkit.api.report_data import page_of_evaluation
-        from tlkit.evaluation.prediction_table import picture_table
+        from tlkit.evaluation.prediction_table import image_table
         from tlkit.report.page import check_free, write
 
     for path, option in ((table, "--csv"), (report, "--report")):
@@ -65,7 +65,7 @@ def evaluate_command(
     )
     if table is not None:
         columns = (result.files, result.labels, result.probabilities, result.unknown, result.used)
-        write(table, picture_table(*columns, result.classes))
+        write(table, image_table(*columns, result.classes))
     if report is not None:
         with show.phase("Writing the report", None):
             write(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size))
@@ -88,7 +88,7 @@ def _present(result: Evaluation) -> None:
         console.print(Text(printable(line), style=style), soft_wrap=True)
 
     low, high = its.accuracy_ci95
-    say(f"{its.accuracy:.1%} of {its.images} pictures right (95% interval, Wilson: {low:.1%} to {high:.1%})", "bold")
+    say(f"{its.accuracy:.1%} of {its.images} images right (95% interval, Wilson: {low:.1%} to {high:.1%})", "bold")
     for line in result.warnings:
         say(f"warning: {line}", "yellow")
     top = f", top-5 {its.top5_accuracy:.1%}" if len(result.classes) > TOP else ""
@@ -100,7 +100,7 @@ def _present(result: Evaluation) -> None:
         say(f"{result.unknown_share:.1%} called unknown, although their classes are known")
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    for name in ("pictures", "recall", "95% interval", "precision", "F1"):
+    for name in ("images", "recall", "95% interval", "precision", "F1"):
         table.add_column(name, justify="right")
     for each in result.per_class:
         interval = "" if each.recall_ci95 is None else "{:.0%} to {:.0%}".format(*each.recall_ci95)
@@ -114,4 +114,4 @@ def _present(result: Evaluation) -> None:
     for file, reason in result.skipped[:3]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > 3:
-        say(f"... and {len(result.skipped) - 3} more skipped pictures (--json names all)")
+        say(f"... and {len(result.skipped) - 3} more skipped images (--json names all)")

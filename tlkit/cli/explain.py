@@ -31,7 +31,7 @@ def explain_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show where in pictures a bundle sees a class (Grad-CAM), and a contact sheet.
+    """Show where in images a bundle sees a class (Grad-CAM), and a contact sheet.
 
     Example: tlkit explain photos/ --model garden.tlkit
     """

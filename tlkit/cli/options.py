@@ -19,12 +19,12 @@ Engine = Annotated[
 ]
 Tta = Annotated[
     bool,
-    typer.Option("--tta", help="Mean over each picture and its mirror image, where training found that harmless."),
+    typer.Option("--tta", help="Mean over each image and its mirror image, where training found that harmless."),
 ]
 UnknownRate = Annotated[
     float | None,
     typer.Option(
-        help="Share of pictures of known classes that may be called unknown.",
+        help="Share of images of known classes that may be called unknown.",
         show_default="as the bundle was trained with",
     ),
 ]
@@ -48,7 +48,7 @@ MaxParams = Annotated[
     str | None, typer.Option(metavar="N", help="With --backbone auto: parameters at most, such as 5M.")
 ]
 MaxLatency = Annotated[
-    float | None, typer.Option(metavar="MS", help="With --backbone auto: ms a picture on one core at most.")
+    float | None, typer.Option(metavar="MS", help="With --backbone auto: ms an image on one core at most.")
 ]
 Pilot = Annotated[
     bool,
@@ -58,10 +58,10 @@ ImageSize = Annotated[int | None, typer.Option(min=1, help="Side of the square i
 ValSplit = Annotated[float, typer.Option(help="Share of each class kept for validation.")]
 TestSplit = Annotated[
     float | None,
-    typer.Option(help="Share of each class kept as test pictures; default: a tenth from 300 pictures on, else none."),
+    typer.Option(help="Share of each class kept as test images; default: a tenth from 300 images on, else none."),
 ]
 ClassWeights = Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")]
 DropLeaks = Annotated[
-    bool, typer.Option("--drop-leaks", help="Leave out training pictures with a copy in val/ or test/.")
+    bool, typer.Option("--drop-leaks", help="Leave out training images with a copy in val/ or test/.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")]

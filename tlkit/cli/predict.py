@@ -41,7 +41,7 @@ def predict_command(
     workers: Workers = None,
     debug: Debug = False,
 ) -> None:
-    """Label pictures with a trained bundle.
+    """Label images with a trained bundle.
 
     Example: tlkit predict photos/ --model garden.tlkit
     """
@@ -92,7 +92,7 @@ def _csv(rows: Iterable[Prediction]) -> int:
 
 
 def _table(rows: Iterable[Prediction]) -> int:
-    """One line a picture as soon as it is known; the file name comes last, as it may be long."""
+    """One line an image as soon as it is known; the file name comes last, as it may be long."""
     from rich.text import Text
 
     from tlkit.cli.console import out

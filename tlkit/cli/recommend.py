@@ -149,16 +149,16 @@ def _present(result: Recommendation, command: str) -> None:
         if not reason.startswith(("size:", "similarity ")):
             say(reason)
     if result.growth is not None:
-        say(f"more pictures: {result.growth.why}")
+        say(f"more images: {result.growth.why}")
     for file, reason in result.skipped[:3]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > 3:
-        say(f"... and {len(result.skipped) - 3} more skipped pictures (--json names all)")
+        say(f"... and {len(result.skipped) - 3} more skipped images (--json names all)")
     say(f"next: {command}")
 
 
 def _cells(row: dict[str, Any], time: str) -> tuple[str, str, str, str, str]:
     if row["accuracy"] is None:
-        return row["strategy"], "unknown", "", time, "too few pictures to measure"
+        return row["strategy"], "unknown", "", time, "too few images to measure"
     known = "cross-validated" if row["measured"] else "foreseen"
     return row["strategy"], f"{row['accuracy']:.1%}", f"{row['low']:.0%} to {row['high']:.0%}", time, known

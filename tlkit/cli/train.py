@@ -57,7 +57,7 @@ ENDS = {
     "time budget": "all the time there was",
     "interrupted": "interrupted",
 }
-SHOWN = 10  # skipped pictures named on the terminal; --json names all
+SHOWN = 10  # skipped images named on the terminal; --json names all
 
 
 def train_command(
@@ -114,12 +114,12 @@ def train_command(
     class_weights: ClassWeights = "auto",
     drop_leaks: DropLeaks = False,
     epochs: Annotated[
-        float | None, typer.Option(help="Passes over the training pictures.", show_default="by their number")
+        float | None, typer.Option(help="Passes over the training images.", show_default="by their number")
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Largest rate, that of the head.", show_default="by a short check")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures an optimizer step.", show_default="32")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images an optimizer step.", show_default="32")] = None,
     augment: Annotated[str, typer.Option(help="auto, none, light or strong.")] = "auto",
     mixed_precision: Annotated[
         bool | None,
@@ -132,7 +132,7 @@ def train_command(
         Path | None, typer.Option(metavar="DIR", help="Also write TensorBoard's files here.")
     ] = None,
     unknown_rate: Annotated[
-        float, typer.Option(help="Share of known pictures that predict may call unknown.", show_default=True)
+        float, typer.Option(help="Share of known images that predict may call unknown.", show_default=True)
     ] = 0.05,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Leave report.html in the bundle.")] = True,
     engine: Engine = "auto",
@@ -141,7 +141,7 @@ def train_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a classifier on a folder of pictures.
+    """Train a classifier on a folder of images.
 
     Example: tlkit train ./images
     """
@@ -239,8 +239,8 @@ def _present(result: TrainResult) -> None:
         console.print(printable(line), markup=False)
 
     say(
-        f"{len(result.classes)} classes, {images['train']} training and {images['val']} validation pictures"
-        + (f", {images['test']} test pictures" if images["test"] else "")
+        f"{len(result.classes)} classes, {images['train']} training and {images['val']} validation images"
+        + (f", {images['test']} test images" if images["test"] else "")
     )
     for line in result.accuracies():
         say(line)
@@ -252,11 +252,11 @@ def _present(result: TrainResult) -> None:
     for file, reason in result.skipped[:SHOWN]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > SHOWN:
-        say(f"... and {len(result.skipped) - SHOWN} more skipped pictures (--json names all)")
+        say(f"... and {len(result.skipped) - SHOWN} more skipped images (--json names all)")
     say(f"saved {result.model} in {result.seconds['total']:.0f} s")
     if result.report is not None:
         say(f"what it reached, where it goes wrong and what to do next: {_short(result.report)}")
-    say(f"next: tlkit predict PICTURES --model {shlex.quote(_short(result.model))}")
+    say(f"next: tlkit predict IMAGES --model {shlex.quote(_short(result.model))}")
 
 
 def _tuning_line(strategy: str, tuning: dict[str, Any], metrics: dict[str, Any]) -> str:

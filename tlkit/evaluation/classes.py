@@ -20,11 +20,11 @@ class ClassFigures:
 
     Attributes:
         name: Of the class.
-        precision: Share of the pictures called so that are, 0..1; 0 where none was called so.
-        recall: Share of its pictures that were called so, 0..1; 0 where it has none.
-        recall_ci95: Wilson interval of the recall at 95%; None where the class has no pictures.
+        precision: Share of the images called so that are, 0..1; 0 where none was called so.
+        recall: Share of its images that were called so, 0..1; 0 where it has none.
+        recall_ci95: Wilson interval of the recall at 95%; None where the class has no images.
         f1: Harmonic mean of both.
-        support: Its pictures.
+        support: Its images.
     """
 
     name: str
@@ -37,13 +37,13 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Confused:
-    """Pictures of one class that were taken for another.
+    """Images of one class that were taken for another.
 
     Attributes:
         actual: The class they are.
         answer: The class they were called.
         count: How many.
-        share: Of the pictures of their class, 0..1.
+        share: Of the images of their class, 0..1.
     """
 
     actual: str
@@ -53,7 +53,7 @@ class Confused:
 
 
 def confusion(probabilities: Floats, labels: Sequence[int]) -> Counts:
-    """int64 [classes, classes]: pictures by class (row) and answer (column)."""
+    """int64 [classes, classes]: images by class (row) and answer (column)."""
     from sklearn.metrics import confusion_matrix
 
     classes = np.arange(probabilities.shape[1])

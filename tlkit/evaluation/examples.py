@@ -1,4 +1,4 @@
-"""Which pictures are worth a look: those a classifier is surest and wrong about, and those it doubts."""
+"""Which images are worth a look: those a classifier is surest and wrong about, and those it doubts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tlkit.evaluation.metrics import Floats
 
 
 def worst_mistakes(probabilities: Floats, labels: Sequence[int], most: int) -> list[int]:
-    """Pictures with a wrong answer, the surest first: wrong labels are often among them.
+    """Images with a wrong answer, the surest first: wrong labels are often among them.
 
     Args:
         probabilities: [n, classes], rows sum to 1.
@@ -23,7 +23,7 @@ def worst_mistakes(probabilities: Floats, labels: Sequence[int], most: int) -> l
 
 
 def most_doubtful(probabilities: Floats, labels: Sequence[int], most: int) -> list[int]:
-    """Pictures with a right answer whose two most probable classes are closest, the closest first.
+    """Images with a right answer whose two most probable classes are closest, the closest first.
 
     Args:
         probabilities: [n, classes], at least two classes.

@@ -1,4 +1,4 @@
-"""Where in a picture a class is seen: Grad-CAM.
+"""Where in an image a class is seen: Grad-CAM.
 
 Selvaraju et al. 2017, "Grad-CAM". The head of every tlkit network is linear on feature maps averaged over space. For
 such networks the gradient that Grad-CAM weighs the maps with is the head's kernel, so that no gradient has to be
@@ -63,7 +63,7 @@ class ClassMaps:
         return found or cls.of_keras(model())
 
     def __call__(self, pixels: NDArray[np.uint8], classes: NDArray[np.int64]) -> Maps:
-        """Grad-CAM of one class for each picture.
+        """Grad-CAM of one class for each image.
 
         Args:
             pixels: uint8 [n, h, w, 3], RGB, of the network's size.
@@ -86,8 +86,8 @@ class ClassMaps:
 
 
 def resized(values: NDArray[np.floating[Any]], size: tuple[int, int]) -> Maps:
-    """float32 [rows, columns] at another size, interpolated; the corners of the picture stay its corners."""
+    """float32 [rows, columns] at another size, interpolated; the corners of the image stay its corners."""
     from PIL import Image
 
-    picture = Image.fromarray(np.asarray(values, dtype=np.float32), mode="F")
-    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.float32)
+    image = Image.fromarray(np.asarray(values, dtype=np.float32), mode="F")
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.float32)

@@ -16,10 +16,10 @@ BINS = 15  # of confidence, as in Guo et al. 2017
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a set of pictures says about a classifier.
+    """What a set of images says about a classifier.
 
     Attributes:
-        images: How many pictures.
+        images: How many images.
         accuracy: Share whose most probable class is right (top-1), 0..1.
         accuracy_ci95: Wilson interval of it at 95%.
         top5_accuracy: Share whose class is among the five most probable ones, 0..1.
@@ -82,8 +82,8 @@ def measure(probabilities: Floats, labels: Sequence[int]) -> Metrics:
 def calibration_error(probabilities: Floats, labels: Sequence[int] | NDArray[np.int64]) -> float:
     """Expected calibration error: how far confidence and accuracy are apart, 0..1.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks": pictures are put into `BINS` equal bins by the largest
-    probability; the distances between mean confidence and accuracy of the bins, weighed by their pictures.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks": images are put into `BINS` equal bins by the largest
+    probability; the distances between mean confidence and accuracy of the bins, weighed by their images.
 
     Args:
         probabilities: [n, classes], rows sum to 1.
@@ -96,7 +96,7 @@ def calibration_error(probabilities: Floats, labels: Sequence[int] | NDArray[np.
 
 
 def reliability(probabilities: Floats, labels: Sequence[int] | NDArray[np.int64]) -> list[tuple[float, float, int]]:
-    """(mean confidence, accuracy, pictures) of every bin of confidence that has pictures, from low to high."""
+    """(mean confidence, accuracy, images) of every bin of confidence that has images, from low to high."""
     sure = np.asarray(probabilities.max(axis=1), dtype=np.float64)
     right = probabilities.argmax(axis=1) == np.asarray(labels)
     place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
@@ -108,7 +108,7 @@ def reliability(probabilities: Floats, labels: Sequence[int] | NDArray[np.int64]
 
 
 def wilson_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a proportion (Wilson 1927), which stays within 0..1 and holds for few pictures."""
+    """Interval of a proportion (Wilson 1927), which stays within 0..1 and holds for few images."""
     from scipy.stats import binomtest
 
     interval = binomtest(hits, total).proportion_ci(confidence, method="wilson")

@@ -1,4 +1,4 @@
-"""What was said of every picture, as a CSV file from which each figure can be computed again."""
+"""What was said of every image, as a CSV file from which each figure can be computed again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = ("file", "label", "answer", "probability", "correct", "unknown", "used
 PREFIX = "p:"  # before a class name, in the column of its probability
 
 
-def picture_table(
+def image_table(
     files: Sequence[str],
     labels: Sequence[int],
     probabilities: Floats,
@@ -20,7 +20,7 @@ def picture_table(
     used: Sequence[str],
     classes: Sequence[str],
 ) -> str:
-    """One line a picture: `COLUMNS`, then the probability of every class under ``p:NAME``.
+    """One line an image: `COLUMNS`, then the probability of every class under ``p:NAME``.
 
     Probabilities are written so that reading them gives the same numbers.
 
@@ -28,8 +28,8 @@ def picture_table(
         files: As shown.
         labels: Class indices [n].
         probabilities: float64 [n, classes], rows sum to 1.
-        unknown: Whether each picture is called unknown; None: that is not known, and the column stays empty.
-        used: What training used each picture for, or "".
+        unknown: Whether each image is called unknown; None: that is not known, and the column stays empty.
+        used: What training used each image for, or "".
         classes: Names.
     """
     text = io.StringIO()

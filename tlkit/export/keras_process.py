@@ -79,7 +79,7 @@ class KerasProcess:
         taps: Sequence[str] = (TOP,),
         named: Sequence[str] = (),
     ) -> tuple[NDArray[np.float32], dict[str, str]] | None:
-        """Save the network with a head, and run it on some pictures.
+        """Save the network with a head, and run it on some images.
 
         Args:
             file: Where ``model.keras`` goes.

@@ -18,7 +18,7 @@ from tlkit.backbones.litert.efficientnet_lite import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.export.keras_archive import write_packaged
 from tlkit.export.keras_process import KerasProcess, is_written_here
-from tlkit.images.batches import load_picture
+from tlkit.images.batches import load_image
 from tlkit.linear.classifier import LOGITS, attach_head, layers_of, watched
 from tlkit.linear.head import Head
 
@@ -28,7 +28,7 @@ class Written:
     """What came of writing a network.
 
     Attributes:
-        layers: Of each block that tells of unlike pictures, the layer of ``model.keras`` it is averaged from.
+        layers: Of each block that tells of unlike images, the layer of ``model.keras`` it is averaged from.
         problem: Why there is no network for LiteRT although there could be one, else "".
     """
 
@@ -53,7 +53,7 @@ def write_networks(
         extractor: The frozen backbone; its graph gets the head attached, nothing is converted again. With the packaged
             weights, and where Keras is not at work anyway, the file for Keras is written without it.
         head: On the pooled features of ``taps``.
-        samples: Pictures on which both must give the same probabilities.
+        samples: Images on which both must give the same probabilities.
         taps: Names of the blocks the head takes, from input to output.
         process: One that has built the Keras network; None, or where it failed: it is built here.
     """
@@ -95,7 +95,7 @@ def write_tuned(
         extractor: Of the backbone it came from.
         taps: Names of the blocks its head takes.
         layers: As from `layers_of`, of the `watched` blocks and the head's.
-        samples: Pictures on which both must give the same probabilities.
+        samples: Images on which both must give the same probabilities.
     """
     pixels, shown = _sample_pixels(extractor, samples), watched(extractor.taps, taps)
     model.save(keras_file)
@@ -143,8 +143,8 @@ def _lite(
 
 def _sample_pixels(extractor: Extractor, samples: Sequence[Path]) -> NDArray[np.uint8]:
     size = (extractor.input_size, extractor.input_size)
-    pictures = [item.picture.pixels for path in samples if (item := load_picture(path, size)).picture is not None]
-    return np.stack(pictures or [np.full((*size, 3), 127, dtype=np.uint8)])
+    images = [item.image.pixels for path in samples if (item := load_image(path, size)).image is not None]
+    return np.stack(images or [np.full((*size, 3), 127, dtype=np.uint8)])
 
 
 def _write_if_alike(file: Path, lite: bytes, pixels: NDArray[np.uint8], theirs: NDArray[np.float32]) -> str:

@@ -1,4 +1,4 @@
-"""Augmentation: each picture of a batch turned, shifted, zoomed, mirrored and lit differently, in TensorFlow.
+"""Augmentation: each image of a batch turned, shifted, zoomed, mirrored and lit differently, in TensorFlow.
 
 All random numbers are drawn outside, from seed and step, so that a step is the same after a resume, on several
 replicas, and where a batch is computed in parts.
@@ -18,19 +18,19 @@ from tlkit.errors import TlkitError
 
 AUTO, NONE, LIGHT, STRONG = "auto", "none", "light", "strong"
 CHOICES = (AUTO, NONE, LIGHT, STRONG)
-DRAWS = 11  # random numbers a picture needs
+DRAWS = 11  # random numbers an image needs
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How far a picture may be changed.
+    """How far an image may be changed.
 
     Attributes:
         zoom: Smallest share of each side that stays in view, 0..1.
         stretch: Largest factor between the sides' zooms, >= 1.
         turn: Largest rotation to either side, in degrees.
         light: Largest relative change of brightness, contrast and saturation, each.
-        hole: Side of a grey square laid over the picture, as a share of the picture's side; 0 for none.
+        hole: Side of a grey square laid over the image, as a share of the image's side; 0 for none.
     """
 
     zoom: float
@@ -40,7 +40,7 @@ class Amount:
     hole: float
 
 
-# zoom and stretch follow the random resized crop of Szegedy et al. 2015, milder, as little is trained on few pictures;
+# zoom and stretch follow the random resized crop of Szegedy et al. 2015, milder, as little is trained on few images;
 # the hole is Cutout (DeVries & Taylor 2017)
 AMOUNTS = {
     LIGHT: Amount(zoom=0.8, stretch=1.1, turn=8.0, light=0.15, hole=0.0),
@@ -59,22 +59,22 @@ def check_augment(name: str) -> str:
     return name
 
 
-def draw(pictures: int, seed: int, step: int) -> NDArray[np.float32]:
-    """The random numbers of one batch: float32 [pictures, DRAWS], uniform in 0..1."""
-    return np.random.default_rng([seed, step]).random((pictures, DRAWS), dtype=np.float32)
+def draw(images: int, seed: int, step: int) -> NDArray[np.float32]:
+    """The random numbers of one batch: float32 [images, DRAWS], uniform in 0..1."""
+    return np.random.default_rng([seed, step]).random((images, DRAWS), dtype=np.float32)
 
 
 def augment(pixels: Any, draws: Any, kind: str, flip: bool) -> Any:
-    """Change every picture of a batch by its own random numbers.
+    """Change every image of a batch by its own random numbers.
 
     Args:
         pixels: Tensor, float32 [n, h, w, 3], RGB, 0..255.
         draws: Tensor, float32 [n, DRAWS], as `draw` gives them.
         kind: "none", "light" or "strong".
-        flip: Whether half of the pictures are mirrored; not with "none".
+        flip: Whether half of the images are mirrored; not with "none".
 
     Returns:
-        Tensor, float32 [n, h, w, 3], 0..255; what comes into view from outside is the picture reflected at its edge.
+        Tensor, float32 [n, h, w, 3], 0..255; what comes into view from outside is the image reflected at its edge.
     """
     if kind == NONE:
         return pixels
@@ -119,13 +119,13 @@ def _light(pixels: Any, draws: Any, amount: Amount) -> Any:
     brightness, contrast, saturation = (factors[:, i, None, None, None] for i in range(3))
     grey = tf.reduce_mean(pixels, axis=3, keepdims=True)
     middle = tf.reduce_mean(grey, axis=(1, 2), keepdims=True)
-    # one factor and one offset for each picture and for its grey picture: fewer passes over the memory
+    # one factor and one offset for each image and for its grey image: fewer passes over the memory
     changed = pixels * (brightness * contrast * saturation) + grey * (brightness * contrast * (1 - saturation))
     return tf.clip_by_value(changed + middle * (brightness * (1 - contrast)), 0.0, 255.0)
 
 
 def _cover(pixels: Any, draws: Any, amount: Amount) -> Any:
-    """Lay a grey square over each picture."""
+    """Lay a grey square over each image."""
     if not amount.hole:
         return pixels
     tf = import_tensorflow()

@@ -46,7 +46,7 @@ def computing_in(precision: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def enough_memory() -> Iterator[None]:
-    """Where not even one picture at a time fits into memory, that is told as what it is.
+    """Where not even one image at a time fits into memory, that is told as what it is.
 
     Raises:
         TlkitError: Memory ran out.
@@ -54,7 +54,7 @@ def enough_memory() -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        raise TlkitError("out of memory, even for one picture at a time", "try a smaller --image-size") from None
+        raise TlkitError("out of memory, even for one image at a time", "try a smaller --image-size") from None
 
 
 def device_strategy() -> Any:

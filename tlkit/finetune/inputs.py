@@ -1,4 +1,4 @@
-"""Where the inputs of training come from: decoded pictures, or the stored outputs of a frozen part."""
+"""Where the inputs of training come from: decoded images, or the stored outputs of a frozen part."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tlkit.store.decoded import Decoded
 
 
 class PixelFeed:
-    """Decoded pictures; augmentation is part of the step."""
+    """Decoded images; augmentation is part of the step."""
 
     def __init__(self, decoded: Decoded) -> None:
         self._decoded = decoded
 
-    def batch(self, pictures: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.uint8]:
-        """uint8 [n, h, w, 3]: the pictures as they are, with or without draws."""
-        return self._decoded.pixels(pictures)
+    def batch(self, images: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+        """uint8 [n, h, w, 3]: the images as they are, with or without draws."""
+        return self._decoded.pixels(images)
 
 
 class MapFeed:
@@ -31,11 +31,11 @@ class MapFeed:
     def __init__(self, train: Maps, plain: Maps, versions: int) -> None:
         self._train, self._plain, self._versions = train, plain, versions
 
-    def batch(self, pictures: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.float16]:
-        """float16 [n, h, w, c]: with draws, of training pictures; without, of validation pictures."""
+    def batch(self, images: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.float16]:
+        """float16 [n, h, w, c]: with draws, of training images; without, of validation images."""
         if draws is None:
-            return self._plain.get(pictures, [0] * len(pictures))
-        return self._train.get(pictures, [int(each * self._versions) for each in draws[:, 0]])
+            return self._plain.get(images, [0] * len(images))
+        return self._train.get(images, [int(each * self._versions) for each in draws[:, 0]])
 
 
 def changer(recipe: Recipe) -> Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""The loop of fine-tuning: steps, looks at the validation pictures, early stopping, state saved on the way."""
+"""The loop of fine-tuning: steps, looks at the validation images, early stopping, state saved on the way."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SAVE_AT_LEAST, SAVE_AT_MOST = 300.0, 10.0  # seconds: between two saved states a
 class Feed(Protocol):
     """Where the inputs of a network come from."""
 
-    def batch(self, pictures: Sequence[int], draws: NDArray[np.float32] | None) -> Array:
-        """Inputs of some pictures; with ``draws`` [n, DRAWS] versions to train on, else the plain ones."""
+    def batch(self, images: Sequence[int], draws: NDArray[np.float32] | None) -> Array:
+        """Inputs of some images; with ``draws`` [n, DRAWS] versions to train on, else the plain ones."""
         ...
 
 
@@ -42,10 +42,10 @@ class Job:
         tuner: Does the steps.
         recipe: Says how many and at which rates.
         feed: Gives the inputs.
-        labels: Class index of every picture.
-        train: Training pictures.
-        val: Validation pictures.
-        class_weights: float32 [classes], the weight of a class's pictures in the loss, or None.
+        labels: Class index of every image.
+        train: Training images.
+        val: Validation images.
+        class_weights: float32 [classes], the weight of a class's images in the loss, or None.
         seed: Of the order and the augmentation.
     """
 
@@ -82,7 +82,7 @@ class Run:
     Attributes:
         step: Steps done.
         seconds: Time they took, evaluations included.
-        rows: A row of figures for each look at the validation pictures.
+        rows: A row of figures for each look at the validation images.
         best: Values of `Trainable.state` at the look whose weights the recipe says to keep.
         best_row: Index into ``rows`` of that look.
         loss: Sum of the losses since the last look.
@@ -105,7 +105,7 @@ class Outcome:
     """How a run ended; the network holds the weights the recipe says to keep.
 
     Attributes:
-        rows: A row of figures for each look at the validation pictures; the first is the start's.
+        rows: A row of figures for each look at the validation images; the first is the start's.
         best: The row whose weights are kept: that of the highest validation accuracy, of equal ones that of the lowest
             loss; or the last one.
         why: "schedule", "early stopping", "time budget" or "interrupted".
@@ -193,7 +193,7 @@ def fit(
 
 
 def _look(job: Job, run: Run, clock: Stopwatch, rate: float, cost: Cost) -> None:
-    """Measure on the validation pictures, and keep the weights if they are the ones to keep so far."""
+    """Measure on the validation images, and keep the weights if they are the ones to keep so far."""
     with cost.of_look(clock):
         loss, accuracy = evaluate(job.tuner, job.feed, job.val, job.labels)
         row = {
@@ -206,7 +206,7 @@ def _look(job: Job, run: Run, clock: Stopwatch, rate: float, cost: Cost) -> None
             "val_accuracy": accuracy,
         }
         run.loss, run.right, run.since = 0.0, 0.0, 0
-        # on few pictures the loss of a confident network jumps: what is kept is best in what users ask for
+        # on few images the loss of a confident network jumps: what is kept is best in what users ask for
         if not run.rows or job.recipe.keep == LAST or (accuracy, -loss) > _merit(run.rows[run.best_row]):
             run.best_row = len(run.rows)
             run.best = snapshot(job.tuner.trainable.state)
@@ -225,20 +225,20 @@ def _last_progress(run: Run) -> int:
     return int(max(lowest["step"], run.rows[run.best_row]["step"]))
 
 
-def evaluate(tuner: Tuner, feed: Feed, pictures: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy, 0..1, on some pictures."""
-    logits = all_logits(tuner, feed, pictures)
-    target = labels[list(pictures)]
+def evaluate(tuner: Tuner, feed: Feed, images: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy, 0..1, on some images."""
+    logits = all_logits(tuner, feed, images)
+    target = labels[list(images)]
     largest = logits.max(axis=1)
     log_sum = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
     losses = log_sum - logits[np.arange(len(target)), target]
     return float(losses.mean()), float((logits.argmax(axis=1) == target).mean())
 
 
-def all_logits(tuner: Tuner, feed: Feed, pictures: Sequence[int]) -> NDArray[np.float64]:
-    """float64 [n, classes] of some pictures, unaugmented."""
+def all_logits(tuner: Tuner, feed: Feed, images: Sequence[int]) -> NDArray[np.float64]:
+    """float64 [n, classes] of some images, unaugmented."""
     size = tuner.recipe.batch_size
-    parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
     return np.concatenate([tuner.logits(feed.batch(part, None)) for part in parts]).astype(np.float64)
 
 
@@ -276,10 +276,10 @@ def _save(job: Job, run: Run, folder: Path, clock: Stopwatch) -> None:
     save_state(folder, arrays, {"run": plain})
 
 
-def _status(run: Run, row: Row, recipe: Recipe, pictures: int) -> str:
+def _status(run: Run, row: Row, recipe: Recipe, images: int) -> str:
     """What the progress display says beside the bar."""
     loss = f", loss {run.loss / run.since:.3f}" if run.since else ""
-    epoch = run.step * recipe.batch_size / pictures
+    epoch = run.step * recipe.batch_size / images
     rate = f", rate {row['learning_rate']:.1g}" if row["learning_rate"] else ""
     start = run.rows[0]["val_accuracy"]
     return f"epoch {epoch:.1f}, {row['val_accuracy']:.1%} right (frozen {start:.1%}){loss}{rate}"

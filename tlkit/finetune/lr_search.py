@@ -1,8 +1,8 @@
-"""Which learning rate to use: some are tried for a few steps on the real pictures, the largest first.
+"""Which learning rate to use: some are tried for a few steps on the real images, the largest first.
 
 After the range test of Smith 2017 ("Cyclical Learning Rates"), cut short. The network starts from a solved head, so
 every step at first raises the loss a little, and a low rate always looks best. What matters is whether a rate destroys
-the features: then the network soon knows no more than guessing. On very few pictures it does not show, as they are soon
+the features: then the network soon knows no more than guessing. On very few images it does not show, as they are soon
 learnt by heart; there the rate is bounded by their number.
 """
 
@@ -23,7 +23,7 @@ from tlkit.progress import Progress
 CANDIDATES = (1e-3, 3e-4, 1e-4)
 STEPS = 12  # for each rate
 WARM_UP = 4  # of them, as the schedule will have one
-RATE_PER_PICTURE = 1.6e-5  # largest rate for each training picture: 1e-3 from 63 of them on, 3e-4 from 19 on
+RATE_PER_IMAGE = 1.6e-5  # largest rate for each training image: 1e-3 from 63 of them on, 3e-4 from 19 on
 HARMLESS = 0.9  # share of the loss of guessing, below which a rate has left the features in place
 
 
@@ -78,14 +78,14 @@ def try_rates(job: Job, classes: int, progress: Progress, seconds: float = math.
     return tuple(trials)
 
 
-def allowed_rates(pictures: int) -> tuple[float, ...]:
-    """The candidates that are not too large for so many training pictures, the largest first; at least the smallest."""
-    return tuple(rate for rate in CANDIDATES if rate <= RATE_PER_PICTURE * pictures) or CANDIDATES[-1:]
+def allowed_rates(images: int) -> tuple[float, ...]:
+    """The candidates that are not too large for so many training images, the largest first; at least the smallest."""
+    return tuple(rate for rate in CANDIDATES if rate <= RATE_PER_IMAGE * images) or CANDIDATES[-1:]
 
 
-def best_rate(trials: Sequence[Trial], pictures: int) -> float:
-    """The rate to train so many pictures at: the one found harmless, the smallest if none was.
+def best_rate(trials: Sequence[Trial], images: int) -> float:
+    """The rate to train so many images at: the one found harmless, the smallest if none was.
 
-    Without trials it is `LEARNING_RATE`, or a smaller one where pictures are few.
+    Without trials it is `LEARNING_RATE`, or a smaller one where images are few.
     """
-    return trials[-1].rate if trials else min(LEARNING_RATE, allowed_rates(pictures)[0])
+    return trials[-1].rate if trials else min(LEARNING_RATE, allowed_rates(images)[0])

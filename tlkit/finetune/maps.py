@@ -1,6 +1,6 @@
-"""The output of a network's frozen lower part, computed once for each picture and kept on disk.
+"""The output of a network's frozen lower part, computed once for each image and kept on disk.
 
-What stays frozen gives the same in every epoch, so it is run once: on the plain picture and on a few augmented
+What stays frozen gives the same in every epoch, so it is run once: on the plain image and on a few augmented
 versions of it, from which each epoch draws one.
 """
 
@@ -35,13 +35,13 @@ Change = Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Maps:
-    """Outputs of the frozen part for some pictures.
+    """Outputs of the frozen part for some images.
 
     To be closed when no more are needed.
 
     Attributes:
-        contents: SHA-256 of each picture's bytes as hex, by its index.
-        store: Where they lie, float16 [versions, h, w, channels] a picture.
+        contents: SHA-256 of each image's bytes as hex, by its index.
+        store: Where they lie, float16 [versions, h, w, channels] an image.
         memory: Those that could not be kept on disk, by content hash.
     """
 
@@ -49,21 +49,21 @@ class Maps:
     store: RecordStore = field(repr=False)
     memory: dict[bytes, NDArray[np.float16]] = field(repr=False)
 
-    def get(self, pictures: Sequence[int], versions: Sequence[int]) -> NDArray[np.float16]:
-        """One version of each picture, float16 [n, h, w, channels].
+    def get(self, images: Sequence[int], versions: Sequence[int]) -> NDArray[np.float16]:
+        """One version of each image, float16 [n, h, w, channels].
 
         Raises:
-            KeyError: A picture was not computed, or its row was damaged since.
+            KeyError: An image was not computed, or its row was damaged since.
         """
         rows = []
-        for picture, version in zip(pictures, versions, strict=True):
-            content = bytes.fromhex(self.contents[picture])
+        for image, version in zip(images, versions, strict=True):
+            content = bytes.fromhex(self.contents[image])
             if content in self.memory:
                 rows.append(self.memory[content][version])
                 continue
             record = self.store.get(content)
             if record is None:
-                raise KeyError(self.contents[picture])
+                raise KeyError(self.contents[image])
             rows.append(record.payload[version])
         return np.stack(rows)
 
@@ -75,7 +75,7 @@ class Maps:
 
 def compute_maps(
     decoded: Decoded,
-    pictures: Sequence[int],
+    images: Sequence[int],
     extractor: Extractor,
     stage: Stage,
     *,
@@ -85,16 +85,16 @@ def compute_maps(
     workers: int | None,
     progress: Progress,
 ) -> Maps:
-    """Run the frozen part once on every picture and version that the cache does not hold.
+    """Run the frozen part once on every image and version that the cache does not hold.
 
     Args:
-        decoded: The pictures' pixels.
-        pictures: Indices into it.
+        decoded: The images' pixels.
+        images: Indices into it.
         extractor: The backbone.
         stage: The last frozen one.
-        versions: How many of each picture; number 0 is the plain one.
-        kind: Says how the others are made, with everything they depend on besides the picture's bytes.
-        change: Makes the other versions: (uint8 [n, h, w, 3], `version_seed` of each picture) to the same shape.
+        versions: How many of each image; number 0 is the plain one.
+        kind: Says how the others are made, with everything they depend on besides the image's bytes.
+        change: Makes the other versions: (uint8 [n, h, w, 3], `version_seed` of each image) to the same shape.
         workers: Cores to compute with; None: all.
         progress: Told about every version.
     """
@@ -113,10 +113,10 @@ def compute_maps(
     maps = Maps(decoded.contents, store, {})
     try:
         missing: dict[bytes, int] = {}
-        for picture in pictures:
-            content = bytes.fromhex(decoded.contents[picture])
+        for image in images:
+            content = bytes.fromhex(decoded.contents[image])
             if store.get(content) is None:
-                missing.setdefault(content, picture)
+                missing.setdefault(content, image)
         _fill(maps, decoded, missing, extractor, stage, shape, change, workers, progress)
     except BaseException:
         store.close()
@@ -154,7 +154,7 @@ def _fill(
             todo = list(missing.items())
             for start in range(0, len(todo), size):
                 some = todo[start : start + size]
-                pixels = decoded.pixels([picture for _, picture in some])
+                pixels = decoded.pixels([image for _, image in some])
                 block = np.empty((len(some), *shape), DTYPE)
                 for version in range(versions):
                     seeds = [version_seed(content, version) for content, _ in some]
@@ -170,7 +170,7 @@ def _fill(
 
 
 def version_seed(content: bytes, version: int) -> int:
-    """The seed of one version of a picture: of its bytes alone, so that versions can be kept by content."""
+    """The seed of one version of an image: of its bytes alone, so that versions can be kept by content."""
     return int.from_bytes(content[:7], "big") * 256 + version
 
 

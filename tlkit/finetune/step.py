@@ -15,13 +15,13 @@ from tlkit.finetune.trainable import Trainable
 from tlkit.plan.recipe import MOVING, Recipe
 
 Array = NDArray[Any]
-SPLIT_LEAST = 1  # pictures at a time, below which out of memory is final
+SPLIT_LEAST = 1  # images at a time, below which out of memory is final
 
 
 class Tuner:
     """Trains a `Trainable`, step by step.
 
-    Gradients of a batch are sums of its pictures' with weights that add up to 1, so that it does not matter how a
+    Gradients of a batch are sums of its images' with weights that add up to 1, so that it does not matter how a
     batch is divided: among replicas, or in parts that are accumulated where memory is short.
 
     Args:
@@ -40,7 +40,7 @@ class Tuner:
         self._replicas = int(self._strategy.num_replicas_in_sync)
         self._tell = tell or (lambda line: None)
         self._variables = trainable.variables
-        self._most: int | None = None  # pictures a part, where memory is short
+        self._most: int | None = None  # images a part, where memory is short
         with self._strategy.scope():
             self._optimizer = AdamW(trainable.groups, recipe.weight_decay, recipe.epsilon)
         self._gradients_of = tf.function(self._distributed, reduce_retracing=True, autograph=False)
@@ -53,7 +53,7 @@ class Tuner:
         Args:
             inputs: uint8 pixels [n, h, w, 3], or stored outputs of the frozen part, float16 [n, h, w, c].
             labels: int32 [n].
-            weights: float32 [n], sum 1: the share of each picture in the loss.
+            weights: float32 [n], sum 1: the share of each image in the loss.
             draws: float32 [n, DRAWS]: random numbers for the augmentation of pixels.
             rate: Learning rate of the head.
 
@@ -71,7 +71,7 @@ class Tuner:
                     raise MemoryError from None
                 self._most = max(SPLIT_LEAST * self._replicas, now // 2)
                 self._tell(
-                    f"out of memory: {self._most} pictures at a time from here on, "
+                    f"out of memory: {self._most} images at a time from here on, "
                     f"still {len(labels)} for each optimizer step"
                 )
         self._update(gradients, tf.constant(rate, tf.float32))

@@ -20,7 +20,7 @@ class Stopwatch:
 
 
 class Cost:
-    """What a step and a look at the validation pictures take, so that a run ends in time."""
+    """What a step and a look at the validation images take, so that a run ends in time."""
 
     def __init__(self, seconds: float | None) -> None:
         self._limit = seconds

@@ -1,1 +1,1 @@
-"""Files to arrays: reading pictures, class folders, splits, batches."""
+"""Files to arrays: reading images, class folders, splits, batches."""

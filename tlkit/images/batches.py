@@ -14,10 +14,10 @@ from typing import Any
 
 from tlkit.images.duplicates import fingerprint
 from tlkit.images.opening import RefusedError, opened_file
-from tlkit.images.read import Picture, UnreadableImage, read_picture
+from tlkit.images.read import ReadImage, UnreadableImage, read_details
 
 RETRY_SECONDS = 0.2
-MAX_BYTES = 1 << 30  # no picture within the pixel limit needs more, and the file is held in memory
+MAX_BYTES = 1 << 30  # no image within the pixel limit needs more, and the file is held in memory
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Loaded:
     Attributes:
         index: Position in the list of paths.
         content: SHA-256 of the file's bytes, 32 bytes; empty if the file could not be read at all.
-        picture: What was read, or None if decoding was not wanted or failed.
-        error: Why the picture could not be read, or None.
+        image: What was read, or None if decoding was not wanted or failed.
+        error: Why the image could not be read, or None.
         fingerprint: Perceptual hash, where asked for; else empty.
     """
 
     index: int
     content: bytes
-    picture: Picture | None
+    image: ReadImage | None
     error: str | None
     fingerprint: bytes = b""
 
@@ -77,7 +77,7 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def load_picture(
+def load_image(
     path: Path,
     size: tuple[int, int] | None,
     *,
@@ -85,20 +85,20 @@ def load_picture(
     wanted: Callable[[bytes], bool] | None = None,
     fingerprints: bool = False,
 ) -> Loaded:
-    """Read one picture; what goes wrong is told in the result. See `load_pictures` for the arguments."""
+    """Read one image; what goes wrong is told in the result. See `load_images` for the arguments."""
     content = b""
     try:
         data = read_bytes(path)
         content = hashlib.sha256(data).digest()
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
-        picture = read_picture(data, size, count_frames=False)
-        return Loaded(index, content, picture, None, fingerprint(picture.pixels) if fingerprints else b"")
+        image = read_details(data, size, count_frames=False)
+        return Loaded(index, content, image, None, fingerprint(image.pixels) if fingerprints else b"")
     except UnreadableImage as error:
         return Loaded(index, content, None, error.reason)
 
 
-def load_pictures(
+def load_images(
     paths: Sequence[Path],
     size: tuple[int, int] | None,
     *,
@@ -107,14 +107,14 @@ def load_pictures(
     wanted: Callable[[bytes], bool] | None = None,
     fingerprints: bool = False,
 ) -> Iterator[Loaded]:
-    """Read pictures with threads and yield them in order, never holding more than ``ahead``.
+    """Read images with threads and yield them in order, never holding more than ``ahead``.
 
     Args:
         paths: Files to read; each is read once.
         size: (height, width) in pixels to resize to, None for full size.
         workers: Reading threads; None: one a processor.
-        ahead: How many pictures may be under way or waiting.
-        wanted: Called with the content hash (in the reading threads); False leaves the picture undecoded.
+        ahead: How many images may be under way or waiting.
+        wanted: Called with the content hash (in the reading threads); False leaves the image undecoded.
         fingerprints: Also compute the perceptual hash of what is decoded (in the reading threads).
     """
     options: Any = {"workers": workers, "ahead": ahead, "wanted": wanted, "fingerprints": fingerprints}
@@ -132,10 +132,10 @@ def load_batches(
     wanted: Callable[[bytes], bool] | None = None,
     fingerprints: bool = False,
 ) -> Iterator[list[Loaded]]:
-    """As `load_pictures`, but what is ready together comes together, at most ``most`` at a time."""
+    """As `load_images`, but what is ready together comes together, at most ``most`` at a time."""
 
     def work(index: int) -> Loaded:
-        return load_picture(paths[index], size, index=index, wanted=wanted, fingerprints=fingerprints)
+        return load_image(paths[index], size, index=index, wanted=wanted, fingerprints=fingerprints)
 
     with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="tlkit-read") as pool:
         pending: deque[Future[Loaded]] = deque()

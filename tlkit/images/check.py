@@ -13,9 +13,9 @@ from tlkit.images.folder import TRAIN, ImageFolder
 from tlkit.images.layout import LayoutProblem, layout_problems
 
 TINY = 32  # pixels; below, little is left to see at a network's input size
-HUGE = 50_000_000  # pixels; such pictures only cost time
-EXTREME = 5.0  # long side over short; stretching to a square distorts such pictures beyond recognition
-FEW = 10  # training pictures a class, below which no accuracy can be expected
+HUGE = 50_000_000  # pixels; such images only cost time
+EXTREME = 5.0  # long side over short; stretching to a square distorts such images beyond recognition
+FEW = 10  # training images a class, below which no accuracy can be expected
 IMBALANCE = 5.0  # largest class over smallest
 
 
@@ -27,7 +27,7 @@ class Finding:
         kind: Its name, as in the JSON result.
         message: What was found, with how many.
         advice: What to do.
-        rows: (file, detail) for each picture concerned; empty where it is about classes or folders.
+        rows: (file, detail) for each image concerned; empty where it is about classes or folders.
     """
 
     kind: str
@@ -42,21 +42,21 @@ class Checked:
 
     Attributes:
         images: Files looked at.
-        classes: Pictures per class.
+        classes: Images per class.
         unreadable: (file, reason).
         wrong_extension: (file, what it really is).
         duplicates: Groups of files with the same bytes.
-        near_duplicates: Groups of files that show one picture, resized or encoded anew.
+        near_duplicates: Groups of files that show one image, resized or encoded anew.
         conflicts: Those groups, exact or near, that have more than one class.
         leaks: Those groups that lie in more than one split.
-        blank: Pictures that show nothing.
-        tiny: Pictures with a side below `TINY` pixels.
-        huge: Pictures above `HUGE` pixels.
-        extreme: Pictures with one side over `EXTREME` times the other.
-        imbalance: Training pictures of the largest class over those of the smallest.
-        small_classes: Classes with fewer than `FEW` training pictures, and how many they have.
+        blank: Images that show nothing.
+        tiny: Images with a side below `TINY` pixels.
+        huge: Images above `HUGE` pixels.
+        extreme: Images with one side over `EXTREME` times the other.
+        imbalance: Training images of the largest class over those of the smallest.
+        small_classes: Classes with fewer than `FEW` training images, and how many they have.
         layout: Folders that are not as they should be.
-        modes: How many pictures are stored in which Pillow mode.
+        modes: How many images are stored in which Pillow mode.
         suspects: (file, its class, the class it looks like, margin in log probability), worst first.
         suspects_by: How suspects were looked for, or why not.
     """
@@ -89,17 +89,17 @@ class Checked:
         """Every problem found, worst first."""
         found = [
             *(Finding("layout", problem.message, problem.advice) for problem in self.layout),
-            _group_finding("leaks", self.leaks, "pictures lie in more than one split", "train with --drop-leaks"),
+            _group_finding("leaks", self.leaks, "images lie in more than one split", "train with --drop-leaks"),
             _group_finding(
                 "conflicts",
                 self.conflicts,
-                "pictures have copies in another class",
+                "images have copies in another class",
                 "keep the copy whose class is right",
             ),
             _finding(
                 "unreadable", self.unreadable, "files cannot be read", "replace or remove them; training skips them"
             ),
-            _finding("blank", [(file, "") for file in self.blank], "pictures show nothing", "remove them"),
+            _finding("blank", [(file, "") for file in self.blank], "images show nothing", "remove them"),
             _finding(
                 "suspects",
                 [(file, f"in {label}, looks like {other}") for file, label, other, _ in self.suspects],
@@ -123,19 +123,19 @@ class Checked:
             _finding(
                 "tiny",
                 [(file, "") for file in self.tiny],
-                f"pictures have a side below {TINY} pixels",
+                f"images have a side below {TINY} pixels",
                 "use larger ones",
             ),
             _finding(
                 "extreme",
                 [(file, "") for file in self.extreme],
-                f"pictures have one side over {EXTREME:g} times the other",
+                f"images have one side over {EXTREME:g} times the other",
                 "crop them: they are stretched to a square",
             ),
             _finding(
                 "huge",
                 [(file, "") for file in self.huge],
-                f"pictures have over {HUGE // 1_000_000} megapixels",
+                f"images have over {HUGE // 1_000_000} megapixels",
                 "scale them down: they only cost time",
             ),
         ]
@@ -173,9 +173,9 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
     """Put together all that facts say.
 
     Args:
-        folder: Which pictures there are.
+        folder: Which images there are.
         facts: One for each file of ``folder``.
-        copies: Pairs of file indices that are copies of one picture, exact or near.
+        copies: Pairs of file indices that are copies of one image, exact or near.
     """
     files = folder.files
     readable = [index for index, fact in enumerate(facts) if fact.error is None]
@@ -224,9 +224,9 @@ def _class_findings(small: dict[str, int], imbalance: float) -> list[Finding]:
     found = []
     if small:
         names = ", ".join(f"{name} ({count})" for name, count in list(small.items())[:8])
-        message = f"{len(small)} classes have fewer than {FEW} training pictures: {names}"
-        found.append(Finding("small_classes", message, "add pictures of them"))
+        message = f"{len(small)} classes have fewer than {FEW} training images: {names}"
+        found.append(Finding("small_classes", message, "add images of them"))
     if imbalance > IMBALANCE:
-        message = f"the largest class has {imbalance:.1f} times the training pictures of the smallest"
-        found.append(Finding("imbalance", message, "add pictures of the small ones; training weighs classes meanwhile"))
+        message = f"the largest class has {imbalance:.1f} times the training images of the smallest"
+        found.append(Finding("imbalance", message, "add images of the small ones; training weighs classes meanwhile"))
     return found

@@ -1,4 +1,4 @@
-"""Copies of pictures: exact ones by content hash, near ones by perceptual hash.
+"""Copies of images: exact ones by content hash, near ones by perceptual hash.
 
 The perceptual hash is the difference hash (dHash, Krawetz 2013) of the ImageHash library, along rows and along columns:
 128 bits. Re-encoded and resized copies differ in few of them; ``benchmarks/near_duplicates.py`` has the figures.
@@ -17,15 +17,15 @@ FINGERPRINT_BYTES = 16
 SURE_BITS = 6  # at most this far apart: copies
 LIKELY_BITS = 8  # at most this far apart: copies if the frozen features agree
 GRID = 32  # pixels a side that the hash is taken from
-PLAIN = 64  # a picture with a wider range of grey is never blank
-BLANK = 3.0  # standard deviation, of 255, below which a picture shows nothing
+PLAIN = 64  # an image with a wider range of grey is never blank
+BLANK = 3.0  # standard deviation, of 255, below which an image shows nothing
 _BLOCK = 128  # rows compared at a time: what is in between stays in the processor's cache
 
 Pair = tuple[int, int]
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
-    """Perceptual hash of a picture, 16 bytes; empty for a blank one, which would look like any other blank one.
+    """Perceptual hash of an image, 16 bytes; empty for a blank one, which would look like any other blank one.
 
     Args:
         pixels: uint8 [height, width, 3], RGB, of any size.
@@ -34,11 +34,11 @@ def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
 
     height, width = pixels.shape[:2]
     image = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(pixels), "raw", "RGB", 0, 1)
-    # one small size first, whatever the picture's own; a plain average (box filter) would shift edges by parts of a
+    # one small size first, whatever the image's own; a plain average (box filter) would shift edges by parts of a
     # pixel and double the bits that copies are apart
     grey = image.convert("L").resize((GRID, GRID), Image.Resampling.BILINEAR)
     darkest, lightest = np.asarray(grey.getextrema())
-    # cheap looks first; grey alone misses pictures whose colours are equally bright
+    # cheap looks first; grey alone misses images whose colours are equally bright
     if lightest - darkest < PLAIN and np.asarray(image).std(axis=(0, 1)).max() < BLANK:
         return b""
     bits = np.concatenate([imagehash.dhash(grey).hash.ravel(), imagehash.dhash_vertical(grey).hash.ravel()])
@@ -110,11 +110,11 @@ def groups_of(numbers: Sequence[int]) -> list[list[int]]:
 def copy_pairs(
     contents: Sequence[str], prints: Sequence[bytes], confirm: Callable[[int, int, int], bool] | None = None
 ) -> list[Pair]:
-    """All pairs that are copies of one picture.
+    """All pairs that are copies of one image.
 
     Args:
-        contents: Content hash of each picture; "" where it could not be read.
-        prints: Fingerprint of each picture; empty where there is none.
+        contents: Content hash of each image; "" where it could not be read.
+        prints: Fingerprint of each image; empty where there is none.
         confirm: Given two indices and the bits they are apart, whether the features agree. With it, fingerprints
             up to `LIKELY_BITS` apart are considered and every pair must be confirmed; without, those up to
             `SURE_BITS` apart are taken.

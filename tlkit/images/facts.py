@@ -1,4 +1,4 @@
-"""What one look at a picture file says about it."""
+"""What one look at an image file says about it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit.images.batches import Loaded, cpu_count, load_picture
+from tlkit.images.batches import Loaded, cpu_count, load_image
 from tlkit.images.read import suffix_matches
 
-SIZE = (96, 96)  # what pictures are shrunk to where no network needs them
+SIZE = (96, 96)  # what images are shrunk to where no network needs them
 SMALL = 100_000  # bytes
 CHUNK = 64  # files a process takes at a time
 
@@ -28,7 +28,7 @@ class Facts:
         mode: Pillow's name of how pixels are stored, such as "RGB".
         width: In pixels, as shown.
         height: Likewise.
-        fingerprint: Perceptual hash; empty for a picture that shows nothing.
+        fingerprint: Perceptual hash; empty for an image that shows nothing.
     """
 
     content: str
@@ -42,23 +42,23 @@ class Facts:
 
     @property
     def blank(self) -> bool:
-        """Whether the picture shows nothing."""
+        """Whether the image shows nothing."""
         return self.error is None and not self.fingerprint
 
 
 def facts_of(path: Path, item: Loaded) -> Facts:
     """Facts of a file that was read and decoded with its fingerprint."""
-    if item.picture is None:
+    if item.image is None:
         return Facts(content="", error=item.error or "cannot be read")
-    picture = item.picture
+    image = item.image
     return Facts(
         content=item.content.hex(),
         error=None,
-        format=picture.format,
-        fits_suffix=suffix_matches(path, picture.format),
-        mode=picture.mode,
-        width=picture.width,
-        height=picture.height,
+        format=image.format,
+        fits_suffix=suffix_matches(path, image.format),
+        mode=image.mode,
+        width=image.width,
+        height=image.height,
         fingerprint=item.fingerprint,
     )
 
@@ -71,7 +71,7 @@ def start_examining(workers: int | None = None) -> None:
 def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts]:
     """Facts of many files, in order, each read once.
 
-    Small pictures spend much of their time in Python code, which threads cannot share; processes can. They are
+    Small images spend much of their time in Python code, which threads cannot share; processes can. They are
     loky's: unlike the standard library's, they work from a script without a main guard.
     """
     names = [str(path) for path in paths]  # cheaper to send than paths
@@ -102,7 +102,7 @@ def _pool(workers: int | None) -> Any:
 
 def _examine(names: Sequence[str]) -> list[Facts]:
     paths = [Path(name) for name in names]
-    return [facts_of(path, load_picture(path, _size_for(path), fingerprints=True)) for path in paths]
+    return [facts_of(path, load_image(path, _size_for(path), fingerprints=True)) for path in paths]
 
 
 def _size_for(path: Path) -> tuple[int, int] | None:

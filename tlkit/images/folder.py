@@ -12,7 +12,7 @@ from typing import Any
 from natsort import natsorted, ns
 
 from tlkit.errors import TlkitError
-from tlkit.images.read import PICTURE_SUFFIXES
+from tlkit.images.read import IMAGE_SUFFIXES
 
 TRAIN, VAL, TEST = "train", "val", "test"
 SPLIT_NAMES = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
@@ -21,7 +21,7 @@ LAYOUT_HINT = "IMAGES must hold one sub-folder per class, or train/ (and val/, t
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """What pictures there are, their labels, class names and split.
+    """What images there are, their labels, class names and split.
 
     Attributes:
         root: The folder, absolute.
@@ -29,9 +29,9 @@ class ImageFolder:
         files: Paths relative to ``root``, with ``/`` between parts.
         labels: One class index a file.
         splits: One of "train", "val", "test" a file, or "" for all where the folder has no split of its own.
-        loose: Pictures that lie outside any class folder and are not used.
+        loose: Images that lie outside any class folder and are not used.
         ignored: Folders beside train/, val/ and test/ that are not used.
-        empty_classes: Class folders without a picture.
+        empty_classes: Class folders without an image.
     """
 
     root: Path
@@ -50,17 +50,17 @@ class ImageFolder:
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """Where each picture lies; kept, as callers ask for one after the other."""
+        """Where each image lies; kept, as callers ask for one after the other."""
         return tuple(self.root / file for file in self.files)
 
     def counts(self, split: str | None = None) -> dict[str, int]:
-        """Pictures per class name, all classes present, of one split or (None) of all."""
+        """Images per class name, all classes present, of one split or (None) of all."""
         chosen = (label for label, its in zip(self.labels, self.splits, strict=True) if split in (None, its))
         tally = Counter(chosen)
         return {name: tally[index] for index, name in enumerate(self.classes)}
 
     def keep(self, indices: list[int]) -> ImageFolder:
-        """The same folder with only these pictures, in this order."""
+        """The same folder with only these images, in this order."""
         return replace(
             self,
             files=tuple(self.files[i] for i in indices),
@@ -69,7 +69,7 @@ class ImageFolder:
         )
 
     def with_splits(self, splits: list[str]) -> ImageFolder:
-        """The same pictures, each assigned to a split."""
+        """The same images, each assigned to a split."""
         return replace(self, splits=tuple(splits))
 
     def to_json(self) -> dict[str, Any]:
@@ -101,17 +101,17 @@ class ImageFolder:
 
 
 def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
-    """Find class folders and the pictures in them, without opening any picture.
+    """Find class folders and the images in them, without opening any image.
 
     Sub-folders of a class folder belong to the class. Links to folders are followed, each real folder once.
     Hidden entries and tlkit's own ``.tlkit`` folders are passed over.
 
     Args:
         images: The folder.
-        least: How many classes must have pictures.
+        least: How many classes must have images.
 
     Raises:
-        TlkitError: Not a readable folder, or fewer classes than ``least`` have pictures.
+        TlkitError: Not a readable folder, or fewer classes than ``least`` have images.
     """
     root = existing_folder(images)
     split_folders, ignored = _split_folders(root)
@@ -123,7 +123,7 @@ def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
     every = dict.fromkeys(name for _, name, _ in found)
     tops = [top for _, top in split_folders] or [root]
     loose = sum(len(_listing(top)[1]) for top in tops)
-    pictures = [(split, name, file) for split, name, file in found if file is not None]
+    named = [(split, name, file) for split, name, file in found if file is not None]
     if len(classes) < least:
         raise _too_few_classes(root, classes, loose)
     prefix = root.as_posix().rstrip("/") + "/"  # cheaper than relative_to, which counts with many files
@@ -131,9 +131,9 @@ def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
     return ImageFolder(
         root=root,
         classes=classes,
-        files=tuple(file.as_posix()[len(prefix) :] for _, _, file in pictures),
-        labels=tuple(number[name] for _, name, _ in pictures),
-        splits=tuple(split for split, _, _ in pictures),
+        files=tuple(file.as_posix()[len(prefix) :] for _, _, file in named),
+        labels=tuple(number[name] for _, name, _ in named),
+        splits=tuple(split for split, _, _ in named),
         loose=loose,
         ignored=ignored,
         empty_classes=tuple(name for name in every if name not in number),
@@ -159,8 +159,8 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would replace the user's links)
 
 
-def walk_pictures(top: Path) -> list[Path]:
-    """All pictures below ``top`` in natural order; each real folder is entered once, so link loops end."""
+def walk_images(top: Path) -> list[Path]:
+    """All images below ``top`` in natural order; each real folder is entered once, so link loops end."""
     found: list[Path] = []
     seen: set[str] = set()
 
@@ -169,8 +169,8 @@ def walk_pictures(top: Path) -> list[Path]:
         if real in seen:
             return
         seen.add(real)
-        folders, pictures = _listing(folder)
-        found.extend(pictures)
+        folders, images = _listing(folder)
+        found.extend(images)
         for each in folders:
             enter(each)
 
@@ -184,7 +184,7 @@ def natural(names: Any) -> list[Any]:
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Visible sub-folders and pictures of a folder, each in natural order; none if it may not be read.
+    """Visible sub-folders and images of a folder, each in natural order; none if it may not be read.
 
     A link that leads nowhere counts as what its name says: whoever reads it learns that it is broken.
     """
@@ -194,10 +194,8 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
     except OSError:
         return [], []
     folders = natural(name for name, is_folder in found if is_folder)
-    pictures = natural(
-        name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in PICTURE_SUFFIXES
-    )
-    return [folder / name for name in folders], [folder / name for name in pictures]
+    images = natural(name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    return [folder / name for name in folders], [folder / name for name in images]
 
 
 def _hidden(name: str) -> bool:
@@ -208,31 +206,31 @@ def _hidden(name: str) -> bool:
 def _split_folders(root: Path) -> tuple[list[tuple[str, Path]], tuple[str, ...]]:
     """The train/val/test folders and the names of folders beside them, where the folder has that layout.
 
-    A class may be called "train" (a picture of a railway). So splits must hold class folders and no pictures, and
-    any other folder beside them makes a layout only if there are two splits or it holds no pictures.
+    A class may be called "train" (an image of a railway). So splits must hold class folders and no images, and
+    any other folder beside them makes a layout only if there are two splits or it holds no images.
     """
     folders, _ = _listing(root)
     splits = [(SPLIT_NAMES[folder.name.lower()], folder) for folder in folders if folder.name.lower() in SPLIT_NAMES]
     others = [folder for folder in folders if folder.name.lower() not in SPLIT_NAMES]
     if TRAIN not in {split for split, _ in splits} or not all(_holds_classes(folder) for _, folder in splits):
         return [], ()
-    if len(splits) < 2 and any(walk_pictures(folder) for folder in others):
+    if len(splits) < 2 and any(walk_images(folder) for folder in others):
         return [], ()
     return splits, tuple(folder.name for folder in others)
 
 
 def _holds_classes(folder: Path) -> bool:
-    folders, pictures = _listing(folder)
-    return bool(folders) and not pictures
+    folders, images = _listing(folder)
+    return bool(folders) and not images
 
 
 def _class_files(top: Path) -> list[tuple[str, Path | None]]:
-    """(class name, picture) for each picture; (class name, None) for a class folder without one."""
+    """(class name, image) for each image; (class name, None) for a class folder without one."""
     found: list[tuple[str, Path | None]] = []
     for folder in _listing(top)[0]:
         if os.path.realpath(folder) not in _ancestors(top):
-            pictures: list[Path | None] = [*walk_pictures(folder)]
-            found.extend((folder.name, file) for file in pictures or [None])
+            images: list[Path | None] = [*walk_images(folder)]
+            found.extend((folder.name, file) for file in images or [None])
     return found
 
 
@@ -244,9 +242,9 @@ def _ancestors(folder: Path) -> set[str]:
 def _too_few_classes(root: Path, classes: tuple[str, ...], loose: int) -> TlkitError:
     if not classes:
         if loose:
-            return TlkitError(f"no class folders in {root}, only {loose} loose pictures", LAYOUT_HINT)
-        return TlkitError(f"no pictures in {root}", LAYOUT_HINT)
-    inner = [folder for folder in _listing(root / classes[0])[0] if walk_pictures(folder)]
+            return TlkitError(f"no class folders in {root}, only {loose} loose images", LAYOUT_HINT)
+        return TlkitError(f"no images in {root}", LAYOUT_HINT)
+    inner = [folder for folder in _listing(root / classes[0])[0] if walk_images(folder)]
     hint = f"did you mean {root / classes[0]}?" if len(inner) > 1 else "a classifier needs two class folders or more"
     return TlkitError(f"only one class ('{classes[0]}') in {root}", hint)
 

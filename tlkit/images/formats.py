@@ -1,6 +1,6 @@
-"""Which files count as pictures, and what a file really is by its first bytes.
+"""Which files count as images, and what a file really is by its first bytes.
 
-Formats go by Pillow's names (``"JPEG"``, ``"PNG"``, ...), except that HEIF pictures are called ``"HEIC"``,
+Formats go by Pillow's names (``"JPEG"``, ``"PNG"``, ...), except that HEIF images are called ``"HEIC"``,
 the name people know them by.
 """
 
@@ -48,8 +48,8 @@ _SUFFIXES: Final[dict[str, frozenset[str]]] = {
     "TGA": frozenset({".tga", ".icb", ".vda", ".vst"}),
 }
 
-PICTURE_SUFFIXES: Final[frozenset[str]] = frozenset().union(*_SUFFIXES.values())
-"""Suffixes, lower-case with their dot, that make folder scanning take a file as a picture."""
+IMAGE_SUFFIXES: Final[frozenset[str]] = frozenset().union(*_SUFFIXES.values())
+"""Suffixes, lower-case with their dot, that make folder scanning take a file as an image."""
 
 # How files start. Those below the gap are known only to say what a file is instead.
 _MAGIC: Final = (
@@ -89,7 +89,7 @@ def sniff_format(header: bytes) -> str | None:
 
     Returns:
         A format such as ``"JPEG"``; ``"PDF"``, ``"EPS"``, ``"SVG"``, ``"HTML"`` or ``"JPEG XL"`` for files
-        often met in the place of a readable picture; None if the bytes are no known format's. TGA has no
+        often met in the place of a readable image; None if the bytes are no known format's. TGA has no
         magic bytes, so it is never returned.
 
     Example:
@@ -122,7 +122,7 @@ def _sniff_brands(header: bytes) -> str | None:
 
 
 def _sniff_text(header: bytes) -> str | None:
-    """Tell two kinds of text found under a picture's name: drawings, and error pages of a failed download."""
+    """Tell two kinds of text found under an image's name: drawings, and error pages of a failed download."""
     text = header.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
         return "HTML"
@@ -136,7 +136,7 @@ def suffix_matches(path: str | os.PathLike[str], format: str) -> bool:
 
     Args:
         path: The file's name or path; upper and lower case are alike.
-        format: Its real format, as `sniff_format` or a `Picture` gives it.
+        format: Its real format, as `sniff_format` or a `ReadImage` gives it.
 
     Example:
         >>> suffix_matches("holiday.JPG", "JPEG"), suffix_matches("holiday.jpg", "PNG")
@@ -175,7 +175,7 @@ def candidates(format: str | None, path: str | None, tail: bytes) -> tuple[str, 
 
 @cache
 def register_heif() -> bool:
-    """Teach Pillow to open HEIC pictures, once; False where `pillow_heif` is not installed."""
+    """Teach Pillow to open HEIC images, once; False where `pillow_heif` is not installed."""
     try:
         import pillow_heif
     except ImportError:

@@ -62,7 +62,7 @@ def _split_classes(folder: ImageFolder) -> list[LayoutProblem]:
                 LayoutProblem(f"{split}/ has classes that train/ lacks: {_some(unknown)}", "add them to train/")
             )
         if absent:
-            found.append(LayoutProblem(f"{split}/ lacks classes: {_some(absent)}", f"add pictures of them to {split}/"))
+            found.append(LayoutProblem(f"{split}/ lacks classes: {_some(absent)}", f"add images of them to {split}/"))
     return found
 
 
@@ -70,14 +70,12 @@ def _unused(folder: ImageFolder) -> list[LayoutProblem]:
     found = []
     if folder.loose:
         advice = "move them into a class folder, or away"
-        found.append(LayoutProblem(f"{folder.loose} pictures lie outside any class folder and are not used", advice))
+        found.append(LayoutProblem(f"{folder.loose} images lie outside any class folder and are not used", advice))
     if folder.ignored:
         advice = "move what is needed into train/, val/ or test/"
         found.append(LayoutProblem(f"folders beside train/ are not used: {_some(folder.ignored)}", advice))
     if folder.empty_classes:
-        found.append(
-            LayoutProblem(f"no pictures in: {_some(folder.empty_classes)}", "fill these folders or remove them")
-        )
+        found.append(LayoutProblem(f"no images in: {_some(folder.empty_classes)}", "fill these folders or remove them"))
     return found
 
 

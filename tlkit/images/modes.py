@@ -23,7 +23,7 @@ def prepare_key_colour(image: Image.Image) -> None:
     to 8 bits. A key that no pixel can have is dropped.
 
     Args:
-        image: An opened picture that is not loaded yet; its ``info`` is changed.
+        image: An opened image that is not loaded yet; its ``info`` is changed.
     """
     key = image.info.get("transparency")
     if image.mode not in ("L", "RGB") or not isinstance(key, (int, tuple)):
@@ -44,7 +44,7 @@ def prepare_key_colour(image: Image.Image) -> None:
 
 
 def to_rgb_or_grey(image: Image.Image) -> Image.Image:
-    """Turn a loaded picture of any mode into ``"RGB"``, or ``"L"`` where all three channels would be equal.
+    """Turn a loaded image of any mode into ``"RGB"``, or ``"L"`` where all three channels would be equal.
 
     Transparent pixels are laid over white. Integers and floats beyond 8 bits are scaled by their range, see
     `scale_to_8_bits`. Colour spaces are converted by Pillow, embedded ICC profiles are not applied.
@@ -71,7 +71,7 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
 
 
 def _wide_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Scale a deep one-channel picture to uint8 [height, width], with its key colour made white."""
+    """Scale a deep one-channel image to uint8 [height, width], with its key colour made white."""
     values: npt.NDArray[Any] = np.asarray(image)
     if image.mode == "I" and values.size and values.min() < 0 and _is_unsigned(image):
         # Pillow keeps unsigned 32-bit samples in a signed mode: the large ones come out negative.
@@ -93,7 +93,7 @@ def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Scale integers or floats of any range to 0..255 without clipping.
 
     Integers are divided by the largest value of the bit depth that holds them, out of 8, 10, 12, 14, 16, 24
-    and 32 bits, so that pictures of one sensor keep their brightness relative to one another. Floats in 0..1
+    and 32 bits, so that images of one sensor keep their brightness relative to one another. Floats in 0..1
     are multiplied by 255, floats in 0..255 are only rounded. What fits none of these, negative values for
     instance, is stretched from its own lowest to its own highest value. NaN becomes black, infinities the end
     they point to.
@@ -107,7 +107,7 @@ def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     low, high = _finite_range(values)
     offset, scale = _offset_and_scale(low, high, np.issubdtype(values.dtype, np.integer))
     grey = np.empty(values.shape, np.uint8)
-    # In bands, so that a large picture never exists as float64.
+    # In bands, so that a large image never exists as float64.
     rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))
     for start in range(0, values.shape[0], rows):
         with np.errstate(invalid="ignore"):  # a signalling NaN, which damage makes, is a NaN all the same

@@ -1,4 +1,4 @@
-"""From a path or bytes to an opened picture: whatever can be refused is refused before a pixel is decoded."""
+"""From a path or bytes to an opened image: whatever can be refused is refused before a pixel is decoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from tlkit.images.formats import FORMATS, HEADER_BYTES, candidates, register_heif, sniff_format
 
 MAX_PIXELS: Final = 178_956_970
-"""The largest picture that is decoded: half a GiB as RGB, and where Pillow too suspects an attack."""
+"""The largest image that is decoded: half a GiB as RGB, and where Pillow too suspects an attack."""
 
 
 # Bytes per value of each TIFF type, and the tags without which the pixels would come out wrong.
@@ -74,11 +74,11 @@ def opened_file(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def opened_picture(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
+def opened_image(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
     """Read a file's header, but no pixels, and refuse what should not be decoded.
 
     Raises:
-        RefusedError: The file is empty, not a picture, of a format that cannot be decoded here, or too large.
+        RefusedError: The file is empty, not an image, of a format that cannot be decoded here, or too large.
     """
     header = file.read(HEADER_BYTES)
     if not header:
@@ -87,7 +87,7 @@ def opened_picture(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
     formats = candidates(format, path, b"" if format else tail(file, 18))
     if format == "HEIC":
         if not register_heif():
-            raise RefusedError("HEIC pictures need the extra 'heif'", 'pip install "tlkit[heif]"')
+            raise RefusedError("HEIC images need the extra 'heif'", 'pip install "tlkit[heif]"')
         formats = ("HEIF",)
     elif not formats:
         raise _unsupported(str(format))
@@ -97,7 +97,7 @@ def opened_picture(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise RefusedError(f"too large: {_declared_size(file, formats)}") from error
     except UnidentifiedImageError as error:
-        raise RefusedError("damaged" if format else "not a picture") from error
+        raise RefusedError("damaged" if format else "not an image") from error
     with image:
         refuse_too_large(image)
         if image.format == "TIFF" and _tiff_directory_is_cut(file):
@@ -119,7 +119,7 @@ def tail(file: BinaryIO, count: int) -> bytes:
 
 
 def _declared_size(file: BinaryIO, formats: tuple[str, ...]) -> str:
-    """Say how large a picture claims to be that ``Image.open`` refused to open without telling."""
+    """Say how large an image claims to be that ``Image.open`` refused to open without telling."""
     for name in formats:
         with suppress(Exception):
             file.seek(0)
@@ -129,7 +129,7 @@ def _declared_size(file: BinaryIO, formats: tuple[str, ...]) -> str:
 
 
 def refuse_too_large(image: Image.Image) -> None:
-    """Hold a picture against `MAX_PIXELS`; Pillow looks too, but may have been told not to."""
+    """Hold an image against `MAX_PIXELS`; Pillow looks too, but may have been told not to."""
     if image.width * image.height > MAX_PIXELS:
         raise RefusedError(f"too large: {image.width}x{image.height} pixels")
 

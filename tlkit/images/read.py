@@ -1,4 +1,4 @@
-"""One picture file to one RGB array: the only code that opens a picture, in training and in predict.
+"""One image file to one RGB array: the only code that opens an image, in training and in predict.
 
     >>> read_image("photo.jpg", size=(224, 224)).shape
     (224, 224, 3)
@@ -9,7 +9,7 @@ spaces are converted, and of several frames or pages the first is taken. Embedde
 applied: the ImageNet networks this feeds were trained on pixels as they are stored, and a profile would move
 them away from that.
 
-A file either reads whole or raises `UnreadableImage`. There is no half-grey picture, no black stand-in and no
+A file either reads whole or raises `UnreadableImage`. There is no half-grey image, no black stand-in and no
 warning.
 """
 
@@ -29,18 +29,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlkit.errors import TlkitError
-from tlkit.images.formats import PICTURE_SUFFIXES, sniff_format, suffix_matches
+from tlkit.images.formats import IMAGE_SUFFIXES, sniff_format, suffix_matches
 from tlkit.images.modes import prepare_key_colour, to_rgb_or_grey
-from tlkit.images.opening import MAX_PIXELS, RefusedError, opened_file, opened_picture, refuse_too_large, tail
+from tlkit.images.opening import MAX_PIXELS, RefusedError, opened_file, opened_image, refuse_too_large, tail
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "MAX_PIXELS",
-    "PICTURE_SUFFIXES",
     "READING_VERSION",
-    "Picture",
+    "ReadImage",
     "UnreadableImage",
+    "read_details",
     "read_image",
-    "read_picture",
     "sniff_format",
     "suffix_matches",
 ]
@@ -78,7 +78,7 @@ _silence_pillow()
 
 
 class UnreadableImage(TlkitError):  # noqa: N818 - a name users meet, and it says enough
-    """A file that cannot be read as a picture.
+    """A file that cannot be read as an image.
 
     Args:
         reason: Why, in a few words, such as ``"truncated"``.
@@ -91,7 +91,7 @@ class UnreadableImage(TlkitError):  # noqa: N818 - a name users meet, and it say
     """
 
     def __init__(self, reason: str, source: str | None = None, hint: str | None = None) -> None:
-        super().__init__(f"cannot read {source or 'the picture'}: {reason}", hint)
+        super().__init__(f"cannot read {source or 'the image'}: {reason}", hint)
         self.reason = reason
         self.source = source
 
@@ -101,14 +101,14 @@ class UnreadableImage(TlkitError):  # noqa: N818 - a name users meet, and it say
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture as it was read, and what its file said about it.
+class ReadImage:
+    """An image as it was read, and what its file said about it.
 
     Attributes:
         pixels: uint8 [height, width, 3], RGB, 0..255, upright. Read-only.
         format: The file's real format, such as ``"JPEG"``.
         mode: How the pixels are stored, by Pillow's names, such as ``"CMYK"``.
-        width: Of the picture in the file as it is shown, that is after the EXIF turn, in pixels.
+        width: Of the image in the file as it is shown, that is after the EXIF turn, in pixels.
         height: Likewise.
         frames: Frames or pages in the file; `pixels` is the first.
         orientation: The EXIF orientation that was applied, 1..8; 1 is upright.
@@ -124,44 +124,44 @@ class Picture:
 
 
 def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
-    """Read a picture's pixels.
+    """Read an image's pixels.
 
     Args:
         source: A file's path, or the content of one as bytes.
-        size: (height, width) to which the picture is stretched; None keeps its own.
+        size: (height, width) to which the image is stretched; None keeps its own.
 
     Returns:
         uint8 [height, width, 3], RGB, 0..255, upright. Read-only.
 
     Raises:
-        UnreadableImage: The file is missing, not a picture, damaged, truncated or too large.
+        UnreadableImage: The file is missing, not an image, damaged, truncated or too large.
         ValueError: A side of `size` is below 1.
     """
     return _read(source, size, count_frames=False).pixels
 
 
-def read_picture(
+def read_details(
     source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None, *, count_frames: bool = True
-) -> Picture:
-    """Read a picture's pixels, and what its file says about it.
+) -> ReadImage:
+    """Read an image's pixels, and what its file says about it.
 
     Args:
         source: A file's path, or the content of one as bytes.
-        size: (height, width) to which the picture is stretched; None keeps its own.
+        size: (height, width) to which the image is stretched; None keeps its own.
         count_frames: Count the frames, which takes a look at the whole file for some formats; False says 1.
 
     Returns:
-        The picture.
+        The image.
 
     Raises:
-        UnreadableImage: The file is missing, not a picture, damaged, truncated or too large.
+        UnreadableImage: The file is missing, not an image, damaged, truncated or too large.
         ValueError: A side of `size` is below 1.
     """
     return _read(source, size, count_frames=count_frames)
 
 
-def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, *, count_frames: bool) -> Picture:
-    """Read a picture, with whatever goes wrong told as `UnreadableImage`."""
+def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, *, count_frames: bool) -> ReadImage:
+    """Read an image, with whatever goes wrong told as `UnreadableImage`."""
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be at least 1x1, not {size}")
     path = None if isinstance(source, bytes) else os.fspath(source)
@@ -170,7 +170,7 @@ def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, 
     except Exception as error:
         # A damaged file can make a decoder raise anything at all.
         reason, hint = _explained(error)
-        # A list of errors must not keep every half-decoded picture alive.
+        # A list of errors must not keep every half-decoded image alive.
         traceback.clear_frames(error.__traceback__)
         raise UnreadableImage(reason, path, hint) from error
 
@@ -181,9 +181,9 @@ def _opened_and_decoded(
     size: tuple[int, int] | None,
     *,
     count_frames: bool,
-) -> Picture:
-    """Read a picture; a call of its own, so that what it held can be let go of when it fails."""
-    with opened_file(source) as file, opened_picture(file, path) as image:
+) -> ReadImage:
+    """Read an image; a call of its own, so that what it held can be let go of when it fails."""
+    with opened_file(source) as file, opened_image(file, path) as image:
         return _decoded(image, file, size, count_frames=count_frames)
 
 
@@ -197,12 +197,12 @@ def _explained(error: Exception) -> tuple[str, str | None]:
     if isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text or "not enough" in text:
         return "truncated", None
     if isinstance(error, Image.DecompressionBombError) or "too large" in text:
-        return "damaged: it holds more data than a picture can", None
+        return "damaged: it holds more data than an image can", None
     return "damaged", None
 
 
-def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *, count_frames: bool) -> Picture:
-    """Decode an opened picture."""
+def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *, count_frames: bool) -> ReadImage:
+    """Decode an opened image."""
     format = "HEIC" if image.format == "HEIF" else str(image.format)
     mode = image.mode
     width, height = image.size
@@ -225,15 +225,15 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
         frames = _frames(image) if count_frames else 1
         pixels = _upright_pixels(to_rgb_or_grey(image), turn, size)
     width, height = _swapped_if(turn >= 5, (width, height))
-    return Picture(pixels, format, mode, width, height, frames, max(orientation, turn))
+    return ReadImage(pixels, format, mode, width, height, frames, max(orientation, turn))
 
 
 def _decode_at_reduced_scale(image: Image.Image, target: tuple[int, int]) -> None:
     """Have a large JPEG decoded at 1/2, 1/4 or 1/8: cheaper, and still twice the target.
 
     Args:
-        image: An opened picture of any format; only a JPEG can do this.
-        target: (width, height) wanted, along the axes of the stored picture.
+        image: An opened image of any format; only a JPEG can do this.
+        target: (width, height) wanted, along the axes of the stored image.
     """
     # No mode is named, so that the colours stay as they are stored.
     image.draft(None, (2 * target[0], 2 * target[1]))
@@ -262,7 +262,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _frames(image: Image.Image) -> int:
-    """Count frames or pages; damage behind the first leaves 1. The layers of a PSD are one picture."""
+    """Count frames or pages; damage behind the first leaves 1. The layers of a PSD are one image."""
     if image.format != "PSD":
         with suppress(Exception):
             return max(1, int(getattr(image, "n_frames", 1)))
@@ -270,12 +270,12 @@ def _frames(image: Image.Image) -> int:
 
 
 def _upright_pixels(image: Image.Image, turn: int, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    """Resize, then turn: the smaller picture is turned faster.
+    """Resize, then turn: the smaller image is turned faster.
 
     Args:
         image: Mode RGB or L.
         turn: EXIF orientation, 1..8.
-        size: (height, width) wanted once it is upright; None keeps the picture's own.
+        size: (height, width) wanted once it is upright; None keeps the image's own.
 
     Returns:
         uint8 [height, width, 3], read-only.

@@ -1,4 +1,4 @@
-"""Which pictures are trained on, which ones choices are made by, and which ones nothing was chosen on."""
+"""Which images are trained on, which ones choices are made by, and which ones nothing was chosen on."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.stratified import stratified_split
 
-TESTED_FROM = 300  # pictures to draw from, below which a tenth of them says next to nothing
+TESTED_FROM = 300  # images to draw from, below which a tenth of them says next to nothing
 TEST_SHARE = 0.1
-Sides = Sequence[str | None]  # what an earlier training used each picture for
+Sides = Sequence[str | None]  # what an earlier training used each image for
 
 
 def check_test_split(fraction: float | None, val_split: float) -> None:
     """Refuse shares that leave nothing to train on.
 
     Raises:
-        TlkitError: It is below 0, or it and the validation pictures' share reach 1.
+        TlkitError: It is below 0, or it and the validation images' share reach 1.
     """
     if fraction is not None and not (fraction >= 0 and fraction + val_split < 1):
         raise TlkitError(
             f"--test-split must be 0 or more, and less than 1 together with --val-split, not {fraction:g}",
-            "0 keeps no test pictures",
+            "0 keeps no test images",
         )
 
 
 def with_test(
     folder: ImageFolder, groups: Sequence[int], test_split: float | None, seed: int, sides: Sides
 ) -> ImageFolder:
-    """The folder with test pictures: its own, or a part kept aside on which nothing is chosen.
+    """The folder with test images: its own, or a part kept aside on which nothing is chosen.
 
-    Classes of which that share is not even one picture give none. Copies stay together; pictures that an earlier
+    Classes of which that share is not even one image give none. Copies stay together; images that an earlier
     training used otherwise stay what they were.
 
     Args:
-        folder: Readable pictures.
-        groups: Copies of one picture share a group.
-        test_split: Share of each class; None: `TEST_SHARE` where there are `TESTED_FROM` pictures to draw from.
+        folder: Readable images.
+        groups: Copies of one image share a group.
+        test_split: Share of each class; None: `TEST_SHARE` where there are `TESTED_FROM` images to draw from.
         seed: Of the draw.
-        sides: What an earlier training used each picture for.
+        sides: What an earlier training used each image for.
 
     Raises:
-        TlkitError: A share was asked for, and the folder has test pictures of its own.
+        TlkitError: A share was asked for, and the folder has test images of its own.
     """
     if TEST in folder.splits:
         if test_split:
@@ -70,7 +70,7 @@ def with_test(
 
 
 def _whole(chosen: list[int], groups: Sequence[int]) -> list[int]:
-    """Of some pictures, those all of whose copies are among them."""
+    """Of some images, those all of whose copies are among them."""
     among = set(chosen)
     divided = {group for index, group in enumerate(groups) if index not in among}
     return [index for index in chosen if groups[index] not in divided]
@@ -79,14 +79,14 @@ def _whole(chosen: list[int], groups: Sequence[int]) -> list[int]:
 def with_validation(
     folder: ImageFolder, groups: Sequence[int], val_split: float, seed: int, sides: Sides
 ) -> ImageFolder:
-    """The folder with validation pictures: its own, or a part split off the training pictures.
+    """The folder with validation images: its own, or a part split off the training images.
 
     Args:
-        folder: Readable pictures, with test pictures where there are to be some.
-        groups: Copies of one picture share a group.
-        val_split: Share of each class, test pictures included.
+        folder: Readable images, with test images where there are to be some.
+        groups: Copies of one image share a group.
+        val_split: Share of each class, test images included.
         seed: Of the draw.
-        sides: What an earlier training used each picture for.
+        sides: What an earlier training used each image for.
 
     Raises:
         TlkitError: None can be kept, as in every class all are copies of one another.
@@ -103,16 +103,16 @@ def with_validation(
     splits = _as_before(folder, splits, groups, sides)
     if VAL not in splits:
         raise TlkitError(
-            "no picture can be kept for validation: in every class all are copies of one another",
-            "add different pictures, or give val/ pictures of your own",
+            "no image can be kept for validation: in every class all are copies of one another",
+            "add different images, or give val/ images of your own",
         )
     return folder.with_splits(splits)
 
 
 def _as_before(folder: ImageFolder, drawn: list[str], groups: Sequence[int], sides: Sides) -> list[str]:
-    """The drawn split, with pictures of an earlier training on the side they were on then.
+    """The drawn split, with images of an earlier training on the side they were on then.
 
-    Where that would leave a class without training pictures, or nothing for validation, it stays as drawn.
+    Where that would leave a class without training images, or nothing for validation, it stays as drawn.
     """
     seen = {groups[index] for index, side in enumerate(sides) if side == TRAIN}
     spared = {groups[index] for index, side in enumerate(sides) if side in (VAL, TEST)} - seen

@@ -1,4 +1,4 @@
-"""A seeded, stratified split that keeps groups of alike pictures on one side."""
+"""A seeded, stratified split that keeps groups of alike images on one side."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tlkit.images.folder import TRAIN, VAL
 def stratified_split(
     labels: Sequence[int], fraction: float, seed: int, groups: Sequence[int] | None = None
 ) -> list[str]:
-    """Assign each picture to "train" or "val".
+    """Assign each image to "train" or "val".
 
-    In every class, whole groups are drawn in random order until the class has ``fraction`` of its pictures in
-    "val": at least one picture, and never so many that "train" is left without. A class that is one single
+    In every class, whole groups are drawn in random order until the class has ``fraction`` of its images in
+    "val": at least one image, and never so many that "train" is left without. A class that is one single
     group stays in "train".
 
     Args:
-        labels: Class index of each picture, at least two pictures a class.
+        labels: Class index of each image, at least two images a class.
         fraction: Share of each class that is kept out of training, 0 < fraction < 1.
         seed: Makes the draw repeatable.
-        groups: Group number of each picture; pictures of one group (copies of one photograph) are never
-            divided. None: each picture is its own group. A group with several classes goes to "train".
+        groups: Group number of each image; images of one group (copies of one photograph) are never
+            divided. None: each image is its own group. A group with several classes goes to "train".
 
     Returns:
-        One of "train", "val" for each picture.
+        One of "train", "val" for each image.
 
     Raises:
         TlkitError: ``fraction`` is not between 0 and 1.
@@ -66,7 +66,7 @@ def stratified_split(
 
 
 def check_fraction(fraction: float) -> None:
-    """Refuse a share that leaves one side without pictures.
+    """Refuse a share that leaves one side without images.
 
     Raises:
         TlkitError: It is not above 0 and below 1.

@@ -14,7 +14,7 @@ from tlkit.linear.head import Head
 
 # what the layers of the head are called
 MODEL, POOL, JOINED, LOGITS, PROBABILITIES = "tlkit", "head_pool", "head_features", "logits", "probabilities"
-WATCHED = 3  # last stages whose features tell whether a picture is like those trained on
+WATCHED = 3  # last stages whose features tell whether an image is like those trained on
 
 
 def watched(taps: Taps, head_taps: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Whether mirrored pictures still mean the same: measured on the data, never assumed.
+"""Whether mirrored images still mean the same: measured on the data, never assumed.
 
-A mirrored letter, digit, turn sign or left hand is another thing. Probes that have not seen a picture classify it plain
-and mirrored; where they are right less often on the mirrored ones, pictures are not flipped in training.
+A mirrored letter, digit, turn sign or left hand is another thing. Probes that have not seen an image classify it plain
+and mirrored; where they are right less often on the mirrored ones, images are not flipped in training.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tlkit.linear.folds import make_folds
 from tlkit.linear.head import Matrix, standardise
 from tlkit.linear.ridge import ridge_answers
 
-LOOKED_AT = 400  # pictures at most
+LOOKED_AT = 400  # images at most
 LEAST = 20  # fewer tell nothing
 STRENGTH = 0.3  # of the probes' L2 regularisation, as `tlkit.linear.ridge` has it
-TOLERATED = 0.02  # share of the pictures that may be lost to mirroring, as some is noise
+TOLERATED = 0.02  # share of the images that may be lost to mirroring, as some is noise
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,20 @@ class FlipCheck:
     """What mirroring does to the answers.
 
     Attributes:
-        harmless: Whether pictures may be mirrored.
-        pictures: How many were looked at; 0: too few, so nothing was measured.
-        plain: Accuracy on the plain pictures, 0..1.
-        mirrored: Accuracy on the same pictures, mirrored.
+        harmless: Whether images may be mirrored.
+        images: How many were looked at; 0: too few, so nothing was measured.
+        plain: Accuracy on the plain images, 0..1.
+        mirrored: Accuracy on the same images, mirrored.
     """
 
     harmless: bool
-    pictures: int
+    images: int
     plain: float
     mirrored: float
 
 
 def chosen_for_check(labels: Sequence[int], seed: int, most: int = LOOKED_AT) -> list[int]:
-    """Positions of the pictures to look at: at most so many, classes in turn."""
+    """Positions of the images to look at: at most so many, classes in turn."""
     target = np.asarray(labels)
     order = np.random.default_rng([seed, 0xF11B]).permutation(len(target))
     turn = np.zeros(len(target), dtype=np.int64)
@@ -52,13 +52,13 @@ def chosen_for_check(labels: Sequence[int], seed: int, most: int = LOOKED_AT) ->
 
 
 def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int) -> FlipCheck:
-    """Compare what probes say of pictures and of their mirror images.
+    """Compare what probes say of images and of their mirror images.
 
     Args:
         plain: Pooled features, float32 [n, d].
-        mirrored: Those of the mirrored pictures, float32 [n, d].
+        mirrored: Those of the mirrored images, float32 [n, d].
         labels: Class index of each row.
-        groups: Copies of one picture share a group.
+        groups: Copies of one image share a group.
         seed: Of the folds.
     """
     target = np.asarray(labels, dtype=np.int64)
@@ -79,7 +79,7 @@ def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: 
 def _compare(plain: NDArray[np.bool_], mirrored: NDArray[np.bool_]) -> FlipCheck:
     """Harmless unless more are lost than chance explains: over `TOLERATED`, and over 1.6 standard errors.
 
-    The standard error is that of paired answers (McNemar 1947): only pictures that one side alone has right count.
+    The standard error is that of paired answers (McNemar 1947): only images that one side alone has right count.
     """
     lost, won = int((plain & ~mirrored).sum()), int((mirrored & ~plain).sum())
     excess = (lost - won) / len(plain)

@@ -1,7 +1,7 @@
-"""Folds for cross-validation: stratified, and no two copies of a picture on different sides.
+"""Folds for cross-validation: stratified, and no two copies of an image on different sides.
 
 scikit-learn's `StratifiedGroupKFold` makes such folds too, but looks at groups one by one, all classes each time, which
-takes seconds for ten thousand pictures and is asked for again and again; nearly all groups are single pictures.
+takes seconds for ten thousand images and is asked for again and again; nearly all groups are single images.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def solve_head(
 ) -> Head:
     """Solve the head, with the L2 strength of least cross-validated log loss.
 
-    Features are standardised by the training pictures; the scaling is folded into the head, so that it applies to raw
+    Features are standardised by the training images; the scaling is folded into the head, so that it applies to raw
     features.
 
     Args:
@@ -155,8 +155,8 @@ def standardise(
 ) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64]]:
     """Features less their mean over a deviation that is not too small, float32 [n, d], with both [d].
 
-    The variance of each column is raised by `FLOOR` times its block's mean variance. With few pictures some channels
-    are all but silent on them; dividing by their own deviation would make those the loudest on other pictures
+    The variance of each column is raised by `FLOOR` times its block's mean variance. With few images some channels
+    are all but silent on them; dividing by their own deviation would make those the loudest on other images
     (``benchmarks/head_scaling.py``).
 
     Args:
@@ -270,5 +270,5 @@ def _softmax_form(solver, classes: int) -> tuple[NDArray[np.float64], NDArray[np
     if len(solver.classes_) == 2:
         weights, bias = np.vstack([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
     if len(solver.classes_) != classes:
-        raise ValueError("every class needs a training picture")
+        raise ValueError("every class needs a training image")
     return weights, bias

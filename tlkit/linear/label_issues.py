@@ -1,8 +1,8 @@
-"""Pictures whose label looks wrong: cross-validated probes on the frozen features disagree with it, confidently.
+"""Images whose label looks wrong: cross-validated probes on the frozen features disagree with it, confidently.
 
 After confident learning (Northcutt, Jiang, Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
-Labels"): a picture is suspect if a probe that has not seen it gives another class at least the confidence it gives, on
-average, to that class's own pictures.
+Labels"): an image is suspect if a probe that has not seen it gives another class at least the confidence it gives, on
+average, to that class's own images.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from tlkit.linear.folds import make_folds
 from tlkit.linear.head import Matrix, cross_validate, standardise
 from tlkit.progress import Progress
 
-HIGHEST_OWN = 0.1  # probability of its own label above which a picture is never suspect
+HIGHEST_OWN = 0.1  # probability of its own label above which an image is never suspect
 CONFIDENT = 0.9  # an answer this sure is enough, even where a bundle is surer still of what it was trained on
-SHARE, LEAST = 200, 15  # at most one in 200 pictures is named, but 15 in any case: people look at a short list
+SHARE, LEAST = 200, 15  # at most one in 200 images is named, but 15 in any case: people look at a short list
 SMALLEST = 1e-12  # a sure network may say exactly 0, whose logarithm no JSON can hold
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A picture whose label looks wrong.
+    """An image whose label looks wrong.
 
     Attributes:
-        index: Which picture.
+        index: Which image.
         label: Its class index.
         looks_like: The class index it resembles.
         margin: Log probability of its label less that of the other class; the lower, the more suspect.
@@ -49,13 +49,13 @@ def probe_probabilities(
     blocks: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> Matrix | None:
-    """What probes say of pictures they have not seen, float32 [n, classes present]; None if a class is too small.
+    """What probes say of images they have not seen, float32 [n, classes present]; None if a class is too small.
 
     Args:
         features: Non-negative or signed activations, float32 [n, d]; their signed square root is used, which tames
             the few large ones.
         labels: Class index of each row.
-        groups: Copies of one picture share a group, so that no probe has seen a copy either.
+        groups: Copies of one image share a group, so that no probe has seen a copy either.
         seed: Of the folds.
         blocks: Widths of the columns' blocks, as for `tlkit.linear.head.standardise`.
         progress: Told about every solution.
@@ -70,7 +70,7 @@ def probe_probabilities(
 
 
 def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> list[Suspect]:
-    """The most suspect pictures, worst first.
+    """The most suspect images, worst first.
 
     Args:
         probabilities: float32 [n, classes], column i belongs to class index i.
@@ -79,7 +79,7 @@ def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> 
     target = np.asarray(labels, dtype=np.int64)
     rows = np.arange(len(target))
     own = probabilities[rows, target]
-    usual = np.full(probabilities.shape[1], np.inf)  # a class without pictures attracts none
+    usual = np.full(probabilities.shape[1], np.inf)  # a class without images attracts none
     for k in np.unique(target):
         usual[k] = min(CONFIDENT, float(probabilities[target == k, k].mean()))
     answers = probabilities.argmax(axis=1)

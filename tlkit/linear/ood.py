@@ -1,9 +1,9 @@
-"""Whether a picture is like those trained on, by the features of a network's last stages.
+"""Whether an image is like those trained on, by the features of a network's last stages.
 
-Three measures are added up, each in deviations of what held-out pictures of known classes give:
+Three measures are added up, each in deviations of what held-out images of known classes give:
 
 - the squared Mahalanobis distance to the nearest class, with one covariance for all classes (Lee et al. 2018, "A Simple
-  Unified Framework for Detecting Out-of-Distribution Samples"), which finds pictures of another kind;
+  Unified Framework for Detecting Out-of-Distribution Samples"), which finds images of another kind;
 - that distance less the one to all classes together (Ren et al. 2021, "A Simple Fix to Mahalanobis Distance for
   Improving Near-OOD Detection"), which finds classes of the same kind that were not trained on;
 - the cosine to the nearest class in the whitened space.
@@ -26,11 +26,11 @@ from tlkit.linear.folds import make_folds
 from tlkit.linear.head import Matrix, standardise
 
 RANK = 128  # directions of the covariance that are kept; the rest counts as equal in all directions
-SHRINK = 0.4  # share of the mean variance in it: it comes from few pictures for so many columns
-LEAST = 1e-4  # mean variance of standardised columns: pictures of a class may all be alike
-MOST = 2000  # pictures that it comes from at most
-FEWEST = 12  # scores of known pictures, below which a share of them means little
-FEWEST_FREE = 8  # training pictures more than classes
+SHRINK = 0.4  # share of the mean variance in it: it comes from few images for so many columns
+LEAST = 1e-4  # mean variance of standardised columns: images of a class may all be alike
+MOST = 2000  # images that it comes from at most
+FEWEST = 12  # scores of known images, below which a share of them means little
+FEWEST_FREE = 8  # training images more than classes
 RATE, MOST_RATE = 0.05, 0.5  # of false alarms: by default, and at most
 
 Floats = NDArray[np.float64]
@@ -38,19 +38,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What known pictures look like.
+    """What known images look like.
 
     Attributes:
-        mean: float32 [d], of the training pictures' features.
+        mean: float32 [d], of the training images' features.
         scale: float32 [d], what they are divided by.
-        basis: float16 [r, d], the directions in which pictures of one class differ most.
+        basis: float16 [r, d], the directions in which images of one class differ most.
         gain: float32 [r], by which these are shrunk, less `rest`.
         rest: float32 [], by which all directions are.
         centre: float32 [d], the whitened mean of all classes.
         classes: float16 [k, d], the whitened mean of each class less the centre.
-        shares: float32 [k], of the classes among the training pictures.
-        typical: float32 [2, 3], mean and deviation of the three measures on held-out pictures.
-        scores: float32 [m], sums of the measures on those pictures, ascending; empty before `calibrated`.
+        shares: float32 [k], of the classes among the training images.
+        typical: float32 [2, 3], mean and deviation of the three measures on held-out images.
+        scores: float32 [m], sums of the measures on those images, ascending; empty before `calibrated`.
     """
 
     mean: NDArray[np.float32]
@@ -65,7 +65,7 @@ class Known:
     scores: NDArray[np.float32]
 
     def measures(self, features: Matrix) -> Floats:
-        """float32 [n, d] to the three measures, float64 [n, 3], larger where a picture is less like the known ones."""
+        """float32 [n, d] to the three measures, float64 [n, 3], larger where an image is less like the known ones."""
         classes = self.classes.astype(np.float64)
         white = _whitened((features - self.mean) / self.scale, self.basis, self.gain, self.rest) - self.centre
         lengths, sizes = (white**2).sum(axis=1), (classes**2).sum(axis=1)
@@ -78,18 +78,18 @@ class Known:
         return np.stack([nearest, nearest - together, -cosine], axis=1)
 
     def unlike(self, features: Matrix) -> Floats:
-        """float32 [n, d] to scores, float64 [n]: around 0 for known pictures, larger for others."""
+        """float32 [n, d] to scores, float64 [n]: around 0 for known images, larger for others."""
         mean, deviation = self.typical.astype(np.float64)
         return np.asarray(((self.measures(features) - mean) / deviation).sum(axis=1))
 
     def calibrated(self, measures: Floats) -> Known:
-        """The same with what known pictures give that it was not fitted on: float64 [m, 3], m at least 2."""
+        """The same with what known images give that it was not fitted on: float64 [m, 3], m at least 2."""
         mean, deviation = measures.mean(axis=0), np.maximum(measures.std(axis=0), 1e-6)
         scores = np.sort(((measures - mean) / deviation).sum(axis=1)).astype(np.float32)
         return replace(self, typical=np.stack([mean, deviation]).astype(np.float32), scores=scores)
 
     def threshold(self, rate: float) -> float:
-        """The score above which a picture is unknown, so that a share ``rate`` of known pictures lies above it.
+        """The score above which an image is unknown, so that a share ``rate`` of known images lies above it.
 
         By rank, so that it holds for any distribution (Vovk et al. 2005, "Algorithmic Learning in a Random World"); a
         rate below one in their number cannot be told, and gives the largest score there was.
@@ -128,7 +128,7 @@ def check_rate(rate: float) -> float:
 
 
 def fit_known(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed: int = 0) -> Known | None:
-    """What training pictures look like, not calibrated yet.
+    """What training images look like, not calibrated yet.
 
     Args:
         features: float32 [n, d].
@@ -137,7 +137,7 @@ def fit_known(features: Matrix, labels: Sequence[int], blocks: Sequence[int], se
         seed: Of the choice among more than `MOST` rows.
 
     Returns:
-        None where pictures are too few, or there is a single class.
+        None where images are too few, or there is a single class.
     """
     from sklearn.utils.extmath import randomized_svd
 
@@ -180,7 +180,7 @@ def fit_known(features: Matrix, labels: Sequence[int], blocks: Sequence[int], se
 def measures_unseen(
     features: Matrix, labels: Sequence[int], groups: Sequence[int], blocks: Sequence[int], seed: int = 0
 ) -> Floats:
-    """The measures of training pictures, each by a fit without it: float64 [m, 3], m up to n, by cross-validation.
+    """The measures of training images, each by a fit without it: float64 [m, 3], m up to n, by cross-validation.
 
     Args:
         features: float32 [n, d].

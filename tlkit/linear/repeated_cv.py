@@ -1,4 +1,4 @@
-"""What a frozen head is worth where no picture can be spared for a test: repeated cross-validation."""
+"""What a frozen head is worth where no image can be spared for a test: repeated cross-validation."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def repeated_accuracy(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> float | None:
-    """Mean accuracy, 0..1, of heads on pictures they have not seen, over `REPEATS` draws of the folds.
+    """Mean accuracy, 0..1, of heads on images they have not seen, over `REPEATS` draws of the folds.
 
     Kohavi 1995, "A Study of Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection". The strength
-    ``c`` was chosen on the same pictures, which flatters a little.
+    ``c`` was chosen on the same images, which flatters a little.
 
     Args:
         features: float32 [n, d].

@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 def ridge_answers(
     features: Array, labels: NDArray[np.int64], tested: Array, strengths: Sequence[float], *, balanced: bool = False
 ) -> list[Array]:
-    """Fit one-hot targets by least squares with L2 regularisation and apply that to other pictures.
+    """Fit one-hot targets by least squares with L2 regularisation and apply that to other images.
 
     Least squares on classes is about as accurate as logistic regression (Rifkin & Klautau 2004, "In Defense of
     One-Vs-All Classification"), and one decomposition serves all classes.

@@ -75,13 +75,13 @@ def choose_taps(
     """Which blocks the head takes.
 
     "early-layers" without a boundary compares the early and middle stages: the one whose features have the least
-    cross-validated log loss on the training pictures is taken, the earlier of two alike.
+    cross-validated log loss on the training images is taken, the earlier of two alike.
 
     Args:
-        matrix: float32 [n, columns], the blocks ``taps`` one after another, of the training pictures.
+        matrix: float32 [n, columns], the blocks ``taps`` one after another, of the training images.
         taps: (name, width) of each block.
         labels: Class index of each row.
-        groups: Copies of one picture share a group.
+        groups: Copies of one image share a group.
         strategy: As in the Plan.
         features: "last" or "all".
         boundary: The stage to cut after; None: by measure. With "last-layers" it is known.

@@ -1,7 +1,7 @@
 """Temperature scaling: one number that makes a classifier as sure as it is right.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks". Logits are divided by a temperature fitted on held-out
-pictures; answers stay the same. The division is done in the head's weights, so that whatever runs the network gives
+images; answers stay the same. The division is done in the head's weights, so that whatever runs the network gives
 calibrated probabilities.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 50  # held-out pictures, below which a temperature is mostly noise
+FEWEST = 50  # held-out images, below which a temperature is mostly noise
 SPREAD = (
     0.5  # deviation of the temperature's logarithm that is expected: where all answers are right, any sureness fits
 )
@@ -26,7 +26,7 @@ def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: Sequence[i
     The likelihood is that of the labels; the prior of the temperature's logarithm is normal around 0.
 
     Args:
-        probabilities: [n, classes] of held-out pictures, rows sum to 1.
+        probabilities: [n, classes] of held-out images, rows sum to 1.
         labels: Class indices [n].
     """
     from scipy.optimize import minimize_scalar

@@ -30,7 +30,7 @@ class Plan:
             what is kept.
         input_size: Side of the square input in pixels.
         val_split: Share of each class kept out of training; unused where the folder has its own split.
-        test_split: Share kept as test pictures where the folder has none of its own; None: by their number.
+        test_split: Share kept as test images where the folder has none of its own; None: by their number.
         class_weights: "auto" or "none".
         seed: Of every random choice.
         features: "last": the head takes the pooled output of the last stage kept; "all": those of all stages kept.

@@ -11,7 +11,7 @@ from tlkit.plan.fields import checked
 FROZEN, MOVING = "frozen", "moving"
 BEST, LAST = "best", "last"
 BATCH = 32
-STEPS_PER_ROOT = 16  # optimizer steps for each square root of a training picture
+STEPS_PER_ROOT = 16  # optimizer steps for each square root of a training image
 FEWEST_STEPS, MOST_STEPS = 100, 5000
 LEARNING_RATE = 3e-4  # where it is neither said nor could be checked
 LAYER_DECAY = 1.0  # of the rate, from one stage to the one before it: less was never better (benchmarks/recipe.py)
@@ -22,9 +22,9 @@ EPSILON = 1e-7
 LABEL_SMOOTHING = 0.1  # without it, Adam makes full steps along gradients that have all but vanished
 PATIENCE = 0.4  # share of the steps that may pass without a lower validation loss or a higher accuracy
 AUGMENT = "light"
-FEWEST_LOOKS = 4  # at the validation pictures without progress, before training ends early
+FEWEST_LOOKS = 4  # at the validation images without progress, before training ends early
 EVALUATIONS = 20  # at most, in one run
-FEWEST_TO_CHOOSE = 100  # validation pictures; on fewer the best of many looks is mostly luck
+FEWEST_TO_CHOOSE = 100  # validation images; on fewer the best of many looks is mostly luck
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Recipe:
 
     Attributes:
         steps: Optimizer steps of the whole schedule.
-        batch_size: Pictures a step.
+        batch_size: Images a step.
         learning_rate: Largest rate, that of the head; None before it is chosen.
         layer_decay: Factor on the rate from one stage to the one before it, 0..1.
         weight_decay: Decoupled decay of kernels, relative to the rate (AdamW); norms and biases have none.
@@ -42,15 +42,15 @@ class Recipe:
         epsilon: Added to the root of Adam's second moment: far below it, gradients make no full steps.
         label_smoothing: Share of the probability that is spread over all classes, 0..1.
         augment: "none", "light" or "strong".
-        flip: Whether pictures are mirrored too.
+        flip: Whether images are mirrored too.
         batch_norm: "frozen": BatchNorm uses the statistics it came with and they stay bit-identical. "moving": those
             of each batch, and they are updated.
-        evaluate_every: Steps between two looks at the validation pictures.
+        evaluate_every: Steps between two looks at the validation images.
         patience: Steps without a lower validation loss or a higher accuracy after which training ends.
         precision: "float32" or "bfloat16" for what is computed; weights are float32.
-        views: With stored outputs of a frozen part, how many versions of each picture there are, the plain one
+        views: With stored outputs of a frozen part, how many versions of each image there are, the plain one
             included; 0: nothing is stored.
-        keep: "best": the weights of the best look at the validation pictures. "last": those of the last one.
+        keep: "best": the weights of the best look at the validation images. "last": those of the last one.
     """
 
     steps: int
@@ -86,7 +86,7 @@ class Recipe:
 
 
 def make_recipe(
-    pictures: int,
+    images: int,
     *,
     validation: int | None = None,
     epochs: float | None = None,
@@ -96,22 +96,22 @@ def make_recipe(
     flip: bool = False,
     precision: str = "float32",
 ) -> Recipe:
-    """The recipe for a number of training pictures; what is given is taken as it is.
+    """The recipe for a number of training images; what is given is taken as it is.
 
     Args:
-        pictures: To train on.
-        validation: Validation pictures. Of fewer than `FEWEST_TO_CHOOSE` no look is trusted; the schedule
+        images: To train on.
+        validation: Validation images. Of fewer than `FEWEST_TO_CHOOSE` no look is trusted; the schedule
             is run to its end. None: many.
         epochs: Passes over them; None: by `step_budget`.
-        batch_size: Pictures a step; None: `BATCH`, fewer where there are fewer.
+        batch_size: Images a step; None: `BATCH`, fewer where there are fewer.
         learning_rate: Largest rate; None: to be chosen.
         augment: "auto", "none", "light" or "strong".
         flip: Whether mirroring is harmless.
         precision: "float32" or "bfloat16".
     """
-    size = min(batch_size or BATCH, pictures)
-    steps = step_budget(pictures) if epochs is None else max(1, math.ceil(epochs * pictures / size))
-    every, patience = rhythm(steps, pictures, size)
+    size = min(batch_size or BATCH, images)
+    steps = step_budget(images) if epochs is None else max(1, math.ceil(epochs * images / size))
+    every, patience = rhythm(steps, images, size)
     kind = AUGMENT if augment == "auto" else augment
     few = validation is not None and validation < FEWEST_TO_CHOOSE
     return Recipe(
@@ -127,18 +127,18 @@ def make_recipe(
     )
 
 
-def step_budget(pictures: int) -> int:
-    """Optimizer steps for a number of training pictures.
+def step_budget(images: int) -> int:
+    """Optimizer steps for a number of training images.
 
-    They grow with the square root of the pictures: a step budget by data set size instead of a number of epochs
+    They grow with the square root of the images: a step budget by data set size instead of a number of epochs
     follows Kolesnikov et al. 2020, "Big Transfer", whose table has three levels.
     """
-    return min(MOST_STEPS, max(FEWEST_STEPS, round(STEPS_PER_ROOT * math.sqrt(pictures))))
+    return min(MOST_STEPS, max(FEWEST_STEPS, round(STEPS_PER_ROOT * math.sqrt(images))))
 
 
-def rhythm(steps: int, pictures: int, batch_size: int) -> tuple[int, int]:
+def rhythm(steps: int, images: int, batch_size: int) -> tuple[int, int]:
     """(steps between two evaluations, steps of patience): whole epochs, at most `EVALUATIONS` in a run."""
-    epoch = max(1, math.ceil(pictures / batch_size))
+    epoch = max(1, math.ceil(images / batch_size))
     every = epoch * max(1, math.ceil(steps / EVALUATIONS / epoch))
     every = min(every, steps)
     return every, max(FEWEST_LOOKS * every, math.ceil(PATIENCE * steps))

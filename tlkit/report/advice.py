@@ -25,9 +25,9 @@ def advice_page(advice: dict[str, Any], name: str, command: str) -> str:
         accuracies, lows, highs = ([row[key] for row in known] for key in ("accuracy", "low", "high"))
         bars = interval_bars(names, accuracies, lows, highs, chosen=names.index(advice["strategy"]))
     if measured:
-        pictures = [max(1.0, share * measured["pictures"]) for share in (0.25, 0.5, 1.0)]
-        ahead = (2.0 * measured["pictures"], more["accuracy"]) if more else None
-        curve = learning_curve(pictures, [measured[key] for key in ("quarter", "half", "last")], ahead)
+        images = [max(1.0, share * measured["images"]) for share in (0.25, 0.5, 1.0)]
+        ahead = (2.0 * measured["images"], more["accuracy"]) if more else None
+        curve = learning_curve(images, [measured[key] for key in ("quarter", "half", "last")], ahead)
     return render(
         "advice.html",
         name=name,
@@ -43,6 +43,6 @@ def advice_page(advice: dict[str, Any], name: str, command: str) -> str:
         command=command,
         version=VERSION,
         backbone=advice["backbone"],
-        pictures=advice["dataset"]["images"],
+        images=advice["dataset"]["images"],
         classes=advice["dataset"]["classes"],
     )

@@ -1,4 +1,4 @@
-"""The catalogue as one picture: accuracy by operations, blobs by parameters (Canziani, Paszke & Culurciello 2016)."""
+"""The catalogue as one image: accuracy by operations, blobs by parameters (Canziani, Paszke & Culurciello 2016)."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _frame(axes: Any) -> None:
     axes.margins(0.08)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: "")
-    axes.set_xlabel("G multiply-adds for one picture, at the published input size")
+    axes.set_xlabel("G multiply-adds for one image, at the published input size")
     axes.set_ylabel("published ImageNet top-1 accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)

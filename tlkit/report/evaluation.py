@@ -14,8 +14,8 @@ def evaluation_page(found: dict[str, Any], sections: Sections, name: str, comman
 
     Args:
         found: What ``tlkit evaluate --json`` prints.
-        sections: Drawings and pictures.
-        name: Of the pictures' folder.
+        sections: Drawings and images.
+        name: Of the images' folder.
         command: That gave all this.
     """
     return render(
@@ -30,7 +30,7 @@ def evaluation_page(found: dict[str, Any], sections: Sections, name: str, comman
 
 
 def _verdict(found: dict[str, Any]) -> str:
-    right = f"{found['accuracy']:.1%} of {found['images']} pictures are right"
+    right = f"{found['accuracy']:.1%} of {found['images']} images are right"
     trained = found["used_in_training"]["train"]
     if trained:
         return f"{right}, but {trained} of them were trained on, so that this says little of others."

@@ -1,4 +1,4 @@
-"""Pictures with something drawn over them, and sheets of many."""
+"""Images with something drawn over them, and sheets of many."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tlkit.evaluation.grad_cam import resized
 
 Pixels = NDArray[np.uint8]
 LEAST, MOST = 0.25, 0.6  # share of the colour where a map is 0 and where it is 1
-TILE, LINE = 224, 16  # pixels of a sheet's pictures and of a line of text below
+TILE, LINE = 224, 16  # pixels of a sheet's images and of a line of text below
 MOST_CHANNELS = 64
 
 
 def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
-    """A picture with a map over it, pixel on pixel.
+    """An image with a map over it, pixel on pixel.
 
     Args:
-        pixels: uint8 [h, w, 3], RGB, the picture at its own size.
-        heat: [rows, columns], 0..1, of the whole picture at any size.
+        pixels: uint8 [h, w, 3], RGB, the image at its own size.
+        heat: [rows, columns], 0..1, of the whole image at any size.
     """
     from matplotlib import colormaps
 
@@ -33,18 +33,18 @@ def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
     return np.asarray(np.round(pixels * (1 - share) + colour * share), dtype=np.uint8)
 
 
-def contact_sheet(pictures: Sequence[Pixels], captions: Sequence[str]) -> Image.Image:
-    """Pictures side by side, each with a line of text below.
+def contact_sheet(images: Sequence[Pixels], captions: Sequence[str]) -> Image.Image:
+    """Images side by side, each with a line of text below.
 
     Args:
-        pictures: uint8 [h, w, 3] of any size, at least one.
-        captions: One a picture; what does not fit is cut.
+        images: uint8 [h, w, 3] of any size, at least one.
+        captions: One an image; what does not fit is cut.
     """
-    columns = min(len(pictures), max(1, math.ceil(math.sqrt(len(pictures) * 1.4))))
-    rows = math.ceil(len(pictures) / columns)
+    columns = min(len(images), max(1, math.ceil(math.sqrt(len(images) * 1.4))))
+    rows = math.ceil(len(images) / columns)
     sheet = Image.new("RGB", (columns * TILE, rows * (TILE + LINE)), (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
-    for number, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
+    for number, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
         tile = Image.fromarray(pixels)
         tile.thumbnail((TILE - 8, TILE - 8))
         left, top = number % columns * TILE, number // columns * (TILE + LINE)
@@ -57,10 +57,10 @@ def contact_sheet(pictures: Sequence[Pixels], captions: Sequence[str]) -> Image.
 
 
 def map_grid(maps: NDArray[np.floating[Any]], cell: int = 72) -> Image.Image:
-    """The first channels of feature maps as grey pictures in a grid, each scaled to its own range.
+    """The first channels of feature maps as grey images in a grid, each scaled to its own range.
 
     Args:
-        maps: [rows, columns, channels] of one picture; `MOST_CHANNELS` at most are drawn.
+        maps: [rows, columns, channels] of one image; `MOST_CHANNELS` at most are drawn.
         cell: Pixels of one map's side.
     """
     count = min(MOST_CHANNELS, maps.shape[-1])
@@ -71,6 +71,6 @@ def map_grid(maps: NDArray[np.floating[Any]], cell: int = 72) -> Image.Image:
         values = maps[..., channel].astype(np.float32)
         low, high = float(values.min()), float(values.max())
         grey = np.round((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-        picture = Image.fromarray(grey).resize((cell, cell), Image.Resampling.NEAREST)
-        grid.paste(picture, (channel % columns * (cell + 2) + 1, channel // columns * (cell + 2) + 1))
+        image = Image.fromarray(grey).resize((cell, cell), Image.Resampling.NEAREST)
+        grid.paste(image, (channel % columns * (cell + 2) + 1, channel // columns * (cell + 2) + 1))
     return grid

@@ -45,7 +45,7 @@ def duration(seconds: float) -> str:
 
 
 def check_free(path: Path, images: Path | None, option: str = "--report") -> None:
-    """Refuse a file that exists, has no folder or would lie among the pictures, before any work.
+    """Refuse a file that exists, has no folder or would lie among the images, before any work.
 
     Raises:
         TlkitError: It cannot be written.

@@ -48,17 +48,17 @@ def interval_bars(
         return _svg(figure)
 
 
-def learning_curve(pictures: Sequence[float], accuracies: Sequence[float], ahead: tuple[float, float] | None) -> Markup:
-    """Accuracy by the number of training pictures; ``ahead`` is a point that is foreseen, not measured."""
+def learning_curve(images: Sequence[float], accuracies: Sequence[float], ahead: tuple[float, float] | None) -> Markup:
+    """Accuracy by the number of training images; ``ahead`` is a point that is foreseen, not measured."""
     with _figure(6.4, 3.0) as (figure, axes):
-        axes.plot(pictures, accuracies, marker="o", color=ACCENT)
+        axes.plot(images, accuracies, marker="o", color=ACCENT)
         if ahead is not None:
-            axes.plot([pictures[-1], ahead[0]], [accuracies[-1], ahead[1]], marker="o", ls=":", color=FAINT)
+            axes.plot([images[-1], ahead[0]], [accuracies[-1], ahead[1]], marker="o", ls=":", color=FAINT)
         axes.set_xscale("log", base=2)
-        places = [*pictures, *([ahead[0]] if ahead else [])]
+        places = [*images, *([ahead[0]] if ahead else [])]
         axes.set_xticks(places, [f"{round(place)}" for place in places])
         axes.minorticks_off()
-        axes.set_xlabel("training pictures")
+        axes.set_xlabel("training images")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         return _svg(figure)
 
@@ -66,7 +66,7 @@ def learning_curve(pictures: Sequence[float], accuracies: Sequence[float], ahead
 def tuning_curves(
     steps: Sequence[int], accuracies: Sequence[float], losses: Sequence[float], best: int, frozen: float
 ) -> Markup:
-    """Accuracy and log loss on the validation pictures by step, with the look that was kept and the frozen accuracy."""
+    """Accuracy and log loss on the validation images by step, with the look that was kept and the frozen accuracy."""
     with _figure(6.4, 3.0) as (figure, axes):
         axes.plot(steps, accuracies, marker="o", color=ACCENT)
         axes.axvline(best, ls=":", color=FAINT)
@@ -118,7 +118,7 @@ def reliability_diagram(rows: Sequence[tuple[float, float, int]]) -> Markup:
     """Accuracy against confidence.
 
     Args:
-        rows: (mean confidence, accuracy, pictures) of each bin of confidence.
+        rows: (mean confidence, accuracy, images) of each bin of confidence.
     """
     with _figure(4.2, 4.0) as (figure, axes):
         axes.plot([0, 1], [0, 1], ls=":", color=FAINT)

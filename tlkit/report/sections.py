@@ -1,4 +1,4 @@
-"""What several pages show of a classifier's answers: figures by class, confusion, reliability, pictures."""
+"""What several pages show of a classifier's answers: figures by class, confusion, reliability, images."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MOST_BARS = 60  # classes that are drawn; with more, the table alone says it
 
 @dataclass(frozen=True)
 class Sections:
-    """Of one set of pictures.
+    """Of one set of images.
 
     Attributes:
         found: Figures, as `tlkit.evaluation.classes.figures` gives them.
         bars: Recall by class, drawn; None where there is too much or nothing to compare.
         matrix: Confusion, drawn; None where classes are too many.
         reliability: Accuracy against confidence, drawn.
-        mistakes: Pictures with a wrong answer, the surest first.
-        doubtful: Pictures with a right answer, the least sure first.
-        located: Whether the pictures show where the class is seen.
+        mistakes: Images with a wrong answer, the surest first.
+        doubtful: Images with a right answer, the least sure first.
+        located: Whether the images show where the class is seen.
     """
 
     found: dict[str, Any]

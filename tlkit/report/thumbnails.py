@@ -1,4 +1,4 @@
-"""Small pictures inside a page."""
+"""Small images inside a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUALITY = 80
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on a page.
+    """An image on a page.
 
     Attributes:
         file: Its name, as shown.
@@ -36,23 +36,23 @@ class Shown:
 
 
 def thumbnail(path: Path, heat: NDArray[np.floating[Any]] | None = None) -> str:
-    """A picture as a JPEG data URI, `SIDE` pixels at most, upright as tlkit reads it; "" if it cannot be read.
+    """An image as a JPEG data URI, `SIDE` pixels at most, upright as tlkit reads it; "" if it cannot be read.
 
     Args:
-        path: The picture.
-        heat: [rows, columns], 0..1, of the whole picture at any size: drawn over a second copy at its right.
+        path: The image.
+        heat: [rows, columns], 0..1, of the whole image at any size: drawn over a second copy at its right.
     """
-    from tlkit.images.batches import load_picture
+    from tlkit.images.batches import load_image
     from tlkit.report.overlay import overlay
 
-    found = load_picture(path, None).picture
+    found = load_image(path, None).image
     if found is None:
         return ""
-    picture = Image.fromarray(found.pixels)
-    picture.thumbnail((SIDE, SIDE))
+    image = Image.fromarray(found.pixels)
+    image.thumbnail((SIDE, SIDE))
     if heat is not None:
-        plain = np.asarray(picture)
-        picture = Image.fromarray(np.concatenate([plain, overlay(plain, heat)], axis=1))
+        plain = np.asarray(image)
+        image = Image.fromarray(np.concatenate([plain, overlay(plain, heat)], axis=1))
     data = io.BytesIO()
-    picture.save(data, "JPEG", quality=QUALITY)
+    image.save(data, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -12,7 +12,7 @@ from tlkit.report.plots import search_curve, tuning_curves
 from tlkit.report.sections import Sections
 from tlkit.version import VERSION
 
-WEAK = 5  # pictures of a class from which on its recall is worth a word
+WEAK = 5  # images of a class from which on its recall is worth a word
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class Story:
     """What a page says of a training run besides drawings.
 
     Attributes:
-        name: Of the pictures' folder.
+        name: Of the images' folder.
         plan: What was done.
         accuracies: Sentences, as from `tlkit.api.train.result.accuracy_lines`.
-        looked_at: What pictures the drawings are of, such as "test pictures, on which nothing was chosen".
+        looked_at: What images the drawings are of, such as "test images, on which nothing was chosen".
         tuning: As in `tlkit.api.train.result.TrainResult`.
         history: Rows of ``history.csv``.
         calibration: What was done to confidence, in a sentence.
-        problems: What is wrong with the pictures, one sentence each.
-        fewer: Whether no picture could be spared for a test.
+        problems: What is wrong with the images, one sentence each.
+        fewer: Whether no image could be spared for a test.
         command: That does the same again.
     """
 
@@ -49,7 +49,7 @@ def training_page(story: Story, sections: Sections) -> str:
 
     Args:
         story: What is said.
-        sections: Drawings and pictures.
+        sections: Drawings and images.
     """
     curves, caption = _curves(story)
     found, plan = sections.found, story.plan
@@ -96,7 +96,7 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     if plan.recipe is not None:
         its = plan.recipe
         rows.append(
-            ("training", f"{its.steps} steps of {its.batch_size} pictures, learning rate {its.learning_rate:.2g}")
+            ("training", f"{its.steps} steps of {its.batch_size} images, learning rate {its.learning_rate:.2g}")
         )
     return rows
 
@@ -108,12 +108,12 @@ def _curves(story: Story) -> tuple[Any, str]:
         frozen = story.tuning["frozen_val_accuracy"]
         drawn = tuning_curves(steps, accuracies, losses, story.tuning["best_step"], frozen)
         return drawn, (
-            "Accuracy (blue) and log loss (grey) on the validation pictures; dotted: the step whose weights were best; "
+            "Accuracy (blue) and log loss (grey) on the validation images; dotted: the step whose weights were best; "
             "dashed: the frozen backbone."
         )
     if len(rows) > 1 and "cv_log_loss" in rows[0]:
         drawn = search_curve([row["c"] for row in rows], [row["cv_log_loss"] for row in rows])
-        return drawn, "Log loss of the head in cross-validation on the training pictures, by regularisation strength."
+        return drawn, "Log loss of the head in cross-validation on the training images, by regularisation strength."
     return None, ""
 
 
@@ -127,7 +127,7 @@ def _next_steps(found: dict[str, Any], sections: Sections, story: Story) -> list
     ]
     for row in sorted(weak, key=lambda row: float(row["recall"]))[:3]:
         steps.append(
-            f"add pictures of {row['class']}: {row['recall']:.0%} of them are found, {found['accuracy']:.0%} of all"
+            f"add images of {row['class']}: {row['recall']:.0%} of them are found, {found['accuracy']:.0%} of all"
         )
     if pairs := found["most_confused"][:1]:
         pair = pairs[0]
@@ -135,10 +135,8 @@ def _next_steps(found: dict[str, Any], sections: Sections, story: Story) -> list
             f"look at {pair['actual']} and {pair['answer']}, the pair that is confused most: {pair['count']} times"
         )
     if any(each.probability > 0.9 for each in sections.mistakes):
-        steps.append(
-            "look at the labels of the surest mistakes; tlkit check lists those that look wrong in all pictures"
-        )
+        steps.append("look at the labels of the surest mistakes; tlkit check lists those that look wrong in all images")
     if story.fewer:
-        steps.append("keep test pictures aside, in test/ or with --test-split: these figures also guided choices")
-    steps.append("try it on pictures of your own: tlkit predict; on a labelled folder: tlkit evaluate")
+        steps.append("keep test images aside, in test/ or with --test-split: these figures also guided choices")
+    steps.append("try it on images of your own: tlkit predict; on a labelled folder: tlkit evaluate")
     return steps

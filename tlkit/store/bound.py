@@ -1,6 +1,6 @@
 """Where tlkit keeps what it can compute again, and how large that may become.
 
-Four sections: ``features``, ``pictures`` and ``maps`` hold entries made of shards, ``networks`` entries that are used
+Four sections: ``features``, ``images`` and ``maps`` hold entries made of shards, ``networks`` entries that are used
 whole.
 Only what tlkit itself writes there is ever counted or removed, for the folder is the user's choice and may be shared.
 """
@@ -22,7 +22,7 @@ import platformdirs
 from tlkit.errors import TlkitError
 
 DEFAULT_SIZE = "4GB"
-SHARDED, WHOLE = ("features", "pictures", "maps"), ("networks",)
+SHARDED, WHOLE = ("features", "images", "pictures", "maps"), ("networks",)  # "pictures": what "images" was called
 SECTIONS = (*SHARDED, *WHOLE)
 NOTE = "key.json"  # in an entry: what it depends on, for people
 LEFT_OVER = 3600.0  # seconds after which a half-written file belongs to nobody

@@ -1,4 +1,4 @@
-"""Pictures decoded and resized once and kept on disk, for training that needs their pixels again in every epoch."""
+"""Images decoded and resized once and kept on disk, for training that needs their pixels again in every epoch."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.errors import TlkitError
-from tlkit.images.batches import load_picture, load_pictures
+from tlkit.images.batches import load_image, load_images
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store.records import RecordStore
 from tlkit.store.shards import SHARD_BYTES, Record
 
 FORMAT = 1
-KEEP_EVERY = 256  # pictures a shard, fewer of large ones: what a killed run may lose
+KEEP_EVERY = 256  # images a shard, fewer of large ones: what a killed run may lose
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pictures that were read once; their pixels lie on disk until they are asked for.
+    """Images that were read once; their pixels lie on disk until they are asked for.
 
     To be closed when no more pixels are needed, or used in a ``with`` statement.
 
     Attributes:
-        size: (height, width) of all pictures, in pixels.
-        rows: Indices of the readable pictures.
-        contents: SHA-256 of each picture's bytes as hex, in the order of the list; "" where unreadable.
-        prints: Perceptual hash of each picture, in the order of the list; empty where blank or unreadable.
-        errors: Why a picture could not be read, by its index.
-        reused: How many pictures an earlier run had decoded.
+        size: (height, width) of all images, in pixels.
+        rows: Indices of the readable images.
+        contents: SHA-256 of each image's bytes as hex, in the order of the list; "" where unreadable.
+        prints: Perceptual hash of each image, in the order of the list; empty where blank or unreadable.
+        errors: Why an image could not be read, by its index.
+        reused: How many images an earlier run had decoded.
         problem: Why nothing was kept on disk, if so: the pixels are then held in memory.
         paths: The files, in the order of the list.
         store: Where the pixels are.
@@ -54,24 +54,24 @@ class Decoded:
     memory: dict[bytes, NDArray[np.uint8]] = field(repr=False)
 
     def pixels(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """Pixels of some pictures, without decoding; may be called by several threads at once.
+        """Pixels of some images, without decoding; may be called by several threads at once.
 
         A row that was damaged or removed since is decoded again from its file.
 
         Args:
-            rows: Indices into the list of pictures, in any order; each must be in `Decoded.rows`.
+            rows: Indices into the list of images, in any order; each must be in `Decoded.rows`.
 
         Returns:
             uint8 [n, height, width, 3], RGB, 0..255.
 
         Raises:
             TlkitError: A row is lost, and its file is gone or holds something else now.
-            ValueError: A row is none of a readable picture, or `close` was called.
+            ValueError: A row is none of a readable image, or `close` was called.
         """
         if self.store.closed:
-            raise ValueError("the decoded pictures were closed")
+            raise ValueError("the decoded images were closed")
         if any(not 0 <= row < len(self.contents) or not self.contents[row] for row in rows):
-            raise ValueError("only pictures in `rows` have pixels")
+            raise ValueError("only images in `rows` have pixels")
         pixels = np.empty((len(rows), *self.size, 3), dtype=np.uint8)
         again: dict[bytes, NDArray[np.uint8]] = {}
         for place, row in enumerate(rows):
@@ -106,12 +106,12 @@ class Decoded:
 
     def _decode(self, row: int) -> NDArray[np.uint8]:
         path = self.paths[row]
-        item = load_picture(path, self.size)
-        if item.picture is None:
-            raise TlkitError(f"cannot read {path} again: {item.error}", "leave the pictures in place during a run")
+        item = load_image(path, self.size)
+        if item.image is None:
+            raise TlkitError(f"cannot read {path} again: {item.error}", "leave the images in place during a run")
         if item.content.hex() != self.contents[row]:
             raise TlkitError(f"{path} has changed during the run", "start again")
-        return item.picture.pixels
+        return item.image.pixels
 
 
 def decode_all(
@@ -124,16 +124,16 @@ def decode_all(
 ) -> Decoded:
     """Read every file once and decode what the cache does not hold; copies of a file are decoded once.
 
-    Memory does not grow with the number of pictures, unless the cache cannot be written.
+    Memory does not grow with the number of images, unless the cache cannot be written.
 
     Args:
-        paths: Picture files.
+        paths: Image files.
         size: (height, width) in pixels to resize to.
         workers: Reading threads; None: one a processor.
-        progress: Told about every picture.
+        progress: Told about every image.
         root: The cache folder; None: the user's.
     """
-    store = picture_store(size, root)
+    store = image_store(size, root)
     try:
         return _decode_all(paths, size, workers, progress or SilentProgress(), store)
     except BaseException:
@@ -141,12 +141,12 @@ def decode_all(
         raise
 
 
-def picture_store(size: tuple[int, int], root: Path | None = None) -> RecordStore:
-    """The store of pictures of one (height, width), uint8 [height, width, 3]."""
+def image_store(size: tuple[int, int], root: Path | None = None) -> RecordStore:
+    """The store of images of one (height, width), uint8 [height, width, 3]."""
     height, width = size
     key = {"height": height, "width": width, "reading": READING_VERSION}
     digest = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:24]
-    return RecordStore("pictures", f"{height}x{width}-{digest}", "|u1", (height, width, 3), key, root)
+    return RecordStore("images", f"{height}x{width}-{digest}", "|u1", (height, width, 3), key, root)
 
 
 def _decode_all(
@@ -176,11 +176,11 @@ def _decode_all(
     contents = [b""] * len(paths)
     try:
         with progress.phase("Decoding", len(paths)) as advance:
-            for item in load_pictures(paths, size, workers=workers, wanted=wanted, fingerprints=True):
+            for item in load_images(paths, size, workers=workers, wanted=wanted, fingerprints=True):
                 contents[item.index] = item.content
-                if item.picture is not None:
+                if item.image is not None:
                     new[item.content] = item.fingerprint
-                    fresh.append((item.content, Record(item.picture.pixels, item.fingerprint)))
+                    fresh.append((item.content, Record(item.image.pixels, item.fingerprint)))
                 elif item.error is not None and item.content:
                     broken[item.content] = item.error
                 elif item.error is not None:
@@ -213,7 +213,7 @@ def _decode_all(
 
 
 def _keep(store: RecordStore, memory: dict[bytes, NDArray[np.uint8]], rows: list[tuple[bytes, Record]]) -> None:
-    """Keep pictures on disk, or in memory where that cannot be."""
+    """Keep images on disk, or in memory where that cannot be."""
     store.add(rows)
     if store.problem:
         memory.update((content, record.payload) for content, record in rows)

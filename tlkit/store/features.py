@@ -1,4 +1,4 @@
-"""The feature store: vectors kept on disk by picture content, so that no picture is computed twice."""
+"""The feature store: vectors kept on disk by image content, so that no image is computed twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DTYPE = "<f2"  # of the vectors on disk, part of the key; benchmarks/store_preci
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What a stored vector depends on besides the picture's bytes."""
+    """What a stored vector depends on besides the image's bytes."""
 
     backbone: str
     weights: str
@@ -44,7 +44,7 @@ class FeatureKey:
 
 @dataclass(frozen=True)
 class Stored:
-    """What is kept of one picture: its vector, float32 [columns], and its perceptual hash (empty: blank)."""
+    """What is kept of one image: its vector, float32 [columns], and its perceptual hash (empty: blank)."""
 
     vector: NDArray[np.float32]
     fingerprint: bytes
@@ -60,7 +60,7 @@ def rounded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class FeatureStore:
-    """Vectors of one key, looked up by the SHA-256 of a picture's bytes.
+    """Vectors of one key, looked up by the SHA-256 of an image's bytes.
 
     What is damaged is as good as absent. A cache folder that cannot be written only costs the reuse: `add` then
     keeps nothing and `problem` says why. Rows that are added are found by the next store of the same key.
@@ -85,7 +85,7 @@ class FeatureStore:
         return self._records.problem
 
     def get(self, content: bytes) -> Stored | None:
-        """What is kept of a picture, or None if it is absent or damaged."""
+        """What is kept of an image, or None if it is absent or damaged."""
         record = self._records.get(content)
         return None if record is None else Stored(np.array(record.payload, dtype=np.float32), record.fingerprint)
 
@@ -106,14 +106,14 @@ class SpareStore:
 
     Args:
         key: What the vectors depend on.
-        pictures: How many there may be.
+        images: How many there may be.
         spare: Where a second store is made if it is needed, laid out as a cache; whoever names it removes it.
     """
 
-    def __init__(self, key: FeatureKey, pictures: int, spare: Path) -> None:
+    def __init__(self, key: FeatureKey, images: int, spare: Path) -> None:
         self._cache = FeatureStore(key, mapped=FEW_MAPPED)
         self._spare = FeatureStore(key, spare, FEW_MAPPED)
-        self._too_many = pictures * key.columns * np.dtype(DTYPE).itemsize > cache_limit() / 2
+        self._too_many = images * key.columns * np.dtype(DTYPE).itemsize > cache_limit() / 2
 
     @property
     def problem(self) -> str | None:
@@ -126,7 +126,7 @@ class SpareStore:
         return "the features would fill over half of the cache" if self._too_many else self._cache.problem
 
     def get(self, content: bytes) -> Stored | None:
-        """What is kept of a picture in either store, or None."""
+        """What is kept of an image in either store, or None."""
         return self._cache.get(content) or self._spare.get(content)
 
     def add(self, rows: Sequence[tuple[bytes, Stored]]) -> None:

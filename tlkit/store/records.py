@@ -1,4 +1,4 @@
-"""What was computed of pictures, kept on disk by picture content, so that no picture is worked on twice.
+"""What was computed of images, kept on disk by image content, so that no image is worked on twice.
 
 One folder per key. In it, immutable shards (`tlkit.store.shards`). So a killed run leaves whole shards or none, and
 two runs at once at worst compute the same rows twice; there are no locks between processes.
@@ -28,14 +28,14 @@ MAPPED = 128  # shards mapped at once: each holds a file open, and a process may
 
 
 class RecordStore:
-    """Payloads of one dtype and shape, looked up by the SHA-256 of a picture's bytes.
+    """Payloads of one dtype and shape, looked up by the SHA-256 of an image's bytes.
 
     Each row carries a checksum; a row where it does not match is as good as absent, as is a shard that was cut. A
     cache folder that cannot be written only costs the reuse: `add` then keeps nothing and `problem` says why.
     Threads may look up rows while another adds some.
 
     Args:
-        section: Section of the cache: "features" or "pictures".
+        section: Section of the cache: "features" or "images".
         name: Folder in the section; must be another one wherever payloads would differ.
         dtype: Of a payload, with its byte order.
         shape: Of a payload; no dimension is 0.
@@ -80,7 +80,7 @@ class RecordStore:
         return len(self._rows)
 
     def get(self, content: bytes) -> Record | None:
-        """What is kept of a picture, or None if it is absent or damaged.
+        """What is kept of an image, or None if it is absent or damaged.
 
         The payload is a read-only view of the file: whoever keeps it for long makes a copy.
         """
@@ -167,7 +167,7 @@ class RecordStore:
             }
 
     def _look_elsewhere(self, content: bytes) -> None:
-        """A row turned out damaged: another shard may have the picture too."""
+        """A row turned out damaged: another shard may have the image too."""
         with self._lock:
             for shard in self._shards.values():
                 row = shard.find(content)

@@ -1,4 +1,4 @@
-"""A shard: records of pictures in one ``.npy`` file, written whole or not at all and never changed.
+"""A shard: records of images in one ``.npy`` file, written whole or not at all and never changed.
 
 The file holds one structured element: all content hashes, all checksums, all fingerprints, all payloads. So a shard is
 looked through by one short read at its start, and its payloads are one array that can be mapped into memory.
@@ -36,11 +36,11 @@ class DamagedError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of one picture.
+    """What is kept of one image.
 
     Attributes:
         payload: Array of the store's dtype and shape.
-        fingerprint: Perceptual hash, 0 to 16 bytes; empty: none, as of a blank picture.
+        fingerprint: Perceptual hash, 0 to 16 bytes; empty: none, as of a blank image.
     """
 
     payload: NDArray[Any]
@@ -54,7 +54,7 @@ class Shard:
     Attributes:
         file: Where it is.
         size: Of the file, in bytes.
-        contents: SHA-256 of each picture, 32 bytes each.
+        contents: SHA-256 of each image, 32 bytes each.
         checks: CRC-32 of each row, uint32 [rows].
         prints: Fingerprint of each row with its length before it, `PRINT_BYTES` each.
         dtype: Of a payload.
@@ -80,11 +80,11 @@ class Shard:
         return self.shape[0]
 
     def content(self, row: int) -> bytes:
-        """SHA-256 of a row's picture."""
+        """SHA-256 of a row's image."""
         return self.contents[CONTENT_BYTES * row : CONTENT_BYTES * (row + 1)]
 
     def find(self, content: bytes) -> int | None:
-        """The row of a picture, if it is here and not known as damaged."""
+        """The row of an image, if it is here and not known as damaged."""
         start = -1
         while (start := self.contents.find(content, start + 1)) >= 0:
             row, rest = divmod(start, CONTENT_BYTES)
@@ -109,7 +109,7 @@ class Shard:
         return self.checked[row] == 1
 
     def fingerprint(self, row: int) -> bytes:
-        """Perceptual hash of a row's picture; only to be trusted of an intact row."""
+        """Perceptual hash of a row's image; only to be trusted of an intact row."""
         length, *digits = self._print(row)
         return bytes(digits[:length])
 
@@ -215,5 +215,5 @@ def _layout(count: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtyp
 
 
 def _checksum(content: bytes, fingerprint: bytes, payload: NDArray[Any]) -> int:
-    """CRC-32 over everything a row says of a picture."""
+    """CRC-32 over everything a row says of an image."""
     return zlib.crc32(np.ascontiguousarray(payload).data, zlib.crc32(content + fingerprint))

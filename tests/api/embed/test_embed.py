@@ -1,4 +1,4 @@
-"""Vectors of pictures, called from Python: rows, stages, bad input, files that are whole or not there."""
+"""Vectors of images, called from Python: rows, stages, bad input, files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Told(SilentProgress):
 @pytest.fixture
 def images(make_folder: Make) -> Path:
     root = make_folder({"a": 6, "b": 6})
-    (root / "a" / "broken.png").write_text("no picture")
+    (root / "a" / "broken.png").write_text("no image")
     return root
 
 
@@ -84,7 +84,7 @@ def test_bad_input_is_said_before_anything_is_written(images: Path, tmp_path: Pa
     (tmp_path / "none").mkdir()
     (tmp_path / "weights.h5").write_text("no weights")
     cases: list[tuple[object, str, dict[str, Any], str]] = [
-        (tmp_path / "none", "v.npz", {}, "no pictures in"),
+        (tmp_path / "none", "v.npz", {}, "no images in"),
         (images, "there.npz", {}, "output exists"),
         (images, "link.npz", {}, "output exists"),
         (images, "taken.npz", {}, "not the folder of a run, so not used"),
@@ -104,7 +104,7 @@ def test_bad_input_is_said_before_anything_is_written(images: Path, tmp_path: Pa
         (images, "v.npz", {"model": "any.tlkit", "backbone": "vgg16"}, "contradict"),
         (images, "v.npz", {"model": "any.tlkit", "image_size": 96}, "contradict"),
         (images, "v.npz", {"engine": "abacus"}, "unknown engine"),
-        (images / "a" / "broken.png", "v.npz", {"image_size": SIZE}, "none of 1 pictures can be read"),
+        (images / "a" / "broken.png", "v.npz", {"image_size": SIZE}, "none of 1 images can be read"),
     ]
     before = sorted(tmp_path.rglob("*"))
     for given_images, output, options, message in cases:
@@ -160,7 +160,7 @@ def test_what_the_cache_cannot_keep_waits_beside_the_output(
     monkeypatch.setattr(module, "_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tlkit.embed_file([root], output, image_size=SIZE, progress=told)
-    assert any("50 of 70 pictures done" in note and "v.npz-run" in note for note in told.notes)
+    assert any("50 of 70 images done" in note and "v.npz-run" in note for note in told.notes)
     assert (tmp_path / "v.npz-run").is_dir()
     assert not list((tmp_path / "v.npz-run").glob("part*"))
     monkeypatch.setattr(module, "_rows", once)

@@ -1,4 +1,4 @@
-"""Pilots look at training pictures alone, and leave nothing behind."""
+"""Pilots look at training images alone, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def prepared(make_folder: Make) -> tuple[Dataset, Extractor]:
     return prepare(folder, found, 0.2, 0, False), extractor
 
 
-def test_nothing_but_training_pictures_and_copies_on_one_side(prepared: tuple[Dataset, Extractor]) -> None:
+def test_nothing_but_training_images_and_copies_on_one_side(prepared: tuple[Dataset, Extractor]) -> None:
     data = prepared[0]
     inner = inner_data(data, 0)
     assert {file.split("/")[0] for file in inner.folder.files} == {"train"}
@@ -48,7 +48,7 @@ def test_nothing_but_training_pictures_and_copies_on_one_side(prepared: tuple[Da
     assert all(len(each) == 1 for each in sides.values())
 
 
-def test_of_many_pictures_a_part_is_taken(prepared: tuple[Dataset, Extractor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_images_a_part_is_taken(prepared: tuple[Dataset, Extractor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 12)
     assert len(inner_data(prepared[0], 0).folder.files) in (11, 12, 13)
 
@@ -66,7 +66,7 @@ def test_a_pilot_makes_a_few_steps(
         workers=None,
         show=SilentProgress(),
     )
-    assert (found.pictures, found.steps) == (10, 40)
+    assert (found.images, found.steps) == (10, 40)
     assert found.frozen_accuracy >= 0.75  # the classes differ in tint
     assert 0 <= found.accuracy <= 1
     assert found.loss > 0
@@ -78,7 +78,7 @@ def test_shares_of_errors_are_never_infinite() -> None:
     assert Pilot(10, 5, 1.0, 0.0, 1.0, 0.0).log_share == 0
 
 
-def test_what_was_judged_on_few_pictures_counts_less() -> None:
+def test_what_was_judged_on_few_images_counts_less() -> None:
     gains = [Pilot(count, 5, 0.5, 1.0, 0.9, 0.5).gain for count in (10, 50, 250, 1000)]
     assert gains == sorted(gains, reverse=True)
     assert gains[0] > -0.4
@@ -86,16 +86,16 @@ def test_what_was_judged_on_few_pictures_counts_less() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "seconds", "pictures", "worthwhile"),
+    ("limit", "seconds", "images", "worthwhile"),
     [(None, 100.0, 80, True), (None, 100.0, 40, False), (150.0, 100.0, 80, False), (300.0, 100.0, 80, True)],
 )
 def test_there_is_a_pilot_where_it_may_say_something_in_time(
-    limit: float | None, seconds: float, pictures: int, worthwhile: bool
+    limit: float | None, seconds: float, images: int, worthwhile: bool
 ) -> None:
     expected = Expectation(0.8, 0.7, 0.9)
     names = ("freeze", "early-layers", "last-layers", "fine-tune")
     candidates = tuple(Candidate(name, "last", expected, seconds, True) for name in names)
     advice = Advice("freeze", "last", None, "measured", candidates, (), ())
-    assert is_worthwhile(advice, pictures, limit) == worthwhile
+    assert is_worthwhile(advice, images, limit) == worthwhile
     clear = (replace(candidates[0], expected=Expectation(0.95, 0.9, 1.0)), *candidates[1:])
-    assert not is_worthwhile(replace(advice, candidates=clear), pictures, limit)
+    assert not is_worthwhile(replace(advice, candidates=clear), images, limit)

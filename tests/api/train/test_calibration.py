@@ -20,12 +20,12 @@ from tlkit.linear.temperature import FEWEST
 def test_a_bundle_gives_the_confidence_that_training_says(
     strategy: str, make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: True)
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, count: True)
     more: dict[str, Any] = {} if strategy == "freeze" else {"epochs": 1, "learning_rate": 1e-3, "augment": "none"}
     images = make_folder({"train/a": 12, "train/b": 12, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
     result = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "m.tlkit", **more)
     found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
-    assert found["pictures"] == FEWEST
+    assert found["images"] == FEWEST
     assert found["temperature"] != 1
     assert found["ece_after"] == pytest.approx(result.metrics["val_ece"])
     assert any("temperature" in reason for reason in result.plan.reasons)
@@ -50,9 +50,9 @@ def test_logits_are_divided_and_nothing_else(
     np.testing.assert_allclose(odds * temperature, plain_odds, rtol=2e-3, atol=2e-3)
 
 
-def test_few_validation_pictures_leave_confidence_alone(garden: Path, tmp_path: Path) -> None:
+def test_few_validation_images_leave_confidence_alone(garden: Path, tmp_path: Path) -> None:
     result = tlkit.train(garden, strategy="freeze", image_size=32, output=tmp_path / "m.tlkit")
     found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
-    assert (found["temperature"], found["pictures"]) == (None, 16)
+    assert (found["temperature"], found["images"]) == (None, 16)
     assert found["ece_before"] == found["ece_after"] == pytest.approx(result.metrics["val_ece"])
     assert any("too few to scale" in reason for reason in result.plan.reasons)

@@ -1,4 +1,4 @@
-"""From scanned pictures to a split without leaks, on features made by hand."""
+"""From scanned images to a split without leaks, on features made by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BAD = -1  # in the place of a subject: a file that cannot be read
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """A folder and its features, and which subject each file shows."""
 
     folder: ImageFolder
@@ -37,7 +37,7 @@ class Pictures:
         return caught.value
 
 
-def pictures(rows: Sequence[tuple[str, int]], exact: Callable[[int], bool] = lambda index: False) -> Pictures:
+def images(rows: Sequence[tuple[str, int]], exact: Callable[[int], bool] = lambda index: False) -> Images:
     """Files such as ``a/1.png`` or ``val/a/1.png``, each with a subject: those of one subject are copies.
 
     Copies differ a little in fingerprint and features, or have the same bytes where ``exact`` says so.
@@ -46,7 +46,7 @@ def pictures(rows: Sequence[tuple[str, int]], exact: Callable[[int], bool] = lam
     parts = [file.split("/") for file in files]
     classes = tuple(sorted({part[-2] for part in parts}))
     folder = ImageFolder(
-        root=Path("/pictures"),
+        root=Path("/images"),
         classes=classes,
         files=tuple(files),
         labels=tuple(classes.index(part[-2]) for part in parts),
@@ -78,10 +78,10 @@ def pictures(rows: Sequence[tuple[str, int]], exact: Callable[[int], bool] = lam
         taps=(("top", 6),),
         reused=0,
     )
-    return Pictures(folder, features, tuple(subject for _, subject in rows))
+    return Images(folder, features, tuple(subject for _, subject in rows))
 
 
-def sides(made: Pictures, data: Dataset) -> dict[int, set[str]]:
+def sides(made: Images, data: Dataset) -> dict[int, set[str]]:
     """The splits each subject lies in; checks on the way that rows and files belong together."""
     found: dict[int, set[str]] = {}
     for index, file in enumerate(data.folder.files):
@@ -109,7 +109,7 @@ def test_copies_are_on_one_side_of_a_split_that_is_drawn(drawn: list[list[int]],
         for label, subjects in enumerate(drawn)
         for number, subject in enumerate(subjects)
     ]
-    made = pictures(rows, exact=lambda index: index % 4 < exact)
+    made = images(rows, exact=lambda index: index % 4 < exact)
     readable = [subject for _, subject in rows if subject != BAD]
     classes_of: dict[int, set[str]] = {}
     for file, subject in rows:
@@ -154,7 +154,7 @@ OWN = [
 
 
 def test_own_splits_are_kept_and_leaks_named() -> None:
-    made = pictures(OWN)
+    made = images(OWN)
     data = made.prepare()
     assert data.folder.files == made.folder.files
     assert data.folder.splits == made.folder.splits
@@ -167,8 +167,8 @@ def test_own_splits_are_kept_and_leaks_named() -> None:
     assert data.copies == 3 + 2 + 2 + 2
 
 
-def test_dropping_leaks_leaves_out_those_training_pictures_and_no_others() -> None:
-    made = pictures(OWN)
+def test_dropping_leaks_leaves_out_those_training_images_and_no_others() -> None:
+    made = images(OWN)
     data = made.prepare(drop_leaks=True)
     gone = {"train/a/2.png", "train/b/other.png", "train/b/3.png"}
     assert set(made.folder.files) - set(data.folder.files) == gone
@@ -180,14 +180,14 @@ def test_dropping_leaks_leaves_out_those_training_pictures_and_no_others() -> No
 
 
 def test_dropping_leaks_without_any_changes_nothing() -> None:
-    made = pictures([row for row in OWN if "leak" not in row[0] and "other" not in row[0] and "again" not in row[0]])
+    made = images([row for row in OWN if "leak" not in row[0] and "other" not in row[0] and "again" not in row[0]])
     assert made.prepare(drop_leaks=True) == made.prepare()
 
 
 def test_validation_is_drawn_beside_an_own_test_folder_and_copies_stay_together() -> None:
     rows = [(f"train/{name}/{n}.png", 100 * label + n // 2) for label, name in enumerate("ab") for n in range(20)]
     rows += [("test/a/0.png", 300), ("test/b/leak.png", 103)]
-    made = pictures(rows)
+    made = images(rows)
     for seed in range(10):
         data = made.prepare(seed=seed, drop_leaks=True)
         found = sides(made, data)
@@ -202,51 +202,51 @@ def test_validation_is_drawn_beside_an_own_test_folder_and_copies_stay_together(
 def test_a_class_that_dropping_leaks_empties() -> None:
     rows = [(f"train/{name}/{n}.png", 10 * label + n) for label, name in enumerate("ab") for n in range(3)]
     rows += [("val/a/0.png", 90), ("val/b/0.png", 10), ("val/b/1.png", 11), ("val/b/2.png", 12)]
-    made = pictures(rows)
+    made = images(rows)
     assert made.prepare().dropped == 0
     error = made.refusal(drop_leaks=True)
-    assert error.message == "class 'b' has 0 usable pictures in train/, at least 2 are needed"
+    assert error.message == "class 'b' has 0 usable images in train/, at least 2 are needed"
     assert error.hint == "3 could not be used, such as train/b/0.png: a copy of it is in val/ or test/"
 
 
-def test_a_class_of_copies_of_one_picture_is_trained_on_and_not_validated() -> None:
-    made = pictures([*[(f"a/{n}.png", 1) for n in range(5)], *[(f"b/{n}.png", 10 + n) for n in range(5)]])
+def test_a_class_of_copies_of_one_image_is_trained_on_and_not_validated() -> None:
+    made = images([*[(f"a/{n}.png", 1) for n in range(5)], *[(f"b/{n}.png", 10 + n) for n in range(5)]])
     data = made.prepare()
     assert data.folder.counts("train") == {"a": 5, "b": 4}
     assert data.folder.counts("val") == {"a": 0, "b": 1}
 
 
 @pytest.mark.parametrize("each", [2, 5, 10])
-def test_pictures_that_all_have_copies_are_validated_all_the_same(each: int) -> None:
+def test_images_that_all_have_copies_are_validated_all_the_same(each: int) -> None:
     rows = [(f"{name}/{n}.png", 100 * label + n // each) for label, name in enumerate("ab") for n in range(3 * each)]
-    data = pictures(rows).prepare()
+    data = images(rows).prepare()
     assert data.folder.counts("val") == {"a": each, "b": each}
 
 
 def test_nothing_but_copies_cannot_be_validated() -> None:
-    error = pictures([(f"{name}/{n}.png", ord(name)) for name in "ab" for n in range(5)]).refusal()
-    assert "no picture can be kept for validation" in error.message
-    assert error.hint == "add different pictures, or give val/ pictures of your own"
+    error = images([(f"{name}/{n}.png", ord(name)) for name in "ab" for n in range(5)]).refusal()
+    assert "no image can be kept for validation" in error.message
+    assert error.hint == "add different images, or give val/ images of your own"
     own = [(f"train/{name}/{n}.png", ord(name)) for name in "ab" for n in range(3)] + [("val/a/0.png", 1)]
-    assert pictures(own).prepare().folder.counts("val") == {"a": 1, "b": 0}
+    assert images(own).prepare().folder.counts("val") == {"a": 1, "b": 0}
 
 
-def test_too_few_readable_pictures_name_the_class_and_a_file() -> None:
+def test_too_few_readable_images_name_the_class_and_a_file() -> None:
     rows = [*[(f"a/{n}.png", n) for n in range(4)], ("b/0.png", 10), ("b/1.png", BAD), ("b/2.png", BAD)]
-    error = pictures(rows).refusal()
-    assert error.message == "class 'b' has 1 usable picture, at least 2 are needed"
+    error = images(rows).refusal()
+    assert error.message == "class 'b' has 1 usable image, at least 2 are needed"
     assert error.hint == "2 could not be used, such as b/1.png: truncated"
-    assert len(pictures([*rows, ("b/3.png", 11)]).prepare().folder.files) == 6
+    assert len(images([*rows, ("b/3.png", 11)]).prepare().folder.files) == 6
 
 
 def test_nothing_readable_names_one_file() -> None:
-    error = pictures([(f"{name}/{n}.png", BAD) for name in "ab" for n in range(3)]).refusal()
-    assert error.message == "no readable picture in /pictures"
+    error = images([(f"{name}/{n}.png", BAD) for name in "ab" for n in range(3)]).refusal()
+    assert error.message == "no readable image in /images"
     assert error.hint == "a/0.png: truncated"
 
 
 @pytest.mark.parametrize(("more", "uneven"), [(3, False), (4, False), (5, True)])
-def test_twice_the_training_pictures_is_not_yet_uneven(more: int, uneven: bool) -> None:
+def test_twice_the_training_images_is_not_yet_uneven(more: int, uneven: bool) -> None:
     rows = [(f"train/a/{n}.png", n) for n in range(more)] + [("train/b/0.png", 10), ("train/b/1.png", 11)]
     rows += [(f"val/b/{n}.png", 20 + n) for n in range(30)]
-    assert is_uneven(pictures(rows).prepare().folder) is uneven
+    assert is_uneven(images(rows).prepare().folder) is uneven

@@ -42,8 +42,8 @@ class Told(SilentProgress):
 
 @pytest.fixture
 def keep_tuned(monkeypatch: Patch) -> None:
-    """Tuned weights are saved even where they are no better, which on so few pictures is chance."""
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: True)
+    """Tuned weights are saved even where they are no better, which on so few images is chance."""
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, images: True)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_both_engines_agree_on_tuned_bundles(tuned_bundles: dict[str, tlkit.Trai
         bundle = tlkit.load(result.model)
         lite, keras = bundle.forward("litert")(pixels), bundle.forward("keras")(pixels)
         np.testing.assert_allclose(lite[:, :4], keras[:, :4], atol=1e-4, err_msg=result.plan.strategy)
-        assert lite.shape[1] > 4 + 100  # features, by which unknown pictures are told
+        assert lite.shape[1] > 4 + 100  # features, by which unknown images are told
         np.testing.assert_allclose(lite, keras, atol=1e-4 * np.abs(keras).max(), err_msg=result.plan.strategy)
 
 
@@ -142,7 +142,7 @@ def test_vectors_of_tuned_bundles_are_what_their_heads_see(
 @pytest.mark.parametrize("strategy", ["early-layers"])
 def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", image_size=32)
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: False)
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, images: False)
     told = Told()
     result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
     assert result.tuning is not None
@@ -161,23 +161,23 @@ def test_better_is_accuracy_then_loss() -> None:
         return {"val_accuracy": accuracy, "val_loss": loss}
 
     better = carry_out.outcome.better
-    for pictures in (2, 1000):
-        assert better(metrics(0.9, 2.0), metrics(0.8, 0.1), pictures)
-        assert not better(metrics(0.8, 2.0), metrics(0.9, 0.1), pictures)
+    for images in (2, 1000):
+        assert better(metrics(0.9, 2.0), metrics(0.8, 0.1), images)
+        assert not better(metrics(0.8, 2.0), metrics(0.9, 0.1), images)
     assert not better(metrics(0.8, 0.1), metrics(0.9, 2.0), 1000)
     assert better(metrics(0.9, 0.1), metrics(0.9, 0.2), 1000)
     assert not better(metrics(0.9, 0.2), metrics(0.9, 0.2), 1000)
 
 
-def test_of_equals_on_few_pictures_the_tuned_network_is_taken() -> None:
-    """Its loss is raised by smoothed labels, and that of one picture would decide."""
+def test_of_equals_on_few_images_the_tuned_network_is_taken() -> None:
+    """Its loss is raised by smoothed labels, and that of one image would decide."""
     tuned, frozen = {"val_accuracy": 0.9, "val_loss": 0.5}, {"val_accuracy": 0.9, "val_loss": 0.1}
     assert carry_out.outcome.better(tuned, frozen, 20)
     assert not carry_out.outcome.better(tuned, frozen, 200)
 
 
-def test_on_few_pictures_either_accuracy_or_loss_is_enough() -> None:
-    """One of 20 pictures must not decide against a network that is surer of all others."""
+def test_on_few_images_either_accuracy_or_loss_is_enough() -> None:
+    """One of 20 images must not decide against a network that is surer of all others."""
     tuned, frozen = {"val_accuracy": 0.9, "val_loss": 0.38}, {"val_accuracy": 0.95, "val_loss": 0.41}
     assert carry_out.outcome.better(tuned, frozen, 20)
     assert not carry_out.outcome.better(tuned, frozen, 200)
@@ -237,7 +237,7 @@ def _killed_after(steps: int) -> Iterator[None]:
             yield
 
 
-def test_a_run_cannot_go_on_with_other_pictures(
+def test_a_run_cannot_go_on_with_other_images(
     make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: Patch
 ) -> None:
     root = make_folder({"a": 8, "b": 8})
@@ -262,7 +262,7 @@ def test_a_run_cannot_go_on_with_other_pictures(
 def test_nothing_is_left_of_a_run_that_cannot_begin(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = make_folder({"a": 8, "b": 8})
     for file in (root / "a").iterdir():
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
     with pytest.raises(TlkitError):
         tlkit.train(root, strategy="fine-tune", output=tmp_path / "m.tlkit", **QUICK)
     assert list(tmp_path.glob("*.tlkit*")) == []
@@ -318,7 +318,7 @@ def test_a_bundle_to_start_from(first: str, garden: Path, make_folder: Callable[
 
 
 def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, pictures: True)
+    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, images: True)
     result = tlkit.train(
         garden, strategy="fine-tune", mixed_precision=True, output=tmp_path / "m.tlkit", **{**QUICK, "epochs": 1}
     )

@@ -24,7 +24,7 @@ class Entry:
         family: Networks of one family have the same layer names and preprocessing.
         params: Parameters without the classifier.
         params_top: Parameters with it.
-        operations: Multiply-adds for one picture of ``input_size``, without the classifier.
+        operations: Multiply-adds for one image of ``input_size``, without the classifier.
         operations_top: The same with it.
         operations_published: The same with it as published; None if nobody did.
         operations_source: Who did; empty if nobody.
@@ -40,7 +40,7 @@ class Entry:
         file: Where the downloaded weights are or would be; empty if packaged.
         bytes: Size of the weights on this machine; of those to be downloaded about, from the parameters; None if
             packaged.
-        ms: Milliseconds for one picture on one core of this machine; None if not measured.
+        ms: Milliseconds for one image on one core of this machine; None if not measured.
         engine: What it was measured with, "litert" or "keras"; empty if not measured.
     """
 

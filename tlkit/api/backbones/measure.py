@@ -17,7 +17,7 @@ from tlkit.progress import Progress, SilentProgress
 def measure(
     names: Sequence[str], *, engine: str = AUTO, progress: Progress | None = None
 ) -> dict[str, tuple[float, str]]:
-    """Time backbones on pictures of their own input size, one picture at a time.
+    """Time backbones on images of their own input size, one image at a time.
 
     Speed does not depend on what the weights are: networks without weights on this machine get random ones, and nothing
     of those is kept.
@@ -28,7 +28,7 @@ def measure(
         progress: Told about each network.
 
     Returns:
-        By name (milliseconds a picture, the engine that ran it). LiteRT runs on one core, Keras on all.
+        By name (milliseconds an image, the engine that ran it). LiteRT runs on one core, Keras on all.
 
     Raises:
         TlkitError: There is no such engine here.

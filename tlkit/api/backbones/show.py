@@ -25,7 +25,7 @@ class StageFigures:
 
     Attributes:
         params: Parameters of its layers.
-        operations: Multiply-adds of its layers for one picture.
+        operations: Multiply-adds of its layers for one image.
         receptive_field: Pixels (height, width) of the input that one cell of its output depends on, as
             `tlkit.backbones.layers.Layer` has it.
     """
@@ -46,7 +46,7 @@ class Stages:
         early: Names of those after which "early-layers" considers cutting by itself.
         last: Name of the one above which "last-layers" trains, unless told otherwise.
         params: Parameters, without a classifier.
-        operations: Multiply-adds for one picture, without a classifier.
+        operations: Multiply-adds for one image, without a classifier.
         figures: Of each stage.
         layers: From input to output.
     """

@@ -1,4 +1,4 @@
-"""``tlkit.embed``: one vector per picture, the pooled features of a frozen network."""
+"""``tlkit.embed``: one vector per image, the pooled features of a frozen network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tlkit.api.embed.source import Source, open_source
 from tlkit.api.embed.work_dir import WorkFolder, remove_left_over, work_folder
 from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
-from tlkit.api.predict import PathLike, find_pictures, named_folders
+from tlkit.api.predict import PathLike, find_images, named_folders
 from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import Store, each_feature, feature_key
@@ -28,13 +28,13 @@ from tlkit.store.features import FEW_MAPPED, FeatureStore, SpareStore
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """The vector of one picture.
+    """The vector of one image.
 
     Attributes:
         file: The path as given or found.
-        content: SHA-256 of the file's bytes as hex; None if the picture cannot be read.
+        content: SHA-256 of the file's bytes as hex; None if the image cannot be read.
         vector: float32 [dimensions]; None likewise. Rounded to half precision, as features are kept.
-        error: Why the picture cannot be read, else None.
+        error: Why the image cannot be read, else None.
         reused: Whether the vector was kept from an earlier run.
     """
 
@@ -53,11 +53,11 @@ class Embedded:
         model: The bundle whose network was used; None: a backbone as it comes.
         backbone: Its name in the catalogue.
         stage: What was taken: "top", the name of a stage, several joined by "+", or "all".
-        images: How many pictures are in the file.
+        images: How many images are in the file.
         dimensions: Length of a vector.
         blocks: (name, width) of the parts of a vector.
         output: The file.
-        skipped: (file, reason) of every picture that could not be read.
+        skipped: (file, reason) of every image that could not be read.
         seconds: How long it took.
         reused: How many vectors were kept from an earlier run.
     """
@@ -102,7 +102,7 @@ def embed(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Embedding]:
-    """One vector per picture; see `embed_iter`, whose rows this gathers."""
+    """One vector per image; see `embed_iter`, whose rows this gathers."""
     return list(
         embed_iter(
             images,
@@ -132,7 +132,7 @@ def embed_iter(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Embedding]:
-    """One vector per picture as they come; memory does not grow with their number.
+    """One vector per image as they come; memory does not grow with their number.
 
     Features that are kept from an earlier run are not computed again, and new ones are kept.
 
@@ -146,17 +146,17 @@ def embed_iter(
         preprocessing: Of a ``.keras`` file, what it takes, such as "scale-0-1"; None: what the file begins with.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Reading threads, and cores to compute with at most; None: one a processor.
-        progress: Told about every picture.
+        progress: Told about every image.
 
     Yields:
-        One row a picture in the order found; an unreadable picture becomes a row with ``error``.
+        One row an image in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
-        TlkitError: No picture at all, no such backbone, bundle or stage, options that contradict each other, or the
+        TlkitError: No image at all, no such backbone, bundle or stage, options that contradict each other, or the
             engine is not there.
     """
     show = progress or SilentProgress()
-    paths = find_pictures(images)
+    paths = find_images(images)
     source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
     store = FeatureStore(feature_key(source.extractor), mapped=FEW_MAPPED)
     try:
@@ -187,11 +187,11 @@ def embed_file(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Embedded:
-    """Write one vector per picture to a file; memory does not grow with their number.
+    """Write one vector per image to a file; memory does not grow with their number.
 
     The file is there under its name only when whole. A run that was killed or interrupted goes on where it stopped when
     called again in the same way: what it computed is kept, in the cache or, where that cannot be, in a folder
-    beside the file. Pictures that cannot be read are left out and told of.
+    beside the file. Images that cannot be read are left out and told of.
 
     Args:
         images: As for `embed_iter`, and likewise the rest.
@@ -204,11 +204,11 @@ def embed_file(
         preprocessing: See `embed_iter`.
         engine: See `embed_iter`.
         workers: See `embed_iter`.
-        progress: Told about every picture.
+        progress: Told about every image.
 
     Raises:
-        TlkitError: As `embed_iter`; the file exists, lies among the pictures or cannot be written, another run is
-            writing it, or no picture can be read.
+        TlkitError: As `embed_iter`; the file exists, lies among the images or cannot be written, another run is
+            writing it, or no image can be read.
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
     form = format_of(target)
@@ -216,12 +216,12 @@ def embed_file(
         remove_left_over(target)
     for folder in named_folders(images) or [Path("-")]:
         check_free(target, folder, "--output")
-    paths = find_pictures(images)
+    paths = find_images(images)
     source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
     with work_folder(target) as folder_of_run:
         count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)
     if reused:
-        show.note(f"features of {reused} of {len(paths)} pictures reused from an earlier run")
+        show.note(f"features of {reused} of {len(paths)} images reused from an earlier run")
     return Embedded(
         model=source.model,
         backbone=source.backbone,
@@ -265,14 +265,14 @@ def _write(
                     reused += row.reused
                 advance(1)
         if not count:
-            raise TlkitError(f"none of {len(paths)} pictures can be read", "{}: {}".format(*skipped[0]))
+            raise TlkitError(f"none of {len(paths)} images can be read", "{}: {}".format(*skipped[0]))
         folder.finish()
         if count > reused and store.why_spare is not None:
             show.note(f"{store.why_spare}, so that a later run computes them again")
     except KeyboardInterrupt:
         done = count + len(skipped)
         where = f" (until then {folder.path} stays)" if store.why_spare else ""
-        show.note(f"{done} of {len(paths)} pictures done; " + (store.problem or f"to go on, say the same again{where}"))
+        show.note(f"{done} of {len(paths)} images done; " + (store.problem or f"to go on, say the same again{where}"))
         raise
     except OSError as error:
         raise TlkitError(f"cannot write {folder.target}: {error.strerror or error}") from error

@@ -24,7 +24,7 @@ Blocks = tuple[tuple[str, int], ...]
 
 
 class Write(Protocol):
-    """Takes one row: the picture's file, SHA-256 of its bytes as hex, and its vector, float32 [columns]."""
+    """Takes one row: the image's file, SHA-256 of its bytes as hex, and its vector, float32 [columns]."""
 
     def __call__(self, file: str, content: str, vector: NDArray[np.float32], /) -> None:
         """Write it."""
@@ -81,7 +81,7 @@ def text_of(file: str) -> str:
 
 @contextmanager
 def write_csv(path: Path, layout: Layout) -> Iterator[Write]:
-    """A line a picture; nine digits, from which every float32 is read again as it was."""
+    """A line an image; nine digits, from which every float32 is read again as it was."""
     numbers = ",".join(["%.9g"] * layout.columns)
     with path.open("w", newline="", encoding="utf-8") as out:
         csv.writer(out, lineterminator="\n").writerow([FILE, CONTENT, *layout.names])

@@ -1,4 +1,4 @@
-"""``--backbone auto``: the backbones whose weights are on this machine, compared on a sample of the pictures."""
+"""``--backbone auto``: the backbones whose weights are on this machine, compared on a sample of the images."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tlkit.linear.flip_check import chosen_for_check
 from tlkit.progress import Progress
 
 AUTO = "auto"
-COMPARED = 500  # training pictures at most
+COMPARED = 500  # training images at most
 
 
 def start_and_folder(options: TrainOptions, workers: int | None, show: Progress) -> tuple[Start, ImageFolder]:
-    """What a run starts from, with "auto" settled, and the pictures found; mistakes in options are told first.
+    """What a run starts from, with "auto" settled, and the images found; mistakes in options are told first.
 
     Raises:
         TlkitError: As for `settle_backbone`, `prepare_start` and `scan_folder`.
@@ -64,7 +64,7 @@ def settle_backbone(options: TrainOptions, folder: ImageFolder, workers: int | N
             entrants.append(_enter(row, extractor, seconds, paths, labels, groups, options.seed, workers, show))
     if not entrants:
         raise TlkitError(
-            f"no backbone on this machine takes at most {1000 * (options.max_latency or 0):.0f} ms a picture",
+            f"no backbone on this machine takes at most {1000 * (options.max_latency or 0):.0f} ms an image",
             "raise --max-latency, or lower --image-size",
         )
     chosen, why = choose_backbone(entrants)
@@ -75,7 +75,7 @@ def settle_backbone(options: TrainOptions, folder: ImageFolder, workers: int | N
 def _sample(
     options: TrainOptions, folder: ImageFolder, workers: int | None, show: Progress
 ) -> tuple[list[Path], list[int], list[int]]:
-    """Some training pictures of every class, as the default backbone's split has them: paths, labels, groups."""
+    """Some training images of every class, as the default backbone's split has them: paths, labels, groups."""
     extractor = _open(catalog.get(catalog.DEFAULT), options, show)
     data = prepare(
         folder,
@@ -119,6 +119,6 @@ def _enter(
         progress=show,
     )
     if probes is None:
-        raise TlkitError("a class has too few pictures to compare backbones", "name one with --backbone")
+        raise TlkitError("a class has too few images to compare backbones", "name one with --backbone")
     best = max(probes.last, probes.together, key=lambda probe: probe.accuracy)
     return Entrant(row.name, row.params, latency, best.accuracy, best.right)

@@ -27,8 +27,8 @@ from tlkit.images.folder import TRAIN
 from tlkit.linear.flip_check import FlipCheck
 from tlkit.progress import Progress
 
-MIRRORED = 128  # training pictures at most that are looked at mirrored
-LOOKED_AT = 256  # training pictures at most that similarity is measured on, where that needs a pass of its own
+MIRRORED = 128  # training images at most that are looked at mirrored
+LOOKED_AT = 256  # training images at most that similarity is measured on, where that needs a pass of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Looked:
     Attributes:
         size: Of the data set.
         similarity: To ImageNet.
-        probes: Cross-validation; None where a class has too few pictures.
+        probes: Cross-validation; None where a class has too few images.
         flips: Whether mirroring is harmless; None likewise.
         evidence: The numbers of all that; None likewise.
         pilot: What some steps of training showed; None: there were none.
         advice: What to do.
-        speed: Pictures a second that the frozen network computes on this machine.
+        speed: Images a second that the frozen network computes on this machine.
     """
 
     size: Size
@@ -66,10 +66,10 @@ def look(
     workers: int | None,
     show: Progress,
 ) -> Looked:
-    """Measure and advise, on the training pictures; the data set's features hold all taps.
+    """Measure and advise, on the training images; the data set's features hold all taps.
 
     Args:
-        data: Pictures, split and features.
+        data: Images, split and features.
         extractor: What computed them.
         options: The advisor, the seed of folds and samples, whether there may be a pilot and how it trains.
         balanced: Weigh classes by the inverse of their share.
@@ -109,12 +109,12 @@ def look(
 
 
 def class_counts(data: Dataset) -> list[int]:
-    """Training pictures of each class."""
+    """Training images of each class."""
     return list(data.folder.counts(TRAIN).values())
 
 
 def probe(data: Dataset, balanced: bool, seed: int, show: Progress) -> Probes | None:
-    """Probes on the training pictures; the data set's features hold all taps. None: a class has too few pictures."""
+    """Probes on the training images; the data set's features hold all taps. None: a class has too few images."""
     chosen = data.of(TRAIN)
     return run_probes(
         data.features.matrix[[data.rows[i] for i in chosen]],
@@ -128,7 +128,7 @@ def probe(data: Dataset, balanced: bool, seed: int, show: Progress) -> Probes | 
 
 
 def similarity_of(data: Dataset, extractor: Extractor, seed: int, workers: int | None, show: Progress) -> Similarity:
-    """How much the training pictures resemble ImageNet, by the packaged network at its own input size.
+    """How much the training images resemble ImageNet, by the packaged network at its own input size.
 
     Another network, or another size, is no measure: most have no classifier at hand, and figures move with the size. So
     a sample then goes through the packaged one.

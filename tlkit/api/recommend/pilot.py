@@ -1,4 +1,4 @@
-"""A pilot: some steps of "last-layers" on a part of the training pictures, to see whether training weights helps."""
+"""A pilot: some steps of "last-layers" on a part of the training images, to see whether training weights helps."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tlkit.progress import Progress
 from tlkit.store.decoded import decode_all
 
 SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
-HELD_OUT = 1 / 3  # of each class's training pictures
-FEWEST = 20  # held-out pictures: on fewer a pilot shows nothing
-MOST = 800  # training pictures that a pilot takes part of
+HELD_OUT = 1 / 3  # of each class's training images
+FEWEST = 20  # held-out images: on fewer a pilot shows nothing
+MOST = 800  # training images that a pilot takes part of
 TIME_SHARE = 0.2  # of the time there is, that a pilot may take
 
 
-def is_worthwhile(advice: Advice, pictures: int, limit: float | None) -> bool:
+def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
     """Whether a pilot may say something, and there is time for it.
 
     Args:
         advice: Without it.
-        pictures: Training pictures.
+        images: Training images.
         limit: Seconds that training may take; None: no limit.
     """
-    enough = round(HELD_OUT * min(pictures, MOST)) >= FEWEST
+    enough = round(HELD_OUT * min(images, MOST)) >= FEWEST
     seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
     return is_open(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
 
@@ -49,12 +49,12 @@ def run_pilot(
     workers: int | None,
     show: Progress,
 ) -> Pilot:
-    """Train the last layers for a while, on the training pictures alone; nothing of it is kept.
+    """Train the last layers for a while, on the training images alone; nothing of it is kept.
 
     The last layers, since the outputs below them are computed once, and what they gain says what deeper ones will.
 
     Args:
-        data: Pictures, split and features.
+        data: Images, split and features.
         extractor: The backbone.
         options: Size of the batch, augmentation, rate and seed; the strategy is not used.
         flip: Whether mirroring is harmless.
@@ -63,7 +63,7 @@ def run_pilot(
         show: Told what goes on.
 
     Raises:
-        TlkitError: A picture cannot be read again, or memory is too small for a single one.
+        TlkitError: An image cannot be read again, or memory is too small for a single one.
     """
     from tlkit.api.train.network import build, last_layers_from
     from tlkit.finetune.hardware import choose_precision, enough_memory, keep_memory
@@ -74,12 +74,12 @@ def run_pilot(
 
     keep_memory()
     inner = inner_data(data, options.seed)
-    pictures, size = len(inner.of(TRAIN)), (extractor.input_size, extractor.input_size)
+    images, size = len(inner.of(TRAIN)), (extractor.input_size, extractor.input_size)
     options = replace(options, strategy=LAST_LAYERS, features=LAST, boundary=last_layers_from(extractor, show))
     choice, head = solve(inner, options, balanced, show)
     frozen = metrics_of(inner, frozen_probabilities(inner, head, choice))
     recipe = make_recipe(
-        pictures,
+        images,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         augment=options.augment,
@@ -94,7 +94,7 @@ def run_pilot(
         job = build(inner, decoded, extractor, head, choice, recipe, options, balanced, workers, show, stack).job
         if recipe.learning_rate is None:
             trials = try_rates(job, len(inner.folder.classes), show)
-            job = replace(job, recipe=replace(job.recipe, learning_rate=best_rate(trials, pictures)))
+            job = replace(job, recipe=replace(job.recipe, learning_rate=best_rate(trials, images)))
         outcome = fit(job, show, title="Pilot")
     return Pilot(
         len(inner.of(VAL)),
@@ -107,7 +107,7 @@ def run_pilot(
 
 
 def inner_data(data: Dataset, seed: int) -> Dataset:
-    """The training pictures alone, or `MOST` of them, part of them held out as validation pictures; copies together."""
+    """The training images alone, or `MOST` of them, part of them held out as validation images; copies together."""
     train = data.of(TRAIN)
     labels, groups = [data.folder.labels[i] for i in train], [data.groups[i] for i in train]
     chosen = list(range(len(train)))

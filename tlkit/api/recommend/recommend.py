@@ -29,11 +29,11 @@ class Recommendation:
 
     Attributes:
         classes: Class names.
-        counts: Training pictures of each.
+        counts: Training images of each.
         looked: What was measured, and the advice.
-        growth: What more pictures would bring; None where nothing could be measured.
+        growth: What more images would bring; None where nothing could be measured.
         plan: What `tlkit.train` does with it.
-        skipped: (file, reason) of every picture that could not be read.
+        skipped: (file, reason) of every image that could not be read.
         seconds: "total" and "features".
     """
 
@@ -118,28 +118,28 @@ def recommend(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Recommendation:
-    """Say what to do with a folder of pictures; nothing but the cache is written.
+    """Say what to do with a folder of images; nothing but the cache is written.
 
-    The features are those that `tlkit.train` uses and are kept for it. What is measured is measured on the pictures
-    that it would train on, and never on its validation pictures.
+    The features are those that `tlkit.train` uses and are kept for it. What is measured is measured on the images
+    that it would train on, and never on its validation images.
 
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
         advisor: "measured": by cross-validation. "rule": by size and similarity alone.
         pilot: Where it is open whether training weights helps, train the last layers for a while on a part of the
-            pictures, and see.
+            images, and see.
         backbone: Name in the catalogue, in any unambiguous spelling; a ``.keras`` file with a network of your own, see
             docs/own-backbone.md; "auto": of those whose weights are on this machine, the smallest that is not clearly
             worse than the best, by cross-validation on a sample.
         preprocessing: Of a ``.keras`` file: what its network takes, a key of
             `tlkit.backbones.own.keras_file.PREPROCESSING`; None: what it begins with.
         max_params: With "auto", parameters without the classifier at most.
-        max_latency: With "auto", seconds a picture on one core at most.
+        max_latency: With "auto", seconds an image on one core at most.
         weights: "imagenet" or a weights file.
         image_size: Side of the square input in pixels; None: the backbone's own.
         val_split: Share of each class kept for validation where the folder has no split of its own.
-        test_split: Share of each class kept as test pictures, on which nothing is chosen, where the folder has none of
-            its own; None: 0.1 where there are 300 pictures to draw from, else 0.
+        test_split: Share of each class kept as test images, on which nothing is chosen, where the folder has none of
+            its own; None: 0.1 where there are 300 images to draw from, else 0.
         class_weights: As for `tlkit.train`.
         drop_leaks: As for `tlkit.train`.
         time_budget: Seconds that training may take; strategies that take longer are not advised.

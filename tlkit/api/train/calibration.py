@@ -1,4 +1,4 @@
-"""Confidence made honest: a temperature from the validation pictures, before a network is saved."""
+"""Confidence made honest: a temperature from the validation images, before a network is saved."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Calibration:
 
     Attributes:
         temperature: What its logits were divided by; None: they were left as they are.
-        pictures: Validation pictures.
+        images: Validation images.
         ece_before: Expected calibration error on them without it, 0..1.
-        ece_after: And with it, on the same pictures; equal where nothing was done.
+        ece_after: And with it, on the same images; equal where nothing was done.
         why: What was done, in a sentence.
     """
 
     temperature: float | None
-    pictures: int
+    images: int
     ece_before: float
     ece_after: float
     why: str
@@ -39,21 +39,19 @@ def calibrate(data: Dataset, probabilities: Probabilities) -> tuple[Calibration,
     """The temperature, and what the network says once it is applied.
 
     Args:
-        data: Pictures and split.
+        data: Images and split.
         probabilities: Of the network as trained, by split.
     """
     labels, raw = [data.folder.labels[i] for i in data.of(VAL)], probabilities[VAL]
     before = calibration_error(exact(raw), labels)
     if len(labels) < FEWEST:
-        why = (
-            f"confidence is as trained: {len(labels)} validation pictures are too few to scale it, {FEWEST} are needed"
-        )
+        why = f"confidence is as trained: {len(labels)} validation images are too few to scale it, {FEWEST} are needed"
         return Calibration(None, len(labels), before, before, why), probabilities
     temperature = fit_temperature(raw, labels)
     scaled = {split: tempered(values, temperature) for split, values in probabilities.items()}
     after = calibration_error(exact(scaled[VAL]), labels)
     why = (
         f"confidence is scaled by a temperature of {temperature:.2f}: calibration error (ECE) {before:.3f} before and "
-        f"{after:.3f} after, on the {len(labels)} validation pictures it was fitted on"
+        f"{after:.3f} after, on the {len(labels)} validation images it was fitted on"
     )
     return Calibration(temperature, len(labels), before, after, why), scaled

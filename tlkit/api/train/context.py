@@ -1,4 +1,4 @@
-"""What a training run works with, and how it comes to its pictures and its strategy."""
+"""What a training run works with, and how it comes to its images and its strategy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Task:
 
     Attributes:
         start: Options, with backbone, weights and size settled.
-        folder: The pictures found.
+        folder: The images found.
         target: Where the bundle goes.
         overwrite: Whether what lies there is replaced.
         workers: Threads and cores; None: all.
@@ -84,7 +84,7 @@ def advised(task: Task, data: Dataset, extractor: Extractor) -> Task:
 
 
 def _needed(extractor: Extractor, options: TrainOptions) -> list[str]:
-    """The blocks to hold in memory: what a head may take, and those that tell of copies and of unlike pictures."""
+    """The blocks to hold in memory: what a head may take, and those that tell of copies and of unlike images."""
     if options.strategy not in (AUTO, EARLY) and options.features == LAST:
         return list(watched(extractor.taps, [TOP]))
     return [name for name, _ in extractor.taps]
@@ -92,11 +92,11 @@ def _needed(extractor: Extractor, options: TrainOptions) -> list[str]:
 
 def _tell_copies(data: Dataset, show: Progress) -> None:
     if data.seen:
-        show.note(f"{data.seen} validation pictures were trained on before: accuracy may be inflated")
+        show.note(f"{data.seen} validation images were trained on before: accuracy may be inflated")
     if data.leaks:
         done = f"{data.dropped} left out of training" if data.dropped else "accuracy may be inflated (--drop-leaks)"
         show.note(
-            f"{len(data.leaks)} pictures have copies in another split, such as {' = '.join(data.leaks[0][:2])}: {done}"
+            f"{len(data.leaks)} images have copies in another split, such as {' = '.join(data.leaks[0][:2])}: {done}"
         )
     elif data.copies:
-        show.note(f"{data.copies} pictures are copies of others; copies stay on one side of the split")
+        show.note(f"{data.copies} images are copies of others; copies stay on one side of the split")

@@ -1,4 +1,4 @@
-"""From a scanned folder to pictures that can be trained on: readable, enough of them, split without leaks."""
+"""From a scanned folder to images that can be trained on: readable, enough of them, split without leaks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tlkit.images.batches import Loaded
     from tlkit.store.decoded import Decoded
 
-SMALLEST = 2  # training pictures a class
+SMALLEST = 2  # training images a class
 UNEVEN = 2.0  # largest class over smallest, above which plain accuracy misleads
 
 Skipped = tuple[tuple[str, str], ...]
@@ -26,19 +26,19 @@ Skipped = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Readable pictures with their split and features.
+    """Readable images with their split and features.
 
     Attributes:
-        folder: The pictures used; every one has a split.
-        features: Of all pictures of the scanned folder.
-        rows: The row of ``features.matrix`` of each picture in ``folder``.
-        groups: Group number of each picture in ``folder``: copies of one picture share it.
-        copies: How many pictures have a copy among the others.
+        folder: The images used; every one has a split.
+        features: Of all images of the scanned folder.
+        rows: The row of ``features.matrix`` of each image in ``folder``.
+        groups: Group number of each image in ``folder``: copies of one image share it.
+        copies: How many images have a copy among the others.
         leaks: Groups of files that are copies of one another in different splits of the folder's own.
-        dropped: How many training pictures were left out because of that.
-        own_validation: Whether the validation pictures are the folder's own, not split off here.
-        own_test: Whether the test pictures are, if there are any.
-        seen: How many validation and test pictures an earlier training has trained on.
+        dropped: How many training images were left out because of that.
+        own_validation: Whether the validation images are the folder's own, not split off here.
+        own_test: Whether the test images are, if there are any.
+        seen: How many validation and test images an earlier training has trained on.
     """
 
     folder: ImageFolder
@@ -53,7 +53,7 @@ class Dataset:
     seen: int = 0
 
     def of(self, split: str) -> list[int]:
-        """Indices into ``folder`` of one split's pictures."""
+        """Indices into ``folder`` of one split's images."""
         return [index for index, its in enumerate(self.folder.splits) if its == split]
 
 
@@ -65,12 +65,12 @@ def read_features(
     observe: Callable[[Loaded], None] | None = None,
     taps: Sequence[str] = ("top",),
 ) -> Features:
-    """Features of every picture of a folder, from the store where it has them; says what was reused."""
+    """Features of every image of a folder, from the store where it has them; says what was reused."""
     features = stored_features(folder.paths, extractor, workers, show, observe, taps)
     if features.problem:
         show.note(features.problem)
     if features.reused:
-        show.note(f"features of {features.reused} of {len(folder.files)} pictures reused from an earlier run")
+        show.note(f"features of {features.reused} of {len(folder.files)} images reused from an earlier run")
     return features
 
 
@@ -82,7 +82,7 @@ def stored_features(
     observe: Callable[[Loaded], None] | None = None,
     taps: Sequence[str] | None = None,
 ) -> Features:
-    """Features of some pictures, from the store where it has them, and kept in it; of all taps unless told."""
+    """Features of some images, from the store where it has them, and kept in it; of all taps unless told."""
     from tlkit.backbones.features import compute_features, feature_key
     from tlkit.store.features import FeatureStore
 
@@ -97,7 +97,7 @@ def stored_features(
 
 
 def skipped_files(folder: ImageFolder, features: Features) -> Skipped:
-    """(file, reason) of every picture that could not be read."""
+    """(file, reason) of every image that could not be read."""
     return tuple((folder.files[index], reason) for index, reason in features.errors.items())
 
 
@@ -110,15 +110,15 @@ def prepare(
     known: Mapping[str, str] | None = None,
     test_split: float | None = None,
 ) -> Dataset:
-    """Leave out what cannot be read, find copies, and give every picture a split.
+    """Leave out what cannot be read, find copies, and give every image a split.
 
-    Copies of one picture stay on one side of a split that is drawn here. A folder's own split is kept as it is; what it
-    lacks is drawn from its training pictures, test pictures by `tlkit.images.splits.with_test`;
-    ``drop_leaks`` leaves those training pictures out that have a copy in val/ or test/. ``known`` says by content hash
-    what an earlier training used: such pictures stay on their side, so that none it has seen is validated on.
+    Copies of one image stay on one side of a split that is drawn here. A folder's own split is kept as it is; what it
+    lacks is drawn from its training images, test images by `tlkit.images.splits.with_test`;
+    ``drop_leaks`` leaves those training images out that have a copy in val/ or test/. ``known`` says by content hash
+    what an earlier training used: such images stay on their side, so that none it has seen is validated on.
 
     Raises:
-        TlkitError: Too few pictures are left in a class, or none can be kept for validation.
+        TlkitError: Too few images are left in a class, or none can be kept for validation.
     """
     from tlkit.backbones.copies import confirmed_copies
     from tlkit.images.duplicates import group_pairs, groups_of
@@ -136,7 +136,7 @@ def prepare(
     contents = [features.contents[features.rows[index]] for index in kept]
     sides = [(known or {}).get(content) for content in contents]
     tested = with_test(used, kept_groups, test_split, seed, sides)
-    # of all pictures, not of those that the test pictures leave
+    # of all images, not of those that the test images leave
     left = 1 - tested.splits.count(TEST) / len(kept)
     share = val_split if tested is used else min(0.99, val_split / left)
     split = with_validation(tested, kept_groups, share, seed, sides)
@@ -155,25 +155,25 @@ def prepare(
 
 
 def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None:
-    """Every class needs `SMALLEST` pictures to train on.
+    """Every class needs `SMALLEST` images to train on.
 
     Args:
-        folder: The pictures that can be used.
+        folder: The images that can be used.
         lost: (file, reason) of those that cannot.
 
     Raises:
         TlkitError: A class has fewer, or nothing is left at all.
     """
     if lost and not folder.files:
-        raise TlkitError(f"no readable picture in {folder.root}", "{}: {}".format(*lost[0]))
+        raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*lost[0]))
     depth = 1 if folder.has_splits else 0
     for name, count in folder.counts(TRAIN if folder.has_splits else None).items():
         if count >= SMALLEST:
             continue
         gone = [(file, reason) for file, reason in lost if file.split("/")[depth] == name]
-        kind = "usable picture" if gone else "picture"
+        kind = "usable image" if gone else "image"
         where = " in train/" if folder.has_splits else ""
-        hint = "add pictures, or take the class folder away"
+        hint = "add images, or take the class folder away"
         if gone:
             hint = f"{len(gone)} could not be used, such as {gone[0][0]}: {gone[0][1]}"
         message = f"class '{name}' has {count} {kind}{'' if count == 1 else 's'}{where}, at least {SMALLEST} are needed"
@@ -181,17 +181,17 @@ def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None
 
 
 def require_all(decoded: Decoded, folder: ImageFolder) -> None:
-    """Every picture must still be readable when its pixels are wanted.
+    """Every image must still be readable when its pixels are wanted.
 
     Raises:
         TlkitError: One is not.
     """
     if decoded.errors:
         index, reason = next(iter(decoded.errors.items()))
-        raise TlkitError(f"cannot read {folder.files[index]} again: {reason}", "leave the pictures in place")
+        raise TlkitError(f"cannot read {folder.files[index]} again: {reason}", "leave the images in place")
 
 
 def is_uneven(folder: ImageFolder) -> bool:
-    """Whether the largest class has over `UNEVEN` times the training pictures of the smallest."""
+    """Whether the largest class has over `UNEVEN` times the training images of the smallest."""
     counts = folder.counts(TRAIN).values()
     return max(counts) > UNEVEN * min(counts)

@@ -1,4 +1,4 @@
-"""The head that every strategy starts from, on the features of a data set's training pictures."""
+"""The head that every strategy starts from, on the features of a data set's training images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress) 
     """What the head takes, and the head.
 
     Args:
-        data: Pictures, split and features, of the taps that may be taken.
+        data: Images, split and features, of the taps that may be taken.
         options: The strategy with its features and boundary, and the seed.
         balanced: Weigh classes by the inverse of their share.
         show: Told what goes on.

@@ -39,7 +39,7 @@ class Built:
     Attributes:
         network: The backbone, with variables of its own.
         trainable: It with the head, and which variables are trained.
-        job: What is trained on what; its recipe says how many versions of each picture there are.
+        job: What is trained on what; its recipe says how many versions of each image there are.
         strategy: The devices it is on.
     """
 
@@ -106,7 +106,7 @@ def training_network(extractor: Extractor) -> Network:
 
 
 def _views(recipe: Recipe, data: Dataset, stage: Stage | None) -> int:
-    """How many versions of each picture's map are stored; 0 where there is no frozen part, or no room."""
+    """How many versions of each image's map are stored; 0 where there is no frozen part, or no room."""
     if stage is None:
         return 0
     if recipe.views:
@@ -129,7 +129,7 @@ def _feed(
     show: Progress,
     stack: contextlib.ExitStack,
 ) -> Any:
-    """Where the inputs come from: pictures, or outputs of the frozen part, computed here and closed by the stack."""
+    """Where the inputs come from: images, or outputs of the frozen part, computed here and closed by the stack."""
     from tlkit.finetune.inputs import PixelFeed
 
     if stage is None or not recipe.views:

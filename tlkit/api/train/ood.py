@@ -1,4 +1,4 @@
-"""Learns what known pictures look like, before a bundle is saved, so that `predict` can tell pictures unlike them."""
+"""Learns what known images look like, before a bundle is saved, so that `predict` can tell images unlike them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tlkit.linear.taps import rows_of, widths_of
 if TYPE_CHECKING:
     from tlkit.api.train.tuning import Tuned
 
-ENOUGH = 100  # validation pictures that tell a share of a few percent by themselves
+ENOUGH = 100  # validation images that tell a share of a few percent by themselves
 
 Features = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """How unlike pictures are told.
+    """How unlike images are told.
 
     Attributes:
-        known: What known pictures look like; None where too little is known of them.
-        rate: Share of known pictures that may be taken for unknown, 0..1.
+        known: What known images look like; None where too little is known of them.
+        rate: Share of known images that may be taken for unknown, 0..1.
         why: What was done, in a sentence.
     """
 
@@ -40,16 +40,16 @@ class Unknown:
         """What ``tlkit.json`` says; None where nothing can be told."""
         if self.known is None:
             return None
-        return {"rate": self.rate, "pictures": len(self.known.scores)}
+        return {"rate": self.rate, "images": len(self.known.scores)}
 
 
 def learn_frozen(data: Dataset, shown: Sequence[str], rate: float, seed: int) -> Unknown:
-    """From the features of a frozen backbone; validation pictures, if they are few, are helped by cross-validation.
+    """From the features of a frozen backbone; validation images, if they are few, are helped by cross-validation.
 
     Args:
-        data: Pictures, split and features.
+        data: Images, split and features.
         shown: Names of the blocks to look at.
-        rate: Share of known pictures that may be taken for unknown.
+        rate: Share of known images that may be taken for unknown.
         seed: Of folds and samples.
     """
     taps, blocks = data.features.taps, widths_of(data.features.taps, shown)
@@ -70,17 +70,17 @@ def learn_frozen(data: Dataset, shown: Sequence[str], rate: float, seed: int) ->
 
 
 def learn_tuned(data: Dataset, tuned: Tuned, blocks: Sequence[int], rate: float, seed: int) -> Unknown:
-    """From the features that the tuned network computed of some training pictures and all validation pictures.
+    """From the features that the tuned network computed of some training images and all validation images.
 
     Args:
-        data: Pictures and split.
+        data: Images and split.
         tuned: The network.
         blocks: Widths of the features' blocks.
-        rate: Share of known pictures that may be taken for unknown.
+        rate: Share of known images that may be taken for unknown.
         seed: Of the sample.
     """
     if not tuned.sample:
-        return Unknown(None, rate, "unlike pictures are not told apart: training was interrupted")
+        return Unknown(None, rate, "unlike images are not told apart: training was interrupted")
     labels = [data.folder.labels[i] for i in tuned.sample]
     known = fit_known(tuned.features[TRAIN], labels, blocks, seed)
     if known is None:
@@ -92,11 +92,11 @@ def _calibrated(known: Known, measures: NDArray[np.float64], rate: float) -> Unk
     if len(measures) < FEWEST:
         return _too_few(len(measures), rate)
     why = (
-        f"pictures less like those trained on than {1 - rate:.0%} of {len(measures)} known ones, which it was not "
+        f"images less like those trained on than {1 - rate:.0%} of {len(measures)} known ones, which it was not "
         "fitted on, are called unknown"
     )
     return Unknown(known.calibrated(measures), rate, why)
 
 
 def _too_few(count: int, rate: float) -> Unknown:
-    return Unknown(None, rate, f"unlike pictures are not told apart: {count} pictures are too few to learn that from")
+    return Unknown(None, rate, f"unlike images are not told apart: {count} images are too few to learn that from")

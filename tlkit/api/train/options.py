@@ -36,7 +36,7 @@ class TrainOptions:
     """Every option of ``train`` that decides its result; see `tlkit.api.train.run.train` for what they mean.
 
     ``expected`` and ``advice`` are what the advisor said where it chose the strategy: the accuracy with its interval's
-    ends, 0..1, and its reasons; ``flips`` is what it saw of mirrored pictures, None: nothing. ``backbone_sha256`` is
+    ends, 0..1, and its reasons; ``flips`` is what it saw of mirrored images, None: nothing. ``backbone_sha256`` is
     the hash of the file that the backbone must be, where a plan or an earlier start says so.
     """
 

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from tlkit.linear.ood import Known
 
 LOSS_NOISE = 1e-3  # relative
-COMPARED = 4  # validation pictures on which the engines must agree
+COMPARED = 4  # validation images on which the engines must agree
 
 Page = Callable[[Path, list[dict[str, Any]]], str]
 Probabilities = dict[str, NDArray[np.float32]]
 
 
 def frozen_probabilities(data: Dataset, head: Head, choice: Choice) -> Probabilities:
-    """What a head says of the held-out pictures, by split: float32 [n, classes]."""
+    """What a head says of the held-out images, by split: float32 [n, classes]."""
     found = {}
     for split in (VAL, TEST):
         if chosen := data.of(split):
@@ -47,7 +47,7 @@ def frozen_probabilities(data: Dataset, head: Head, choice: Choice) -> Probabili
 
 
 def metrics_of(data: Dataset, probabilities: Probabilities) -> dict[str, Any]:
-    """Figures on the held-out pictures, by the names of the JSON contract."""
+    """Figures on the held-out images, by the names of the JSON contract."""
     labels = data.folder.labels
     figures: dict[str, Any] = {}
     for split, prefix in ((VAL, ""), (TEST, "test_")):
@@ -60,22 +60,22 @@ def metrics_of(data: Dataset, probabilities: Probabilities) -> dict[str, Any]:
     return figures
 
 
-def better(ours: dict[str, Any], frozen: dict[str, Any], pictures: int) -> bool:
+def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
     """Whether tuned weights are what to save: by validation accuracy, where that is equal by log loss.
 
     A loss that is lower by no more than what engines and half precision differ by does not count. On fewer than
-    `FEWEST_TO_CHOOSE` pictures a single one of them would often decide against a network that is far better on new
-    pictures: there it is enough that either accuracy or log loss speaks for the tuned one, and equal accuracy does
+    `FEWEST_TO_CHOOSE` images a single one of them would often decide against a network that is far better on new
+    images: there it is enough that either accuracy or log loss speaks for the tuned one, and equal accuracy does
     (benchmarks/keep_rules.py compares ways to choose).
 
     Args:
         ours: Metrics of the tuned network.
         frozen: Of the frozen one.
-        pictures: Validation pictures.
+        images: Validation images.
     """
     mine, its = ours["val_accuracy"], frozen["val_accuracy"]
     surer = bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
-    if pictures < FEWEST_TO_CHOOSE:
+    if images < FEWEST_TO_CHOOSE:
         return bool(mine >= its) or surer
     return bool(mine > its) if mine != its else surer
 
@@ -89,7 +89,7 @@ def head_reasons(head: Head, choice: Choice, strategy: str) -> tuple[str, ...]:
     return (
         f"{first}, the head is logistic regression solved on the pooled features {blocks}",
         *([f"{choice.boundary} has the least log loss in cross-validation: {measured}"] if measured else []),
-        f"L2 strength 1/C with C = {head.c:.3g}, the least log loss in cross-validation on the training pictures"
+        f"L2 strength 1/C with C = {head.c:.3g}, the least log loss in cross-validation on the training images"
         if head.search
         else f"L2 strength 1/C with C = {head.c:.3g}, as a class is too small for cross-validation",
     )
@@ -98,9 +98,9 @@ def head_reasons(head: Head, choice: Choice, strategy: str) -> tuple[str, ...]:
 def without_test(
     data: Dataset, head: Head, choice: Choice, balanced: bool, seed: int, show: Progress
 ) -> dict[str, Any]:
-    """What stands in for test pictures where there are none: repeated cross-validation of a frozen head.
+    """What stands in for test images where there are none: repeated cross-validation of a frozen head.
 
-    Empty where there are some, where pictures are so many that some could be had, and where a class is too small.
+    Empty where there are some, where images are so many that some could be had, and where a class is too small.
     """
     from tlkit.linear.repeated_cv import repeated_accuracy
 
@@ -125,12 +125,12 @@ def without_test(
 
 
 def data_reasons(data: Dataset, balanced: bool, options: TrainOptions) -> tuple[str, ...]:
-    """Why pictures are weighed and split as they are, one sentence each."""
+    """Why images are weighed and split as they are, one sentence each."""
     counts = data.folder.counts(TRAIN).values()
     return (
-        f"the largest class has {max(counts) / min(counts):.1f} times the training pictures of the smallest: "
+        f"the largest class has {max(counts) / min(counts):.1f} times the training images of the smallest: "
         + ("classes are weighed by the inverse of their share" if balanced else "classes are not weighed"),
-        "the folder's own validation pictures are used"
+        "the folder's own validation images are used"
         if data.own_validation
         else f"{options.val_split:.0%} of each class is kept for validation, drawn with seed {options.seed}, copies on "
         "one side",
@@ -141,9 +141,9 @@ def data_reasons(data: Dataset, balanced: bool, options: TrainOptions) -> tuple[
 def _test_reason(data: Dataset) -> tuple[str, ...]:
     count = len(data.of(TEST))
     if not count:
-        return (f"there are no test pictures: they are drawn from {TESTED_FROM} pictures on, or with --test-split",)
+        return (f"there are no test images: they are drawn from {TESTED_FROM} images on, or with --test-split",)
     whose = "of the folder" if data.own_test else "that are kept aside"
-    return (f"nothing is chosen on the {count} test pictures {whose}",)
+    return (f"nothing is chosen on the {count} test images {whose}",)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Saving:
         target: Its folder.
         plan: What was done.
         manifest: What ``tlkit.json`` says of it; the layers looked at are added.
-        known: What known pictures look like; None where that is not known.
+        known: What known images look like; None where that is not known.
         page: From the folder with the networks and the rows of ``history.csv`` to the report; None: there is none.
         overwrite: Whether what lies there is replaced.
         show: Told what goes on.
@@ -245,7 +245,7 @@ def manifest_of(plan: Plan, weights_hash: str, data: Dataset, metrics: dict[str,
     from tlkit.images.read import READING_VERSION
 
     contents = [data.features.contents[data.features.rows[row]] for row in data.rows]
-    # of exact copies in two splits, the one in training counts: the network has seen that picture
+    # of exact copies in two splits, the one in training counts: the network has seen that image
     order = sorted(zip(contents, data.folder.splits, strict=True), key=lambda pair: pair[1] == TRAIN)
     return {
         "keras": version("keras"),

@@ -180,7 +180,7 @@ def _calibrated(made: _Made, data: Dataset) -> _Made:
 
 
 def _with_unknown(made: _Made, data: Dataset, extractor: Extractor, options: TrainOptions) -> _Made:
-    """The same with what tells pictures unlike those trained on."""
+    """The same with what tells images unlike those trained on."""
     shown = watched(extractor.taps, made.plan.taps)
     if made.tuned is not None and made.kept:
         blocks = widths_of(extractor.taps, shown)
@@ -191,7 +191,7 @@ def _with_unknown(made: _Made, data: Dataset, extractor: Extractor, options: Tra
 
 
 def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: RunFolder | None) -> _Made:
-    """Solve the head, tune where that was asked for, and take what is better on the validation pictures."""
+    """Solve the head, tune where that was asked for, and take what is better on the validation images."""
     options, show = task.options, task.show
     boundary = options.boundary
     if options.strategy == LAST_LAYERS and boundary is None:
@@ -233,7 +233,7 @@ def _make(task: Task, data: Dataset, extractor: Extractor, balanced: bool, run: 
         plan = replace(base, recipe=tuned.recipe, reasons=(*reasons, *tuned.reasons, *base.reasons))
         return _Made(plan, head, tuned.probabilities, ours, frozen, tuned, True, repeated)
     said = (
-        f"{options.strategy} did not help: {ours['val_accuracy']:.1%} on the validation pictures (log loss "
+        f"{options.strategy} did not help: {ours['val_accuracy']:.1%} on the validation images (log loss "
         f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
         "backbone, which is what is saved"
     )

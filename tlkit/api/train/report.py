@@ -20,14 +20,14 @@ from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.plan import Plan
 from tlkit.report.training import Story, training_page
 
-FEW = 10  # training pictures of a class, below which that is said
+FEW = 10  # training images of a class, below which that is said
 NAMED = 5  # files or classes in a sentence
 
 LOOKED_AT = {
-    (TEST, False): "test pictures, on which nothing was chosen,",
-    (TEST, True): "test pictures, on which nothing was chosen,",
-    (VAL, False): "validation pictures",
-    (VAL, True): "validation pictures, by which the network was chosen,",
+    (TEST, False): "test images, on which nothing was chosen,",
+    (TEST, True): "test images, on which nothing was chosen,",
+    (VAL, False): "validation images",
+    (VAL, True): "validation images, by which the network was chosen,",
 }
 
 
@@ -36,13 +36,13 @@ class Trained:
     """What a page is made from.
 
     Attributes:
-        data: Pictures, split and features.
+        data: Images, split and features.
         plan: What was done.
         probabilities: Of the finished network, by split, float32 [n, classes].
         metrics: As in `tlkit.api.train.result.TrainResult`.
         tuning: Likewise.
         calibration: What was done to confidence, in a sentence.
-        skipped: (file, reason) of every picture that could not be read.
+        skipped: (file, reason) of every image that could not be read.
         target: The bundle's folder.
     """
 
@@ -98,27 +98,27 @@ def _class_maps(place: Path) -> ClassMaps:
 
 
 def _problems(data: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]:
-    """What is wrong with the pictures, as far as training has noticed, one sentence each."""
+    """What is wrong with the images, as far as training has noticed, one sentence each."""
     found = []
     if skipped:
         named = "; ".join(f"{file}: {reason}" for file, reason in skipped[:NAMED])
-        found.append(f"{len(skipped)} pictures could not be read: {named}{_more(len(skipped))}")
+        found.append(f"{len(skipped)} images could not be read: {named}{_more(len(skipped))}")
     if data.leaks:
         named = "; ".join(" = ".join(group[:2]) for group in data.leaks[:NAMED])
         found.append(f"copies in different parts of the folder's own split: {named}{_more(len(data.leaks))}")
     elif data.copies:
-        found.append(f"{data.copies} pictures are copies of others; copies are on one side of the split")
+        found.append(f"{data.copies} images are copies of others; copies are on one side of the split")
     counts = data.folder.counts(TRAIN)
     if is_uneven(data.folder):
         largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         found.append(
-            f"classes are uneven: {counts[largest]} training pictures of {largest}, {counts[smallest]} of {smallest}"
+            f"classes are uneven: {counts[largest]} training images of {largest}, {counts[smallest]} of {smallest}"
         )
     if few := [name for name, count in counts.items() if count < FEW]:
         named = ", ".join(few[:NAMED])
-        found.append(f"fewer than {FEW} training pictures of {named}{_more(len(few))}")
+        found.append(f"fewer than {FEW} training images of {named}{_more(len(few))}")
     if data.seen:
-        found.append(f"{data.seen} held-out pictures were trained on before, by the bundle that was started from")
+        found.append(f"{data.seen} held-out images were trained on before, by the bundle that was started from")
     return found
 
 

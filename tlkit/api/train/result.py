@@ -18,13 +18,13 @@ class TrainResult:
         model: The bundle's folder.
         plan: What was done.
         classes: Class names; a label is an index into it.
-        images: Pictures used, by split, and how many were "skipped".
-        skipped: (file, reason) of every picture that could not be read.
+        images: Images used, by split, and how many were "skipped".
+        skipped: (file, reason) of every image that could not be read.
         leaks: Groups of files that are copies of one another in different splits of the folder's own.
-        uneven: Whether the largest class has over twice the training pictures of the smallest.
-        metrics: Figures on the held-out pictures, as in the JSON contract: shares 0..1, loss in nats.
+        uneven: Whether the largest class has over twice the training images of the smallest.
+        metrics: Figures on the held-out images, as in the JSON contract: shares 0..1, loss in nats.
         seconds: "total", "features" and "training".
-        reused: Pictures whose features were kept from an earlier run.
+        reused: Images whose features were kept from an earlier run.
         tuning: Of tuned strategies, how training ended: "kept" (whether the tuned weights are in the bundle), "stopped"
             (why), "steps", "best_step", "frozen_val_accuracy" and "frozen_val_loss"; None where only a head was solved.
         resume: The run's folder, where it was interrupted and can go on.
@@ -74,7 +74,7 @@ def accuracy_lines(metrics: dict[str, Any], tuned: bool, uneven: bool) -> list[s
 
     Args:
         metrics: As in `TrainResult`.
-        tuned: Whether networks were compared on the validation pictures.
+        tuned: Whether networks were compared on the validation images.
         uneven: Whether classes are so uneven that plain accuracy misleads.
     """
     lines = []
@@ -90,7 +90,7 @@ def accuracy_lines(metrics: dict[str, Any], tuned: bool, uneven: bool) -> list[s
     if "cv_accuracy" in metrics:
         lines.append(
             f"cross-validated accuracy {_with_interval(metrics, 'cv')} of the frozen backbone, on the training "
-            "pictures, in place of a test"
+            "images, in place of a test"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""``tlkit.train``: from a folder of pictures to a bundle."""
+"""``tlkit.train``: from a folder of images to a bundle."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def train(
     plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Train a classifier on a folder of pictures and save it as a bundle.
+    """Train a classifier on a folder of images and save it as a bundle.
 
     While weights are tuned, the state lies in a folder ``NAME.tlkit-run`` beside the bundle, so that a run that was
     killed or interrupted can be taken up with `resume`; it is removed when the run is over.
@@ -73,11 +73,11 @@ def train(
         strategy: "auto": what the advisor chooses, see `tlkit.recommend`. "freeze": the backbone stays as it is, a
             softmax head is solved on its features. "last-layers": then its last stages are trained too. "fine-tune":
             all of it is. "early-layers": only its first stages are kept, with a head of their own, and trained; the
-            later layers are dropped. Of tuned and frozen network the one that is better on the validation pictures is
+            later layers are dropped. Of tuned and frozen network the one that is better on the validation images is
             saved.
         advisor: With "auto". "measured": by cross-validation; "rule": by size and similarity alone.
         pilot: With "auto": where it is open whether training weights helps, train the last layers for a while on a part
-            of the pictures, and see.
+            of the images, and see.
         features: What the head takes. "last": the pooled output of the last stage; "all": those of all stages.
         boundary: With "early-layers", the last stage kept, such as "stage3"; None: chosen by cross-validation. With
             "last-layers", the last stage that stays as it is; None: by the share of the work that is above it.
@@ -87,29 +87,29 @@ def train(
         preprocessing: Of a ``.keras`` file: what its network takes, a key of
             `tlkit.backbones.own.keras_file.PREPROCESSING`; None: what it begins with.
         max_params: With "auto", parameters without the classifier at most.
-        max_latency: With "auto", seconds a picture on one core at most.
+        max_latency: With "auto", seconds an image on one core at most.
         weights: "imagenet", "none" (random; for tests of the machinery only) or a weights file.
-        from_bundle: A bundle whose network to start from instead, on the same pictures and classes or on others.
-            Pictures it was trained on are not validated on.
+        from_bundle: A bundle whose network to start from instead, on the same images and classes or on others.
+            Images it was trained on are not validated on.
         output: Where the bundle goes; None: ``<folder name>.tlkit`` in the current folder, never overwriting.
         overwrite: Replace a bundle, or an unfinished run, that lies at ``output``.
         image_size: Side of the square input in pixels; None: the backbone's own.
         val_split: Share of each class kept for validation where the folder has no split of its own.
-        test_split: Share of each class kept as test pictures, on which nothing is chosen, where the folder has none of
-            its own; None: 0.1 where there are 300 pictures to draw from, else 0.
-        class_weights: "auto": where the largest class has over twice the training pictures of the smallest, classes
+        test_split: Share of each class kept as test images, on which nothing is chosen, where the folder has none of
+            its own; None: 0.1 where there are 300 images to draw from, else 0.
+        class_weights: "auto": where the largest class has over twice the training images of the smallest, classes
             are weighed by the inverse of their share. "none": never.
-        drop_leaks: Leave training pictures out that have a copy in the folder's own val/ or test/.
-        epochs: Passes over the training pictures; None: by their number. 0, with "early-layers": the head is solved
+        drop_leaks: Leave training images out that have a copy in the folder's own val/ or test/.
+        epochs: Passes over the training images; None: by their number. 0, with "early-layers": the head is solved
             and nothing else.
         learning_rate: Largest rate, that of the head; None: some are tried for a few steps.
-        batch_size: Pictures an optimizer step; None: 32.
+        batch_size: Images an optimizer step; None: 32.
         augment: "auto", "none", "light" or "strong".
         mixed_precision: Compute in bfloat16; None: on GPUs made for it.
         time_budget: Seconds that everything may take; the schedule is made to fit.
         tensorboard: Folder for TensorBoard's event files; None: none are written.
         engine: What computes features: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
-        unknown_rate: Share of pictures of the known classes that `predict` may call unknown, 0..0.5.
+        unknown_rate: Share of images of the known classes that `predict` may call unknown, 0..0.5.
         report: Write ``report.html`` into the bundle.
         workers: Reading threads, and cores to compute features with at most; None: one a processor.
         seed: Of the split, the folds, the order and the augmentation.
@@ -173,20 +173,20 @@ def resume(
 
     Args:
         folder: The run's, ``NAME.tlkit-run``, or the bundle it makes.
-        images: Where the pictures are now, if they were moved.
+        images: Where the images are now, if they were moved.
         workers: As for `train`.
         progress: Told what goes on.
 
     Raises:
-        TlkitError: There is no such run, its pictures have changed, or as for `train`.
+        TlkitError: There is no such run, its images have changed, or as for `train`.
     """
     show = progress or SilentProgress()
     clock = Clock()
     run = open_run(folder)
     options = run.options if images is None else replace(run.options, images=absolute(images))
     start = prepare_start(options, show)
-    pictures = scan_folder(options.images, show)
+    found = scan_folder(options.images, show)
     overwrite = run.may_replace()
     if os.path.lexists(run.target) and not overwrite:
         raise TlkitError(f"output exists: {run.target}", "move it away, then resume")
-    return carry_out(Task(start, pictures, run.target, overwrite, workers, show, clock), run)
+    return carry_out(Task(start, found, run.target, overwrite, workers, show, clock), run)

@@ -1,4 +1,4 @@
-"""What training starts from: options checked, backbone and weights settled, pictures found."""
+"""What training starts from: options checked, backbone and weights settled, images found."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def in_bundle(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scan_folder(images: str, show: Progress) -> ImageFolder:
-    """The pictures of a folder, if there are enough in every class."""
+    """The images of a folder, if there are enough in every class."""
     folder = scan(images)
     require_enough(folder, ())
     if folder.loose:
-        show.note(f"{folder.loose} loose pictures outside class folders are not used")
+        show.note(f"{folder.loose} loose images outside class folders are not used")
     return folder

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlkit.linear.head import Head
     from tlkit.linear.taps import Choice
 
-SAMPLE, HASTY = 1000, 200  # training pictures that tell what known ones look like in the end; if time is short
+SAMPLE, HASTY = 1000, 200  # training images that tell what known ones look like in the end; if time is short
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Tuned:
         outcome: How that went.
         layers: Of the blocks that the head and `tlkit.linear.ood` look at, by name.
         probabilities: By split, float32 [n, classes], in the order of `Dataset.of`.
-        features: Of the training pictures in ``sample`` and of all validation pictures, by split, float32 [n, columns].
+        features: Of the training images in ``sample`` and of all validation images, by split, float32 [n, columns].
         sample: Indices into the data set's folder.
         flips: What mirroring does; None where nobody asked.
         reasons: Why the recipe is what it is, one sentence each.
@@ -85,7 +85,7 @@ def tune(
     is right from the start does not pull the features about.
 
     Args:
-        data: Pictures, split and features.
+        data: Images, split and features.
         extractor: The backbone.
         head: The solved head.
         choice: Its features and the boundary.
@@ -97,8 +97,8 @@ def tune(
         show: Told what goes on.
 
     Raises:
-        TlkitError: The pictures have changed since the run began, the state cannot be written, or memory is too
-            small for a single picture.
+        TlkitError: The images have changed since the run began, the state cannot be written, or memory is too
+            small for a single image.
     """
     from tlkit.finetune.hardware import enough_memory, keep_memory
     from tlkit.finetune.interrupt import gentle_interrupt
@@ -130,7 +130,7 @@ def tune(
 
 
 def sampled(data: Dataset, seed: int, most: int) -> list[int]:
-    """Training pictures whose features are computed once more at the end, ``most`` at most."""
+    """Training images whose features are computed once more at the end, ``most`` at most."""
     train = data.of(TRAIN)
     return (
         train if len(train) <= most else sorted(np.random.default_rng(seed).choice(train, most, replace=False).tolist())
@@ -152,13 +152,13 @@ def _plain_model(built: Built, extractor: Extractor, head: Head, choice: Choice)
 def _answers(
     wide: Any, sample: Sequence[int], data: Dataset, decoded: Decoded, show: Progress
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """What the finished network says of the held-out pictures; its features of these and of the sample."""
+    """What the finished network says of the held-out images; its features of these and of the sample."""
     from tlkit.backbones.engines import batch_size, keras_forward
 
     forward, size, classes = keras_forward(wide), batch_size(), len(data.folder.classes)
     parts = {VAL: data.of(VAL), TEST: data.of(TEST), TRAIN: list(sample)}
     probabilities, features = {}, {}
-    with show.phase("Last look at the pictures", sum(map(len, parts.values()))) as advance:
+    with show.phase("Last look at the images", sum(map(len, parts.values()))) as advance:
         for split, chosen in parts.items():
             rows = []
             for start in range(0, len(chosen), size):

@@ -96,7 +96,7 @@ def choose_rate(
 
 
 def plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None, sample: int) -> Settled:
-    """How long training may take, so that what follows still fits: a look at held-out pictures and a sample."""
+    """How long training may take, so that what follows still fits: a look at held-out images and a sample."""
     if deadline is None or settled.seconds is not None:
         return settled
     some = list(job.val[: job.recipe.batch_size])
@@ -110,15 +110,15 @@ def plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None,
     return replace(settled, seconds=max(0.0, left - after))
 
 
-def reasons_of(settled: Settled, job: Job, pictures: int, trainable: Trainable) -> tuple[str, ...]:
+def reasons_of(settled: Settled, job: Job, images: int, trainable: Trainable) -> tuple[str, ...]:
     """Why weights are tuned as they are, one sentence each."""
     recipe = job.recipe
     tried = ", ".join(f"{each.rate:.0e} {each.loss:.3f}" for each in settled.trials)
     count = sum(math.prod(each.shape) for each in trainable.variables)
-    epochs = recipe.steps * recipe.batch_size / pictures
+    epochs = recipe.steps * recipe.batch_size / images
     lines = [
         f"training starts from the solved head and changes {count:,} parameters",
-        f"{recipe.steps} steps of {recipe.batch_size} pictures are {epochs:.1f} epochs",
+        f"{recipe.steps} steps of {recipe.batch_size} images are {epochs:.1f} epochs",
         f"learning rate {recipe.learning_rate:.2g} for "
         + (
             "all layers"
@@ -130,46 +130,44 @@ def reasons_of(settled: Settled, job: Job, pictures: int, trainable: Trainable) 
     if recipe.augment != augmenting.NONE:
         lines.append(f"augmentation {recipe.augment}: {_flip_reason(settled.flips)}")
     if recipe.views:
-        lines.append(f"the frozen part was computed once for {recipe.views} versions of each picture")
+        lines.append(f"the frozen part was computed once for {recipe.views} versions of each image")
     return tuple(lines)
 
 
 def _flip_reason(flips: FlipCheck | None) -> str:
-    if flips is None or not flips.pictures:
-        return "pictures are not mirrored, as too few were there to tell whether that is harmless"
-    found = (
-        f"probes are right on {flips.plain:.1%} of {flips.pictures} pictures and {flips.mirrored:.1%} of them mirrored"
-    )
-    return f"pictures are mirrored too: {found}" if flips.harmless else f"pictures are not mirrored: {found}"
+    if flips is None or not flips.images:
+        return "images are not mirrored, as too few were there to tell whether that is harmless"
+    found = f"probes are right on {flips.plain:.1%} of {flips.images} images and {flips.mirrored:.1%} of them mirrored"
+    return f"images are mirrored too: {found}" if flips.harmless else f"images are not mirrored: {found}"
 
 
-def _pictures_digest(data: Dataset) -> str:
+def _images_digest(data: Dataset) -> str:
     contents = [data.features.contents[data.features.rows[row]] for row in data.rows]
     text = json.dumps([contents, list(data.folder.labels), list(data.folder.splits), list(data.folder.classes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_same(data: Dataset, run: RunFolder) -> None:
-    """Refuse to go on with other pictures than those a run began with.
+    """Refuse to go on with other images than those a run began with.
 
     Raises:
         TlkitError: They are others.
     """
-    known = run.settled().get("pictures")
-    if known is not None and known != _pictures_digest(data):
+    known = run.settled().get("images")
+    if known is not None and known != _images_digest(data):
         raise TlkitError(
-            f"the pictures in {data.folder.root} are not those this run began with",
+            f"the images in {data.folder.root} are not those this run began with",
             "put them back, or train anew without --resume",
         )
 
 
 def keep(settled: Settled, data: Dataset, run: RunFolder) -> None:
-    """Write down what was decided, and on which pictures, for a resume.
+    """Write down what was decided, and on which images, for a resume.
 
     Raises:
         TlkitError: It cannot be written.
     """
-    run.settle(**_to_json(settled), pictures=_pictures_digest(data))
+    run.settle(**_to_json(settled), images=_images_digest(data))
 
 
 def _to_json(settled: Settled) -> dict[str, Any]:

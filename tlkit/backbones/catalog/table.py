@@ -36,7 +36,7 @@ class Backbone:
             do it), ``lite`` ((x - 127) / 128), ``scale-0-1``.
         params_top: Parameters of the network with its 1000-class classifier.
         params: Parameters without the classifier.
-        operations_top: Multiply-adds of convolutions and dense layers for one picture of ``input_size``, with the
+        operations_top: Multiply-adds of convolutions and dense layers for one image of ``input_size``, with the
             classifier.
         operations: The same without the classifier.
         top1: Published ImageNet top-1 accuracy in percent; None if none was.

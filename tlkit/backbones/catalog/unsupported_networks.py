@@ -12,7 +12,7 @@ class Relative:
     Attributes:
         name: What people call it.
         params: Parameters with the classifier, as published.
-        operations: Multiply-adds with the classifier for one picture of 224 (Inception-v4: 299) pixels; None if
+        operations: Multiply-adds with the classifier for one image of 224 (Inception-v4: 299) pixels; None if
             nobody published them.
         top1: Published ImageNet top-1 accuracy in percent, of one crop.
         source: Where the figures were published.

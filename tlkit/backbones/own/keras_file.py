@@ -195,16 +195,16 @@ def _input_shape(file: Path, config: Config) -> list[Any]:
     else:
         inputs = _endpoints(inner.get("input_layers"))
         if len(inputs) != 1:
-            raise TlkitError(f"'{file}' has {len(inputs)} inputs: {', '.join(inputs)}", "it must have one, a picture")
+            raise TlkitError(f"'{file}' has {len(inputs)} inputs: {', '.join(inputs)}", "it must have one, an image")
         shape = next((each["config"].get("batch_shape") for each in layers if each.get("name") == inputs[0]), None)
     if not shape:
         raise TlkitError(f"'{file}' does not say what input it takes", "build it with keras.Input((height, width, 3))")
     shape = list(shape)
     if len(shape) != 4:
         hint = "its input must be [height, width, 3]"
-        raise TlkitError(f"'{file}' takes no pictures: its input is {_shown(shape)}", hint)
+        raise TlkitError(f"'{file}' takes no images: its input is {_shown(shape)}", hint)
     if shape[3] not in (1, 3):
-        hint = "pictures come with 3 channels, RGB, or as grey with 1"
+        hint = "images come with 3 channels, RGB, or as grey with 1"
         raise TlkitError(f"'{file}' takes {shape[3] or 'any number of'} channels: its input is {_shown(shape)}", hint)
     return shape
 
@@ -242,8 +242,8 @@ def _side(file: Path, shape: list[Any]) -> int | None:
     """The side of the input in pixels; None: any."""
     sides = {int(each) for each in shape[1:3] if each is not None}
     if len(sides) > 1:
-        hint = "pictures are stretched to squares: save it with an Input of (None, None, 3)"
-        raise TlkitError(f"'{file}' takes pictures that are not square: {shape[1]}x{shape[2]}", hint)
+        hint = "images are stretched to squares: save it with an Input of (None, None, 3)"
+        raise TlkitError(f"'{file}' takes images that are not square: {shape[1]}x{shape[2]}", hint)
     return sides.pop() if sides else None
 
 

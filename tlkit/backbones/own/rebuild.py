@@ -13,7 +13,7 @@ from tlkit.backbones.stages import cut_positions
 from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
 
-# ITU-R BT.601, as Pillow makes a picture grey
+# ITU-R BT.601, as Pillow makes an image grey
 _GREY = (0.299, 0.587, 0.114)
 _POOLING = ("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten", "Mean", "Max")
 # names that what is put behind the network has
@@ -25,7 +25,7 @@ def model_from_file(backbone: Backbone, size: int) -> Any:
     """The network of a file, without its classifier and with its weights.
 
     It is rebuilt layer by layer: nested models are taken apart, random augmentation, which does nothing but in
-    training, is left out, and what follows the last feature map is cut off. A network for grey pictures gets RGB made
+    training, is left out, and what follows the last feature map is cut off. A network for grey images gets RGB made
     grey.
 
     Args:
@@ -169,7 +169,7 @@ class _Copier:
 
 
 def _is_random(operation: Any) -> bool:
-    """Whether it augments pictures in training and does nothing else. RandomCrop crops in any case."""
+    """Whether it augments images in training and does nothing else. RandomCrop crops in any case."""
     kind = type(operation).__name__
     return kind.startswith("Rand") and kind != "RandomCrop"
 
