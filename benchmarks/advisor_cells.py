@@ -86,7 +86,7 @@ def gain(row: Row | None) -> float | None:
 
     if row is None or row["count"] < FEWEST:
         return None
-    return Pilot(**{name: row[name] for name in Pilot.__dataclass_fields__}).gain
+    return Pilot(**{name: row["count" if name == "images" else name] for name in Pilot.__dataclass_fields__}).gain
 
 
 def reached(run: Row, freeze: Row, first: Row) -> float:
