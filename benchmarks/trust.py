@@ -37,8 +37,8 @@ from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
 from tlkit.linear.classifier import watched
-from tlkit.linear.ood import RATE
 from tlkit.linear.taps import rows_of
+from tlkit.plan.choices import UNKNOWN_RATE
 from tlkit.progress import SilentProgress
 
 BACKBONE = "efficientnet-lite0"
@@ -83,11 +83,11 @@ def unlike(
     data: Dataset, shown: Sequence[str], others: dict[str, np.ndarray], seed: int
 ) -> tuple[dict[str, float], float]:
     """AUROC against each of the others, and the share of false alarms."""
-    known = learn_frozen(data, shown, RATE, seed).known
+    known = learn_frozen(data, shown, UNKNOWN_RATE, seed).known
     if known is None:
         raise SystemExit(f"too few images in {data.folder.root}")
     mine = known.unlike(vectors(data, data.of(TEST), shown))
-    alarms = float((mine > known.threshold(RATE)).mean())
+    alarms = float((mine > known.threshold(UNKNOWN_RATE)).mean())
     return {name: auroc(mine, known.unlike(rows)) for name, rows in others.items()}, alarms
 
 
@@ -140,7 +140,7 @@ def summary(rows: Sequence[Row]) -> Row:
         "other": {"mean": mean(aurocs("other")), "worst": min(aurocs("other"))} if aurocs("other") else None,
         "held_out": {name: mean(aurocs("held_out", name)) for name in left_out},
         "held_out_mean": mean(mean(aurocs("held_out", name)) for name in left_out) if left_out else None,
-        "false_alarms": {"mean": mean(alarms), "largest": max(alarms), "asked": RATE},
+        "false_alarms": {"mean": mean(alarms), "largest": max(alarms), "asked": UNKNOWN_RATE},
         "ece_from_200": {key: mean(row[key] for row in many) for key in ("before", "after")} if many else None,
         "ece_worst": max(row["after"] for row in many) if many else None,
     }

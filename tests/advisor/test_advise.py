@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tlkit.advisor import advise as module
 from tlkit.advisor import expect as expecting
-from tlkit.advisor.advise import MEASURED, RULE, STRATEGIES, advise, check_advisor, is_open
+from tlkit.advisor.advise import STRATEGIES, advise, check_advisor, is_open
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.expect import FROZEN_ALL, error_of, expect, inputs_of
@@ -17,7 +17,7 @@ from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity, level_of
 from tlkit.advisor.size import judge_size
 from tlkit.errors import TlkitError
-from tlkit.plan.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
+from tlkit.plan.choices import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS, MEASURED, RULE
 
 Patch = pytest.MonkeyPatch
 EVIDENCE = Evidence(

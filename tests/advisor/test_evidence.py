@@ -11,7 +11,7 @@ import pytest
 from tlkit.advisor.evidence import Evidence, gather
 from tlkit.advisor.probes import Probe, Probes
 from tlkit.advisor.similarity import Similarity
-from tlkit.linear.flip_check import FlipCheck
+from tlkit.plan.plan import Flips
 
 
 def probe(name: str, accuracy: float, squared_error: float) -> Probe:
@@ -40,7 +40,7 @@ SIMILARITY = Similarity(
     images=99,
 )
 
-FLIPS = FlipCheck(True, 100, plain=0.83, mirrored=0.79)
+FLIPS = Flips(True, 100, plain=0.83, mirrored=0.79)
 
 
 @pytest.fixture

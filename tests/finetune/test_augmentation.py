@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as some
 
 from tlkit.errors import TlkitError
 from tlkit.finetune import augmentation as module
-from tlkit.finetune.augmentation import AMOUNTS, CHOICES, DRAWS, LIGHT, NONE, STRONG, augment, check_augment, draw
+from tlkit.finetune.augmentation import AMOUNTS, DRAWS, augment, check_augment, draw
+from tlkit.plan.choices import AUGMENTS, LIGHT, NONE, STRONG
 
 SIDE = 24
 UNCHANGED = [1.0] + [0.5] * (DRAWS - 1)  # no zoom, and the middle of all else
@@ -204,7 +205,7 @@ def test_every_number_is_used_by_something(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(set(seen)) == DRAWS + 1
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", AUGMENTS)
 def test_what_there_is_may_be_asked_for(name: str) -> None:
     assert check_augment(name) == name
 

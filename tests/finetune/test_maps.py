@@ -19,9 +19,9 @@ from tlkit.backbones.litert.graph import Graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.finetune import maps as module
-from tlkit.finetune.augmentation import LIGHT
 from tlkit.finetune.inputs import MapFeed, changer
 from tlkit.finetune.maps import Maps, compute_maps, lower_part, version_seed
+from tlkit.plan.choices import LIGHT
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import SilentProgress
 from tlkit.store.decoded import Decoded, decode_all

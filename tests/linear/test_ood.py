@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
 from tlkit.linear import ood as module
-from tlkit.linear.ood import Known, check_rate, fit_known, measures_unseen
+from tlkit.linear.ood import OodStatistics, check_rate, fit_ood, measures_unseen
 
 WIDTHS = [6, 18]
 
@@ -24,16 +24,16 @@ def clusters(count: int, classes: int, seed: int) -> tuple[np.ndarray, list[int]
     return (means[labels] + rng.normal(size=(count, 24)) @ mix / 4).astype(np.float32), labels.tolist()
 
 
-def fitted(count: int = 300, classes: int = 5, seed: int = 0) -> Known:
+def fitted(count: int = 300, classes: int = 5, seed: int = 0) -> OodStatistics:
     features, labels = clusters(count, classes, seed)
-    known = fit_known(features, labels, WIDTHS)
+    known = fit_ood(features, labels, WIDTHS)
     assert known is not None
     return known.calibrated(known.measures(clusters(200, classes, 77)[0]))
 
 
 def test_measures_are_the_mahalanobis_distances_of_the_papers() -> None:
     features, labels = clusters(300, 5, 0)
-    known = fit_known(features, labels, WIDTHS)
+    known = fit_ood(features, labels, WIDTHS)
     assert known is not None
     rows = (features.astype(np.float64) - known.mean) / known.scale
     target = np.asarray(labels)
@@ -70,7 +70,7 @@ def test_a_class_that_was_not_trained_on_is_told_and_known_ones_are_not() -> Non
 @given(rate=st.floats(0.02, 0.5), seed=st.integers(0, 50))
 def test_false_alarms_come_at_the_rate_asked_for(rate: float, seed: int) -> None:
     features, labels = clusters(120, 4, seed)
-    known = fit_known(features, labels, WIDTHS)
+    known = fit_ood(features, labels, WIDTHS)
     assert known is not None
     known = known.calibrated(known.measures(clusters(1000, 4, seed + 100)[0]))
     marked = (known.unlike(clusters(2000, 4, seed + 200)[0]) > known.threshold(rate)).mean()
@@ -79,7 +79,7 @@ def test_false_alarms_come_at_the_rate_asked_for(rate: float, seed: int) -> None
 
 def test_cross_validation_scores_training_images_as_if_new() -> None:
     features, labels = clusters(150, 5, 0)
-    known = fit_known(features, labels, WIDTHS)
+    known = fit_ood(features, labels, WIDTHS)
     assert known is not None
     unseen = measures_unseen(features, labels, list(range(150)), WIDTHS)
     fresh = known.measures(clusters(1000, 5, 9)[0])
@@ -92,7 +92,7 @@ def test_what_is_written_is_what_is_read(tmp_path) -> None:
     known = fitted()
     np.savez(tmp_path / "known.npz", **known.arrays())
     with np.load(tmp_path / "known.npz", allow_pickle=False) as arrays:
-        again = Known.from_arrays(dict(arrays))
+        again = OodStatistics.from_arrays(dict(arrays))
     rows = clusters(10, 9, 4)[0]
     assert (again.unlike(rows) == known.unlike(rows)).all()
     assert again.threshold(0.1) == known.threshold(0.1)
@@ -114,14 +114,14 @@ def test_a_rate_that_is_none_is_refused(rate) -> None:
 
 def test_too_little_to_learn_from() -> None:
     features, labels = clusters(12, 5, 0)
-    assert fit_known(features, labels, WIDTHS) is None
-    assert fit_known(features, [3] * 12, WIDTHS) is None
+    assert fit_ood(features, labels, WIDTHS) is None
+    assert fit_ood(features, [3] * 12, WIDTHS) is None
     assert measures_unseen(features, labels, list(range(12)), WIDTHS).shape[1] == 3
 
 
 @pytest.mark.parametrize("features", [np.zeros((40, 24)), np.repeat(np.eye(2, 24), 20, axis=0)])
 def test_images_that_are_all_alike_give_numbers(features) -> None:
-    known = fit_known(features.astype(np.float32), [0] * 20 + [1] * 20, WIDTHS)
+    known = fit_ood(features.astype(np.float32), [0] * 20 + [1] * 20, WIDTHS)
     assert known is not None
     known = known.calibrated(known.measures(features.astype(np.float32)))
     assert np.isfinite(known.unlike(clusters(5, 5, 0)[0])).all()
@@ -131,7 +131,7 @@ def test_more_rows_than_are_fitted_on_keep_every_class(monkeypatch) -> None:
     monkeypatch.setattr(module, "MOST", 60)
     features, labels = clusters(300, 5, 0)
     features[0], labels[0] = 50.0, 8  # the only one of its class
-    known = fit_known(features, labels, WIDTHS)
+    known = fit_ood(features, labels, WIDTHS)
     assert known is not None
     assert len(known.classes) == 6
     assert known.measures(features[:1])[0, 0] < known.measures(features[1:]).mean(axis=0)[0]

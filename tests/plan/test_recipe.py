@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
 from tlkit.plan import recipe as module
-from tlkit.plan.plan import FINE_TUNE, Plan
+from tlkit.plan.choices import FINE_TUNE
+from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import Recipe, make_recipe, rate_at, rhythm, step_budget
 
 IMAGES = st.integers(1, 2_000_000)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from tlkit.errors import TlkitError
+from tlkit.files import check_free, write_new
 from tlkit.report.advice import advice_page
-from tlkit.report.page import check_free, duration, render, write
+from tlkit.report.page import render
 from tlkit.report.plots import ACCENT, FAINT, interval_bars
+from tlkit.words import duration
 
 NASTY = '<script>alert("x")</script> & co'
 
@@ -122,7 +124,7 @@ def test_reports_never_overwrite_nor_lie_among_the_images(tmp_path: Path) -> Non
         with pytest.raises(TlkitError, match=message):
             check_free(path, images)
     with pytest.raises(TlkitError, match="cannot write"):
-        write(there, "other")
+        write_new(there, "other")
     assert there.read_text() == "mine"
-    write(tmp_path / "new.html", "\ud800 odd")
+    write_new(tmp_path / "new.html", "\ud800 odd", "xmlcharrefreplace")
     assert "odd" in (tmp_path / "new.html").read_text()

@@ -11,23 +11,9 @@ from tlkit.advisor.fitted import MARGIN
 from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity
 from tlkit.advisor.size import Size
-from tlkit.errors import TlkitError
-from tlkit.plan.plan import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS
+from tlkit.plan.choices import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS, MEASURED, RULE
 
-MEASURED, RULE = "measured", "rule"
-ADVISORS = (MEASURED, RULE)
 STRATEGIES = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
-
-
-def check_advisor(name: str) -> str:
-    """``name`` if it is an advisor.
-
-    Raises:
-        TlkitError: It is not.
-    """
-    if name not in ADVISORS:
-        raise TlkitError(f"unknown --advisor '{name}'", f"one of {', '.join(ADVISORS)}")
-    return name
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Entrant:
+class Candidate:
     """A backbone on a sample of the images.
 
     Attributes:
@@ -28,27 +28,27 @@ class Entrant:
     right: NDArray[np.bool_]
 
 
-def choose_backbone(entrants: Sequence[Entrant]) -> tuple[Entrant, str]:
+def choose_backbone(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
     """The smallest backbone that is not clearly worse than the most accurate one, and why.
 
     Clearly: by more than one standard error of the difference between paired answers (McNemar 1947).
 
     Args:
-        entrants: At least one, on the same images.
+        candidates: At least one, on the same images.
     """
-    best = max(entrants, key=lambda each: each.accuracy)
-    as_good = [each for each in entrants if not _is_worse(each, best)]
+    best = max(candidates, key=lambda each: each.accuracy)
+    as_good = [each for each in candidates if not _is_worse(each, best)]
     chosen = min(as_good, key=lambda each: (each.params, each.name))
     figures = ", ".join(
         f"{each.name} {each.accuracy:.1%} ({each.params / 1e6:.1f}M parameters, {1000 * each.latency:.0f} ms an image)"
-        for each in entrants
+        for each in candidates
     )
-    if len(entrants) == 1:
+    if len(candidates) == 1:
         return chosen, f"{chosen.name} is the only backbone on this machine within the limits"
     why = "is the most accurate" if chosen is best else f"is smaller than {best.name} and as good within the noise"
     return chosen, f"{chosen.name} {why}: probes are right on {figures}"
 
 
-def _is_worse(one: Entrant, other: Entrant) -> bool:
+def _is_worse(one: Candidate, other: Candidate) -> bool:
     lost, won = int((other.right & ~one.right).sum()), int((one.right & ~other.right).sum())
     return bool(lost - won > np.sqrt(lost + won))

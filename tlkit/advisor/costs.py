@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlkit.plan.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
+from tlkit.plan.choices import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
 from tlkit.plan.recipe import BATCH, step_budget
 
 # Training on an image takes so many times as long as a frozen pass (benchmarks/tune_speed.py; early-layers by the

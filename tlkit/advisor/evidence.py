@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlkit.advisor.probes import Probes
     from tlkit.advisor.similarity import Similarity
-    from tlkit.linear.flip_check import FlipCheck
+    from tlkit.plan.plan import Flips
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ class Evidence:
         return asdict(self)
 
 
-def gather(
-    probes: Probes, similarity: Similarity, flips: FlipCheck, per_class: Sequence[int], input_size: int
-) -> Evidence:
+def gather(probes: Probes, similarity: Similarity, flips: Flips, per_class: Sequence[int], input_size: int) -> Evidence:
     """The numbers of probes, similarity and mirrored images.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tlkit.advisor import fitted
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_IMAGES, QUANTILE
-from tlkit.plan.plan import FREEZE
+from tlkit.plan.choices import FREEZE
 
 LONGEST = 50.0  # reach of an interval on the log scale: anything at all
 FROZEN_ALL = "freeze-all"  # the name here of a frozen backbone with all stages' features

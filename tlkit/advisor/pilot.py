@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit.plan.plan import LAST_LAYERS
+from tlkit.plan.choices import LAST_LAYERS
 
 TRUSTED = 30  # images on which what a pilot found counts half
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.extractor import TOP, Taps
+from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.linear.folds import Fold, folds_for, make_folds
 from tlkit.linear.head import Matrix, standardise
 from tlkit.linear.ridge import ridge_answers
-from tlkit.linear.taps import early_stages, rows_of, widths_of
+from tlkit.linear.taps import early_stages
 from tlkit.progress import Progress, SilentProgress
 
 ALL_STAGES = "all"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlkit.advisor.similarity import SIMILAR, Similarity
 from tlkit.advisor.size import Size
-from tlkit.plan.plan import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
+from tlkit.plan.choices import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
 
 
 def rule_of_thumb(size: Size, similarity: Similarity) -> tuple[str, str]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from tlkit.api.train.dataset import read_features
 from tlkit.backbones import catalog
-from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import answers
+from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded
 from tlkit.images.check import Checked, assess
@@ -19,6 +19,7 @@ from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
 from tlkit.images.folder import LAYOUT_HINT, ImageFolder, scan
 from tlkit.linear.label_issues import Suspect, find_suspects, probe_probabilities
+from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
 PathLike = str | os.PathLike[str]
@@ -49,7 +50,7 @@ def check(
     Raises:
         TlkitError: There is no such folder, no image in it, or the bundle cannot be used.
     """
-    show = progress or SilentProgress()
+    context = Context(progress or SilentProgress(), workers, seed)
     quick = model is None and not suspects
     if quick and workers != 1:
         start_examining(workers)
@@ -57,11 +58,11 @@ def check(
     if not folder.files:
         raise TlkitError(f"no images in class folders in {folder.root}", LAYOUT_HINT)
     if model is not None:
-        return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), engine, workers, show)
+        return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), engine, context)
     if not quick:
-        return _with_probes(folder, engine, workers, seed, show)
+        return _with_probes(folder, engine, context)
     facts: list[Facts] = []
-    with show.phase("Checking", len(folder.files)) as advance:
+    with context.show.phase("Checking", len(folder.files)) as advance:
         for fact in examine(folder.paths, workers):
             facts.append(fact)
             advance(1)
@@ -72,12 +73,12 @@ def _copies(facts: Sequence[Facts]) -> list[Pair]:
     return copy_pairs([fact.content for fact in facts], [fact.fingerprint for fact in facts])
 
 
-def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: int, show: Progress) -> Checked:
+def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
     """Suspects by cross-validated probes on the frozen features of the deeper half of the stages and the top."""
     from tlkit.backbones.copies import confirmed_copies
     from tlkit.backbones.extractor import open_extractor
 
-    extractor = open_extractor(catalog.DEFAULT, engine=engine, progress=show)
+    extractor = open_extractor(catalog.DEFAULT, engine=engine, progress=context.show)
     names = [name for name, _ in extractor.taps]
     paths = folder.paths
     facts: list[Facts] = []
@@ -85,7 +86,7 @@ def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: in
     def observe(item: Loaded) -> None:
         facts.append(facts_of(paths[item.index], item))
 
-    features = read_features(folder, extractor, workers, show, observe, taps=names[len(names) // 2 :])
+    features = read_features(folder, extractor, context, observe, taps=names[len(names) // 2 :])
     rows = features.rows
     copies = confirmed_copies(features)
     found = assess(folder, facts, [(rows[one], rows[two]) for one, two in copies])
@@ -95,7 +96,7 @@ def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: in
         groups = group_pairs(copies, len(rows))
         blocks = [width for _, width in features.taps]
         probabilities = probe_probabilities(
-            features.matrix, present.tolist(), groups, seed, blocks=blocks, progress=show
+            features.matrix, present.tolist(), groups, context.seed, blocks=blocks, progress=context.show
         )
     if probabilities is None:
         found.suspects_by = "not looked for: every class needs two different images at least"
@@ -106,7 +107,7 @@ def _with_probes(folder: ImageFolder, engine: str, workers: int | None, seed: in
     return found
 
 
-def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, workers: int | None, show: Progress) -> Checked:
+def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Context) -> Checked:
     """Suspects by a bundle's answers; images of classes it does not know are left out."""
     if not set(folder.classes) & set(bundle.classes):
         raise TlkitError(
@@ -115,8 +116,8 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, workers: int 
     paths = folder.paths
     facts: list[Facts] = []
     found_answers: dict[int, np.ndarray] = {}
-    with show.phase("Checking", len(paths)) as advance:
-        for answer in answers(paths, bundle, engine=engine, workers=workers, fingerprints=True):
+    with context.show.phase("Checking", len(paths)) as advance:
+        for answer in answers(paths, bundle, engine=engine, workers=context.workers, fingerprints=True):
             item, said = answer.item, answer.probabilities
             facts.append(facts_of(paths[item.index], item))
             if said is not None and folder.classes[folder.labels[item.index]] in bundle.classes:

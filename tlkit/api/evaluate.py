@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.predict import unknown_limit
-from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import answers, check_mirroring
 from tlkit.errors import TlkitError
 from tlkit.evaluation.classes import ClassFigures, Confused, class_figures, confusion, figures, most_confused
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
+from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
 PathLike = str | os.PathLike[str]

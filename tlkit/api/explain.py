@@ -164,7 +164,7 @@ def _stages(bundle: Bundle, network: Any) -> tuple[Stage, ...]:
 
         return find_stages(without_head(network))
     from tlkit.backbones.build import build_backbone
-    from tlkit.backbones.weights.loading import RANDOM
+    from tlkit.plan.choices import RANDOM
 
     return build_backbone(bundle.manifest["backbone"], weights=RANDOM, input_size=bundle.input_size[0]).stages
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.backbones.engines import AUTO
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import Answer, answers, check_mirroring
 from tlkit.errors import TlkitError
 from tlkit.images.folder import natural, walk_images
 from tlkit.linear.ood import check_rate
+from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
 TOP = 5
@@ -121,12 +121,12 @@ def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
     """
     if rate is not None:
         check_rate(rate)
-        if bundle.known is None:
+        if bundle.ood is None:
             raise TlkitError(
                 f"{bundle.path} cannot tell unknown images, so --unknown-rate has no meaning",
                 "plan.json says why; a bundle of an earlier version has to be trained anew",
             )
-    return None if bundle.known is None else bundle.known.threshold(bundle.unknown_rate if rate is None else rate)
+    return None if bundle.ood is None else bundle.ood.threshold(bundle.unknown_rate if rate is None else rate)
 
 
 def find_images(images: Sequence[PathLike]) -> list[Path]:

@@ -17,9 +17,10 @@ from tlkit.backbones.own.keras_file import check_file_size, file_backbone
 from tlkit.backbones.preprocessing import IMAGENET_STD, preprocess
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import find_stages
-from tlkit.backbones.weights.loading import IMAGENET, RANDOM, existing_file, load_weights
+from tlkit.backbones.weights.loading import existing_file, load_weights
 from tlkit.backbones.weights.partial_load import EVERYTHING
 from tlkit.errors import TlkitError
+from tlkit.plan.choices import IMAGENET, RANDOM
 
 
 def build_backbone(

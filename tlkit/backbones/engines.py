@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from tlkit.backbones.runtime import import_tensorflow, silent_stderr
 from tlkit.errors import TlkitError
 from tlkit.images.batches import cpu_count
+from tlkit.plan.choices import AUTO, ENGINES, KERAS, LITERT
 
-AUTO, LITERT, KERAS = "auto", "litert", "keras"
-ENGINES = (AUTO, LITERT, KERAS)
 AGREEMENT = 1e-4  # in probability, what engines may differ by; else the slower one is used
 MEMORY = 1 << 30  # bytes of weights that the interpreters may hold together: each packs a copy of its own
 BATCH = 32  # images at a time, more where there are many cores: the last of a batch leave some of them idle

@@ -8,24 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlkit.backbones.build import build_backbone, check_request
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.engines import (
-    AGREEMENT,
-    KERAS,
-    LITERT,
-    Forward,
-    LiteRTNetwork,
-    choose_engine,
-    has_litert,
-    keras_forward,
-)
+from tlkit.backbones.engines import AGREEMENT, Forward, LiteRTNetwork, choose_engine, has_litert, keras_forward
 from tlkit.backbones.litert import conversions
 from tlkit.backbones.network import Network
 from tlkit.backbones.runtime import import_keras
-from tlkit.backbones.weights.loading import IMAGENET, known_digest
+from tlkit.backbones.weights.loading import known_digest
 from tlkit.errors import TlkitError
+from tlkit.plan.choices import IMAGENET, KERAS, LITERT
 from tlkit.progress import Progress, SilentProgress
 
 TOP = "top"
@@ -252,3 +245,15 @@ def columns_of(taps: Sequence[tuple[str, int]], wanted: Sequence[str]) -> list[i
             columns.extend(range(start, start + width))
         start += width
     return columns
+
+
+def rows_of(matrix: NDArray[np.float32], taps: Taps, chosen: Sequence[str]) -> NDArray[np.float32]:
+    """The columns of the chosen blocks, float32 [n, columns]; of all of them the matrix itself."""
+    if len(chosen) == len(taps):
+        return matrix
+    return np.ascontiguousarray(matrix[:, columns_of(taps, chosen)])
+
+
+def widths_of(taps: Taps, chosen: Sequence[str]) -> list[int]:
+    """Widths of the chosen blocks, in the order of their columns."""
+    return [width for name, width in taps if name in chosen]

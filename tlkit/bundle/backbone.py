@@ -6,14 +6,14 @@ import json
 from dataclasses import replace
 
 from tlkit.backbones import catalog
-from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import TOP, Extractor, open_extractor
 from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
-from tlkit.backbones.weights.loading import IMAGENET, known_digest
+from tlkit.backbones.weights.loading import known_digest
 from tlkit.bundle.load import Bundle
 from tlkit.bundle.save import MODEL, PLAN
 from tlkit.errors import TlkitError
-from tlkit.plan.plan import EARLY, FREEZE, Plan
+from tlkit.plan.choices import AUTO, EARLY, FREEZE, IMAGENET
+from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
 
 

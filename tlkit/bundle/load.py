@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.engines import AUTO, LITERT, Forward, LiteRTNetwork, choose_engine, keras_forward
+from tlkit.backbones.engines import Forward, LiteRTNetwork, choose_engine, keras_forward
 from tlkit.backbones.runtime import import_keras
-from tlkit.bundle.save import FORMAT, KNOWN, LABELS, LITE, MANIFEST, MODEL, PLAN, SUFFIX, file_hash, manifest_digest
+from tlkit.bundle.save import FORMAT, LABELS, LITE, MANIFEST, MODEL, OOD, PLAN, SUFFIX, file_hash, manifest_digest
 from tlkit.errors import TlkitError
-from tlkit.linear.ood import Known
+from tlkit.linear.ood import OodStatistics
+from tlkit.plan.choices import AUTO, LITERT
 
 AGAIN = "train it again, or copy the whole folder again from where it came"
 
@@ -74,12 +75,12 @@ class Bundle:
         return self._forward(pixels)[:, : len(self.classes)]
 
     @cached_property
-    def known(self) -> Known | None:
+    def ood(self) -> OodStatistics | None:
         """What images like those trained on look like; None where the bundle does not know."""
-        if KNOWN not in self.manifest["files"]:
+        if OOD not in self.manifest["files"]:
             return None
-        with np.load(self.path / KNOWN, allow_pickle=False) as arrays:
-            return Known.from_arrays(dict(arrays))
+        with np.load(self.path / OOD, allow_pickle=False) as arrays:
+            return OodStatistics.from_arrays(dict(arrays))
 
     @property
     def unknown_rate(self) -> float:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.engines import AUTO, batch_size
+from tlkit.backbones.engines import batch_size
 from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded, load_batches
+from tlkit.plan.choices import AUTO
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ def answers(
     Raises:
         TlkitError: The engine is not there.
     """
-    forward, known, classes = bundle.forward(engine, len(paths), workers), bundle.known, len(bundle.classes)
+    forward, known, classes = bundle.forward(engine, len(paths), workers), bundle.ood, len(bundle.classes)
     most = batch_size()
     for batch in load_batches(
         paths, bundle.input_size, most, workers=workers, ahead=3 * most, fingerprints=fingerprints

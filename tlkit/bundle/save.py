@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from tlkit.bundle.manifest import Manifest
 from tlkit.errors import TlkitError
 from tlkit.version import VERSION
 
@@ -21,7 +22,7 @@ FORMAT = 1
 MANIFEST = "tlkit.json"
 MODEL, LITE = "model.keras", "model.tflite"
 LABELS, PLAN, HISTORY = "labels.txt", "plan.json", "history.csv"
-KNOWN, REPORT = "known.npz", "report.html"
+OOD, REPORT = "known.npz", "report.html"
 SUFFIX = ".tlkit"
 
 
@@ -67,8 +68,7 @@ def choose_output(
 def save_bundle(
     target: Path,
     *,
-    write_model: Callable[[Path], None],
-    manifest: dict[str, Any],
+    write: Callable[[Path], Manifest],
     plan: dict[str, Any],
     history: Sequence[dict[str, Any]],
     overwrite: bool = False,
@@ -77,8 +77,8 @@ def save_bundle(
 
     Args:
         target: The bundle's folder, as `choose_output` gave it.
-        write_model: Called with the folder to write ``model.keras`` and, where there is one, ``model.tflite`` into.
-        manifest: What ``tlkit.json`` says; format, versions, date and file hashes are added here.
+        write: Called with the folder to write ``model.keras`` and, where there is one, ``model.tflite`` into; returns
+            what ``tlkit.json`` says of them. Format, versions, date and file hashes are added here.
         plan: ``plan.json``.
         history: Rows of ``history.csv``, all with the same keys.
         overwrite: Replace a bundle that lies there.
@@ -88,7 +88,7 @@ def save_bundle(
     """
     try:
         with _replacing(target, overwrite) as part:
-            write_model(part)
+            manifest = write(part).to_json()
             # one line a class, whatever a folder's name holds; tlkit.json has the names as they are
             lines = [" ".join(name.splitlines()) for name in manifest["classes"]]
             _write_text(part / LABELS, "".join(f"{line}\n" for line in lines))

@@ -11,6 +11,7 @@ import typer
 from tlkit.cli.backbones import backbones
 from tlkit.cli.cache import cache_command
 from tlkit.cli.check import check_command
+from tlkit.cli.declared import GroupedCommand
 from tlkit.cli.doctor import doctor_command
 from tlkit.cli.embed import embed_command
 from tlkit.cli.evaluate import evaluate_command
@@ -27,8 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train_command)
-app.command("recommend")(recommend_command)
+app.command("train", cls=GroupedCommand)(train_command)
+app.command("recommend", cls=GroupedCommand)(recommend_command)
 app.command("check")(check_command)
 app.command("predict")(predict_command)
 app.command("evaluate")(evaluate_command)

@@ -149,9 +149,9 @@ def _measured(names: list[str], engine: str) -> dict[str, tuple[float, str]]:
 
 
 def _count(text: str | None, option: str) -> float | None:
-    from tlkit.api.values import parse_count
+    from tlkit.api.values import count_of
 
-    return None if text is None else parse_count(text, option)
+    return None if text is None else count_of(text, option)
 
 
 def _present(entries: tuple[Entry, ...]) -> None:

@@ -47,7 +47,7 @@ def evaluate_command(
         from tlkit.api.explain import class_maps
         from tlkit.api.report_data import page_of_evaluation
         from tlkit.evaluation.prediction_table import image_table
-        from tlkit.report.page import check_free, write
+        from tlkit.files import check_free, write_new
 
     for path, option in ((table, "--csv"), (report, "--report")):
         if path is not None:
@@ -65,10 +65,10 @@ def evaluate_command(
     )
     if table is not None:
         columns = (result.files, result.labels, result.probabilities, result.unknown, result.used)
-        write(table, image_table(*columns, result.classes))
+        write_new(table, image_table(*columns, result.classes))
     if report is not None:
         with show.phase("Writing the report", None):
-            write(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size))
+            write_new(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size), "xmlcharrefreplace")
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:

@@ -9,111 +9,76 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.backbones.catalog.table import DEFAULT
+from tlkit.api.train.options import TrainOptions
+from tlkit.cli.declared import DEBUG, JSON, given, options, parameter, with_parameters
 from tlkit.cli.exits import printable
-from tlkit.cli.options import (
-    Backbone,
-    ClassWeights,
-    Debug,
-    DropLeaks,
-    Engine,
-    ImageSize,
-    Json,
-    MaxLatency,
-    MaxParams,
-    Pilot,
-    Preprocessing,
-    Seed,
-    TestSplit,
-    ValSplit,
-    Workers,
-)
-from tlkit.plan.plan import LAST
+from tlkit.plan.choices import LAST
+from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
     from tlkit.api.recommend.recommend import Recommendation
 
 
-def recommend_command(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")],
-    advisor: Annotated[str, typer.Option(help="measured, or rule: by size and similarity alone.")] = "measured",
-    pilot: Pilot = False,
-    backbone: Backbone = DEFAULT,
-    preprocessing: Preprocessing = None,
-    max_params: MaxParams = None,
-    max_latency: MaxLatency = None,
-    weights: Annotated[str, typer.Option(help="imagenet, or a weights file.")] = "imagenet",
-    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots.")] = None,
-    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan, for tlkit train --plan.")] = None,
-    image_size: ImageSize = None,
-    val_split: ValSplit = 0.2,
-    test_split: TestSplit = None,
-    class_weights: ClassWeights = "auto",
-    drop_leaks: DropLeaks = False,
-    time_budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How long training may take, such as 90s, 10m, 1.5h.")
-    ] = None,
-    engine: Engine = "auto",
-    workers: Workers = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Say what to do with a data set, why, and what accuracy to expect; trains nothing.
+IMAGES = Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")]
+REPORT = Annotated[
+    Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots.", rich_help_panel=OUTPUT)
+]
+PLAN = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the plan, for tlkit train --plan.", rich_help_panel=OUTPUT),
+]
+
+
+def recommend_command(context: typer.Context, **values: Any) -> None:
+    """Say what to do with a dataset, why, and what accuracy to expect; trains nothing.
 
     Example: tlkit recommend ./images
     """
     from tlkit.cli.console import ConsoleProgress
 
+    images, report, plan = values["images"], values["report"], values["plan"]
+    asked = given(context, values, TrainOptions)
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.recommend.plan_file import write_plan
         from tlkit.api.recommend.recommend import recommend
-        from tlkit.api.train.options import parse_time
-        from tlkit.api.values import parse_count
+        from tlkit.files import check_free, write_new
         from tlkit.report.advice import advice_page
-        from tlkit.report.page import check_free, write
 
     for path, option in ((report, "--report"), (plan, "--plan")):
         if path is not None:
             check_free(path, images, option)
-    result = recommend(
-        images,
-        advisor=advisor,
-        pilot=pilot,
-        backbone=backbone,
-        preprocessing=preprocessing,
-        max_params=None if max_params is None else parse_count(max_params),
-        max_latency=None if max_latency is None else max_latency / 1000,
-        weights=weights,
-        image_size=image_size,
-        val_split=val_split,
-        test_split=test_split,
-        class_weights=class_weights,
-        drop_leaks=drop_leaks,
-        time_budget=None if time_budget is None else parse_time(time_budget),
-        engine=engine,
-        workers=workers,
-        seed=seed,
-        progress=show,
-    )
+    result = recommend(images, progress=show, **asked)
     command = _command(images, plan, result)
     if plan is not None:
         write_plan(plan, result.plan)
     if report is not None:
-        write(report, advice_page(result.to_json(), images.resolve().name, command))
-    if as_json:
+        write_new(report, advice_page(result.to_json(), images.resolve().name, command), "xmlcharrefreplace")
+    if values["as_json"]:
         typer.echo(json.dumps(result.to_json()))
     else:
         _present(result, command)
 
 
+with_parameters(
+    recommend_command,
+    [
+        parameter("images", IMAGES),
+        *options(TrainOptions, advisor=True),
+        parameter("plan", PLAN, None),
+        parameter("report", REPORT, None),
+        parameter("as_json", JSON, False),
+        parameter("debug", DEBUG, False),
+    ],
+)
+
+
 def _command(images: Path, plan: Path | None, result: Recommendation) -> str:
     """What does as advised: ``train`` comes to the same advice by itself, but for a pilot's."""
-    train, advice = f"tlkit train {shlex.quote(str(images))}", result.looked.advice
+    train, advice = f"tlkit train {shlex.quote(str(images))}", result.measured.advice
     if plan is not None:
         return f"{train} --plan {shlex.quote(str(plan))}"
-    if result.looked.pilot is None:
+    if result.measured.pilot is None:
         return train
     its = {"--strategy": advice.strategy, "--features": advice.features, "--boundary": advice.boundary}
     return " ".join([train, *(f"{name} {value}" for name, value in its.items() if value not in (None, LAST))])
@@ -124,28 +89,28 @@ def _present(result: Recommendation, command: str) -> None:
     from rich.text import Text
 
     from tlkit.cli.console import out
-    from tlkit.report.page import duration
+    from tlkit.words import duration
 
-    console, looked = out(), result.looked
+    console, measured = out(), result.measured
 
     def say(line: str = "", style: str = "") -> None:
         console.print(Text(printable(line), style=style), soft_wrap=True)
 
-    say(f"{looked.advice.strategy}: {looked.advice.reasons[0]}", "bold")
-    say(f"size: {looked.size.level}, {looked.size.why}")
-    say(f"similarity to ImageNet: {looked.similarity.score:.2f} of 1, {looked.similarity.level}")
-    for line in looked.similarity.evidence:
+    say(f"{measured.advice.strategy}: {measured.advice.reasons[0]}", "bold")
+    say(f"size: {measured.size.level}, {measured.size.why}")
+    say(f"similarity to ImageNet: {measured.similarity.score:.2f} of 1, {measured.similarity.level}")
+    for line in measured.similarity.evidence:
         say(f"  {line}", "dim")
     table = Table(box=None, pad_edge=False)
     table.add_column("strategy")
-    for name in ("accuracy", "90% interval", "time here"):
+    for name in ("predicted accuracy", "90% interval", "time here"):
         table.add_column(name, justify="right")
     table.add_column("how it is known")
     for row in result.expected:
-        its = row["strategy"] == looked.advice.strategy
+        its = row["strategy"] == measured.advice.strategy
         table.add_row(*_cells(row, duration(row["seconds"])), style="bold" if its else "")
     console.print(table)
-    for reason in looked.advice.reasons[1:]:
+    for reason in measured.advice.reasons[1:]:
         if not reason.startswith(("size:", "similarity ")):
             say(reason)
     if result.growth is not None:
@@ -160,5 +125,5 @@ def _present(result: Recommendation, command: str) -> None:
 def _cells(row: dict[str, Any], time: str) -> tuple[str, str, str, str, str]:
     if row["accuracy"] is None:
         return row["strategy"], "unknown", "", time, "too few images to measure"
-    known = "cross-validated" if row["measured"] else "foreseen"
+    known = "cross-validated" if row["measured"] else "predicted"
     return row["strategy"], f"{row['accuracy']:.1%}", f"{row['low']:.0%} to {row['high']:.0%}", time, known

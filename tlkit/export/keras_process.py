@@ -22,19 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.engines import LITERT
 from tlkit.backbones.extractor import TOP, Extractor
-from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.linear.head import Head
+from tlkit.plan.choices import IMAGENET, LITERT, RANDOM
 
 # The current folder is not searched for modules: it is the user's, and may hold a keras.py.
 _START = "import sys; del sys.path[0]; from tlkit.export.keras_process import main; main()"
 
 
 @contextlib.contextmanager
-def keras_process(extractor: Extractor) -> Iterator[KerasProcess | None]:
+def keras_process(extractor: Extractor, *, wanted: bool = True) -> Iterator[KerasProcess | None]:
     """A process for as long as the block runs; None where Keras is at work in this one anyway, or not needed."""
-    if extractor.engine != LITERT or extractor.is_built or is_written_here(extractor):
+    if not wanted or extractor.engine != LITERT or extractor.is_built or is_written_here(extractor):
         yield None
         return
     with contextlib.closing(KerasProcess(extractor)) as process:

@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.runtime import import_tensorflow
-from tlkit.errors import TlkitError
+from tlkit.plan.choices import LIGHT, NONE, STRONG
 
-AUTO, NONE, LIGHT, STRONG = "auto", "none", "light", "strong"
-CHOICES = (AUTO, NONE, LIGHT, STRONG)
 DRAWS = 11  # random numbers an image needs
 
 
@@ -46,17 +44,6 @@ AMOUNTS = {
     LIGHT: Amount(zoom=0.8, stretch=1.1, turn=8.0, light=0.15, hole=0.0),
     STRONG: Amount(zoom=0.55, stretch=1.3, turn=15.0, light=0.3, hole=0.3),
 }
-
-
-def check_augment(name: str) -> str:
-    """``name`` if it is one of `CHOICES`.
-
-    Raises:
-        TlkitError: It is not.
-    """
-    if name not in CHOICES:
-        raise TlkitError(f"unknown --augment '{name}'", f"one of {', '.join(CHOICES)}")
-    return name
 
 
 def draw(images: int, seed: int, step: int) -> NDArray[np.float32]:

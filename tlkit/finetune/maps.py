@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.engines import LITERT, Forward, LiteRTNetwork, batch_size, keras_forward
+from tlkit.backbones.engines import Forward, LiteRTNetwork, batch_size, keras_forward
 from tlkit.backbones.extractor import Extractor
 from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.images.read import READING_VERSION
+from tlkit.plan.choices import LITERT
 from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded
 from tlkit.store.records import RecordStore

@@ -68,7 +68,7 @@ def attach_head(network: Network, head: Head, taps: Sequence[str] = (TOP,)) -> A
     return keras.Model(network.model.input, output, name="tlkit")
 
 
-def cool(model: Any, temperature: float) -> None:
+def apply_temperature(model: Any, temperature: float) -> None:
     """Divide the logits of a network from `attach_head` by a temperature, in place."""
     layer = model.get_layer(LOGITS)
     layer.set_weights([each / np.float32(temperature) for each in layer.get_weights()])

@@ -7,7 +7,6 @@ and mirrored; where they are right less often on the mirrored ones, images are n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +14,12 @@ from numpy.typing import NDArray
 from tlkit.linear.folds import make_folds
 from tlkit.linear.head import Matrix, standardise
 from tlkit.linear.ridge import ridge_answers
+from tlkit.plan.plan import Flips
 
 LOOKED_AT = 400  # images at most
 LEAST = 20  # fewer tell nothing
 STRENGTH = 0.3  # of the probes' L2 regularisation, as `tlkit.linear.ridge` has it
 TOLERATED = 0.02  # share of the images that may be lost to mirroring, as some is noise
-
-
-@dataclass(frozen=True)
-class FlipCheck:
-    """What mirroring does to the answers.
-
-    Attributes:
-        harmless: Whether images may be mirrored.
-        images: How many were looked at; 0: too few, so nothing was measured.
-        plain: Accuracy on the plain images, 0..1.
-        mirrored: Accuracy on the same images, mirrored.
-    """
-
-    harmless: bool
-    images: int
-    plain: float
-    mirrored: float
 
 
 def chosen_for_check(labels: Sequence[int], seed: int, most: int = LOOKED_AT) -> list[int]:
@@ -51,7 +34,7 @@ def chosen_for_check(labels: Sequence[int], seed: int, most: int = LOOKED_AT) ->
     return sorted(place for _, _, place in ranked[:most])
 
 
-def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int) -> FlipCheck:
+def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int) -> Flips:
     """Compare what probes say of images and of their mirror images.
 
     Args:
@@ -65,7 +48,7 @@ def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: 
     folds = make_folds(target, groups, seed, 3)
     tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, np.int64)
     if len(tested) < LEAST:
-        return FlipCheck(False, 0, 0.0, 0.0)
+        return Flips(False, 0, 0.0, 0.0)
     right = np.zeros((2, len(target)), dtype=bool)
     for train, test in folds:
         present, numbers = np.unique(target[train], return_inverse=True)
@@ -76,7 +59,7 @@ def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: 
     return _compare(right[0, tested], right[1, tested])
 
 
-def _compare(plain: NDArray[np.bool_], mirrored: NDArray[np.bool_]) -> FlipCheck:
+def _compare(plain: NDArray[np.bool_], mirrored: NDArray[np.bool_]) -> Flips:
     """Harmless unless more are lost than chance explains: over `TOLERATED`, and over 1.6 standard errors.
 
     The standard error is that of paired answers (McNemar 1947): only images that one side alone has right count.
@@ -85,4 +68,4 @@ def _compare(plain: NDArray[np.bool_], mirrored: NDArray[np.bool_]) -> FlipCheck
     excess = (lost - won) / len(plain)
     noise = 1.6 * np.sqrt(lost + won) / len(plain)
     harmless = excess <= max(TOLERATED, float(noise))
-    return FlipCheck(harmless, len(plain), float(plain.mean()), float(mirrored.mean()))
+    return Flips(harmless, len(plain), float(plain.mean()), float(mirrored.mean()))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tlkit.errors import TlkitError
 from tlkit.linear.folds import make_folds
 from tlkit.linear.head import Matrix, standardise
+from tlkit.plan.choices import MAX_UNKNOWN_RATE
 
 RANK = 128  # directions of the covariance that are kept; the rest counts as equal in all directions
 SHRINK = 0.4  # share of the mean variance in it: it comes from few images for so many columns
@@ -31,13 +32,12 @@ LEAST = 1e-4  # mean variance of standardised columns: images of a class may all
 MOST = 2000  # images that it comes from at most
 FEWEST = 12  # scores of known images, below which a share of them means little
 FEWEST_FREE = 8  # training images more than classes
-RATE, MOST_RATE = 0.05, 0.5  # of false alarms: by default, and at most
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class OodStatistics:
     """What known images look like.
 
     Attributes:
@@ -82,7 +82,7 @@ class Known:
         mean, deviation = self.typical.astype(np.float64)
         return np.asarray(((self.measures(features) - mean) / deviation).sum(axis=1))
 
-    def calibrated(self, measures: Floats) -> Known:
+    def calibrated(self, measures: Floats) -> OodStatistics:
         """The same with what known images give that it was not fitted on: float64 [m, 3], m at least 2."""
         mean, deviation = measures.mean(axis=0), np.maximum(measures.std(axis=0), 1e-6)
         scores = np.sort(((measures - mean) / deviation).sum(axis=1)).astype(np.float32)
@@ -107,7 +107,7 @@ class Known:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Known:
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> OodStatistics:
         """Rebuild what `arrays` gave.
 
         Raises:
@@ -120,14 +120,14 @@ def check_rate(rate: float) -> float:
     """``rate`` if it can be a share of false alarms.
 
     Raises:
-        TlkitError: It is not within 0..`MOST_RATE`.
+        TlkitError: It is not within 0..`MAX_UNKNOWN_RATE`.
     """
-    if not 0 <= rate <= MOST_RATE:
-        raise TlkitError(f"--unknown-rate must be at least 0 and at most {MOST_RATE:g}, not {rate:g}")
+    if not 0 <= rate <= MAX_UNKNOWN_RATE:
+        raise TlkitError(f"--unknown-rate must be at least 0 and at most {MAX_UNKNOWN_RATE:g}, not {rate:g}")
     return rate
 
 
-def fit_known(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed: int = 0) -> Known | None:
+def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed: int = 0) -> OodStatistics | None:
     """What training images look like, not calibrated yet.
 
     Args:
@@ -163,7 +163,7 @@ def fit_known(features: Matrix, labels: Sequence[int], blocks: Sequence[int], se
     white = _whitened(means, basis, gain, rest)
     shares = counts / counts.sum()
     centre = shares @ white
-    return Known(
+    return OodStatistics(
         mean=mean.astype(np.float32),
         scale=scale.astype(np.float32),
         basis=basis,
@@ -186,12 +186,12 @@ def measures_unseen(
         features: float32 [n, d].
         labels: Class index of each row.
         groups: Rows of one group are never on both sides of a fold.
-        blocks: As for `fit_known`.
+        blocks: As for `fit_ood`.
         seed: Of the folds.
     """
     target, found = np.asarray(labels, dtype=np.int64), [np.zeros((0, 3))]
     for train, test in make_folds(target, groups, seed):
-        known = fit_known(features[train], target[train].tolist(), blocks, seed)
+        known = fit_ood(features[train], target[train].tolist(), blocks, seed)
         if known is not None:
             found.append(known.measures(features[test]))
     return np.concatenate(found)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from tlkit.backbones.extractor import TOP, Taps, columns_of
+from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.errors import TlkitError
 from tlkit.linear.head import Matrix, least_loss
-from tlkit.plan.plan import ALL, EARLY, LAST_LAYERS
+from tlkit.plan.choices import ALL, EARLY, LAST_LAYERS
 from tlkit.progress import Progress
 
 EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered, and the share of the stages that count as early or middle
@@ -118,15 +116,3 @@ def choose_taps(
     # without folds nothing can be measured: the middle one
     best = min(measured, key=lambda each: each[1])[0] if measured else early_stages(taps)[-1]
     return Choice(upto(best), best, tuple(measured))
-
-
-def rows_of(matrix: Matrix, taps: Taps, chosen: Sequence[str]) -> Matrix:
-    """The columns of the chosen blocks, float32 [n, columns]; of all of them the matrix itself."""
-    if len(chosen) == len(taps):
-        return matrix
-    return np.ascontiguousarray(matrix[:, columns_of(taps, chosen)])
-
-
-def widths_of(taps: Taps, chosen: Sequence[str]) -> list[int]:
-    """Widths of the chosen blocks, in the order of their columns."""
-    return [width for name, width in taps if name in chosen]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tlkit.errors import TlkitError
-from tlkit.report.page import check_free
+from tlkit.files import check_free
 from tlkit.report.plots import silence_matplotlib
 
 SUFFIXES = (".svg", ".png")

@@ -11,6 +11,7 @@ from tlkit.report.page import render
 from tlkit.report.plots import search_curve, tuning_curves
 from tlkit.report.sections import Sections
 from tlkit.version import VERSION
+from tlkit.words import plural
 
 WEAK = 5  # images of a class from which on its recall is worth a word
 
@@ -23,7 +24,7 @@ class Story:
         name: Of the images' folder.
         plan: What was done.
         accuracies: Sentences, as from `tlkit.api.train.result.accuracy_lines`.
-        looked_at: What images the drawings are of, such as "test images, on which nothing was chosen".
+        looked_at: What images the drawings are of, such as "test images, never used in training".
         tuning: As in `tlkit.api.train.result.TrainResult`.
         history: Rows of ``history.csv``.
         calibration: What was done to confidence, in a sentence.
@@ -55,8 +56,8 @@ def training_page(story: Story, sections: Sections) -> str:
     found, plan = sections.found, story.plan
     low, high = found["accuracy_ci95"]
     verdict = (
-        f"{found['accuracy']:.1%} of {found['images']} {story.looked_at} are right; of others of the same kind, "
-        f"{low:.0%} to {high:.0%} will be (95% interval, Wilson)."
+        f"{found['accuracy']:.1%} of {found['images']} {story.looked_at}{',' if ',' in story.looked_at else ''} are "
+        f"right; of others of the same kind, {low:.0%} to {high:.0%} will be (95% interval, Wilson)."
     )
     return render(
         "training.html",
@@ -84,7 +85,7 @@ def _expected(plan: Plan, reached: float) -> str:
         return ""
     accuracy, low, high = plan.expected
     within = "within" if low <= reached <= high else "outside"
-    return f"the advisor expected {accuracy:.1%} ({low:.0%} to {high:.0%}): what was reached is {within} that"
+    return f"predicted accuracy {accuracy:.1%} ({low:.0%} to {high:.0%}): the result is {within} that"
 
 
 def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -96,7 +97,7 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     if plan.recipe is not None:
         its = plan.recipe
         rows.append(
-            ("training", f"{its.steps} steps of {its.batch_size} images, learning rate {its.learning_rate:.2g}")
+            ("training", f"{its.steps} steps of {its.batch_size} images, peak learning rate {its.learning_rate:.2g}")
         )
     return rows
 
@@ -132,7 +133,7 @@ def _next_steps(found: dict[str, Any], sections: Sections, story: Story) -> list
     if pairs := found["most_confused"][:1]:
         pair = pairs[0]
         steps.append(
-            f"look at {pair['actual']} and {pair['answer']}, the pair that is confused most: {pair['count']} times"
+            f"look at {pair['actual']} and {pair['answer']}, the most common mix-up: {plural(pair['count'], 'time')}"
         )
     if any(each.probability > 0.9 for each in sections.mistakes):
         steps.append("look at the labels of the surest mistakes; tlkit check lists those that look wrong in all images")

@@ -18,7 +18,8 @@ from tlkit.api.train import pipeline as carry_out
 from tlkit.api.train.run_dir import open_run, run_folder
 from tlkit.errors import TlkitError
 from tlkit.finetune import loop as fit
-from tlkit.plan.plan import STRATEGIES, Plan
+from tlkit.plan.choices import STRATEGIES
+from tlkit.plan.plan import Plan
 from tlkit.progress import SilentProgress
 
 Patch = pytest.MonkeyPatch

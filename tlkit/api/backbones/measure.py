@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from tlkit.backbones import catalog
-from tlkit.backbones.engines import AUTO, check_engine
+from tlkit.backbones.engines import check_engine
 from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.speed import latency
-from tlkit.backbones.weights.loading import IMAGENET, RANDOM
+from tlkit.plan.choices import AUTO, IMAGENET, RANDOM
 from tlkit.progress import Progress, SilentProgress
 
 

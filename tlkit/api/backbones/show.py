@@ -13,9 +13,9 @@ from tlkit.backbones.network import Network
 from tlkit.backbones.operations import count_operations
 from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.stages import Stage
-from tlkit.backbones.weights.loading import IMAGENET, RANDOM
 from tlkit.finetune.trainable import default_boundary
 from tlkit.linear.taps import early_stages
+from tlkit.plan.choices import IMAGENET, RANDOM
 from tlkit.progress import Progress, SilentProgress
 
 

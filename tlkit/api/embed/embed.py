@@ -16,13 +16,13 @@ from tlkit.api.embed.source import Source, open_source
 from tlkit.api.embed.work_dir import WorkFolder, remove_left_over, work_folder
 from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
 from tlkit.api.predict import PathLike, find_images, named_folders
-from tlkit.backbones.engines import AUTO
 from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import Store, each_feature, feature_key
 from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
+from tlkit.files import check_free
+from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
-from tlkit.report.page import check_free
 from tlkit.store.features import FEW_MAPPED, FeatureStore, SpareStore
 
 

@@ -12,10 +12,10 @@ from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
 from tlkit.backbones.engines import check_engine
 from tlkit.backbones.extractor import TOP, Extractor, open_extractor
-from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.bundle.backbone import bundle_extractor
 from tlkit.bundle.load import Bundle, load
 from tlkit.errors import TlkitError
+from tlkit.plan.choices import IMAGENET
 from tlkit.progress import Progress
 
 ALL = "all"

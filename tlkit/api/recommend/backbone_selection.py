@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlkit.advisor.backbone_choice import Entrant, choose_backbone
+from tlkit.advisor.backbone_choice import Candidate, choose_backbone
 from tlkit.advisor.probes import run_probes
 from tlkit.api.train.dataset import prepare, read_features, stored_features
 from tlkit.api.train.options import TrainOptions
@@ -15,110 +14,109 @@ from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.speed import latency
-from tlkit.backbones.weights.loading import IMAGENET
+from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TRAIN, ImageFolder
 from tlkit.linear.flip_check import chosen_for_check
-from tlkit.progress import Progress
+from tlkit.plan.choices import AUTO, IMAGENET
+from tlkit.plan.plan import Plan
 
-AUTO = "auto"
 COMPARED = 500  # training images at most
 
 
-def start_and_folder(options: TrainOptions, workers: int | None, show: Progress) -> tuple[Start, ImageFolder]:
+def start_and_folder(request: TrainOptions, context: Context, plan: Plan | None = None) -> tuple[Start, ImageFolder]:
     """What a run starts from, with "auto" settled, and the images found; mistakes in options are told first.
 
+    Args:
+        request: What was asked for.
+        context: Of the run.
+        plan: What was decided already.
+
     Raises:
-        TlkitError: As for `settle_backbone`, `prepare_start` and `scan_folder`.
+        TlkitError: As for `select_backbone`, `prepare_start` and `scan_folder`.
     """
-    if options.backbone != AUTO:
-        start = prepare_start(options, show)
-        return start, scan_folder(options.images, show)
-    options.check()
-    folder = scan_folder(options.images, show)
-    return prepare_start(settle_backbone(options, folder, workers, show), show), folder
+    if request.backbone != AUTO:
+        start = prepare_start(request, context, plan)
+        return start, scan_folder(request.images, context)
+    folder = scan_folder(request.images, context)
+    name, why = select_backbone(request, folder, context)
+    start = prepare_start(replace(request, backbone=name), context, plan)
+    return replace(start, plan=start.plan.because(why)), folder
 
 
-def settle_backbone(options: TrainOptions, folder: ImageFolder, workers: int | None, show: Progress) -> TrainOptions:
-    """The options with the backbone that "auto" comes to.
+def select_backbone(request: TrainOptions, folder: ImageFolder, context: Context) -> tuple[str, str]:
+    """The backbone that "auto" comes to, and why.
 
     Raises:
         TlkitError: "auto" was asked for together with what decides a backbone, or none is within the limits.
     """
-    if options.weights != IMAGENET or options.from_bundle is not None:
+    if request.weights != IMAGENET or request.from_bundle is not None:
         raise TlkitError("--backbone auto compares networks with ImageNet weights", "name a backbone with --weights")
     rows = [row for row in map(catalog.get, catalog.names()) if catalog.is_here(row)]
-    rows = [row for row in rows if options.max_params is None or row.params <= options.max_params]
-    rows = [row for row in rows if options.image_size is None or options.image_size >= row.min_size]
+    rows = [row for row in rows if request.max_params is None or row.params <= request.max_params]
+    rows = [row for row in rows if request.image_size is None or request.image_size >= row.min_size]
     if not rows:
         raise TlkitError(
             "no backbone on this machine is within --max-params and --image-size",
             "tlkit backbones lists them with their parameters",
         )
-    paths, labels, groups = _sample(options, folder, workers, show)
-    entrants = []
+    sample = _sample(request, folder, context)
+    candidates = []
     for row in rows:
-        extractor = _open(row, options, show)
+        extractor = _open(row, request, context)
         seconds = latency(extractor)
-        if options.max_latency is None or seconds <= options.max_latency or len(rows) == 1:
-            entrants.append(_enter(row, extractor, seconds, paths, labels, groups, options.seed, workers, show))
-    if not entrants:
+        if request.max_latency is None or seconds <= request.max_latency or len(rows) == 1:
+            candidates.append(_candidate(row, extractor, seconds, sample, context))
+    if not candidates:
         raise TlkitError(
-            f"no backbone on this machine takes at most {1000 * (options.max_latency or 0):.0f} ms an image",
+            f"no backbone on this machine takes at most {1000 * (request.max_latency or 0):.0f} ms an image",
             "raise --max-latency, or lower --image-size",
         )
-    chosen, why = choose_backbone(entrants)
-    show.note(why)
-    return replace(options, backbone=chosen.name, advice=(why,))
+    chosen, why = choose_backbone(candidates)
+    context.show.note(why)
+    return chosen.name, why
 
 
-def _sample(
-    options: TrainOptions, folder: ImageFolder, workers: int | None, show: Progress
-) -> tuple[list[Path], list[int], list[int]]:
-    """Some training images of every class, as the default backbone's split has them: paths, labels, groups."""
-    extractor = _open(catalog.get(catalog.DEFAULT), options, show)
-    data = prepare(
+@dataclass(frozen=True)
+class _Sample:
+    """Some training images, to compare networks on."""
+
+    paths: list[Path]
+    labels: list[int]
+    groups: list[int]
+
+
+def _sample(request: TrainOptions, folder: ImageFolder, context: Context) -> _Sample:
+    """Some training images of every class, as the default backbone's split has them."""
+    extractor = _open(catalog.get(catalog.DEFAULT), request, context)
+    dataset = prepare(
         folder,
-        read_features(folder, extractor, workers, show),
-        options.val_split,
-        options.seed,
-        options.drop_leaks,
-        test_split=options.test_split,
+        read_features(folder, extractor, context),
+        request.val_split,
+        request.seed,
+        request.drop_leaks,
+        test_split=request.test_split,
     )
-    train = data.of(TRAIN)
-    chosen = [train[i] for i in chosen_for_check([data.folder.labels[i] for i in train], options.seed, COMPARED)]
-    return (
-        [data.folder.paths[i] for i in chosen],
-        [data.folder.labels[i] for i in chosen],
-        [data.groups[i] for i in chosen],
-    )
+    paths, labels, groups = dataset.paths(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
+    chosen = chosen_for_check(labels, request.seed, COMPARED)
+    return _Sample([paths[i] for i in chosen], [labels[i] for i in chosen], [groups[i] for i in chosen])
 
 
-def _open(row: Backbone, options: TrainOptions, show: Progress) -> Extractor:
-    return open_extractor(row.name, input_size=options.image_size, engine=options.engine, progress=show)
+def _open(row: Backbone, request: TrainOptions, context: Context) -> Extractor:
+    return open_extractor(row.name, input_size=request.image_size, engine=request.engine, progress=context.show)
 
 
-def _enter(
-    row: Backbone,
-    extractor: Extractor,
-    latency: float,
-    paths: Sequence[Path],
-    labels: list[int],
-    groups: list[int],
-    seed: int,
-    workers: int | None,
-    show: Progress,
-) -> Entrant:
-    found = stored_features(paths, extractor, workers, show)
+def _candidate(row: Backbone, extractor: Extractor, latency: float, sample: _Sample, context: Context) -> Candidate:
+    found = stored_features(sample.paths, extractor, context)
     probes = run_probes(
         found.matrix,
         found.taps,
-        [labels[i] for i in found.rows],
-        [groups[i] for i in found.rows],
-        seed=seed,
-        progress=show,
+        [sample.labels[i] for i in found.rows],
+        [sample.groups[i] for i in found.rows],
+        seed=context.seed,
+        progress=context.show,
     )
     if probes is None:
         raise TlkitError("a class has too few images to compare backbones", "name one with --backbone")
     best = max(probes.last, probes.together, key=lambda probe: probe.accuracy)
-    return Entrant(row.name, row.params, latency, best.accuracy, best.right)
+    return Candidate(row.name, row.params, latency, best.accuracy, best.right)

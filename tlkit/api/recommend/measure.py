@@ -22,21 +22,21 @@ from tlkit.backbones import catalog
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.source_statistics import class_names, packaged_source
 from tlkit.backbones.speed import TimedForward
-from tlkit.backbones.weights.loading import IMAGENET
+from tlkit.context import Context
 from tlkit.images.folder import TRAIN
-from tlkit.linear.flip_check import FlipCheck
-from tlkit.progress import Progress
+from tlkit.plan.choices import IMAGENET
+from tlkit.plan.plan import Flips
 
 MIRRORED = 128  # training images at most that are looked at mirrored
 LOOKED_AT = 256  # training images at most that similarity is measured on, where that needs a pass of its own
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
-    """What the advisor saw and says.
+class Measured:
+    """What the advisor measured and says.
 
     Attributes:
-        size: Of the data set.
+        size: Of the dataset.
         similarity: To ImageNet.
         probes: Cross-validation; None where a class has too few images.
         flips: Whether mirroring is harmless; None likewise.
@@ -49,97 +49,73 @@ class Looked:
     size: Size
     similarity: Similarity
     probes: Probes | None
-    flips: FlipCheck | None
+    flips: Flips | None
     evidence: Evidence | None
     pilot: Pilot | None
     advice: Advice
     speed: float
 
 
-def look(
-    data: Dataset,
-    extractor: Extractor,
-    options: TrainOptions,
-    *,
-    balanced: bool,
-    limit: float | None,
-    workers: int | None,
-    show: Progress,
-) -> Looked:
-    """Measure and advise, on the training images; the data set's features hold all taps.
+def measure(
+    dataset: Dataset, extractor: Extractor, request: TrainOptions, balanced: bool, context: Context
+) -> Measured:
+    """Measure and advise, on the training images; the dataset's features hold all taps.
 
     Args:
-        data: Images, split and features.
+        dataset: Images, split and features.
         extractor: What computed them.
-        options: The advisor, the seed of folds and samples, whether there may be a pilot and how it trains.
-        balanced: Weigh classes by the inverse of their share.
-        limit: Seconds that training may take; None: no limit.
-        workers: Threads and cores; None: all.
-        show: Told what goes on.
+        request: The advisor, whether there may be a pilot and how it trains.
+        balanced: Weight classes by inverse frequency.
+        context: Of the run; strategies that take longer than its deadline are not advised.
     """
-    counts = class_counts(data)
+    counts, limit = dataset.counts(), context.left()
     size = judge_size(counts)
-    probes = probe(data, balanced, options.seed, show)
-    similarity = similarity_of(data, extractor, options.seed, workers, show)
+    probes = probe(dataset, balanced, context)
+    similarity = similarity_of(dataset, extractor, context)
     evidence = flips = None
-    forward = TimedForward(extractor, workers)
+    forward = TimedForward(extractor, context.workers)
     if probes is not None:
-        flips = look_at_flips(
-            data,
-            extractor,
-            read_pixels(data, extractor.input_size, workers),
-            seed=options.seed,
-            workers=workers,
-            show=show,
-            most=MIRRORED,
-            forward=forward,
-        )
+        pixels = read_pixels(dataset, extractor.input_size, context.workers)
+        flips = look_at_flips(dataset, extractor, pixels, context, most=MIRRORED, forward=forward)
         evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, forward.speed())
-    advice = advise(evidence, size, similarity, seconds, by=options.advisor, limit=limit)
+    advice = advise(evidence, size, similarity, seconds, by=request.advisor, limit=limit)
     pilot = None
-    if options.pilot and evidence is not None and flips is not None and is_worthwhile(advice, sum(counts), limit):
+    if request.pilot and evidence is not None and flips is not None and is_worthwhile(advice, sum(counts), limit):
         start = time.perf_counter()
-        pilot = run_pilot(data, extractor, options, flip=flips.harmless, balanced=balanced, workers=workers, show=show)
+        pilot = run_pilot(dataset, extractor, request, flips.harmless, context)
         evidence = replace(evidence, pilot=round(pilot.gain, 5))
         left = None if limit is None else limit - (time.perf_counter() - start)
         advice = advise(evidence, size, similarity, seconds, limit=left, more=(pilot.why,))
-    return Looked(size, similarity, probes, flips, evidence, pilot, advice, forward.speed())
+    return Measured(size, similarity, probes, flips, evidence, pilot, advice, forward.speed())
 
 
-def class_counts(data: Dataset) -> list[int]:
-    """Training images of each class."""
-    return list(data.folder.counts(TRAIN).values())
-
-
-def probe(data: Dataset, balanced: bool, seed: int, show: Progress) -> Probes | None:
-    """Probes on the training images; the data set's features hold all taps. None: a class has too few images."""
-    chosen = data.of(TRAIN)
+def probe(dataset: Dataset, balanced: bool, context: Context) -> Probes | None:
+    """Probes on the training images; the dataset's features hold all taps. None: a class has too few images."""
     return run_probes(
-        data.features.matrix[[data.rows[i] for i in chosen]],
-        data.features.taps,
-        [data.folder.labels[i] for i in chosen],
-        [data.groups[i] for i in chosen],
+        dataset.matrix(TRAIN),
+        dataset.features.taps,
+        dataset.labels(TRAIN),
+        dataset.groups(TRAIN),
         balanced=balanced,
-        seed=seed,
-        progress=show,
+        seed=context.seed,
+        progress=context.show,
     )
 
 
-def similarity_of(data: Dataset, extractor: Extractor, seed: int, workers: int | None, show: Progress) -> Similarity:
+def similarity_of(dataset: Dataset, extractor: Extractor, context: Context) -> Similarity:
     """How much the training images resemble ImageNet, by the packaged network at its own input size.
 
     Another network, or another size, is no measure: most have no classifier at hand, and figures move with the size. So
     a sample then goes through the packaged one.
     """
-    chosen = data.of(TRAIN)
     packaged = extractor.backbone.name == catalog.DEFAULT and extractor.weights == IMAGENET
     if packaged and extractor.input_size == extractor.backbone.input_size:
-        matrix, taps = data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps
+        matrix, taps = dataset.matrix(TRAIN), dataset.features.taps
     else:
-        network = open_extractor(catalog.DEFAULT)
-        some = np.sort(np.random.default_rng([seed, 2]).permutation(len(chosen))[:LOOKED_AT])
-        found = stored_features([data.folder.paths[chosen[i]] for i in some], network, workers, show)
+        network, paths = open_extractor(catalog.DEFAULT), dataset.paths(TRAIN)
+        some = np.sort(np.random.default_rng([context.seed, 2]).permutation(len(paths))[:LOOKED_AT])
+        found = stored_features([paths[i] for i in some], network, context)
         matrix, taps = found.matrix, found.taps
     return judge_similarity(matrix, taps, packaged_source(), class_names())

@@ -10,13 +10,15 @@ from tlkit.advisor.advise import Advice, is_open
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.train.dataset import Dataset, require_all
 from tlkit.api.train.head import solve
+from tlkit.api.train.metrics import frozen_probabilities, metrics_of
 from tlkit.api.train.options import TrainOptions
-from tlkit.api.train.outcome import frozen_probabilities, metrics_of
 from tlkit.backbones.extractor import Extractor
+from tlkit.context import Context
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.stratified import stratified_split
-from tlkit.plan.plan import LAST, LAST_LAYERS
-from tlkit.progress import Progress
+from tlkit.plan.choices import LAST_LAYERS
+from tlkit.plan.plan import Plan
+from tlkit.plan.recipe import LAST, Recipe, make_recipe
 from tlkit.store.decoded import decode_all
 
 SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
@@ -39,86 +41,84 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
     return is_open(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
 
 
-def run_pilot(
-    data: Dataset,
-    extractor: Extractor,
-    options: TrainOptions,
-    *,
-    flip: bool,
-    balanced: bool,
-    workers: int | None,
-    show: Progress,
-) -> Pilot:
+def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, flip: bool, context: Context) -> Pilot:
     """Train the last layers for a while, on the training images alone; nothing of it is kept.
 
     The last layers, since the outputs below them are computed once, and what they gain says what deeper ones will.
 
     Args:
-        data: Images, split and features.
+        dataset: Images, split and features.
         extractor: The backbone.
-        options: Size of the batch, augmentation, rate and seed; the strategy is not used.
+        request: Size of the batch, augmentation, rate; the strategy is not used.
         flip: Whether mirroring is harmless.
-        balanced: Weigh classes by the inverse of their share.
-        workers: Threads and cores; None: all.
-        show: Told what goes on.
+        context: Of the run.
 
     Raises:
         TlkitError: An image cannot be read again, or memory is too small for a single one.
     """
-    from tlkit.api.train.network import build, last_layers_from
+    from tlkit.api.train.network import Material, build, last_layers_from
+    from tlkit.api.train.tuning_decisions import TuningDecisions, decide_rate
     from tlkit.finetune.hardware import choose_precision, enough_memory, keep_memory
     from tlkit.finetune.loop import fit
-    from tlkit.finetune.lr_search import best_rate, try_rates
-    from tlkit.plan.recipe import LAST as LAST_WEIGHTS
-    from tlkit.plan.recipe import make_recipe
 
     keep_memory()
-    inner = inner_data(data, options.seed)
-    images, size = len(inner.of(TRAIN)), (extractor.input_size, extractor.input_size)
-    options = replace(options, strategy=LAST_LAYERS, features=LAST, boundary=last_layers_from(extractor, show))
-    choice, head = solve(inner, options, balanced, show)
-    frozen = metrics_of(inner, frozen_probabilities(inner, head, choice))
-    recipe = make_recipe(
-        images,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        augment=options.augment,
-        flip=flip,
-        precision=choose_precision(options.mixed_precision),
+    show, inner = context.show, inner_dataset(dataset, context.seed)
+    plan = _pilot_plan(extractor, request, last_layers_from(extractor, show), context.seed)
+    solved = solve(inner, plan, context)
+    frozen = metrics_of(inner, frozen_probabilities(inner, solved))
+    recipe = _shortened(
+        make_recipe(
+            inner.count(TRAIN),
+            batch_size=request.batch_size,
+            learning_rate=request.learning_rate,
+            augment=request.augment,
+            flip=flip,
+            precision=choose_precision(request.mixed_precision),
+        )
     )
-    steps = math.ceil(SHARE * recipe.steps)
-    recipe = replace(recipe, steps=steps, evaluate_every=steps, patience=steps, keep=LAST_WEIGHTS)
     with ExitStack() as stack, enough_memory():
-        decoded = stack.enter_context(decode_all(inner.folder.paths, size, workers=workers, progress=show))
+        size = (extractor.input_size, extractor.input_size)
+        decoded = stack.enter_context(decode_all(inner.folder.paths, size, workers=context.workers, progress=show))
         require_all(decoded, inner.folder)
-        job = build(inner, decoded, extractor, head, choice, recipe, options, balanced, workers, show, stack).job
-        if recipe.learning_rate is None:
-            trials = try_rates(job, len(inner.folder.classes), show)
-            job = replace(job, recipe=replace(job.recipe, learning_rate=best_rate(trials, images)))
+        job = build(Material(inner, decoded, extractor, plan, context), solved, recipe, stack).job
+        job, _ = decide_rate(job, TuningDecisions(job.recipe, None), len(inner.classes), context, math.inf)
         outcome = fit(job, show, title="Pilot")
+    best = outcome.best
     return Pilot(
-        len(inner.of(VAL)),
+        inner.count(VAL),
         outcome.steps,
         frozen["val_accuracy"],
         frozen["val_loss"],
-        outcome.best["val_accuracy"],
-        outcome.best["val_loss"],
+        best["val_accuracy"],
+        best["val_loss"],
     )
 
 
-def inner_data(data: Dataset, seed: int) -> Dataset:
+def _pilot_plan(extractor: Extractor, request: TrainOptions, boundary: str, seed: int) -> Plan:
+    return Plan(
+        backbone=extractor.backbone.name,
+        weights=extractor.weights,
+        strategy=LAST_LAYERS,
+        input_size=extractor.input_size,
+        val_split=HELD_OUT,
+        class_weights=request.class_weights,
+        seed=seed,
+        boundary=boundary,
+    )
+
+
+def _shortened(recipe: Recipe) -> Recipe:
+    """A share of the steps, without a look at the held-out images on the way."""
+    steps = math.ceil(SHARE * recipe.steps)
+    return replace(recipe, steps=steps, evaluate_every=steps, patience=steps, keep=LAST)
+
+
+def inner_dataset(dataset: Dataset, seed: int) -> Dataset:
     """The training images alone, or `MOST` of them, part of them held out as validation images; copies together."""
-    train = data.of(TRAIN)
-    labels, groups = [data.folder.labels[i] for i in train], [data.groups[i] for i in train]
+    train, labels, groups = dataset.of(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
     chosen = list(range(len(train)))
     if len(train) > MOST:
         kept = stratified_split(labels, MOST / len(train), seed, groups)
         chosen = [place for place in chosen if kept[place] == VAL]
     split = stratified_split([labels[i] for i in chosen], HELD_OUT, seed, [groups[i] for i in chosen])
-    indices = [train[i] for i in chosen]
-    return replace(
-        data,
-        folder=data.folder.keep(indices).with_splits(split),
-        rows=tuple(data.rows[i] for i in indices),
-        groups=tuple(data.groups[i] for i in indices),
-    )
+    return dataset.part([train[i] for i in chosen], split)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tlkit.backbones import catalog
-from tlkit.backbones.weights.loading import IMAGENET, RANDOM
+from tlkit.api.train.options import TrainOptions, refuse_unknown
 from tlkit.errors import TlkitError
-from tlkit.plan.plan import EARLY, FREEZE, LAST_LAYERS, Plan
-from tlkit.report.page import write
+from tlkit.files import write_new
+from tlkit.plan.choices import EARLY, LAST_LAYERS, WEIGHTS
+from tlkit.plan.option import PLAN, RECIPE, declared
+from tlkit.plan.plan import Plan
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -37,62 +40,81 @@ def write_plan(path: Path, plan: Plan) -> None:
     Raises:
         TlkitError: It is there already, or cannot be written.
     """
-    write(path, json.dumps(plan.to_json(), indent=2) + "\n")
+    write_new(path, json.dumps(plan.to_json(), indent=2) + "\n")
 
 
-def options_of(plan: Plan, backbone: str = catalog.DEFAULT) -> dict[str, Any]:
-    """What a plan decides, as arguments of `tlkit.api.train.options.TrainOptions`.
+def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, Any]) -> TrainOptions:
+    """The request that carries out a plan.
 
     Args:
         plan: What to do.
-        backbone: Where a backbone of the user's own is now; the default: where the plan says.
+        images: The folder.
+        given: Options beside it: those that it leaves open, and where a backbone, a weights file or the bundle it
+            started from is now.
 
     Raises:
-        TlkitError: The plan's weights are a file, whose place it does not know; or a backbone is named, and the plan's
-            is catalogued, or not named, and its file is not there.
+        TypeError: There is no such option.
+        TlkitError: One is decided by the plan, or something it needs is not there.
     """
-    if plan.backbone_file is not None and plan.weights == Path(plan.backbone_file).name:
-        own = {
-            "backbone": _own_file(plan.backbone, plan.backbone_file, backbone),
-            "backbone_sha256": plan.backbone_sha256,
-            "preprocessing": plan.preprocessing,
-            "weights": IMAGENET,
-        }
-        return {**_decided(plan), **own}
-    if backbone != catalog.DEFAULT:
-        raise TlkitError("--backbone is decided by --plan", "leave one of them out, or change the plan")
-    if plan.weights not in (IMAGENET, RANDOM):
-        raise TlkitError(f"the plan starts from the weights {plan.weights}", "give them with --weights, and no --plan")
-    return _decided(plan)
-
-
-def _own_file(name: str, known: str, given: str) -> str:
-    if given != catalog.DEFAULT:
-        return given
-    if not Path(known).is_absolute() or not Path(known).is_file():
-        raise TlkitError(f"the plan's backbone {name} is not there: '{known}'", "say with --backbone where it is now")
-    return known
-
-
-def _decided(plan: Plan) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    options = declared(TrainOptions)
+    refuse_unknown("train", given, options)
+    whereabouts = _whereabouts(plan)
+    decided = [name for name, its in options.items() if _is_decided(its.option.decided_by, plan)]
+    for name in given:
+        if name in decided and name != whereabouts:
+            raise TlkitError(f"{options[name].flag} is decided by --plan", "leave one of them out, or change the plan")
+    values: dict[str, Any] = {
         "strategy": plan.strategy,
         "features": plan.features,
         "boundary": plan.boundary if plan.strategy in (EARLY, LAST_LAYERS) else None,
-        "backbone": plan.backbone,
-        "weights": plan.weights,
         "image_size": plan.input_size,
         "val_split": plan.val_split,
         "test_split": plan.test_split,
         "class_weights": plan.class_weights,
+        "drop_leaks": plan.drop_leaks,
+        "unknown_rate": plan.unknown_rate,
         "seed": plan.seed,
-        "expected": plan.expected,
-        "advice": plan.reasons,
+        **_network(plan, given),
+        **({"epochs": 0} if plan.head_only else {}),
     }
-    if plan.recipe is not None and plan.strategy != FREEZE:
-        found |= {
-            "learning_rate": plan.recipe.learning_rate,
-            "batch_size": plan.recipe.batch_size,
-            "augment": plan.recipe.augment,
-        }
-    return found
+    return TrainOptions.make(images, **{**given, **values})
+
+
+def _is_decided(by: str, plan: Plan) -> bool:
+    return by == PLAN or (by == RECIPE and (plan.recipe is not None or plan.complete))
+
+
+def _whereabouts(plan: Plan) -> str | None:
+    """The option that says where the network of a plan is now; None: it is catalogued."""
+    if plan.from_bundle is not None:
+        return "from_bundle"
+    if plan.backbone_file is not None:
+        return "backbone"
+    return None if plan.weights in WEIGHTS else "weights"
+
+
+def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Backbone, weights and preprocessing, from where they are now.
+
+    Raises:
+        TlkitError: Nobody says where that is.
+    """
+    where = _whereabouts(plan)
+    if where is None:
+        return {"backbone": plan.backbone, "weights": plan.weights}
+    if where == "from_bundle":
+        if where not in given:
+            raise TlkitError(f"the plan starts from the bundle {plan.from_bundle}", "say with --from where it is now")
+        return {where: given[where]}
+    if where == "weights":
+        if where not in given:
+            raise TlkitError(
+                f"the plan starts from the weights {plan.weights}", "say with --weights where they are now"
+            )
+        return {"backbone": plan.backbone, where: given[where]}
+    file = given.get("backbone", plan.backbone_file)
+    if "backbone" not in given and not (Path(file).is_absolute() and Path(file).is_file()):
+        raise TlkitError(
+            f"the plan's backbone {plan.backbone} is not there: '{file}'", "say with --backbone where it is now"
+        )
+    return {"backbone": file, "preprocessing": plan.preprocessing}

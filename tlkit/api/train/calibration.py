@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from tlkit.api.train.dataset import Dataset
-from tlkit.api.train.outcome import Probabilities
+from tlkit.api.train.metrics import Probabilities, metrics_of
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import VAL
 from tlkit.linear.temperature import FEWEST, fit_temperature, tempered
+
+if TYPE_CHECKING:
+    from tlkit.api.train.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class Calibration:
         return asdict(self)
 
 
-def calibrate(data: Dataset, probabilities: Probabilities) -> tuple[Calibration, Probabilities]:
+def calibrate(dataset: Dataset, probabilities: Probabilities) -> tuple[Calibration, Probabilities]:
     """The temperature, and what the network says once it is applied.
 
     Args:
-        data: Images and split.
+        dataset: Images and split.
         probabilities: Of the network as trained, by split.
     """
-    labels, raw = [data.folder.labels[i] for i in data.of(VAL)], probabilities[VAL]
+    labels, raw = dataset.labels(VAL), probabilities[VAL]
     before = calibration_error(exact(raw), labels)
     if len(labels) < FEWEST:
         why = f"confidence is as trained: {len(labels)} validation images are too few to scale it, {FEWEST} are needed"
@@ -55,3 +58,29 @@ def calibrate(data: Dataset, probabilities: Probabilities) -> tuple[Calibration,
         f"{after:.3f} after, on the {len(labels)} validation images it was fitted on"
     )
     return Calibration(temperature, len(labels), before, after, why), scaled
+
+
+def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trained:
+    """The network with its confidence scaled, in the weights of head or network.
+
+    Args:
+        trained: As it was trained.
+        dataset: Images and split.
+        more: Figures that stand beside those on the held-out images.
+    """
+    calibration, probabilities = calibrate(dataset, trained.probabilities)
+    plan = trained.plan.because(calibration.why)
+    if calibration.temperature is None:
+        return replace(trained, plan=plan, metrics=trained.metrics | more, calibration=calibration)
+    if trained.tuned is not None:
+        from tlkit.linear.classifier import apply_temperature
+
+        apply_temperature(trained.tuned.model, calibration.temperature)
+    return replace(
+        trained,
+        plan=plan,
+        head=trained.head.cooled(calibration.temperature),
+        probabilities=probabilities,
+        metrics=metrics_of(dataset, probabilities) | more,
+        calibration=calibration,
+    )

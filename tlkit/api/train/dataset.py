@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.backbones.extractor import rows_of
+from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.splits import with_test, with_validation
-from tlkit.progress import Progress
 
 if TYPE_CHECKING:
     from tlkit.backbones.extractor import Extractor
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from tlkit.store.decoded import Decoded
 
 SMALLEST = 2  # training images a class
-UNEVEN = 2.0  # largest class over smallest, above which plain accuracy misleads
+IMBALANCE = 2.0  # largest class over smallest, above which plain accuracy misleads
 
 Skipped = tuple[tuple[str, str], ...]
 
@@ -32,7 +37,7 @@ class Dataset:
         folder: The images used; every one has a split.
         features: Of all images of the scanned folder.
         rows: The row of ``features.matrix`` of each image in ``folder``.
-        groups: Group number of each image in ``folder``: copies of one image share it.
+        group_of: Group number of each image in ``folder``: copies of one image share it.
         copies: How many images have a copy among the others.
         leaks: Groups of files that are copies of one another in different splits of the folder's own.
         dropped: How many training images were left out because of that.
@@ -44,7 +49,7 @@ class Dataset:
     folder: ImageFolder
     features: Features
     rows: tuple[int, ...]
-    groups: tuple[int, ...]
+    group_of: tuple[int, ...]
     copies: int
     leaks: tuple[tuple[str, ...], ...]
     dropped: int
@@ -52,33 +57,85 @@ class Dataset:
     own_test: bool = False
     seen: int = 0
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into it."""
+        return self.folder.classes
+
+    @property
+    def imbalanced(self) -> bool:
+        """Whether the largest class has over `IMBALANCE` times the training images of the smallest."""
+        return is_imbalanced(self.folder)
+
     def of(self, split: str) -> list[int]:
         """Indices into ``folder`` of one split's images."""
         return [index for index, its in enumerate(self.folder.splits) if its == split]
+
+    def count(self, split: str) -> int:
+        """How many images a split has."""
+        return self.folder.splits.count(split)
+
+    def counts(self, split: str = TRAIN) -> list[int]:
+        """Images of each class in a split."""
+        return list(self.folder.counts(split).values())
+
+    def labels(self, split: str) -> list[int]:
+        """Class index of each image of a split."""
+        return [self.folder.labels[index] for index in self.of(split)]
+
+    def groups(self, split: str) -> list[int]:
+        """Group number of each image of a split; copies of one image share it."""
+        return [self.group_of[index] for index in self.of(split)]
+
+    def paths(self, split: str) -> list[Path]:
+        """Files of a split's images."""
+        paths = self.folder.paths
+        return [paths[index] for index in self.of(split)]
+
+    def matrix(self, split: str, taps: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """Features of a split's images, float32 [n, columns]; of some taps, or of all that were computed."""
+        return self.features_of(self.of(split), taps)
+
+    def features_of(self, indices: Sequence[int], taps: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """Features of some images by their index into ``folder``, float32 [n, columns]."""
+        rows = self.features.matrix[[self.rows[index] for index in indices]]
+        return rows if taps is None else rows_of(rows, self.features.taps, taps)
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """SHA-256 of each image's bytes in hex, in the order of ``folder``."""
+        return [self.features.contents[self.features.rows[row]] for row in self.rows]
+
+    def part(self, indices: Sequence[int], splits: Sequence[str]) -> Dataset:
+        """Some images alone, by their index into ``folder``, with another split."""
+        return replace(
+            self,
+            folder=self.folder.keep(list(indices)).with_splits(list(splits)),
+            rows=tuple(self.rows[index] for index in indices),
+            group_of=tuple(self.group_of[index] for index in indices),
+        )
 
 
 def read_features(
     folder: ImageFolder,
     extractor: Extractor,
-    workers: int | None,
-    show: Progress,
+    context: Context,
     observe: Callable[[Loaded], None] | None = None,
     taps: Sequence[str] = ("top",),
 ) -> Features:
     """Features of every image of a folder, from the store where it has them; says what was reused."""
-    features = stored_features(folder.paths, extractor, workers, show, observe, taps)
+    features = stored_features(folder.paths, extractor, context, observe, taps)
     if features.problem:
-        show.note(features.problem)
+        context.show.note(features.problem)
     if features.reused:
-        show.note(f"features of {features.reused} of {len(folder.files)} images reused from an earlier run")
+        context.show.note(f"features of {features.reused} of {len(folder.files)} images reused from an earlier run")
     return features
 
 
 def stored_features(
     paths: Sequence[Path],
     extractor: Extractor,
-    workers: int | None,
-    show: Progress,
+    context: Context,
     observe: Callable[[Loaded], None] | None = None,
     taps: Sequence[str] | None = None,
 ) -> Features:
@@ -90,7 +147,7 @@ def stored_features(
     store = FeatureStore(feature_key(extractor))
     try:
         return compute_features(
-            paths, extractor, store=store, taps=names, workers=workers, progress=show, observe=observe
+            paths, extractor, store=store, taps=names, workers=context.workers, progress=context.show, observe=observe
         )
     finally:
         store.close()
@@ -144,7 +201,7 @@ def prepare(
         folder=split,
         features=features,
         rows=tuple(kept),
-        groups=tuple(kept_groups),
+        group_of=tuple(kept_groups),
         copies=sum(map(len, alike)),
         leaks=tuple(tuple(readable.files[index] for index in group) for group in leaks),
         dropped=len(leaked),
@@ -191,7 +248,7 @@ def require_all(decoded: Decoded, folder: ImageFolder) -> None:
         raise TlkitError(f"cannot read {folder.files[index]} again: {reason}", "leave the images in place")
 
 
-def is_uneven(folder: ImageFolder) -> bool:
-    """Whether the largest class has over `UNEVEN` times the training images of the smallest."""
+def is_imbalanced(folder: ImageFolder) -> bool:
+    """Whether the largest class has over `IMBALANCE` times the training images of the smallest."""
     counts = folder.counts(TRAIN).values()
-    return max(counts) > UNEVEN * min(counts)
+    return max(counts) > IMBALANCE * min(counts)

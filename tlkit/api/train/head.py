@@ -1,53 +1,104 @@
-"""The head that every strategy starts from, on the features of a data set's training images."""
+"""The head that every strategy starts from, solved on the features of a dataset's training images."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tlkit.api.train.dataset import Dataset
-from tlkit.api.train.options import TrainOptions
+from tlkit.backbones.extractor import Taps, widths_of
+from tlkit.context import Context
 from tlkit.images.folder import TRAIN
-from tlkit.linear.taps import Choice, choose_taps, rows_of, widths_of
-from tlkit.progress import Progress
+from tlkit.linear.taps import Choice, choose_taps
+from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS
+from tlkit.plan.plan import Plan
 
 if TYPE_CHECKING:
     from tlkit.linear.head import Head
 
 
-def solve(data: Dataset, options: TrainOptions, balanced: bool, show: Progress) -> tuple[Choice, Head]:
-    """What the head takes, and the head.
+@dataclass(frozen=True)
+class Solved:
+    """A solved head, and what it takes.
+
+    Attributes:
+        head: The head.
+        choice: Which pooled blocks it takes, and why.
+    """
+
+    head: Head
+    choice: Choice
+
+
+def weighs_classes(plan: Plan, dataset: Dataset) -> bool:
+    """Whether classes are weighted by inverse frequency."""
+    return plan.class_weights == AUTO and dataset.imbalanced
+
+
+def solve(dataset: Dataset, plan: Plan, context: Context) -> Solved:
+    """Choose what the head takes, where the plan leaves that open, and solve the head.
 
     Args:
-        data: Images, split and features, of the taps that may be taken.
-        options: The strategy with its features and boundary, and the seed.
-        balanced: Weigh classes by the inverse of their share.
-        show: Told what goes on.
+        dataset: Images, split and features, of the taps that may be taken.
+        plan: The strategy with its features and boundary.
+        context: Of the run.
     """
     from tlkit.linear.head import solve_head
 
-    chosen = data.of(TRAIN)
-    labels, groups = [data.folder.labels[i] for i in chosen], [data.groups[i] for i in chosen]
-    matrix, taps = data.features.matrix[[data.rows[i] for i in chosen]], data.features.taps
+    labels, groups, taps = dataset.labels(TRAIN), dataset.groups(TRAIN), dataset.features.taps
+    balanced = weighs_classes(plan, dataset)
     choice = choose_taps(
-        matrix,
+        dataset.matrix(TRAIN),
         taps,
         labels,
         groups,
-        strategy=options.strategy,
-        features=options.features,
-        boundary=options.boundary,
+        strategy=plan.strategy,
+        features=plan.features,
+        boundary=plan.boundary,
         balanced=balanced,
-        seed=options.seed,
-        progress=show,
+        seed=plan.seed,
+        progress=context.show,
     )
     head = solve_head(
-        rows_of(matrix, taps, choice.taps),
+        dataset.matrix(TRAIN, choice.taps),
         labels,
-        len(data.folder.classes),
+        len(dataset.classes),
         groups=groups,
         balanced=balanced,
         blocks=widths_of(taps, choice.taps),
-        seed=options.seed,
-        progress=show,
+        seed=plan.seed,
+        progress=context.show,
     )
-    return choice, head
+    return Solved(head, choice)
+
+
+def frozen_rival(dataset: Dataset, plan: Plan, solved: Solved, context: Context) -> Solved:
+    """The head on the whole frozen backbone that tuned weights are measured against."""
+    if plan.strategy == EARLY or (plan.strategy == LAST_LAYERS and plan.features != LAST):
+        return solve(dataset, replace(plan, strategy=FREEZE, boundary=None), context)
+    return solved
+
+
+def head_reasons(solved: Solved, strategy: str) -> tuple[str, ...]:
+    """Why the head is what it is, one sentence each."""
+    head, choice = solved.head, solved.choice
+    blocks = f"of {', '.join(choice.taps)}"
+    kept = f"early-layers: what lies behind {choice.boundary} is dropped"
+    measured = ", ".join(f"{stage} {loss:.3f}" for stage, loss, _ in choice.measured)
+    first = kept if choice.boundary is not None and strategy != FREEZE else "freeze: the backbone's weights stay"
+    return (
+        f"{first}, the head is logistic regression solved on the pooled features {blocks}",
+        *([f"{choice.boundary} has the least log loss in cross-validation: {measured}"] if measured else []),
+        f"L2 strength 1/C with C = {head.c:.3g}, the least log loss in cross-validation on the training images"
+        if head.search
+        else f"L2 strength 1/C with C = {head.c:.3g}, as a class is too small for cross-validation",
+    )
+
+
+def needed_taps(plan: Plan, taps: Taps) -> list[str]:
+    """The blocks to hold in memory: what a head may take, and those that tell of copies and of unlike images."""
+    from tlkit.linear.classifier import watched
+
+    if plan.strategy not in (AUTO, EARLY) and plan.features == LAST:
+        return list(watched(taps, [taps[-1][0]]))
+    return [name for name, _ in taps]

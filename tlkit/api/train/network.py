@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.api.train.dataset import Dataset
-from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.head import Solved, weighs_classes
 from tlkit.backbones.extractor import Extractor
-from tlkit.finetune import augmentation as augmenting
+from tlkit.context import Context
+from tlkit.finetune import augmentation
 from tlkit.images.folder import TRAIN, VAL
-from tlkit.plan.plan import LAST_LAYERS
+from tlkit.plan.choices import LAST_LAYERS, NONE
+from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
 from tlkit.store.bound import cache_limit
@@ -26,10 +28,27 @@ if TYPE_CHECKING:
     from tlkit.finetune.loop import Job
     from tlkit.finetune.maps import Maps
     from tlkit.finetune.trainable import Trainable
-    from tlkit.linear.head import Head
-    from tlkit.linear.taps import Choice
 
 MAPS_SHARE = 0.5  # of the cache's bound, that the outputs of a frozen part may take
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a network is trained on.
+
+    Attributes:
+        dataset: Images, split and features.
+        decoded: Pixels of all its images.
+        extractor: The backbone.
+        plan: The strategy, boundary and seed.
+        context: Of the run.
+    """
+
+    dataset: Dataset
+    decoded: Decoded
+    extractor: Extractor
+    plan: Plan
+    context: Context
 
 
 @dataclass(frozen=True)
@@ -49,41 +68,29 @@ class Built:
     strategy: Any
 
 
-def build(
-    data: Dataset,
-    decoded: Decoded,
-    extractor: Extractor,
-    head: Head,
-    choice: Choice,
-    recipe: Recipe,
-    options: TrainOptions,
-    balanced: bool,
-    workers: int | None,
-    show: Progress,
-    stack: contextlib.ExitStack,
-) -> Built:
+def build(material: Material, solved: Solved, recipe: Recipe, stack: contextlib.ExitStack) -> Built:
     """The network, and where its inputs come from, which the stack closes."""
     from tlkit.finetune.hardware import computing_in, device_strategy
     from tlkit.finetune.trainable import make_trainable
 
+    plan, show = material.plan, material.context.show
     strategy = device_strategy()
     with show.phase("Building the network", None), strategy.scope(), computing_in(recipe.precision):
-        network = training_network(extractor)
-        boundary = choice.boundary if options.strategy == LAST_LAYERS else None
+        network = training_network(material.extractor)
+        boundary = solved.choice.boundary if plan.strategy == LAST_LAYERS else None
         stage = next((each for each in network.stages if each.name == boundary), None)
-        recipe = replace(recipe, views=_views(recipe, data, stage))
+        recipe = replace(recipe, views=_views(recipe, material.dataset, stage))
         trainable = make_trainable(
             network,
-            head,
-            choice.taps,
+            solved.head,
+            solved.choice.taps,
             boundary=boundary,
             split=recipe.views > 0,
             layer_decay=recipe.layer_decay,
             batch_norm=recipe.batch_norm,
         )
-    feed = _feed(data, decoded, extractor, stage, recipe, workers, show, stack)
-    job = _job(data, trainable, recipe, feed, balanced, options.seed, strategy, show)
-    return Built(network, trainable, job, strategy)
+    inputs = _inputs(material, stage, recipe, stack)
+    return Built(network, trainable, _job(material, trainable, recipe, inputs, strategy), strategy)
 
 
 def last_layers_from(extractor: Extractor, show: Progress) -> str:
@@ -105,51 +112,42 @@ def training_network(extractor: Extractor) -> Network:
     )
 
 
-def _views(recipe: Recipe, data: Dataset, stage: Stage | None) -> int:
+def _views(recipe: Recipe, dataset: Dataset, stage: Stage | None) -> int:
     """How many versions of each image's map are stored; 0 where there is no frozen part, or no room."""
     if stage is None:
         return 0
     if recipe.views:
         return recipe.views
-    count = len(data.of(TRAIN))
+    count = dataset.count(TRAIN)
     epochs = recipe.steps * recipe.batch_size / count
-    wanted = 1 if recipe.augment == augmenting.NONE else min(8, max(2, round(epochs / 3)))
+    wanted = 1 if recipe.augment == NONE else min(8, max(2, round(epochs / 3)))
     size = 2 * stage.height * stage.width * stage.channels
-    room = int(MAPS_SHARE * cache_limit()) - size * len(data.of(VAL))
+    room = int(MAPS_SHARE * cache_limit()) - size * dataset.count(VAL)
     return max(0, min(wanted, room // (size * count)))
 
 
-def _feed(
-    data: Dataset,
-    decoded: Decoded,
-    extractor: Extractor,
-    stage: Stage | None,
-    recipe: Recipe,
-    workers: int | None,
-    show: Progress,
-    stack: contextlib.ExitStack,
-) -> Any:
+def _inputs(material: Material, stage: Stage | None, recipe: Recipe, stack: contextlib.ExitStack) -> Any:
     """Where the inputs come from: images, or outputs of the frozen part, computed here and closed by the stack."""
     from tlkit.finetune.inputs import PixelFeed
 
     if stage is None or not recipe.views:
-        return PixelFeed(decoded)
+        return PixelFeed(material.decoded)
     from tlkit.finetune.inputs import MapFeed, changer
     from tlkit.finetune.maps import compute_maps
 
-    kind = json.dumps([recipe.augment, recipe.flip, str(augmenting.AMOUNTS.get(recipe.augment))])
+    kind = json.dumps([recipe.augment, recipe.flip, str(augmentation.AMOUNTS.get(recipe.augment))])
 
     def maps(split: str, versions: int) -> Maps:
         found = compute_maps(
-            decoded,
-            data.of(split),
-            extractor,
+            material.decoded,
+            material.dataset.of(split),
+            material.extractor,
             stage,
             versions=versions,
             kind=kind,
             change=changer(recipe),
-            workers=workers,
-            progress=show,
+            workers=material.context.workers,
+            progress=material.context.show,
         )
         stack.callback(found.close)
         return found
@@ -157,25 +155,17 @@ def _feed(
     return MapFeed(maps(TRAIN, recipe.views), maps(VAL, 1), recipe.views)
 
 
-def _job(
-    data: Dataset,
-    trainable: Trainable,
-    recipe: Recipe,
-    feed: Any,
-    balanced: bool,
-    seed: int,
-    strategy: Any,
-    show: Progress,
-) -> Job:
+def _job(material: Material, trainable: Trainable, recipe: Recipe, inputs: Any, strategy: Any) -> Job:
     """What is trained on what, with a new optimizer."""
     from tlkit.finetune.loop import Job
     from tlkit.finetune.step import Tuner
 
-    labels = np.asarray(data.folder.labels, dtype=np.int32)
-    train = data.of(TRAIN)
+    dataset = material.dataset
+    labels = np.asarray(dataset.folder.labels, dtype=np.int32)
+    train = dataset.of(TRAIN)
     weights = None
-    if balanced:
-        share = np.bincount(labels[train], minlength=len(data.folder.classes)) / len(train)
+    if weighs_classes(material.plan, dataset):
+        share = np.bincount(labels[train], minlength=len(dataset.classes)) / len(train)
         weights = np.asarray(1 / (share * len(share)), dtype=np.float32)
-    tuner = Tuner(trainable, recipe, strategy, show.note)
-    return Job(tuner, recipe, feed, labels, tuple(train), tuple(data.of(VAL)), weights, seed)
+    tuner = Tuner(trainable, recipe, strategy, material.context.show.note)
+    return Job(tuner, recipe, inputs, labels, tuple(train), tuple(dataset.of(VAL)), weights, material.plan.seed)

@@ -1,117 +1,329 @@
-"""What ``train`` was asked for, as plain data: checked at once, kept with a run so that it can be taken up again."""
+"""What ``train`` is asked for: every option once, with its type, default, bounds, help text and group."""
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit.advisor.advise import MEASURED, Advice, check_advisor
+from tlkit.api.values import count_of, seconds_of
 from tlkit.backbones import catalog
-from tlkit.backbones.engines import AUTO as AUTO_ENGINE
-from tlkit.backbones.engines import check_engine
-from tlkit.backbones.own.keras_file import checked_preprocessing
-from tlkit.backbones.weights.loading import IMAGENET
 from tlkit.errors import TlkitError
-from tlkit.finetune.augmentation import AUTO as AUTO_AUGMENT
-from tlkit.finetune.augmentation import check_augment
-from tlkit.images.splits import check_test_split
-from tlkit.images.stratified import check_fraction
-from tlkit.linear.flip_check import FlipCheck
-from tlkit.linear.ood import RATE, check_rate
-from tlkit.linear.taps import check_boundary
+from tlkit.plan import choices
+from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST_LAYERS, MEASURED
 from tlkit.plan.fields import checked
-from tlkit.plan.plan import AUTO as AUTO_STRATEGY
-from tlkit.plan.plan import EARLY, FREEZE, LAST, check_features, check_strategy
+from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIME, TRAINING, declared, option
 
-CLASS_WEIGHTS = ("auto", "none")
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+def backbone_names() -> tuple[str, ...]:
+    """What the shell completes after ``--backbone``."""
+    return (AUTO, *catalog.names())
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Every option of ``train`` that decides its result; see `tlkit.api.train.run.train` for what they mean.
+    """What ``train`` is asked for. Made by `TrainOptions.make`, which takes what people naturally write.
 
-    ``expected`` and ``advice`` are what the advisor said where it chose the strategy: the accuracy with its interval's
-    ends, 0..1, and its reasons; ``flips`` is what it saw of mirrored images, None: nothing. ``backbone_sha256`` is
-    the hash of the file that the backbone must be, where a plan or an earlier start says so.
+    Example:
+        >>> TrainOptions.make("photos", strategy="freeze").strategy
+        'freeze'
     """
 
     images: str
-    strategy: str = AUTO_STRATEGY
-    advisor: str = MEASURED
-    pilot: bool = False
-    features: str = LAST
-    boundary: str | None = None
-    backbone: str = catalog.DEFAULT
-    backbone_sha256: str | None = None
-    preprocessing: str | None = None
-    max_params: float | None = None
-    max_latency: float | None = None
-    weights: str = IMAGENET
-    from_bundle: str | None = None
-    image_size: int | None = None
-    val_split: float = 0.2
-    test_split: float | None = None
-    class_weights: str = "auto"
-    drop_leaks: bool = False
-    epochs: float | None = None
-    learning_rate: float | None = None
-    batch_size: int | None = None
-    augment: str = AUTO_AUGMENT
-    mixed_precision: bool | None = None
-    time_budget: float | None = None
-    tensorboard: str | None = None
-    engine: str = AUTO_ENGINE
-    unknown_rate: float = RATE
-    report: bool = True
-    seed: int = 0
-    expected: tuple[float, float, float] | None = None
-    advice: tuple[str, ...] = ()
-    flips: FlipCheck | None = None
+    val_split: float = option(
+        0.2,
+        help="Share of each class to keep for validation, where the folder has no val/ of its own.",
+        group=DATA,
+        above=0,
+        below=1,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    test_split: float | None = option(
+        None,
+        help="Share of each class to keep as test images, never used in training.",
+        group=DATA,
+        at_least=0,
+        below=1,
+        if_none="a tenth from 300 images on, else none",
+        decided_by=PLAN,
+        advisor=True,
+    )
+    class_weights: str = option(
+        AUTO,
+        help="Weight classes by inverse frequency: auto does where the largest has over twice the images of the "
+        "smallest.",
+        group=DATA,
+        choices=choices.CLASS_WEIGHTS,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    drop_leaks: bool = option(
+        False,
+        help="Leave out training images that have a copy in the folder's own val/ or test/.",
+        group=DATA,
+        decided_by=PLAN,
+        advisor=True,
+    )
+
+    strategy: str = option(
+        AUTO,
+        help="auto: what the advisor measures to be best; freeze: keep the backbone, solve a new head; last-layers: "
+        "train its last stages too; fine-tune: train all of it; early-layers: keep its first stages and train them.",
+        group=STRATEGY,
+        choices=(AUTO, *choices.STRATEGIES),
+        decided_by=PLAN,
+    )
+    advisor: str = option(
+        MEASURED,
+        help="With --strategy auto. measured: by cross-validation; rule: by dataset size and similarity alone.",
+        group=STRATEGY,
+        choices=choices.ADVISORS,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    pilot: bool = option(
+        False,
+        help="If it is unclear whether fine-tuning helps, run a short trial first.",
+        group=STRATEGY,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    features: str = option(
+        choices.LAST,
+        help="Give the head the features of the last stage kept, or those of all stages.",
+        group=STRATEGY,
+        choices=choices.FEATURES,
+        decided_by=PLAN,
+    )
+    boundary: str | None = option(
+        None,
+        help="early-layers: the last stage to keep; last-layers: the last stage to leave frozen; such as stage3.",
+        group=STRATEGY,
+        metavar="STAGE",
+        if_none="measured",
+        decided_by=PLAN,
+    )
+    backbone: str = option(
+        choices.DEFAULT_BACKBONE,
+        help="A network of Keras Applications, the packaged default, a .keras file of your own, or auto: compare those "
+        "on this machine.",
+        group=STRATEGY,
+        metavar="[NAME|FILE.keras|auto]",
+        names=backbone_names,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    preprocessing: str | None = option(
+        None,
+        help="With --backbone FILE.keras, what the network takes.",
+        group=STRATEGY,
+        choices=tuple(choices.PREPROCESSING),
+        strict=False,
+        if_none="what the file begins with",
+        decided_by=PLAN,
+        advisor=True,
+    )
+    max_params: float | None = option(
+        None,
+        help="With --backbone auto: take no network with more parameters, such as 5M.",
+        group=STRATEGY,
+        above=0,
+        metavar="N",
+        parse=count_of,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    max_latency: float | None = option(
+        None,
+        help="With --backbone auto: take no network that needs more ms an image on one core.",
+        group=STRATEGY,
+        above=0,
+        metavar="MS",
+        parse=lambda text: _number(text, "--max-latency") / 1000,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    weights: str = option(
+        choices.IMAGENET,
+        help="Start from ImageNet's weights, from none (random), or from a weights file.",
+        group=STRATEGY,
+        choices=choices.WEIGHTS,
+        also="FILE",
+        strict=False,
+        decided_by=PLAN,
+        advisor=True,
+    )
+    from_bundle: str | None = option(
+        None,
+        help="Start from this bundle's network.",
+        group=STRATEGY,
+        flags=("--from",),
+        metavar="BUNDLE",
+        is_path=True,
+        decided_by=PLAN,
+    )
+    image_size: int | None = option(
+        None,
+        help="Side of the square input in pixels.",
+        group=STRATEGY,
+        at_least=1,
+        if_none="the backbone's own",
+        decided_by=PLAN,
+        advisor=True,
+    )
+
+    time_budget: float | None = option(
+        None,
+        help="Time that everything may take, such as 90s, 10m, 1.5h.",
+        group=TIME,
+        above=0,
+        metavar="TIME",
+        parse=seconds_of,
+        advisor=True,
+    )
+
+    epochs: float | None = option(
+        None,
+        help="Passes over the training images. 0, with early-layers: solve the head only.",
+        group=TRAINING,
+        at_least=0,
+        if_none="by their number",
+        decided_by=RECIPE,
+        tuning=True,
+    )
+    learning_rate: float | None = option(
+        None,
+        help="Peak learning rate, that of the head.",
+        group=TRAINING,
+        above=0,
+        at_most=1,
+        if_none="by a short check",
+        decided_by=RECIPE,
+        tuning=True,
+    )
+    batch_size: int | None = option(
+        None,
+        help="Images in a batch.",
+        group=TRAINING,
+        at_least=1,
+        if_none="32",
+        decided_by=RECIPE,
+        tuning=True,
+    )
+    augment: str = option(
+        AUTO,
+        help="How much to change images at random in training.",
+        group=TRAINING,
+        choices=choices.AUGMENTS,
+        decided_by=RECIPE,
+        tuning=True,
+    )
+    mixed_precision: bool | None = option(
+        None,
+        help="Compute in bfloat16.",
+        group=TRAINING,
+        flags=("--mixed-precision/--no-mixed-precision",),
+        if_none="on GPUs made for it",
+        decided_by=RECIPE,
+        tuning=True,
+    )
+    seed: int = option(
+        0,
+        help="Random seed: the same seed, machine and images give the same result.",
+        group=TRAINING,
+        at_least=0,
+        decided_by=PLAN,
+        advisor=True,
+    )
+
+    output: str | None = option(
+        None,
+        help="Folder of the bundle.",
+        group=OUTPUT,
+        flags=("--output", "-o"),
+        metavar="DIR",
+        is_path=True,
+        if_none="<folder name>.tlkit, -2, -3",
+    )
+    overwrite: bool = option(False, help="Replace the bundle, or the unfinished run, at --output.", group=OUTPUT)
+    report: bool = option(
+        True, help="Write report.html into the bundle.", group=OUTPUT, flags=("--report/--no-report",)
+    )
+    tensorboard: str | None = option(
+        None,
+        help="Also write TensorBoard's event files here.",
+        group=OUTPUT,
+        metavar="DIR",
+        is_path=True,
+        tuning=True,
+    )
+    unknown_rate: float = option(
+        choices.UNKNOWN_RATE,
+        help="Share of images of known classes that predict may call unknown.",
+        group=OUTPUT,
+        at_least=0,
+        at_most=choices.MAX_UNKNOWN_RATE,
+        decided_by=PLAN,
+    )
+
+    engine: str = option(
+        AUTO,
+        help="Compute features with LiteRT or Keras; auto: LiteRT on a CPU, Keras on a GPU or where LiteRT is missing.",
+        group=MACHINE,
+        choices=choices.ENGINES,
+        advisor=True,
+    )
+    workers: int | None = option(
+        None,
+        help="Threads to read with, and cores to compute features with.",
+        group=MACHINE,
+        at_least=1,
+        if_none="all",
+        advisor=True,
+    )
+
+    @classmethod
+    def make(cls, images: str | os.PathLike[str], **given: Any) -> TrainOptions:
+        """Options from what people write: paths as text or `Path`, times such as "10m", counts such as "5M".
+
+        Raises:
+            TypeError: There is no such option.
+            TlkitError: A value is unknown or out of bounds, or options contradict each other.
+        """
+        refuse_unknown("train", given, declared(cls))
+        made = cls(absolute(images), **{name: _plain(name, value) for name, value in given.items()})
+        made.check()
+        return made
 
     @property
     def tunes(self) -> bool:
-        """Whether weights are trained, beyond the head that is solved."""
+        """Whether weights are trained, beyond the head that is solved; of "auto" that is not known yet."""
         return self.strategy != FREEZE and self.epochs != 0
 
     def check(self) -> None:
         """Refuse what cannot be, before any work.
 
         Raises:
-            TlkitError: A value is unknown, out of range or has no meaning with the strategy.
+            TlkitError: A value is unknown or out of bounds, or options contradict each other.
         """
-        check_strategy(self.strategy)
-        check_advisor(self.advisor)
-        if self.pilot and (self.strategy != AUTO_STRATEGY or self.advisor != MEASURED):
+        for name, its in declared(type(self)).items():
+            its.check(getattr(self, name))
+        if self.pilot and (self.strategy != AUTO or self.advisor != MEASURED):
+            raise TlkitError("--pilot requires --strategy auto and --advisor measured", "leave it out")
+        if self.boundary is not None and self.strategy not in (EARLY, LAST_LAYERS):
             raise TlkitError(
-                "--pilot has no meaning where nothing is measured",
-                "it goes with --strategy auto and --advisor measured",
+                f"--boundary does not apply to --strategy {self.strategy}", f"it requires {EARLY} or {LAST_LAYERS}"
             )
-        check_features(self.features)
-        check_boundary(self.boundary, self.strategy)
-        check_fraction(self.val_split)
-        check_test_split(self.test_split, self.val_split)
-        check_engine(self.engine)
-        if self.preprocessing is not None:
-            checked_preprocessing(self.preprocessing)
-            if not catalog.is_file_name(self.backbone):
-                raise TlkitError(
-                    "--preprocessing has no meaning without a backbone of your own", "it goes with a .keras file"
-                )
-        check_augment(self.augment)
-        if self.class_weights not in CLASS_WEIGHTS:
-            raise TlkitError(f"unknown --class-weights '{self.class_weights}'", f"one of {', '.join(CLASS_WEIGHTS)}")
-        _check_range("--epochs", self.epochs, least=0)
-        _check_range("--learning-rate", self.learning_rate, above=0, most=1)
-        _check_range("--batch-size", self.batch_size, least=1)
-        _check_range("--time-budget", self.time_budget, above=0)
-        _check_range("--max-params", self.max_params, above=0)
-        _check_range("--max-latency", self.max_latency, above=0)
-        check_rate(self.unknown_rate)
+        if self.test_split is not None and self.test_split + self.val_split >= 1:
+            raise TlkitError(
+                f"--test-split must be less than 1 together with --val-split, not {self.test_split:g}",
+                "0 keeps no test images",
+            )
+        if self.preprocessing is not None and not catalog.is_file_name(self.backbone):
+            raise TlkitError("--preprocessing requires a backbone of your own", "it goes with --backbone FILE.keras")
         if self.epochs == 0 and self.strategy not in (FREEZE, EARLY):
             raise TlkitError(
                 f"--epochs 0 leaves nothing of {self.strategy}", f"--strategy {FREEZE} solves the head alone"
@@ -120,19 +332,13 @@ class TrainOptions:
             self._refuse_tuning()
 
     def _refuse_tuning(self) -> None:
-        given = {
-            "--learning-rate": self.learning_rate is not None,
-            "--epochs": self.epochs not in (None, 0),
-            "--batch-size": self.batch_size is not None,
-            "--augment": self.augment != AUTO_AUGMENT,
-            "--mixed-precision": self.mixed_precision is not None,
-            "--tensorboard": self.tensorboard is not None,
-        }
-        if wrong := [name for name, is_given in given.items() if is_given]:
-            raise TlkitError(
-                f"{wrong[0]} has no meaning where no weights are trained",
-                "it goes with --strategy fine-tune, last-layers and early-layers",
-            )
+        for name, its in declared(type(self)).items():
+            value = getattr(self, name)
+            if its.option.tuning and value != its.default and not (name == "epochs" and value == 0):
+                raise TlkitError(
+                    f"{its.flag} does not apply where no weights are trained",
+                    "it goes with --strategy fine-tune, last-layers and early-layers",
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dump``."""
@@ -145,53 +351,17 @@ class TrainOptions:
         Raises:
             TlkitError: Fields are missing or unknown.
         """
-        found = dict(checked(cls, data, "set of options"))
-        if found.get("expected") is not None:
-            found["expected"] = tuple(found["expected"])
-        if found.get("flips") is not None:
-            found["flips"] = FlipCheck(**found["flips"])
-        return cls(**{**found, "advice": tuple(found.get("advice", ()))})
-
-    def with_advice(self, advice: Advice) -> TrainOptions:
-        """The options with the strategy that the advisor chose; what has no meaning with it is left out."""
-        changed = replace(
-            self,
-            strategy=advice.strategy,
-            pilot=False,
-            features=self.features if self.features != LAST else advice.features,
-            boundary=advice.boundary,
-            expected=advice.expected,
-            advice=(*self.advice, *advice.reasons),
-        )
-        if changed.tunes:
-            return changed
-        return replace(
-            changed,
-            epochs=None,
-            learning_rate=None,
-            batch_size=None,
-            augment=AUTO_AUGMENT,
-            mixed_precision=None,
-            tensorboard=None,
-        )
+        return cls(**checked(cls, data, "set of options"))
 
 
-def parse_time(text: str) -> float:
-    """Seconds of a time such as "90s", "10m", "1.5h" or "600".
+def refuse_unknown(verb: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse keyword arguments that are no options, as Python does.
 
     Raises:
-        TlkitError: It is no such time, or not above zero.
+        TypeError: There is no such option.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text, re.IGNORECASE)
-    seconds = float(found[1]) * _UNITS[found[2].lower()] if found else 0.0
-    if not seconds > 0:
-        raise TlkitError(f"not a time: --time-budget '{text}'", "such as 90s, 10m or 1.5h")
-    return seconds
-
-
-def absolute_backbone(backbone: str) -> str:
-    """A name as it is, a file's path so that it means the same from another folder."""
-    return absolute(backbone) if catalog.is_file_name(backbone) else backbone
+    if wrong := [name for name in given if name not in known]:
+        raise TypeError(f"{verb}() got an unexpected keyword argument {wrong[0]!r}")
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -199,11 +369,22 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return str(Path(path).expanduser().absolute())
 
 
-def _check_range(
-    name: str, value: float | None, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
-) -> None:
-    if value is None:
-        return
-    if not math.isfinite(value) or value < least or value <= above or value > most:
-        bound = f"at least {least:g}" if least > -math.inf else f"above {above:g}"
-        raise TlkitError(f"{name} must be {bound}{f' and at most {most:g}' if most < math.inf else ''}, not {value:g}")
+def _plain(name: str, value: Any) -> Any:
+    """A value as the options hold it: paths absolute, what was written as text parsed."""
+    its = declared(TrainOptions)[name]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        return value
+    if its.option.parse is not None:
+        return its.option.parse(value)
+    if its.option.is_path or (name == "backbone" and catalog.is_file_name(value)):
+        return absolute(value)
+    return absolute(value) if name == "weights" and value not in choices.WEIGHTS else value
+
+
+def _number(text: str, flag: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise TlkitError(f"not a number: {flag} '{text}'") from None

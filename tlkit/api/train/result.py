@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tlkit.bundle.save import REPORT
+from tlkit.context import Context
+from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.plan import Plan
+from tlkit.words import plural
+
+if TYPE_CHECKING:
+    from tlkit.api.train.saving import Saving
+    from tlkit.api.train.trained import Tuning
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,11 @@ class TrainResult:
         images: Images used, by split, and how many were "skipped".
         skipped: (file, reason) of every image that could not be read.
         leaks: Groups of files that are copies of one another in different splits of the folder's own.
-        uneven: Whether the largest class has over twice the training images of the smallest.
+        imbalanced: Whether the largest class has over twice the training images of the smallest.
         metrics: Figures on the held-out images, as in the JSON contract: shares 0..1, loss in nats.
         seconds: "total", "features" and "training".
         reused: Images whose features were kept from an earlier run.
-        tuning: Of tuned strategies, how training ended: "kept" (whether the tuned weights are in the bundle), "stopped"
-            (why), "steps", "best_step", "frozen_val_accuracy" and "frozen_val_loss"; None where only a head was solved.
+        tuning: How training weights ended; None where only a head was solved.
         resume: The run's folder, where it was interrupted and can go on.
         report: The HTML page in the bundle; None where none was asked for.
     """
@@ -37,17 +43,17 @@ class TrainResult:
     images: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
     leaks: tuple[tuple[str, ...], ...]
-    uneven: bool
+    imbalanced: bool
     metrics: dict[str, Any]
     seconds: dict[str, float]
     reused: int
-    tuning: dict[str, Any] | None = None
+    tuning: Tuning | None = None
     resume: Path | None = None
     report: Path | None = None
 
     def accuracies(self) -> list[str]:
         """Every accuracy in a sentence that says what was chosen by it."""
-        return accuracy_lines(self.metrics, self.tuning is not None, self.uneven)
+        return accuracy_lines(self.metrics, self.images, self.tuning is not None, self.imbalanced)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the fields of the command line's JSON."""
@@ -60,7 +66,7 @@ class TrainResult:
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
             "leaks": [list(group) for group in self.leaks],
             "features_reused": self.reused,
-            "tuning": self.tuning,
+            "tuning": None if self.tuning is None else self.tuning.to_json(),
             "report": None if self.report is None else str(self.report),
             "resume": None if self.resume is None else str(self.resume),
             "metrics": self.metrics,
@@ -69,28 +75,61 @@ class TrainResult:
         }
 
 
-def accuracy_lines(metrics: dict[str, Any], tuned: bool, uneven: bool) -> list[str]:
-    """Every accuracy in a sentence that says what was chosen by it.
+def result_of(saving: Saving, plan: Plan, resume: Path | None, context: Context) -> TrainResult:
+    """What a run gave, once its bundle is written.
+
+    Args:
+        saving: What the bundle was written from.
+        plan: The plan in it.
+        resume: The run's folder, where it can go on.
+        context: Of the run.
+    """
+    dataset, trained, target = saving.dataset, saving.trained, saving.place.target
+    skipped = saving.skipped
+    return TrainResult(
+        model=target,
+        report=target / REPORT if (target / REPORT).is_file() else None,
+        plan=plan,
+        classes=dataset.classes,
+        images={**{split: dataset.count(split) for split in (TRAIN, VAL, TEST)}, "skipped": len(skipped)},
+        skipped=skipped,
+        leaks=dataset.leaks,
+        imbalanced=dataset.imbalanced,
+        metrics=trained.metrics,
+        seconds=context.clock.seconds("features", "advice", "training"),
+        reused=dataset.features.reused,
+        tuning=trained.tuning,
+        resume=resume,
+    )
+
+
+def accuracy_lines(metrics: dict[str, Any], images: dict[str, int], tuned: bool, imbalanced: bool) -> list[str]:
+    """Every accuracy in a sentence that says what it was used for.
 
     Args:
         metrics: As in `TrainResult`.
+        images: Likewise.
         tuned: Whether networks were compared on the validation images.
-        uneven: Whether classes are so uneven that plain accuracy misleads.
+        imbalanced: Whether classes are so imbalanced that plain accuracy misleads.
     """
     lines = []
-    chosen = {"val": ", by which the network was chosen" if tuned else "", "test": ", nothing was chosen by it"}
-    for split, name, prefix in (("val", "validation", ""), ("test", "test", "test_")):
+    used = {
+        VAL: "also used to select the model, so probably optimistic" if tuned else "",
+        TEST: "never used in training",
+    }
+    for split, name, prefix in ((VAL, "validation", ""), (TEST, "test", "test_")):
         if f"{split}_accuracy" not in metrics:
             continue
-        guessing = f"always guessing the largest class {metrics[f'{prefix}baseline_accuracy']:.1%}"
-        lines.append(f"{name} accuracy {_with_interval(metrics, split)}{chosen[split]}, {guessing}")
-        if uneven:
+        noted = f"{plural(images[split], 'image')}{f', {used[split]}' if used[split] else ''}"
+        guessing = f"always guessing the largest class: {metrics[f'{prefix}baseline_accuracy']:.1%}"
+        lines.append(f"{name} accuracy {_with_interval(metrics, split)}, {noted}; {guessing}")
+        if imbalanced:
             balanced, f1 = metrics[f"{split}_balanced_accuracy"], metrics[f"{split}_macro_f1"]
-            lines.append(f"classes are uneven: balanced accuracy {balanced:.1%}, macro-F1 {f1:.1%}")
+            lines.append(f"classes are imbalanced: balanced accuracy {balanced:.1%}, macro-F1 {f1:.1%}")
     if "cv_accuracy" in metrics:
         lines.append(
-            f"cross-validated accuracy {_with_interval(metrics, 'cv')} of the frozen backbone, on the training "
-            "images, in place of a test"
+            f"cross-validated accuracy of the frozen backbone {_with_interval(metrics, 'cv')} (too few images for a "
+            "test set)"
         )
     return lines
 
@@ -98,20 +137,3 @@ def accuracy_lines(metrics: dict[str, Any], tuned: bool, uneven: bool) -> list[s
 def _with_interval(metrics: dict[str, Any], split: str) -> str:
     low, high = metrics[f"{split}_accuracy_ci95"]
     return f"{metrics[f'{split}_accuracy']:.1%} (95% interval {low:.0%} to {high:.0%})"
-
-
-class Clock:
-    """Seconds in all and by lap, to a millisecond."""
-
-    def __init__(self) -> None:
-        self.start = self.last = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        """Note the seconds since the last lap."""
-        now = time.perf_counter()
-        self.laps[name], self.last = round(now - self.last, 3), now
-
-    def total(self) -> float:
-        """Seconds since the start."""
-        return round(time.perf_counter() - self.start, 3)

@@ -8,39 +8,57 @@ import os
 import secrets
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.bundle.save import MANIFEST, SUFFIX, choose_output
+from tlkit.context import Context
 from tlkit.errors import TlkitError
+from tlkit.files import replace_json
 from tlkit.finetune.checkpoint import STATE
+from tlkit.plan.choices import AUTO
+from tlkit.plan.plan import Plan
 from tlkit.version import VERSION
 
-FORMAT = 1
-RUN, SETTLED = "run.json", "settled.json"
+FORMAT = 2
+RUN, DECISIONS = "run.json", "decisions.json"
 RUN_SUFFIX = f"{SUFFIX}-run"
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class Place:
+    """Where a bundle goes.
+
+    Attributes:
+        target: Its folder.
+        overwrite: Whether what lies there is replaced.
+    """
+
+    target: Path
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class RunDir:
     """A run that is or was under way.
 
     Attributes:
         path: Its folder.
         name: Random; the bundle it writes carries it.
-        options: What was asked for.
-        target: Where the bundle goes.
-        overwrite: Whether a bundle that lay there when the run began may be replaced.
+        request: What was asked for.
+        plan: What was decided when it began.
+        place: Where the bundle goes, and whether one that lay there when the run began may be replaced.
         resumed: Whether the run is being taken up again.
     """
 
     path: Path
     name: str
-    options: TrainOptions
-    target: Path
-    overwrite: bool
+    request: TrainOptions
+    plan: Plan
+    place: Place
     resumed: bool = field(default=False)
 
     @property
@@ -50,23 +68,23 @@ class RunFolder:
 
     def may_replace(self) -> bool:
         """Whether what lies at the target is this run's own, or was to be overwritten anyway."""
-        return self.overwrite or _run_of(self.target) == self.name
+        return self.place.overwrite or _run_of(self.place.target) == self.name
 
-    def settled(self) -> dict[str, Any]:
-        """What the run has decided so far: its recipe, its data, what it wrote."""
+    def decisions(self) -> dict[str, Any]:
+        """What the run has decided so far: its recipe, its data."""
         try:
-            found = json.loads((self.path / SETTLED).read_text(encoding="utf-8"))
+            found = json.loads((self.path / DECISIONS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def settle(self, **values: Any) -> None:
+    def decide(self, **values: Any) -> None:
         """Add to what was decided.
 
         Raises:
             TlkitError: It cannot be written.
         """
-        _write(self.path / SETTLED, {**self.settled(), **values})
+        replace_json(self.path / DECISIONS, {**self.decisions(), **values})
 
     def remove(self) -> None:
         """Take the folder away: the run is over, or has not begun to train."""
@@ -76,40 +94,106 @@ class RunFolder:
         shutil.rmtree(gone, ignore_errors=True)
 
 
+class RunKeeper:
+    """Begins the folder of a run that trains weights, once that is known, and leaves it only where it can go on.
+
+    Args:
+        request: What was asked for.
+        place: Where the bundle goes.
+        context: Told how to go on.
+        resumed: The run that is taken up again.
+    """
+
+    def __init__(self, request: TrainOptions, place: Place, context: Context, resumed: RunDir | None) -> None:
+        self._request, self._place, self._context = request, place, context
+        self.run = resumed
+
+    def begin(self, plan: Plan) -> RunDir | None:
+        """The run's folder; None where only a head is solved, or "auto" has not decided yet."""
+        if self.run is None and plan.tunes and plan.strategy != AUTO:
+            self.run = begin_run(self._request, plan, self._place)
+        return self.run
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[RunKeeper]:
+        """Say how to go on after an interrupt; take a folder away that nothing can go on with."""
+        try:
+            yield self
+        except KeyboardInterrupt:
+            if self.run is not None:
+                self._context.show.note(f"to go on: tlkit train --resume {self.run.path}")
+            raise
+        except TlkitError:
+            if self.run is not None and not self.run.has_state and not self.run.resumed:
+                self.run.remove()
+            raise
+
+    def finish(self, interrupted: bool) -> Path | None:
+        """Take the folder away, or where the run was interrupted say where it is."""
+        if self.run is None:
+            return None
+        if interrupted:
+            return self.run.path
+        self.run.remove()
+        return None
+
+
 def run_folder(target: Path) -> Path:
     """Where the run that makes ``target`` keeps its state."""
     name = target.name.removesuffix(SUFFIX)
     return target.with_name(f"{name}{RUN_SUFFIX}")
 
 
-def begin_run(options: TrainOptions, target: Path, overwrite: bool) -> RunFolder:
+def refuse_unfinished(place: Place) -> None:
+    """Refuse, before any work, to begin where a run is unfinished.
+
+    Raises:
+        TlkitError: There is one, and it is not to be overwritten; or something else lies there.
+    """
+    path = run_folder(place.target)
+    if not os.path.lexists(path):
+        return
+    if not (path / RUN).is_file():
+        raise TlkitError(f"not the folder of a run, so not overwritten: {path}", "choose another --output")
+    if not place.overwrite:
+        hint = f"go on with it: tlkit train --resume {path.name}; or begin anew with --overwrite"
+        raise TlkitError(f"there is an unfinished run: {path}", hint)
+
+
+def begin_run(request: TrainOptions, plan: Plan, place: Place) -> RunDir:
     """Make the folder of a new run.
 
     Raises:
-        TlkitError: There is one of an unfinished run, and it is not to be overwritten; or it cannot be written.
+        TlkitError: As `refuse_unfinished`, or it cannot be written.
     """
-    path = run_folder(target)
+    path, name = run_folder(place.target), secrets.token_hex(8)
+    run = RunDir(path, name, request, plan, place)
+    refuse_unfinished(place)
     if os.path.lexists(path):
-        if not (path / RUN).is_file():
-            raise TlkitError(f"not the folder of a run, so not overwritten: {path}", "choose another --output")
-        if not overwrite:
-            hint = f"go on with it: tlkit train --resume {path.name}; or begin anew with --overwrite"
-            raise TlkitError(f"there is an unfinished run: {path}", hint)
-        RunFolder(path, secrets.token_hex(8), options, target, overwrite).remove()
-    name = secrets.token_hex(8)
-    note = {"format": FORMAT, "tlkit": VERSION, "name": name, "target": str(target), "overwrite": overwrite}
-    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{path.name}-"))
+        run.remove()
+    note = {
+        "format": FORMAT,
+        "tlkit": VERSION,
+        "name": name,
+        "target": str(place.target),
+        "overwrite": place.overwrite,
+        "request": request.to_json(),
+        "plan": plan.to_json(),
+    }
+    part: Path | None = None
     try:
-        _write(part / RUN, {**note, "options": options.to_json()})
+        part = Path(tempfile.mkdtemp(dir=place.target.parent, prefix=f".{path.name}-"))
+        replace_json(part / RUN, note)
         part.rename(path)
     except OSError as error:
         raise TlkitError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return RunFolder(path, name, options, target, overwrite)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+    return run
 
 
-def open_run(folder: str | os.PathLike[str]) -> RunFolder:
+def open_run(folder: str | os.PathLike[str]) -> RunDir:
     """The run that a folder belongs to.
 
     Args:
@@ -130,18 +214,39 @@ def open_run(folder: str | os.PathLike[str]) -> RunFolder:
         note = json.loads((path / RUN).read_text(encoding="utf-8"))
         if note["format"] != FORMAT:
             raise TlkitError(f"{path} was written by another version of tlkit ({note.get('tlkit')})", "train anew")
-        name, options = str(note["name"]), TrainOptions.from_json(note["options"])
-        target, overwrite = path.with_name(Path(note["target"]).name), bool(note["overwrite"])
+        name, request = str(note["name"]), TrainOptions.from_json(note["request"])
+        plan, target = Plan.from_json(note["plan"]), path.with_name(Path(note["target"]).name)
+        place = Place(target, bool(note["overwrite"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TlkitError(f"damaged run {path}: {RUN} cannot be read", "delete the folder and train anew") from error
-    return RunFolder(path, name, options, target, overwrite, resumed=True)
+    return RunDir(path, name, request, plan, place, resumed=True)
 
 
-def free_target(images: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
-    """As `choose_output`; a name given by default is also free of unfinished runs."""
-    return choose_output(
-        images, output, overwrite, lambda target: os.path.lexists(target) or os.path.lexists(run_folder(target))
-    )
+def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
+    """Where the bundle goes, before any work; a name given by default is also free of unfinished runs.
+
+    Raises:
+        TlkitError: As `tlkit.bundle.save.choose_output` and `refuse_unfinished`.
+    """
+
+    def taken(target: Path) -> bool:
+        return os.path.lexists(target) or os.path.lexists(run_folder(target))
+
+    place = Place(choose_output(images, output, overwrite, taken), overwrite)
+    refuse_unfinished(place)
+    return place
+
+
+def resumed_place(run: RunDir) -> Place:
+    """Where the bundle of a run that is taken up again goes.
+
+    Raises:
+        TlkitError: Something else lies there by now.
+    """
+    overwrite = run.may_replace()
+    if os.path.lexists(run.place.target) and not overwrite:
+        raise TlkitError(f"output exists: {run.place.target}", "move it away, then resume")
+    return replace(run.place, overwrite=overwrite)
 
 
 def _run_of(bundle: Path) -> str | None:
@@ -150,18 +255,3 @@ def _run_of(bundle: Path) -> str | None:
         return str(json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))["run"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(file: Path, data: dict[str, Any]) -> None:
-    """Replace a small file at once."""
-    part = file.with_suffix(".part")
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            json.dump(data, out, indent=1)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise TlkitError(f"cannot write {file}: {error.strerror or error}") from error

@@ -1,110 +1,153 @@
-"""What training starts from: options checked, backbone and weights settled, images found."""
+"""What training starts from: the backbone, its weights and size, and the plan as far as the request decides it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tlkit.api.train.dataset import require_enough
 from tlkit.api.train.options import TrainOptions
-from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
-from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.own.keras_file import INCLUDED, PREPROCESSING, file_backbone
-from tlkit.backbones.weights.loading import IMAGENET, RANDOM
+from tlkit.backbones.catalog import Backbone
+from tlkit.backbones.engines import check_engine
+from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
+from tlkit.backbones.weights.loading import file_hash
 from tlkit.bundle.save import MODEL
+from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.finetune.tensorboard import require_tensorboard
 from tlkit.images.folder import ImageFolder, scan
-from tlkit.plan.plan import EARLY
-from tlkit.progress import Progress
+from tlkit.plan.choices import DEFAULT_BACKBONE, EARLY, IMAGENET, LAST_LAYERS, PREPROCESSING, RANDOM
+from tlkit.plan.plan import Plan
 
 
 @dataclass(frozen=True)
 class Start:
-    """What training starts from: options with backbone, weights and size settled.
+    """What training starts from.
 
     Attributes:
-        options: What was asked for, settled.
+        request: What was asked for.
         backbone: The row of the backbone.
-        weights_name: What the plan calls the weights.
-        known: Content hash to split, of an earlier training.
-        origin: ``backbone_file``, ``backbone_sha256`` and ``preprocessing`` of the plan: where a backbone of the user's
-            own came from; empty for a catalogued one.
+        weights: What the backbone is filled with: "imagenet", "none" or a file's path.
+        plan: What is decided so far; its strategy may be "auto".
+        earlier_split: Content hash to split, of the training of the bundle that is started from.
+        own_backbone: ``backbone_file``, ``backbone_sha256`` and ``preprocessing`` of a backbone of the user's own.
     """
 
-    options: TrainOptions
+    request: TrainOptions
     backbone: Backbone
-    weights_name: str
-    known: Mapping[str, str]
-    origin: Mapping[str, Any]
+    weights: str
+    plan: Plan
+    earlier_split: Mapping[str, str] = field(default_factory=dict)
+    own_backbone: Mapping[str, Any] = field(default_factory=dict)
 
 
-def prepare_start(options: TrainOptions, show: Progress) -> Start:
-    """Check the options, and read those that a bundle to start from decides.
+def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = None) -> Start:
+    """Find the backbone and its weights, before any work.
 
-    What it returns can be prepared again, which a resumed run does.
+    Args:
+        request: What was asked for; its backbone is not "auto".
+        context: Told what is noteworthy.
+        plan: What was decided already, by ``recommend``, an earlier training or the run that is resumed.
+
+    Raises:
+        TlkitError: Something is not there, or is not what the plan began with.
     """
-    options.check()
-    if options.tensorboard is not None:
+    check_engine(request.engine)
+    if request.tensorboard is not None:
         require_tensorboard()
-    if options.from_bundle is not None:
-        return _from_bundle(options, options.from_bundle, show)
-    row, size = check_request(options.backbone, options.weights, options.image_size, options.preprocessing)
-    if not row.file:
-        if options.weights == RANDOM:
-            show.note("random weights: what comes out is no transfer learning")
-        name = options.weights if options.weights in (IMAGENET, RANDOM) else Path(options.weights).name
-        return Start(replace(options, backbone=row.name), row, name, {}, {})
-    if options.backbone_sha256 not in (None, row.digest):
-        raise TlkitError(
-            f"'{row.file}' is not the backbone that this began with: its content is another",
-            "put the file back that the plan or the run was made with, or begin anew",
-        )
-    kind = row.preprocessing
-    show.note(f"{row.name}: input {size}x{size}, preprocessing {kind} ({PREPROCESSING[kind]})")
-    settled = replace(options, backbone=row.file, backbone_sha256=row.digest, preprocessing=row.preprocessing)
-    origin = {"backbone_file": row.file, "backbone_sha256": row.digest, "preprocessing": row.preprocessing}
-    return Start(settled, row, Path(row.file).name, {}, origin)
+    start = _from_bundle(request, request.from_bundle, context) if request.from_bundle else _plain(request, context)
+    if plan is None:
+        return start
+    _require_same(plan, start.plan)
+    own = {name: getattr(start.plan, name) for name in ("backbone_file", "from_bundle")}
+    return replace(start, plan=replace(plan, **own))
 
 
-def _from_bundle(options: TrainOptions, folder: str, show: Progress) -> Start:
+def _plain(request: TrainOptions, context: Context) -> Start:
+    """From ImageNet's weights, a weights file or a backbone of the user's own."""
+    row, size = check_request(request.backbone, request.weights, request.image_size, request.preprocessing)
+    if row.file:
+        kind = row.preprocessing
+        context.show.note(f"{row.name}: input {size}x{size}, preprocessing {kind} ({PREPROCESSING[kind]})")
+        own = {"backbone_file": row.file, "backbone_sha256": row.digest, "preprocessing": kind}
+        plan = _plan(request, row, size, Path(row.file).name, **own)
+        return Start(request, row, IMAGENET, plan, own_backbone=own)
+    if request.weights == RANDOM:
+        context.show.note("random weights: the result is not transfer learning")
+    is_file = request.weights not in (IMAGENET, RANDOM)
+    name = Path(request.weights).name if is_file else request.weights
+    digest = file_hash(Path(request.weights)) if is_file else None
+    return Start(request, row, request.weights, _plan(request, row, size, name, weights_sha256=digest))
+
+
+def _from_bundle(request: TrainOptions, folder: str, context: Context) -> Start:
     from tlkit.bundle.load import load
 
-    network = str(Path(folder) / MODEL)
-    settled = options.weights == network or options.backbone == network
-    if not settled and (options.weights != IMAGENET or options.backbone != catalog.DEFAULT):
+    if request.weights != IMAGENET or request.backbone != DEFAULT_BACKBONE:
         raise TlkitError("--from takes backbone and weights from the bundle", "leave --backbone and --weights out")
     bundle = load(folder)
-    manifest = bundle.manifest
-    size = options.image_size or int(manifest["input_size"][0])
-    changed = replace(options, image_size=size)
+    manifest, name, network = bundle.manifest, bundle.path.name, str(Path(folder) / MODEL)
+    size = request.image_size or int(manifest["input_size"][0])
+    came = {"from_bundle": name, "weights_sha256": manifest["files"][MODEL]}
     own: dict[str, Any] | None = manifest.get("own_backbone")
     early = manifest.get("strategy") == EARLY
     if own is None:
         row, _ = check_request(manifest["backbone"], IMAGENET, size)
         if early:
-            show.note(f"{bundle.path.name} holds the first stages alone; the later ones have ImageNet weights")
-        return Start(replace(changed, backbone=row.name, weights=network), row, bundle.path.name, manifest["split"], {})
+            context.show.note(f"{name} holds the first stages alone; the later ones have ImageNet weights")
+        return Start(request, row, network, _plan(request, row, size, name, **came), manifest["split"])
     # the bundle is all there is of the network: its file may be anywhere by now
     row, _ = check_request(file_backbone(network, INCLUDED, manifest["backbone"]), IMAGENET, size)
     if early:
-        show.note(f"{bundle.path.name} holds the first stages alone, and they are the whole backbone from here on")
-    changed = replace(changed, backbone=network, weights=IMAGENET, preprocessing=INCLUDED)
-    return Start(changed, row, bundle.path.name, manifest["split"], own)
+        context.show.note(f"{name} holds the first stages alone, and they are the whole backbone from here on")
+    plan = _plan(request, row, size, name, **came, **own)
+    return Start(request, row, IMAGENET, plan, manifest["split"], own)
 
 
-def in_bundle(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Where an own backbone came from, as a bundle says it: a file's name, as its folder is nobody else's business."""
-    return {**origin, "backbone_file": Path(origin["backbone_file"]).name} if origin else {}
+def _plan(request: TrainOptions, row: Backbone, size: int, weights: str, **more: Any) -> Plan:
+    """What the request decides."""
+    return Plan(
+        backbone=row.name,
+        weights=weights,
+        strategy=request.strategy,
+        input_size=size,
+        val_split=request.val_split,
+        test_split=request.test_split,
+        class_weights=request.class_weights,
+        seed=request.seed,
+        features=request.features,
+        boundary=request.boundary if request.strategy in (EARLY, LAST_LAYERS) else None,
+        drop_leaks=request.drop_leaks,
+        unknown_rate=request.unknown_rate,
+        head_only=request.epochs == 0 and request.strategy == EARLY,
+        **more,
+    )
 
 
-def scan_folder(images: str, show: Progress) -> ImageFolder:
+def _require_same(planned: Plan, found: Plan) -> None:
+    """Refuse another network than the one the plan began with.
+
+    Raises:
+        TlkitError: It is another.
+    """
+    named = {"backbone_sha256": "backbone", "weights_sha256": "weights"}
+    for digest, what in named.items():
+        its = getattr(planned, digest)
+        if its is not None and its != getattr(found, digest):
+            place = found.backbone_file if digest == "backbone_sha256" else found.weights
+            raise TlkitError(
+                f"'{place}' is not the {what} that this began with: its content is another",
+                "put the file back that the plan or the run was made with, or begin anew",
+            )
+
+
+def scan_folder(images: str, context: Context) -> ImageFolder:
     """The images of a folder, if there are enough in every class."""
     folder = scan(images)
     require_enough(folder, ())
     if folder.loose:
-        show.note(f"{folder.loose} loose images outside class folders are not used")
+        context.show.note(f"{folder.loose} loose images outside class folders are not used")
     return folder

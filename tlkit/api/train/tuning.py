@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.train.dataset import Dataset, require_all
-from tlkit.api.train.network import Built, build, training_network
+from tlkit.api.train.head import Solved
+from tlkit.api.train.network import Built, Material, build, training_network
 from tlkit.api.train.options import TrainOptions
-from tlkit.api.train.run_dir import RunFolder
-from tlkit.api.train.tuning_decisions import check_same, choose_rate, keep, plan_time, reasons_of, settle
+from tlkit.api.train.run_dir import RunDir
+from tlkit.api.train.tuning_decisions import check_same, decide_rate, decide_recipe, decide_time, keep, tuning_reasons
 from tlkit.backbones.extractor import Extractor
+from tlkit.context import Context
 from tlkit.finetune.tensorboard import board
 from tlkit.images.folder import TEST, TRAIN, VAL
-from tlkit.linear.flip_check import FlipCheck
+from tlkit.plan.plan import Flips, Plan
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded, decode_all
 
 if TYPE_CHECKING:
     from tlkit.finetune.loop import Outcome
-    from tlkit.linear.head import Head
-    from tlkit.linear.taps import Choice
 
 SAMPLE, HASTY = 1000, 200  # training images that tell what known ones look like in the end; if time is short
 
@@ -39,10 +39,10 @@ class Tuned:
         model: The ``keras.Model``, float32 RGB 0..255 to probabilities, with the best weights.
         recipe: How it was trained.
         outcome: How that went.
-        layers: Of the blocks that the head and `tlkit.linear.ood` look at, by name.
+        layers: Of the blocks that the head and the out-of-distribution statistics look at, by name.
         probabilities: By split, float32 [n, classes], in the order of `Dataset.of`.
         features: Of the training images in ``sample`` and of all validation images, by split, float32 [n, columns].
-        sample: Indices into the data set's folder.
+        sample: Indices into the dataset's folder.
         flips: What mirroring does; None where nobody asked.
         reasons: Why the recipe is what it is, one sentence each.
         interrupted: Whether it could go on.
@@ -55,7 +55,7 @@ class Tuned:
     probabilities: dict[str, NDArray[np.float32]]
     features: dict[str, NDArray[np.float32]]
     sample: tuple[int, ...]
-    flips: FlipCheck | None
+    flips: Flips | None
     reasons: tuple[str, ...]
 
     @property
@@ -67,17 +67,13 @@ class Tuned:
 
 
 def tune(
-    data: Dataset,
+    dataset: Dataset,
     extractor: Extractor,
-    head: Head,
-    choice: Choice,
-    options: TrainOptions,
-    run: RunFolder,
-    *,
-    balanced: bool,
-    workers: int | None,
-    deadline: float | None,
-    show: Progress,
+    solved: Solved,
+    plan: Plan,
+    request: TrainOptions,
+    run: RunDir,
+    context: Context,
 ) -> Tuned:
     """Train the weights that the strategy names, starting from the solved head (LP-FT).
 
@@ -85,16 +81,13 @@ def tune(
     is right from the start does not pull the features about.
 
     Args:
-        data: Images, split and features.
+        dataset: Images, split and features.
         extractor: The backbone.
-        head: The solved head.
-        choice: Its features and the boundary.
-        options: What was asked for.
+        solved: The solved head, its features and the boundary.
+        plan: The strategy; of a complete one, the recipe too.
+        request: What was asked for of a recipe that is still to be decided.
         run: Where the state is kept; what it has decided already is used.
-        balanced: Weigh classes by the inverse of their share.
-        workers: Threads and cores; None: all.
-        deadline: `time.perf_counter` at which the whole command is to end; None: no limit.
-        show: Told what goes on.
+        context: Of the run; its deadline is that of the whole command.
 
     Raises:
         TlkitError: The images have changed since the run began, the state cannot be written, or memory is too
@@ -105,60 +98,62 @@ def tune(
     from tlkit.finetune.loop import INTERRUPTED, fit
     from tlkit.linear.classifier import layers_of, watched, with_features
 
+    show, size = context.show, (extractor.input_size, extractor.input_size)
     keep_memory()
-    check_same(data, run)
-    size = (extractor.input_size, extractor.input_size)
+    check_same(dataset, run)
     with contextlib.ExitStack() as stack:
-        decoded = stack.enter_context(decode_all(data.folder.paths, size, workers=workers, progress=show))
-        require_all(decoded, data.folder)
-        settled = settle(data, decoded, extractor, options, run, workers, deadline, show)
-        built = build(data, decoded, extractor, head, choice, settled.recipe, options, balanced, workers, show, stack)
-        job, settled = choose_rate(built.job, replace(settled, recipe=built.job.recipe), data, deadline, show)
-        sample = sampled(data, options.seed, SAMPLE if deadline is None else HASTY)
-        settled = plan_time(job, settled, data, deadline, len(sample))
-        keep(settled, data, run)
-        with board(options.tensorboard) as observe, gentle_interrupt(show.note) as stop, enough_memory():
-            outcome = fit(job, show, folder=run.path, seconds=settled.seconds, stop=stop, observe=observe)
-        model = _plain_model(built, extractor, head, choice)
-        shown = watched(extractor.taps, choice.taps)
-        layers = layers_of(built.network, list(dict.fromkeys((*choice.taps, *shown))))
+        decoded = stack.enter_context(decode_all(dataset.folder.paths, size, workers=context.workers, progress=show))
+        require_all(decoded, dataset.folder)
+        material = Material(dataset, decoded, extractor, plan, context)
+        decisions = decide_recipe(material, request, run)
+        built = build(material, solved, decisions.recipe, stack)
+        decisions = replace(decisions, recipe=built.job.recipe)
+        job, decisions = decide_rate(built.job, decisions, len(dataset.classes), context)
+        sample = sampled(dataset, plan.seed, SAMPLE if context.deadline is None else HASTY)
+        decisions = decide_time(job, decisions, dataset, context.deadline, len(sample))
+        keep(decisions, dataset, run)
+        with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, enough_memory():
+            outcome = fit(job, show, folder=run.path, seconds=decisions.seconds, stop=stop, observe=observe)
+        model = _plain_model(built, extractor, solved)
+        shown = watched(extractor.taps, solved.choice.taps)
+        layers = layers_of(built.network, list(dict.fromkeys((*solved.choice.taps, *shown))))
         seen = sample if outcome.why != INTERRUPTED else []
         wide = with_features(model, [layers[tap] for tap in shown])
-        probabilities, features = _answers(wide, seen, data, decoded, show)
-    reasons = reasons_of(settled, job, len(data.of(TRAIN)), built.trainable)
-    return Tuned(model, job.recipe, outcome, layers, probabilities, features, tuple(seen), settled.flips, reasons)
+        probabilities, features = _answers(wide, seen, dataset, decoded, show)
+    reasons = tuning_reasons(decisions, job, dataset.count(TRAIN), built.trainable)
+    return Tuned(model, job.recipe, outcome, layers, probabilities, features, tuple(seen), decisions.flips, reasons)
 
 
-def sampled(data: Dataset, seed: int, most: int) -> list[int]:
+def sampled(dataset: Dataset, seed: int, most: int) -> list[int]:
     """Training images whose features are computed once more at the end, ``most`` at most."""
-    train = data.of(TRAIN)
+    train = dataset.of(TRAIN)
     return (
         train if len(train) <= most else sorted(np.random.default_rng(seed).choice(train, most, replace=False).tolist())
     )
 
 
-def _plain_model(built: Built, extractor: Extractor, head: Head, choice: Choice) -> Any:
+def _plain_model(built: Built, extractor: Extractor, solved: Solved) -> Any:
     """The trained network in float32 and on one device, whatever it was trained in and on."""
     from tlkit.finetune.hardware import FLOAT32
     from tlkit.linear.classifier import attach_head
 
     if built.job.recipe.precision == FLOAT32 and built.strategy.num_replicas_in_sync == 1:
         return built.trainable.model
-    model = attach_head(training_network(extractor), head, choice.taps)
+    model = attach_head(training_network(extractor), solved.head, solved.choice.taps)
     model.set_weights(built.trainable.model.get_weights())
     return model
 
 
 def _answers(
-    wide: Any, sample: Sequence[int], data: Dataset, decoded: Decoded, show: Progress
+    wide: Any, sample: Sequence[int], dataset: Dataset, decoded: Decoded, show: Progress
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """What the finished network says of the held-out images; its features of these and of the sample."""
     from tlkit.backbones.engines import batch_size, keras_forward
 
-    forward, size, classes = keras_forward(wide), batch_size(), len(data.folder.classes)
-    parts = {VAL: data.of(VAL), TEST: data.of(TEST), TRAIN: list(sample)}
+    forward, size, classes = keras_forward(wide), batch_size(), len(dataset.classes)
+    parts = {VAL: dataset.of(VAL), TEST: dataset.of(TEST), TRAIN: list(sample)}
     probabilities, features = {}, {}
-    with show.phase("Last look at the images", sum(map(len, parts.values()))) as advance:
+    with show.phase("Evaluating the finished network", sum(map(len, parts.values()))) as advance:
         for split, chosen in parts.items():
             rows = []
             for start in range(0, len(chosen), size):

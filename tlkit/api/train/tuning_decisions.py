@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.flip_check import look_at_flips
+from tlkit.api.train.network import Material
 from tlkit.api.train.options import TrainOptions
-from tlkit.api.train.run_dir import RunFolder
-from tlkit.backbones.extractor import Extractor
+from tlkit.api.train.run_dir import RunDir
+from tlkit.context import Context
 from tlkit.errors import TlkitError
-from tlkit.finetune import augmentation as augmenting
 from tlkit.images.folder import TEST, TRAIN, VAL
-from tlkit.linear.flip_check import FlipCheck
+from tlkit.plan.choices import NONE
+from tlkit.plan.plan import Flips
 from tlkit.plan.recipe import Recipe, make_recipe
-from tlkit.progress import Progress
-from tlkit.store.decoded import Decoded
 
 if TYPE_CHECKING:
     from tlkit.finetune.loop import Job
@@ -33,7 +32,7 @@ MARGIN = 0.04  # of a time budget, kept for what was estimated too low
 
 
 @dataclass(frozen=True)
-class Settled:
+class TuningDecisions:
     """What a run decides once, and finds again when it is resumed.
 
     Attributes:
@@ -44,61 +43,87 @@ class Settled:
     """
 
     recipe: Recipe
-    flips: FlipCheck | None
-    trials: tuple[Trial, ...]
-    seconds: float | None
+    flips: Flips | None
+    trials: tuple[Trial, ...] = ()
+    seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``json.dump``."""
+        return {
+            "recipe": self.recipe.to_json(),
+            "flips": asdict(self.flips) if self.flips else None,
+            "trials": [[each.rate, each.loss, each.harmless] for each in self.trials],
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TuningDecisions:
+        """Rebuild what `to_json` gave."""
+        from tlkit.finetune.lr_search import Trial
+
+        return cls(
+            Recipe.from_json(data["recipe"]),
+            Flips(**data["flips"]) if data["flips"] else None,
+            tuple(Trial(*each) for each in data["trials"]),
+            data["seconds"],
+        )
 
 
-def settle(
-    data: Dataset,
-    decoded: Decoded,
-    extractor: Extractor,
-    options: TrainOptions,
-    run: RunFolder,
-    workers: int | None,
-    deadline: float | None,
-    show: Progress,
-) -> Settled:
-    """The recipe, but for rate and time; of a run that is resumed, all of it."""
+def decide_recipe(material: Material, request: TrainOptions, run: RunDir) -> TuningDecisions:
+    """The recipe, but for rate and time; of a run that is resumed, or of a complete plan, all of it."""
     from tlkit.finetune.hardware import choose_precision
 
-    known = run.settled()
-    if "recipe" in known:
-        return _from_json(known)
+    dataset, plan, kept = material.dataset, material.plan, run.decisions()
+    if "recipe" in kept:
+        return TuningDecisions.from_json(kept)
+    if plan.recipe is not None:
+        return TuningDecisions(plan.recipe, plan.flips)
     flips = None
-    if options.augment != augmenting.NONE:
-        flips = look_at_flips(data, extractor, decoded.pixels, seed=options.seed, workers=workers, show=show)
+    if request.augment != NONE:
+        flips = look_at_flips(dataset, material.extractor, material.decoded.pixels, material.context)
     recipe = make_recipe(
-        len(data.of(TRAIN)),
-        validation=len(data.of(VAL)),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        augment=options.augment,
+        dataset.count(TRAIN),
+        validation=dataset.count(VAL),
+        epochs=request.epochs,
+        batch_size=request.batch_size,
+        learning_rate=request.learning_rate,
+        augment=request.augment,
         flip=flips is not None and flips.harmless,
-        precision=choose_precision(options.mixed_precision),
+        precision=choose_precision(request.mixed_precision),
     )
-    return Settled(recipe, flips, (), None)
+    return TuningDecisions(recipe, flips)
 
 
-def choose_rate(
-    job: Job, settled: Settled, data: Dataset, deadline: float | None, show: Progress
-) -> tuple[Job, Settled]:
-    """The learning rate: as asked for, or by trying some."""
+def decide_rate(
+    job: Job, decisions: TuningDecisions, classes: int, context: Context, seconds: float | None = None
+) -> tuple[Job, TuningDecisions]:
+    """The learning rate: as decided already, or by trying some.
+
+    Args:
+        job: What is trained on what.
+        decisions: Made so far.
+        classes: How many there are.
+        context: Of the run.
+        seconds: That trying may take; None: a share of the time left.
+    """
     from tlkit.finetune.lr_search import best_rate, try_rates
 
     if job.recipe.learning_rate is not None:
-        return job, settled
-    seconds = math.inf if deadline is None else CHECK_SHARE * (deadline - time.perf_counter())
-    trials = try_rates(job, len(data.folder.classes), show, seconds)
+        return job, decisions
+    left = context.left()
+    if seconds is None:
+        seconds = math.inf if left is None else CHECK_SHARE * left
+    trials = try_rates(job, classes, context.show, seconds)
     recipe = replace(job.recipe, learning_rate=best_rate(trials, len(job.train)))
-    return replace(job, recipe=recipe), replace(settled, recipe=recipe, trials=trials)
+    return replace(job, recipe=recipe), replace(decisions, recipe=recipe, trials=trials)
 
 
-def plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None, sample: int) -> Settled:
+def decide_time(
+    job: Job, decisions: TuningDecisions, dataset: Dataset, deadline: float | None, sample: int
+) -> TuningDecisions:
     """How long training may take, so that what follows still fits: a look at held-out images and a sample."""
-    if deadline is None or settled.seconds is not None:
-        return settled
+    if deadline is None or decisions.seconds is not None:
+        return decisions
     some = list(job.val[: job.recipe.batch_size])
     job.tuner.logits(job.feed.batch(some, None))  # the first time includes building the graph
     start = time.perf_counter()
@@ -106,20 +131,20 @@ def plan_time(job: Job, settled: Settled, data: Dataset, deadline: float | None,
     each = (time.perf_counter() - start) / len(some)
     left = deadline - time.perf_counter()
     # the last look goes through the whole network, which takes a few times as long
-    after = 3 * each * (len(data.of(VAL)) + len(data.of(TEST)) + sample) + SAVING + MARGIN * left
-    return replace(settled, seconds=max(0.0, left - after))
+    after = 3 * each * (dataset.count(VAL) + dataset.count(TEST) + sample) + SAVING + MARGIN * left
+    return replace(decisions, seconds=max(0.0, left - after))
 
 
-def reasons_of(settled: Settled, job: Job, images: int, trainable: Trainable) -> tuple[str, ...]:
+def tuning_reasons(decisions: TuningDecisions, job: Job, images: int, trainable: Trainable) -> tuple[str, ...]:
     """Why weights are tuned as they are, one sentence each."""
     recipe = job.recipe
-    tried = ", ".join(f"{each.rate:.0e} {each.loss:.3f}" for each in settled.trials)
+    tried = ", ".join(f"{each.rate:.0e} {each.loss:.3f}" for each in decisions.trials)
     count = sum(math.prod(each.shape) for each in trainable.variables)
     epochs = recipe.steps * recipe.batch_size / images
     lines = [
         f"training starts from the solved head and changes {count:,} parameters",
         f"{recipe.steps} steps of {recipe.batch_size} images are {epochs:.1f} epochs",
-        f"learning rate {recipe.learning_rate:.2g} for "
+        f"peak learning rate {recipe.learning_rate:.2g} for "
         + (
             "all layers"
             if recipe.layer_decay == 1
@@ -127,64 +152,44 @@ def reasons_of(settled: Settled, job: Job, images: int, trainable: Trainable) ->
         )
         + (f"; training loss after a few steps of those tried: {tried}" if tried else ""),
     ]
-    if recipe.augment != augmenting.NONE:
-        lines.append(f"augmentation {recipe.augment}: {_flip_reason(settled.flips)}")
+    if recipe.augment != NONE:
+        lines.append(f"augmentation {recipe.augment}: {_flip_reason(decisions.flips)}")
     if recipe.views:
         lines.append(f"the frozen part was computed once for {recipe.views} versions of each image")
     return tuple(lines)
 
 
-def _flip_reason(flips: FlipCheck | None) -> str:
+def _flip_reason(flips: Flips | None) -> str:
     if flips is None or not flips.images:
-        return "images are not mirrored, as too few were there to tell whether that is harmless"
+        return "images are not mirrored, as there were too few to tell whether that is harmless"
     found = f"probes are right on {flips.plain:.1%} of {flips.images} images and {flips.mirrored:.1%} of them mirrored"
     return f"images are mirrored too: {found}" if flips.harmless else f"images are not mirrored: {found}"
 
 
-def _images_digest(data: Dataset) -> str:
-    contents = [data.features.contents[data.features.rows[row]] for row in data.rows]
-    text = json.dumps([contents, list(data.folder.labels), list(data.folder.splits), list(data.folder.classes)])
+def _images_digest(dataset: Dataset) -> str:
+    folder = dataset.folder
+    text = json.dumps([dataset.contents, list(folder.labels), list(folder.splits), list(folder.classes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_same(data: Dataset, run: RunFolder) -> None:
+def check_same(dataset: Dataset, run: RunDir) -> None:
     """Refuse to go on with other images than those a run began with.
 
     Raises:
         TlkitError: They are others.
     """
-    known = run.settled().get("images")
-    if known is not None and known != _images_digest(data):
+    known = run.decisions().get("images")
+    if known is not None and known != _images_digest(dataset):
         raise TlkitError(
-            f"the images in {data.folder.root} are not those this run began with",
+            f"the images in {dataset.folder.root} are not those this run began with",
             "put them back, or train anew without --resume",
         )
 
 
-def keep(settled: Settled, data: Dataset, run: RunFolder) -> None:
+def keep(decisions: TuningDecisions, dataset: Dataset, run: RunDir) -> None:
     """Write down what was decided, and on which images, for a resume.
 
     Raises:
         TlkitError: It cannot be written.
     """
-    run.settle(**_to_json(settled), images=_images_digest(data))
-
-
-def _to_json(settled: Settled) -> dict[str, Any]:
-    return {
-        "recipe": settled.recipe.to_json(),
-        "flips": asdict(settled.flips) if settled.flips else None,
-        "trials": [[each.rate, each.loss, each.harmless] for each in settled.trials],
-        "seconds": settled.seconds,
-    }
-
-
-def _from_json(data: dict[str, Any]) -> Settled:
-    from tlkit.finetune.lr_search import Trial
-
-    return Settled(
-        Recipe.from_json(data["recipe"]),
-        FlipCheck(**data["flips"]) if data["flips"] else None,
-        tuple(Trial(*each) for each in data["trials"]),
-        data["seconds"],
-    )
+    run.decide(**decisions.to_json(), images=_images_digest(dataset))

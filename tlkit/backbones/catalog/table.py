@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tlkit.backbones.catalog.figures import CACHE_NAMES, NETWORKS, PACKAGED, PUBLISHED_OPERATIONS, WEIGHTS, WEIGHTS_ROOT
 from tlkit.errors import TlkitError
+from tlkit.plan.choices import DEFAULT_BACKBONE
 
-DEFAULT = "efficientnet-lite0"
-"""The backbone taken when none is named: its weights come with the installation."""
+DEFAULT = DEFAULT_BACKBONE
 MIRROR = "TLKIT_WEIGHTS_URL"
 """Environment variable with another place than `WEIGHTS_ROOT` that has the same files below it."""
 KERAS_SUFFIX = ".keras"

@@ -19,18 +19,10 @@ from tlkit.backbones.catalog.table import KERAS_SUFFIX as SUFFIX
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
+from tlkit.plan.choices import PREPROCESSING
 
 DEFAULT_SIZE = 224  # of a network that takes any size: what most are trained at
 INCLUDED = "included"
-PREPROCESSING = {
-    "included": "the network does it itself",
-    "scale-0-1": "to 0..1",
-    "tf": "to -1..1",
-    "torch": "to 0..1, minus ImageNet's mean, by its standard deviation",
-    "caffe": "to BGR, minus ImageNet's mean",
-    "lite": "(x - 127) / 128",
-}
-"""What can be asked for, and what it does to RGB pixels 0..255."""
 _ALIASES = {"scale-minus1-1": "tf", "imagenet": "torch"}
 _BY_CHANNEL = ("torch", "caffe")
 

@@ -22,8 +22,8 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.matching import match_weights
 from tlkit.backbones.weights.partial_load import Filling, MisfitError
 from tlkit.errors import TlkitError
+from tlkit.plan.choices import IMAGENET, RANDOM
 
-IMAGENET, RANDOM = "imagenet", "none"  # what --weights takes besides a file
 _NETWORK_TIMEOUT = 20.0  # seconds without an answer
 _KERAS_WEIGHTS_ENTRY = "model.weights.h5"
 

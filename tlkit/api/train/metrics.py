@@ -1,0 +1,91 @@
+"""Figures on the held-out images, and what stands in for a test where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.head import Solved, weighs_classes
+from tlkit.backbones.extractor import widths_of
+from tlkit.context import Context
+from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
+from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.images.splits import TESTED_FROM
+from tlkit.plan.plan import Plan
+
+Probabilities = dict[str, NDArray[np.float32]]
+
+
+def frozen_probabilities(dataset: Dataset, solved: Solved) -> Probabilities:
+    """What a head says of the held-out images, by split: float32 [n, classes]."""
+    taps = solved.choice.taps
+    return {
+        split: solved.head.probabilities(dataset.matrix(split, taps)) for split in (VAL, TEST) if dataset.count(split)
+    }
+
+
+def metrics_of(dataset: Dataset, probabilities: Probabilities) -> dict[str, Any]:
+    """Figures on the held-out images, by the names of the JSON contract."""
+    figures: dict[str, Any] = {}
+    for split, prefix in ((VAL, ""), (TEST, "test_")):
+        if split not in probabilities:
+            continue
+        truth = dataset.labels(split)
+        figures.update(measure(probabilities[split], truth).to_json(f"{split}_"))
+        baseline = majority_accuracy(dataset.labels(TRAIN), truth, len(dataset.classes))
+        figures[f"{prefix}baseline_accuracy"] = baseline
+    return figures
+
+
+def instead_of_test(dataset: Dataset, plan: Plan, solved: Solved, context: Context) -> dict[str, Any]:
+    """What stands in for test images where there are none: repeated cross-validation of a frozen head.
+
+    Empty where there are some, where images are so many that some could be had, and where a class is too small.
+    """
+    from tlkit.linear.repeated_cv import repeated_accuracy
+
+    count = dataset.count(TRAIN)
+    if dataset.count(TEST) or count >= TESTED_FROM:
+        return {}
+    taps = solved.choice.taps
+    accuracy = repeated_accuracy(
+        dataset.matrix(TRAIN, taps),
+        dataset.labels(TRAIN),
+        solved.head.c,
+        groups=dataset.groups(TRAIN),
+        balanced=weighs_classes(plan, dataset),
+        blocks=widths_of(dataset.features.taps, taps),
+        seed=plan.seed,
+        progress=context.show,
+    )
+    if accuracy is None:
+        return {}
+    interval = wilson_interval(round(accuracy * count), count)
+    return {"cv_accuracy": accuracy, "cv_accuracy_ci95": list(interval)}
+
+
+def data_reasons(dataset: Dataset, plan: Plan) -> tuple[str, ...]:
+    """Why images are weighted and split as they are, one sentence each."""
+    counts = dataset.counts()
+    return (
+        f"the largest class has {max(counts) / min(counts):.1f} times the training images of the smallest: "
+        + (
+            "classes are weighted by inverse frequency" if weighs_classes(plan, dataset) else "classes are not weighted"
+        ),
+        "the folder's own validation images are used"
+        if dataset.own_validation
+        else f"{plan.val_split:.0%} of each class is kept for validation, drawn with seed {plan.seed}, copies on one "
+        "side",
+        _test_reason(dataset),
+    )
+
+
+def _test_reason(dataset: Dataset) -> str:
+    count = dataset.count(TEST)
+    if not count:
+        return f"there are no test images: they are drawn from {TESTED_FROM} images on, or with --test-split"
+    whose = "of the folder" if dataset.own_test else "that are kept aside"
+    return f"the {count} test images {whose} are never used in training"

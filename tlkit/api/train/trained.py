@@ -1,0 +1,153 @@
+"""A network that could be saved, the tuned one or the frozen one, and which of both is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tlkit.api.train.calibration import Calibration
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.head import Solved, head_reasons
+from tlkit.api.train.metrics import Probabilities, frozen_probabilities, metrics_of
+from tlkit.api.train.ood import Ood
+from tlkit.context import Context
+from tlkit.images.folder import VAL
+from tlkit.plan.choices import FREEZE
+from tlkit.plan.plan import Flips, Plan
+from tlkit.plan.recipe import FEWEST_TO_CHOOSE
+
+if TYPE_CHECKING:
+    from tlkit.api.train.tuning import Tuned
+    from tlkit.linear.head import Head
+
+LOSS_NOISE = 1e-3  # relative
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How training weights ended.
+
+    Attributes:
+        kept: Whether the tuned weights are those that are saved.
+        stopped: Why it ended: "schedule", "early stopping", "time budget" or "interrupted".
+        steps: Optimizer steps done.
+        best_step: The one whose weights were best.
+        frozen_val_accuracy: Validation accuracy of the frozen network, 0..1.
+        frozen_val_loss: Its log loss in nats.
+    """
+
+    kept: bool
+    stopped: str
+    steps: int
+    best_step: int
+    frozen_val_accuracy: float
+    frozen_val_loss: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network to save.
+
+    Attributes:
+        plan: What was done.
+        head: The solved head; of a tuned network, the one it started from.
+        probabilities: Of the held-out images, by split, float32 [n, classes].
+        metrics: Figures on them.
+        tuned: The network whose weights were tuned; None: it is the frozen one.
+        tuning: How training weights ended; None: none were trained.
+        interrupted: Whether training weights was stopped from outside.
+        calibration: How confidence was scaled; None: not yet.
+        ood: How unlike images are told; None: not yet.
+    """
+
+    plan: Plan
+    head: Head
+    probabilities: Probabilities
+    metrics: dict[str, Any]
+    tuned: Tuned | None = None
+    tuning: Tuning | None = None
+    interrupted: bool = False
+    calibration: Calibration | None = None
+    ood: Ood | None = None
+
+    @property
+    def flips(self) -> Flips | None:
+        """What mirroring does; None: nobody looked."""
+        return self.plan.flips
+
+
+def frozen_network(dataset: Dataset, plan: Plan, solved: Solved) -> Trained:
+    """The network with every backbone weight as it came."""
+    choice = solved.choice
+    done = plan if plan.complete else replace(plan, boundary=choice.boundary, taps=choice.taps, recipe=None)
+    done = _first(done, *head_reasons(solved, plan.strategy))
+    probabilities = frozen_probabilities(dataset, solved)
+    return Trained(done, solved.head, probabilities, metrics_of(dataset, probabilities))
+
+
+def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: Tuned, context: Context) -> Trained:
+    """The tuned network, or the frozen one where training weights did not help, which is said.
+
+    Args:
+        dataset: Images and split.
+        plan: What was done.
+        solved: The head that training started from.
+        rival: The head on the whole frozen backbone.
+        tuned: The network with tuned weights.
+        context: Of the run.
+    """
+    probabilities = frozen_probabilities(dataset, rival)
+    ours, frozen = metrics_of(dataset, tuned.probabilities), metrics_of(dataset, probabilities)
+    kept = better(ours, frozen, dataset.count(VAL))
+    tuning = Tuning(
+        kept,
+        tuned.outcome.why,
+        tuned.outcome.steps,
+        tuned.outcome.best["step"],
+        frozen["val_accuracy"],
+        frozen["val_loss"],
+    )
+    plan = plan if plan.complete else replace(plan, flips=tuned.flips or plan.flips)
+    if kept:
+        choice = solved.choice
+        done = replace(plan, boundary=choice.boundary, taps=choice.taps, recipe=tuned.recipe)
+        done = _first(done, *head_reasons(solved, plan.strategy), *tuned.reasons)
+        return Trained(done, solved.head, tuned.probabilities, ours, tuned, tuning, tuned.interrupted)
+    said = (
+        f"{plan.strategy} did not help: {ours['val_accuracy']:.1%} on the validation images (log loss "
+        f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
+        "backbone, which is what is saved"
+    )
+    context.show.note(said)
+    done = replace(plan, strategy=FREEZE, boundary=None, taps=rival.choice.taps, recipe=None, complete=False)
+    done = _first(done, said, *head_reasons(rival, FREEZE))
+    return Trained(done, rival.head, probabilities, frozen, None, tuning, tuned.interrupted)
+
+
+def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
+    """Whether tuned weights are what to save: by validation accuracy, where that is equal by log loss.
+
+    A loss that is lower by no more than what engines and half precision differ by does not count. On fewer than
+    `FEWEST_TO_CHOOSE` images a single one of them would often decide against a network that is far better on new
+    images: there it is enough that either accuracy or log loss speaks for the tuned one, and equal accuracy does
+    (benchmarks/keep_rules.py compares ways to choose).
+
+    Args:
+        ours: Metrics of the tuned network.
+        frozen: Of the frozen one.
+        images: Validation images.
+    """
+    mine, its = ours["val_accuracy"], frozen["val_accuracy"]
+    surer = bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
+    if images < FEWEST_TO_CHOOSE:
+        return bool(mine >= its) or surer
+    return bool(mine > its) if mine != its else surer
+
+
+def _first(plan: Plan, *reasons: str) -> Plan:
+    """The plan with what was done ahead of the reasons that led to it; a complete one keeps its own."""
+    return plan if plan.complete else replace(plan, reasons=(*reasons, *plan.reasons))
