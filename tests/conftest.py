@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkout import stale
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,12 @@ class Ran:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="also run tests that repeat a check on more networks")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Test this checkout or nothing: an old copy in the environment would be tested without a word."""
+    if not hasattr(config, "workerinput") and (message := stale(ROOT / "tlkit")):
+        raise pytest.UsageError(message)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
