@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from tlkit.advisor import advise as module
 from tlkit.advisor import expect as expecting
-from tlkit.advisor.advise import STRATEGIES, advise, check_advisor, is_open
+from tlkit.advisor.advise import STRATEGIES, advise, is_open
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.expect import FROZEN_ALL, error_of, expect, inputs_of
 from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity, level_of
 from tlkit.advisor.size import judge_size
-from tlkit.errors import TlkitError
 from tlkit.plan.choices import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS, MEASURED, RULE
 
 Patch = pytest.MonkeyPatch
@@ -204,12 +203,6 @@ def test_the_two_by_two_rule(per_class: int, score: float, strategy: str) -> Non
         advice = advise(evidence, size, similarity(score), SECONDS, by=RULE)
         assert (advice.strategy, advice.by) == (strategy, RULE)
         assert "two-by-two" in advice.reasons[0]
-
-
-def test_an_unknown_advisor_is_refused() -> None:
-    with pytest.raises(TlkitError, match="unknown --advisor"):
-        check_advisor("oracle")
-    assert check_advisor("rule") == "rule"
 
 
 def test_times_grow_with_images_and_shrink_with_speed() -> None:

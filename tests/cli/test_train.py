@@ -16,8 +16,8 @@ from conftest import COMMAND, Ran, Trained, image
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.start import prepare_start
+from tlkit.context import Context
 from tlkit.errors import TlkitError
-from tlkit.progress import SilentProgress
 
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
@@ -153,16 +153,16 @@ def refused(ran: Ran, place: Path, before: set[Path]) -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--strategy", "freez"], "unknown strategy 'freez'\nhint: did you mean 'freeze'"),
+        (["--strategy", "freez"], "unknown --strategy 'freez'\nhint: did you mean 'freeze'"),
         (["--backbone", "resnet51"], "unknown backbone 'resnet51'"),
         (["--weights", "nothing.h5"], "nothing.h5"),
         (["--val-split", "1.5"], "--val-split must be above 0 and below 1, not 1.5"),
         (["--output", "nowhere/m.tlkit"], "no such folder for the output"),
         (["--image-size", "8"], "8"),
         (["--features", "most"], "unknown --features 'most'\nhint: one of last, all"),
-        (["--boundary", "stage3"], "--boundary has no meaning with --strategy auto"),
-        ([*FREEZE, "--pilot"], "--pilot has no meaning"),
-        ([*FREEZE, "--boundary", "stage3"], "--boundary has no meaning with --strategy freeze"),
+        (["--boundary", "stage3"], "--boundary does not apply to --strategy auto"),
+        ([*FREEZE, "--pilot"], "--pilot requires --strategy auto"),
+        ([*FREEZE, "--boundary", "stage3"], "--boundary does not apply to --strategy freeze"),
         (["--strategy", "early-layers", "--boundary", "stage9"], "no stage 'stage9' to cut after\nhint: one of stage1"),
     ],
 )
@@ -243,12 +243,15 @@ def test_an_interrupt_leaves_nothing_and_says_so(garden: Path, tmp_path: Path) -
         assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_run_from_a_bundle_starts_from_can_be_settled_again(trained: Trained, garden: Path) -> None:
-    """As a resumed run does whose strategy was chosen by the advisor: its options were settled when it began."""
-    start = prepare_start(TrainOptions(str(garden), from_bundle=str(trained.bundle)), SilentProgress())
-    assert prepare_start(start.options, SilentProgress()) == start
+def test_a_bundle_to_start_from_decides_backbone_and_weights(trained: Trained, garden: Path) -> None:
+    request = TrainOptions.make(garden, from_bundle=trained.bundle)
+    start = prepare_start(request, Context())
+    assert (start.plan.from_bundle, start.plan.weights) == ("garden.tlkit", "garden.tlkit")
+    assert prepare_start(request, Context(), start.plan) == start  # as a resumed run does
     with pytest.raises(TlkitError, match="takes backbone and weights from the bundle"):
-        prepare_start(replace(start.options, weights="none"), SilentProgress())
+        prepare_start(replace(request, weights="none"), Context())
+    with pytest.raises(TlkitError, match="is not the weights that this began with"):
+        prepare_start(request, Context(), replace(start.plan, weights_sha256="0" * 64))
 
 
 def test_hymenoptera_reaches_93_percent(tlkit: Tlkit, shared_data: Callable[[str], Path], tmp_path: Path) -> None:

@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
-from tlkit.errors import TlkitError
-from tlkit.finetune import augmentation as module
-from tlkit.finetune.augmentation import AMOUNTS, DRAWS, augment, check_augment, draw
-from tlkit.plan.choices import AUGMENTS, LIGHT, NONE, STRONG
+from tlkit.finetune.augmentation import AMOUNTS, DRAWS, augment, draw
+from tlkit.plan.choices import LIGHT, NONE, STRONG
 
 SIDE = 24
 UNCHANGED = [1.0] + [0.5] * (DRAWS - 1)  # no zoom, and the middle of all else
@@ -203,16 +201,3 @@ def test_every_number_is_used_by_something(monkeypatch: pytest.MonkeyPatch) -> N
         other[0, number] = 0.2 if base[0, number] > 0.4 else 0.8
         seen.append(augmented(pixels, other, STRONG, True).tobytes())
     assert len(set(seen)) == DRAWS + 1
-
-
-@pytest.mark.parametrize("name", AUGMENTS)
-def test_what_there_is_may_be_asked_for(name: str) -> None:
-    assert check_augment(name) == name
-
-
-@pytest.mark.parametrize("name", ["", "Light", "heavy"])
-def test_what_there_is_not_is_refused(name: str) -> None:
-    with pytest.raises(TlkitError, match="unknown --augment") as caught:
-        check_augment(name)
-    assert caught.value.hint is not None
-    assert all(choice in caught.value.hint for choice in module.CHOICES)

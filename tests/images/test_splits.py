@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import tlkit
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
-from tlkit.images.splits import TESTED_FROM, check_test_split, with_test, with_validation
+from tlkit.images.splits import TESTED_FROM, with_test, with_validation
 
 
 def folder_of(counts: dict[str, int], splits: Sequence[str] = ()) -> ImageFolder:
@@ -91,14 +91,6 @@ def test_copies_are_never_in_two_parts(drawn: list[tuple[int, int]], share: floa
     assert all(len(each) == 1 for each in sides.values())
     for name, count in found.counts(TEST).items():
         assert count < counts[name]
-
-
-@pytest.mark.parametrize("share", [-0.1, 0.8, 1.0, float("nan")])
-def test_shares_that_leave_nothing(share: float) -> None:
-    with pytest.raises(TlkitError, match="--test-split"):
-        check_test_split(share, 0.2)
-    check_test_split(0.79, 0.2)
-    check_test_split(None, 0.2)
 
 
 def test_training_reports_on_images_nothing_was_chosen_on(make_folder: Callable[..., Path], tmp_path: Path) -> None:

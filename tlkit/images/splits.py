@@ -13,19 +13,6 @@ TEST_SHARE = 0.1
 Sides = Sequence[str | None]  # what an earlier training used each image for
 
 
-def check_test_split(fraction: float | None, val_split: float) -> None:
-    """Refuse shares that leave nothing to train on.
-
-    Raises:
-        TlkitError: It is below 0, or it and the validation images' share reach 1.
-    """
-    if fraction is not None and not (fraction >= 0 and fraction + val_split < 1):
-        raise TlkitError(
-            f"--test-split must be 0 or more, and less than 1 together with --val-split, not {fraction:g}",
-            "0 keeps no test images",
-        )
-
-
 def with_test(
     folder: ImageFolder, groups: Sequence[int], test_split: float | None, seed: int, sides: Sides
 ) -> ImageFolder:

@@ -10,7 +10,7 @@ import pytest
 from conftest import Ran
 
 import tlkit as package
-from tlkit.api.values import parse_count
+from tlkit.api.values import count_of
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
 
@@ -52,13 +52,13 @@ def test_what_decides_a_backbone_is_refused_beside_it(images: Path, tmp_path: Pa
     ("text", "count"), [("5M", 5e6), ("1.5m", 1.5e6), ("300k", 3e5), ("4000000", 4e6), ("1.5G", 1.5e9)]
 )
 def test_numbers_of_parameters(text: str, count: float) -> None:
-    assert parse_count(text) == count
+    assert count_of(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1M", "many", "5T"])
 def test_what_is_no_number_of_parameters(text: str) -> None:
     with pytest.raises(TlkitError, match="--max-params"):
-        parse_count(text)
+        count_of(text)
 
 
 def test_the_command_trains_the_one_it_takes(tlkit: Callable[..., Ran], images: Path, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from tlkit.advisor.advise import Advice, Candidate
 from tlkit.advisor.expect import Expectation
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.recommend import pilot as module
-from tlkit.api.recommend.pilot import inner_data, is_worthwhile, run_pilot
+from tlkit.api.recommend.pilot import inner_dataset, is_worthwhile, run_pilot
 from tlkit.api.train.dataset import Dataset, prepare, read_features
 from tlkit.api.train.options import TrainOptions
 from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.context import Context
 from tlkit.images.folder import scan
-from tlkit.progress import SilentProgress
 
 Make = Callable[..., Path]
 
@@ -30,27 +30,27 @@ def prepared(make_folder: Make) -> tuple[Dataset, Extractor]:
         copy = root / "train" / "a" / f"copy-{number}.png"
         copy.write_bytes((root / "train" / "a" / "0.png").read_bytes())
     folder, extractor = scan(root), open_extractor("efficientnet-lite0", input_size=32)
-    found = read_features(folder, extractor, None, SilentProgress(), taps=[name for name, _ in extractor.taps])
+    found = read_features(folder, extractor, Context(), taps=[name for name, _ in extractor.taps])
     return prepare(folder, found, 0.2, 0, False), extractor
 
 
 def test_nothing_but_training_images_and_copies_on_one_side(prepared: tuple[Dataset, Extractor]) -> None:
     data = prepared[0]
-    inner = inner_data(data, 0)
+    inner = inner_dataset(data, 0)
     assert {file.split("/")[0] for file in inner.folder.files} == {"train"}
-    assert len(inner.folder.files) == len(inner.rows) == len(inner.groups) == 30
+    assert len(inner.folder.files) == len(inner.rows) == len(inner.group_of) == 30
     assert inner.folder.counts("val") == {"a": 5, "b": 5}
     for index, file in enumerate(inner.folder.files):
         assert data.features.rows[inner.rows[index]] == data.features.rows[data.rows[data.folder.files.index(file)]]
     sides: dict[int, set[str]] = {}
-    for group, split in zip(inner.groups, inner.folder.splits, strict=True):
+    for group, split in zip(inner.group_of, inner.folder.splits, strict=True):
         sides.setdefault(group, set()).add(split)
     assert all(len(each) == 1 for each in sides.values())
 
 
 def test_of_many_images_a_part_is_taken(prepared: tuple[Dataset, Extractor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 12)
-    assert len(inner_data(prepared[0], 0).folder.files) in (11, 12, 13)
+    assert len(inner_dataset(prepared[0], 0).folder.files) in (11, 12, 13)
 
 
 def test_a_pilot_makes_a_few_steps(
@@ -58,14 +58,7 @@ def test_a_pilot_makes_a_few_steps(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    found = run_pilot(
-        *prepared,
-        TrainOptions(images="unused", learning_rate=1e-3),
-        flip=False,
-        balanced=False,
-        workers=None,
-        show=SilentProgress(),
-    )
+    found = run_pilot(*prepared, TrainOptions(images="unused", learning_rate=1e-3), False, Context())
     assert (found.images, found.steps) == (10, 40)
     assert found.frozen_accuracy >= 0.75  # the classes differ in tint
     assert 0 <= found.accuracy <= 1

@@ -1,19 +1,17 @@
-"""Plans as files, and options that the advisor has settled."""
+"""Plans as files, and the requests that carry them out."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tlkit.advisor.advise import Advice, Candidate
-from tlkit.advisor.expect import Expectation
-from tlkit.api.recommend.plan_file import options_of, read_plan, write_plan
-from tlkit.api.train.options import TrainOptions
+from tlkit.api.recommend.plan_file import read_plan, request_of, write_plan
 from tlkit.errors import TlkitError
-from tlkit.plan.plan import Plan
+from tlkit.plan.plan import Flips, Plan
 from tlkit.plan.recipe import make_recipe
 
 PLAN = Plan(
@@ -28,22 +26,22 @@ PLAN = Plan(
     reasons=("because",),
     expected=(0.9, 0.8, 0.95),
 )
+WITH_RECIPE = replace(PLAN, recipe=make_recipe(50, learning_rate=1e-3))
 
 
-def advice(strategy: str, boundary: str | None = None) -> Advice:
-    candidate = Candidate(strategy, "all", Expectation(0.9, 0.8, 0.95), 10.0, True)
-    return Advice(strategy, "all", boundary, "measured", (candidate,), (), ("it is best",))
-
-
-def test_a_plan_survives_its_file(tmp_path: Path) -> None:
-    for plan in (
+@pytest.mark.parametrize(
+    "plan",
+    [
         PLAN,
-        replace(PLAN, recipe=make_recipe(50, learning_rate=1e-3)),
+        WITH_RECIPE,
         replace(PLAN, expected=None, reasons=()),
-    ):
-        file = tmp_path / f"{hash(plan)}.json"
-        write_plan(file, plan)
-        assert read_plan(file) == plan
+        replace(PLAN, flips=Flips(True, 40, 0.9, 0.8), drop_leaks=True, head_only=True, complete=True),
+        replace(PLAN, from_bundle="b.tlkit", weights="b.tlkit", weights_sha256="12", unknown_rate=0.01),
+    ],
+)
+def test_a_plan_survives_its_file(tmp_path: Path, plan: Plan) -> None:
+    write_plan(tmp_path / "plan.json", plan)
+    assert read_plan(tmp_path / "plan.json") == plan
 
 
 def test_a_plan_is_never_overwritten(tmp_path: Path) -> None:
@@ -54,58 +52,72 @@ def test_a_plan_is_never_overwritten(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", '{"a": 1}', json.dumps({**PLAN.to_json(), "more": 1})])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "3",
+        '{"a": 1}',
+        json.dumps({**PLAN.to_json(), "more": 1}),
+        json.dumps({**PLAN.to_json(), "strategy": "auto"}),
+        json.dumps({**PLAN.to_json(), "flips": {"harmless": True}}),
+    ],
+)
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(TlkitError, match="plan"):
         read_plan(tmp_path / "plan.json")
 
 
-def test_a_plan_decides_the_options() -> None:
-    options = replace(TrainOptions(images="x"), **options_of(PLAN))
-    options.check()
-    assert (options.strategy, options.boundary, options.image_size) == ("early-layers", "stage4", 128)
-    assert (options.val_split, options.class_weights, options.seed) == (0.3, "none", 5)
-    assert (options.expected, options.advice) == ((0.9, 0.8, 0.95), ("because",))
-    assert options.learning_rate is None
+def test_a_plan_decides_the_request() -> None:
+    plan = replace(PLAN, drop_leaks=True, unknown_rate=0.2, test_split=0.0)
+    request = request_of(plan, "x", {"workers": 1})
+    assert (request.strategy, request.boundary, request.image_size) == ("early-layers", "stage4", 128)
+    assert (request.val_split, request.class_weights, request.seed) == (0.3, "none", 5)
+    assert (request.drop_leaks, request.unknown_rate, request.test_split) == (True, 0.2, 0.0)
+    assert (request.learning_rate, request.workers) == (None, 1)
+    assert request_of(replace(PLAN, head_only=True), "x", {}).epochs == 0
 
 
 def test_a_boundary_goes_with_the_strategies_that_have_one() -> None:
-    options = replace(TrainOptions(images="x"), **options_of(replace(PLAN, strategy="freeze")))
-    options.check()
-    assert options.boundary is None
+    assert request_of(replace(PLAN, strategy="freeze"), "x", {}).boundary is None
 
 
-def test_a_recipe_decides_rate_batch_and_augmentation() -> None:
-    recipe = make_recipe(50, learning_rate=2e-4, batch_size=8, augment="strong")
-    options = replace(TrainOptions(images="x"), **options_of(replace(PLAN, recipe=recipe)))
-    options.check()
-    assert (options.learning_rate, options.batch_size, options.augment) == (2e-4, 8, "strong")
+@pytest.mark.parametrize(
+    ("plan", "given", "flag"),
+    [
+        (PLAN, {"strategy": "freeze"}, "--strategy"),
+        (PLAN, {"seed": 5}, "--seed"),
+        (PLAN, {"backbone": "vgg16"}, "--backbone"),
+        (PLAN, {"from_bundle": "b.tlkit"}, "--from"),
+        (PLAN, {"drop_leaks": True}, "--drop-leaks"),
+        (WITH_RECIPE, {"learning_rate": 1e-3}, "--learning-rate"),
+        (WITH_RECIPE, {"epochs": 3}, "--epochs"),
+        (replace(PLAN, strategy="freeze", complete=True), {"augment": "none"}, "--augment"),
+    ],
+)
+def test_what_a_plan_decides_cannot_be_given_beside_it(plan: Plan, given: dict[str, Any], flag: str) -> None:
+    with pytest.raises(TlkitError, match=f"{flag} is decided by --plan"):
+        request_of(plan, "x", given)
 
 
-def test_weights_of_a_file_are_not_in_a_plan() -> None:
-    with pytest.raises(TlkitError, match="weights"):
-        options_of(replace(PLAN, weights="mine.h5"))
+def test_a_recipe_that_is_open_can_be_asked_for() -> None:
+    assert request_of(PLAN, "x", {"learning_rate": 1e-4, "epochs": 2}).learning_rate == 1e-4
 
 
-def test_what_is_for_tuning_is_left_out_where_the_advisor_freezes() -> None:
-    asked = TrainOptions(images="x", strategy="auto", learning_rate=1e-3, epochs=3.0, augment="none", batch_size=4)
-    asked.check()
-    frozen = asked.with_advice(advice("freeze"))
-    frozen.check()
-    assert (frozen.learning_rate, frozen.epochs, frozen.augment, frozen.batch_size) == (None, None, "auto", None)
-    assert not frozen.tunes
-    tuned = asked.with_advice(advice("early-layers", "stage4"))
-    tuned.check()
-    assert (tuned.learning_rate, tuned.epochs, tuned.boundary) == (1e-3, 3.0, "stage4")
-    assert tuned.expected == (0.9, 0.8, 0.95)
-
-
-def test_features_that_were_asked_for_stay() -> None:
-    assert TrainOptions(images="x", strategy="auto").with_advice(advice("freeze")).features == "all"
-    assert TrainOptions(images="x", strategy="auto", features="all").with_advice(advice("freeze")).features == "all"
-
-
-def test_options_survive_json_with_the_advice() -> None:
-    options = TrainOptions(images="x", strategy="auto").with_advice(advice("fine-tune"))
-    assert TrainOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+@pytest.mark.parametrize(
+    ("plan", "option"),
+    [
+        (replace(PLAN, weights="mine.h5", weights_sha256="1"), "weights"),
+        (replace(PLAN, weights="b.tlkit", from_bundle="b.tlkit"), "from_bundle"),
+        (replace(PLAN, weights="net.keras", backbone_file="net.keras", preprocessing="tf"), "backbone"),
+    ],
+)
+def test_where_the_network_is_now_must_be_said(plan: Plan, option: str, tmp_path: Path) -> None:
+    flag = {"weights": "--weights", "from_bundle": "--from", "backbone": "--backbone"}[option]
+    with pytest.raises(TlkitError) as caught:
+        request_of(plan, "x", {})
+    assert flag in str(caught.value.hint)
+    there = tmp_path / "there.keras"
+    assert getattr(request_of(plan, "x", {option: there}), option) == str(there)

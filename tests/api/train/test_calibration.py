@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.api.train import pipeline as carry_out
+from tlkit.api.train import calibration as module
+from tlkit.api.train import trained
 from tlkit.api.train.calibration import Calibration
 from tlkit.linear.temperature import FEWEST
 
@@ -20,7 +21,7 @@ from tlkit.linear.temperature import FEWEST
 def test_a_bundle_gives_the_confidence_that_training_says(
     strategy: str, make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, count: True)
+    monkeypatch.setattr(trained, "better", lambda ours, frozen, count: True)
     more: dict[str, Any] = {} if strategy == "freeze" else {"epochs": 1, "learning_rate": 1e-3, "augment": "none"}
     images = make_folder({"train/a": 12, "train/b": 12, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
     result = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "m.tlkit", **more)
@@ -42,7 +43,7 @@ def test_logits_are_divided_and_nothing_else(
     options: dict[str, Any] = {"strategy": "freeze", "image_size": 32}
     ours = tlkit.train(images, output=tmp_path / "m.tlkit", **options)
     untouched = Calibration(None, FEWEST, 0.0, 0.0, "left alone")
-    monkeypatch.setattr(carry_out, "calibrate", lambda data, probabilities: (untouched, probabilities))
+    monkeypatch.setattr(module, "calibrate", lambda data, probabilities: (untouched, probabilities))
     plain = tlkit.train(images, output=tmp_path / "plain.tlkit", **options)
     said = [np.log(tlkit.evaluate(images, each.model, split="val").probabilities) for each in (ours, plain)]
     odds, plain_odds = (each[:, 0] - each[:, 1] for each in said)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlkit.api.train.dataset import Dataset, is_uneven, prepare
+from tlkit.api.train.dataset import Dataset, is_imbalanced, prepare
 from tlkit.backbones.features import Features
 from tlkit.errors import TlkitError
 from tlkit.images.folder import ImageFolder
@@ -133,8 +133,8 @@ def test_copies_are_on_one_side_of_a_split_that_is_drawn(drawn: list[list[int]],
     assert min(data.folder.counts("train").values()) >= 1
     assert data.copies == sum(readable.count(subject) > 1 for subject in readable)
     assert (data.leaks, data.dropped) == ((), 0)
-    for one, group in enumerate(data.groups):
-        for two, other in enumerate(data.groups):
+    for one, group in enumerate(data.group_of):
+        for two, other in enumerate(data.group_of):
             same = made.subjects[data.features.rows[one]] == made.subjects[data.features.rows[two]]
             assert (group == other) == same
     assert made.prepare(seed=seed, val_split=0.3).folder == data.folder
@@ -245,8 +245,8 @@ def test_nothing_readable_names_one_file() -> None:
     assert error.hint == "a/0.png: truncated"
 
 
-@pytest.mark.parametrize(("more", "uneven"), [(3, False), (4, False), (5, True)])
-def test_twice_the_training_images_is_not_yet_uneven(more: int, uneven: bool) -> None:
+@pytest.mark.parametrize(("more", "imbalanced"), [(3, False), (4, False), (5, True)])
+def test_twice_the_training_images_is_not_yet_imbalanced(more: int, imbalanced: bool) -> None:
     rows = [(f"train/a/{n}.png", n) for n in range(more)] + [("train/b/0.png", 10), ("train/b/1.png", 11)]
     rows += [(f"val/b/{n}.png", 20 + n) for n in range(30)]
-    assert is_uneven(images(rows).prepare().folder) is uneven
+    assert is_imbalanced(images(rows).prepare().folder) is imbalanced

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.api.train import pipeline as carry_out
+from tlkit.api.train import trained as module
 from tlkit.api.train.run_dir import open_run, run_folder
 from tlkit.errors import TlkitError
 from tlkit.finetune import loop as fit
@@ -44,7 +44,7 @@ class Told(SilentProgress):
 @pytest.fixture
 def keep_tuned(monkeypatch: Patch) -> None:
     """Tuned weights are saved even where they are no better, which on so few images is chance."""
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, images: True)
+    monkeypatch.setattr(module, "better", lambda ours, frozen, images: True)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_each_strategy_trains_what_it_says_and_nothing_else(
     assert result.plan.strategy == strategy
     assert result.plan.recipe is not None
     assert result.tuning is not None
-    assert result.tuning["kept"]
+    assert result.tuning.kept
     assert not run_folder(result.model).exists()
     assert any(line.startswith("step 0 of ") for line in told.milestones)
     bundle = tlkit.load(result.model)
@@ -89,13 +89,13 @@ def test_each_strategy_trains_what_it_says_and_nothing_else(
             assert names.index(layer.name) <= limit, layer.name
         changed += bool(weights) and not same
         still += bool(weights) and same
-    if result.tuning["best_step"]:
+    if result.tuning.best_step:
         assert changed > 5
         assert (still > 5) == (strategy == "last-layers")
     rows = list(csv.DictReader((result.model / "history.csv").open()))
     assert rows[0]["step"] == "0"
-    assert float(rows[0]["val_accuracy"]) == pytest.approx(result.tuning["frozen_val_accuracy"], abs=0.3)
-    (kept,) = [row for row in rows if int(row["step"]) == result.tuning["best_step"]]
+    assert float(rows[0]["val_accuracy"]) == pytest.approx(result.tuning.frozen_val_accuracy, abs=0.3)
+    (kept,) = [row for row in rows if int(row["step"]) == result.tuning.best_step]
     assert float(kept["val_accuracy"]) == result.metrics["val_accuracy"]
     assert Plan.from_json(json.loads((result.model / "plan.json").read_text())) == result.plan
 
@@ -143,11 +143,11 @@ def test_vectors_of_tuned_bundles_are_what_their_heads_see(
 @pytest.mark.parametrize("strategy", ["early-layers"])
 def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", image_size=32)
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, images: False)
+    monkeypatch.setattr(module, "better", lambda ours, frozen, images: False)
     told = Told()
     result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
     assert result.tuning is not None
-    assert not result.tuning["kept"]
+    assert not result.tuning.kept
     assert result.plan.strategy == "freeze"
     assert result.metrics == frozen.metrics
     assert any("did not help" in note for note in told.notes)
@@ -161,7 +161,7 @@ def test_better_is_accuracy_then_loss() -> None:
     def metrics(accuracy: float, loss: float) -> dict[str, Any]:
         return {"val_accuracy": accuracy, "val_loss": loss}
 
-    better = carry_out.outcome.better
+    better = module.better
     for images in (2, 1000):
         assert better(metrics(0.9, 2.0), metrics(0.8, 0.1), images)
         assert not better(metrics(0.8, 2.0), metrics(0.9, 0.1), images)
@@ -173,16 +173,16 @@ def test_better_is_accuracy_then_loss() -> None:
 def test_of_equals_on_few_images_the_tuned_network_is_taken() -> None:
     """Its loss is raised by smoothed labels, and that of one image would decide."""
     tuned, frozen = {"val_accuracy": 0.9, "val_loss": 0.5}, {"val_accuracy": 0.9, "val_loss": 0.1}
-    assert carry_out.outcome.better(tuned, frozen, 20)
-    assert not carry_out.outcome.better(tuned, frozen, 200)
+    assert module.better(tuned, frozen, 20)
+    assert not module.better(tuned, frozen, 200)
 
 
 def test_on_few_images_either_accuracy_or_loss_is_enough() -> None:
     """One of 20 images must not decide against a network that is surer of all others."""
     tuned, frozen = {"val_accuracy": 0.9, "val_loss": 0.38}, {"val_accuracy": 0.95, "val_loss": 0.41}
-    assert carry_out.outcome.better(tuned, frozen, 20)
-    assert not carry_out.outcome.better(tuned, frozen, 200)
-    assert not carry_out.outcome.better({**tuned, "val_loss": 0.41}, frozen, 20)
+    assert module.better(tuned, frozen, 20)
+    assert not module.better(tuned, frozen, 200)
+    assert not module.better({**tuned, "val_loss": 0.41}, frozen, 20)
 
 
 @pytest.mark.parametrize(("strategy", "stops"), [("fine-tune", [6]), ("last-layers", [5])])
@@ -281,9 +281,9 @@ def test_a_time_budget_is_kept(garden: Path, tmp_path: Path) -> None:
     )
     taken = time.perf_counter() - start
     assert result.tuning is not None
-    assert result.tuning["stopped"] in ("time budget", "early stopping")
+    assert result.tuning.stopped in ("time budget", "early stopping")
     assert taken < 27.5
-    if result.tuning["stopped"] == "time budget":
+    if result.tuning.stopped == "time budget":
         assert taken > 12
 
 
@@ -319,7 +319,7 @@ def test_a_bundle_to_start_from(first: str, garden: Path, make_folder: Callable[
 
 
 def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(carry_out.outcome, "better", lambda ours, frozen, images: True)
+    monkeypatch.setattr(module, "better", lambda ours, frozen, images: True)
     result = tlkit.train(
         garden, strategy="fine-tune", mixed_precision=True, output=tmp_path / "m.tlkit", **{**QUICK, "epochs": 1}
     )
@@ -331,10 +331,10 @@ def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: P
 
 def test_options_that_contradict(garden: Path, tmp_path: Path) -> None:
     for options, message in (
-        ({"strategy": "freeze", "epochs": 3}, "no meaning"),
-        ({"strategy": "freeze", "learning_rate": 1e-3}, "no meaning"),
+        ({"strategy": "freeze", "epochs": 3}, "--epochs does not apply"),
+        ({"strategy": "freeze", "learning_rate": 1e-3}, "--learning-rate does not apply"),
         ({"strategy": "fine-tune", "epochs": 0}, "leaves nothing"),
-        ({"strategy": "fine-tune", "boundary": "stage3"}, "no meaning"),
+        ({"strategy": "fine-tune", "boundary": "stage3"}, "--boundary does not apply"),
         ({"strategy": "last-layers", "boundary": "stage99"}, "no stage"),
         ({"strategy": "fine-tune", "learning_rate": 0}, "--learning-rate"),
         ({"strategy": "fine-tune", "learning_rate": float("nan")}, "--learning-rate"),

@@ -205,13 +205,7 @@ class TrainOptions:
         tuning=True,
     )
     batch_size: int | None = option(
-        None,
-        help="Images in a batch.",
-        group=TRAINING,
-        at_least=1,
-        if_none="32",
-        decided_by=RECIPE,
-        tuning=True,
+        None, help="Images in a batch.", group=TRAINING, at_least=1, if_none="32", decided_by=RECIPE, tuning=True
     )
     augment: str = option(
         AUTO,
@@ -253,12 +247,7 @@ class TrainOptions:
         True, help="Write report.html into the bundle.", group=OUTPUT, flags=("--report/--no-report",)
     )
     tensorboard: str | None = option(
-        None,
-        help="Also write TensorBoard's event files here.",
-        group=OUTPUT,
-        metavar="DIR",
-        is_path=True,
-        tuning=True,
+        None, help="Also write TensorBoard's event files here.", group=OUTPUT, metavar="DIR", is_path=True, tuning=True
     )
     unknown_rate: float = option(
         choices.UNKNOWN_RATE,

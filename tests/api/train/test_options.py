@@ -1,0 +1,129 @@
+"""Options are declared once: bounds, choices, spellings and the command line follow from that."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tlkit
+from tlkit.api.train.options import TrainOptions
+from tlkit.cli.declared import options
+from tlkit.errors import TlkitError
+from tlkit.plan.option import GROUPS, declared
+
+ALL = declared(TrainOptions)
+OPEN = {"backbone", "boundary"}  # checked where the network is known
+
+
+def refusal(**options: Any) -> TlkitError:
+    with pytest.raises(TlkitError) as caught:
+        TrainOptions.make("x", **options)
+    return caught.value
+
+
+def test_every_option_says_what_it_does_and_where_it_stands() -> None:
+    assert len(ALL) == len(TrainOptions.__dataclass_fields__) - 1  # all but the images
+    for its in ALL.values():
+        assert its.option.group in GROUPS
+        assert its.option.help.endswith(".")
+        assert its.default is not None or its.option.if_none or its.kind in (float | None, str | None)
+
+
+@pytest.mark.parametrize("name", [name for name, its in ALL.items() if its.option.choices and its.option.strict])
+def test_a_choice_is_one_of_those_there_are(name: str) -> None:
+    for choice in ALL[name].option.choices:
+        assert getattr(TrainOptions("x", **{name: choice}), name) == choice
+        ALL[name].check(choice)
+    error = refusal(**{name: "nonsense"})
+    assert error.message == f"unknown {ALL[name].flag} 'nonsense'"
+    assert all(choice in str(error.hint) for choice in ALL[name].option.choices)
+    near = ALL[name].option.choices[-1]
+    assert f"did you mean '{near}'" in str(refusal(**{name: f"{near}s"}).hint)
+
+
+BOUNDED = [name for name, its in ALL.items() if its.kind in (float, int, float | None, int | None)]
+
+
+@pytest.mark.parametrize("name", [each for each in BOUNDED if each != "seed"])
+@given(value=st.one_of(st.floats(-2, 2), st.sampled_from([float("nan"), float("inf"), -1.0, 0.0, 0.5, 1.0])))
+def test_a_number_within_its_bounds_is_taken_and_no_other(name: str, value: float) -> None:
+    its = ALL[name].option
+    within = value == value and abs(value) != float("inf")
+    within = within and (its.at_least is None or value >= its.at_least) and (its.above is None or value > its.above)
+    within = within and (its.at_most is None or value <= its.at_most) and (its.below is None or value < its.below)
+    if within:
+        ALL[name].check(value)
+        return
+    with pytest.raises(TlkitError, match=f"^{ALL[name].flag} must be "):
+        ALL[name].check(value)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_every_number_is_bounded(name: str) -> None:
+    with pytest.raises(TlkitError, match="must be"):
+        ALL[name].check(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pilot": True, "strategy": "freeze"}, "--pilot requires --strategy auto"),
+        ({"pilot": True, "advisor": "rule"}, "--pilot requires --strategy auto"),
+        ({"boundary": "stage3"}, "--boundary does not apply to --strategy auto"),
+        ({"boundary": "stage3", "strategy": "fine-tune"}, "--boundary does not apply"),
+        ({"val_split": 0.5, "test_split": 0.5}, "--test-split must be less than 1 together"),
+        ({"preprocessing": "tf"}, "--preprocessing requires a backbone of your own"),
+        ({"strategy": "fine-tune", "epochs": 0}, "--epochs 0 leaves nothing"),
+        ({"strategy": "freeze", "mixed_precision": False}, "--mixed-precision does not apply"),
+        ({"strategy": "early-layers", "epochs": 0, "tensorboard": "t"}, "--tensorboard does not apply"),
+    ],
+)
+def test_options_that_contradict_each_other(options: dict[str, Any], message: str) -> None:
+    assert message in refusal(**options).message
+
+
+def test_values_may_be_written_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = TrainOptions.make(
+        Path("images"), time_budget="1.5m", max_params="5M", max_latency="20", output=Path("out.tlkit"), weights="w.h5"
+    )
+    assert (made.time_budget, made.max_params, made.max_latency) == (90.0, 5e6, 0.02)
+    assert (made.images, made.output) == (str(tmp_path / "images"), str(tmp_path / "out.tlkit"))
+    assert made.weights == str(tmp_path / "w.h5")
+    assert TrainOptions.make("x", time_budget=90).time_budget == 90
+    assert TrainOptions.make("x", backbone="net.keras").backbone == str(tmp_path / "net.keras")
+    for wrong in ({"time_budget": "soon"}, {"max_params": "many"}, {"max_latency": "quick"}, {"time_budget": "0s"}):
+        refusal(**wrong)
+
+
+def test_a_word_that_is_no_option_is_an_error_of_the_program() -> None:
+    with pytest.raises(TypeError, match=r"train\(\) got an unexpected keyword argument 'epoch'"):
+        tlkit.train("x", epoch=3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'strategy'"):
+        tlkit.recommend("x", strategy="freeze")
+
+
+def test_options_survive_json() -> None:
+    made = TrainOptions.make("x", strategy="fine-tune", epochs=2.5, time_budget="10m")
+    assert TrainOptions.from_json(json.loads(json.dumps(made.to_json()))) == made
+    with pytest.raises(TlkitError, match="set of options"):
+        TrainOptions.from_json({"images": "x", "epoch": 3})
+
+
+def test_the_command_line_and_the_functions_have_them_all() -> None:
+    assert [each.name for each in options(TrainOptions)] == list(ALL)
+    assert {each.name for each in options(TrainOptions, advisor=True)} < set(ALL)
+    signature = inspect.signature(tlkit.train)
+    assert [name for name in signature.parameters if name in ALL] == list(ALL)
+    assert {"plan", "progress"} <= set(signature.parameters)
+    for name, its in ALL.items():
+        assert signature.parameters[name].default == its.default
+        assert f"{name}: " in str(tlkit.train.__doc__)
+    assert "pilot" in inspect.signature(tlkit.recommend).parameters
+    assert "strategy" not in inspect.signature(tlkit.recommend).parameters
