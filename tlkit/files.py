@@ -60,3 +60,8 @@ def replace_json(file: Path, data: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise TlkitError(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path that means the same from another folder."""
+    return str(Path(path).expanduser().absolute())

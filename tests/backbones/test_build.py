@@ -17,6 +17,7 @@ from tlkit.backbones.operations import count_operations
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.loading import load_weights
 from tlkit.bundle.load import load
+from tlkit.bundle.manifest import Manifest
 from tlkit.bundle.save import save_bundle
 from tlkit.errors import TlkitError
 from tlkit.linear.classifier import attach_head
@@ -211,8 +212,7 @@ def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_wei
     head = random_head(pooled)
     bundle = save_bundle(
         tmp_path / "m.tlkit",
-        write_model=lambda place: attach_head(network, head).save(place / "model.keras"),
-        manifest={"classes": ["a", "b", "c"], "input_size": [size, size]},
+        write=lambda place: _saved(attach_head(network, head), place, size),
         plan={},
         history=[],
     )
@@ -229,6 +229,12 @@ def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_wei
         columns = columns_of(taps, [tap])
         scale = np.abs(theirs[:, columns]).max()
         np.testing.assert_allclose(ours[:, columns], theirs[:, columns], rtol=0, atol=1e-3 * scale, err_msg=tap)
+
+
+def _saved(model, place, size):
+    """What a bundle says of a network, once it is written."""
+    model.save(place / "model.keras")
+    return Manifest("3", "", None, "none", "", "freeze", None, (size, size), 1, ("a", "b", "c"), {}, {}, {})
 
 
 def test_a_saved_backbone_is_a_weights_file(keras, tmp_path):

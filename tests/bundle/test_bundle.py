@@ -3,26 +3,43 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tlkit.bundle.load import load, newest_bundle
+from tlkit.bundle.manifest import Manifest
 from tlkit.bundle.save import choose_output, manifest_digest, save_bundle
 from tlkit.errors import TlkitError
 
-MANIFEST = {"classes": ["a", "b\nc"], "input_size": [8, 8], "metrics": {}}
+MANIFEST = Manifest(
+    keras="3.12",
+    backbone="efficientnet-lite0",
+    own_backbone=None,
+    weights="imagenet",
+    weights_sha256="",
+    strategy="freeze",
+    boundary=None,
+    input_size=(8, 8),
+    reading=1,
+    classes=("a", "b\nc"),
+    metrics={},
+    split={},
+    layers={},
+)
 
 
-def write_model(place: Path) -> None:
-    (place / "model.keras").write_bytes(b"network")
+def write(place: Path, content: bytes = b"network") -> Manifest:
+    (place / "model.keras").write_bytes(content)
+    return MANIFEST
 
 
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str = "m.tlkit", **options: Any) -> Path:
-        parts = {"write_model": write_model, "manifest": MANIFEST, "plan": {}, "history": [{"step": 1}], **options}
+        parts = {"write": write, "plan": {}, "history": [{"step": 1}], **options}
         return save_bundle(tmp_path / name, **parts)
 
     return make
@@ -51,7 +68,7 @@ def test_a_failed_save_leaves_nothing(make_bundle: Callable[..., Path], tmp_path
 
     expected = TlkitError if isinstance(error, OSError) else error
     with pytest.raises(expected):
-        make_bundle(write_model=fails)
+        make_bundle(write=fails)
     assert names(tmp_path) == []
 
 
@@ -59,26 +76,26 @@ def test_overwrite_replaces_whole_and_keeps_the_old_one_if_it_fails(
     make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     make_bundle()
-    make_bundle(overwrite=True, manifest={**MANIFEST, "classes": ["x", "y"]})
+    make_bundle(overwrite=True, write=lambda place: replace(write(place), classes=("x", "y")))
     assert load(tmp_path / "m.tlkit").classes == ("x", "y")
 
     def fails(path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_bundle(overwrite=True, write_model=fails)
+        make_bundle(overwrite=True, write=fails)
     assert load(tmp_path / "m.tlkit").classes == ("x", "y")
     assert names(tmp_path) == ["m.tlkit"]
 
 
 def test_a_place_taken_meanwhile_is_not_overwritten(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
-    def slow(path: Path) -> None:
-        write_model(path)
+    def slow(path: Path) -> Manifest:
         (tmp_path / "m.tlkit").mkdir()
         (tmp_path / "m.tlkit" / "theirs").write_text("x")
+        return write(path)
 
     with pytest.raises(TlkitError, match="cannot write"):
-        make_bundle(write_model=slow)
+        make_bundle(write=slow)
     assert names(tmp_path / "m.tlkit") == ["theirs"]
     assert names(tmp_path) == ["m.tlkit"]
 

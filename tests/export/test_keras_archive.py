@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from tlkit.backbones.build import build_backbone
+from tlkit.backbones.engines import LiteRTNetwork
+from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.runtime import import_keras
 from tlkit.export.keras_archive import write_packaged
-from tlkit.linear.classifier import attach_head, layers_of
+from tlkit.export.networks import write_networks
+from tlkit.linear.classifier import attach_head, layers_of, with_features
 from tlkit.linear.head import Head
 
 SIZE = 64
@@ -54,6 +57,20 @@ def test_keras_opens_the_network_that_it_would_have_written(
     ours.save(tmp_path / "again.keras")  # nothing in it keeps Keras from going on with it
     again = keras.models.load_model(tmp_path / "again.keras", compile=False, safe_mode=True)
     np.testing.assert_array_equal(again(pixels, training=False), theirs(pixels, training=False))
+
+
+@pytest.mark.parametrize("by", ["hand", "Keras"])
+def test_the_files_for_keras_and_litert_agree(by: str, tmp_path: Path) -> None:
+    extractor = open_extractor("efficientnet-lite0", input_size=SIZE, engine="litert")
+    if by == "Keras":
+        assert extractor.network.model  # builds it: then Keras writes the file
+    keras_file, lite_file = tmp_path / "model.keras", tmp_path / "model.tflite"
+    written = write_networks(keras_file, lite_file, extractor, random_head(1280), [])
+    assert not written.problem
+    model = import_keras().models.load_model(keras_file, compile=False)
+    grey = np.full((1, SIZE, SIZE, 3), 127, dtype=np.uint8)
+    theirs = np.asarray(with_features(model, written.layers.values())(grey.astype(np.float32)))
+    np.testing.assert_allclose(LiteRTNetwork(lite_file)(grey), theirs, atol=1e-4 * np.abs(theirs).max())
 
 
 def test_it_needs_no_tensorflow(tmp_path: Path) -> None:

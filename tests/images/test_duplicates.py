@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import image
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +79,42 @@ def test_resized_and_re_encoded_copies_are_near_and_others_are_not(garden: Path)
     assert max(apart) <= LIKELY_BITS
     assert np.mean(np.array(apart) <= SURE_BITS) >= 0.97
     assert len(list(near_pairs(prints, LIKELY_BITS))) == 0
+
+
+def waves(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([(x * x + 3 * y) % 256, (x * y) % 256, (5 * x + y * y) % 256], axis=2).astype(np.uint8)
+
+
+# what ImageHash 4.3.2 gives: fingerprints are kept in the cache, so the bits must never change
+@pytest.mark.parametrize(
+    ("size", "bits"),
+    [
+        ((1, 300), "d9d9d9d9d9d9d9d90000000000000000"),
+        ((7, 5), "5f7f7fffff7fffffbf7fffffffffffff"),
+        ((32, 32), "edeff8e3e6c9dad4fffef873e6c9dad4"),
+        ((33, 90), "f3e39aaa869db5b5ffe69cb3c68db310"),
+        ((200, 150), "95ab5299919aa48dff835c648b971424"),
+        ((480, 640), "8112494890134545da0421004b803400"),
+    ],
+)
+def test_the_bits_of_images_of_many_sizes(size: tuple[int, int], bits: str) -> None:
+    assert fingerprint(waves(*size)).hex() == bits
+
+
+@pytest.mark.parametrize(
+    ("file", "bits"),
+    [
+        ("birds/adelaide-rosella", "23070e1fb02c70d022461cfd943868d0"),
+        ("birds/albino_peahen", "0004040501311303000100001901c0ff"),
+        ("flowers/anemone_red", "333b1b4d4d39130b800124649edb633e"),
+        ("fruit/apple_red", "070b71f0f0616b17003c7e80818183c3"),
+        ("fruit/pear", "4d96163341f07133005b11247e5e81c3"),
+        ("vegetables/broccoli", "8c1f3b090b19396681987468581f3f73"),
+    ],
+)
+def test_the_bits_of_sample_images(garden: Path, file: str, bits: str) -> None:
+    assert fingerprint(read_image(garden / f"{file}.png")).hex() == bits
 
 
 def test_blank_images_have_no_fingerprint() -> None:

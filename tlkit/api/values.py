@@ -34,6 +34,18 @@ def count_of(text: str, flag: str = "--max-params") -> float:
     return count
 
 
+def milliseconds_of(text: str, flag: str = "--max-latency") -> float:
+    """Seconds of a number of milliseconds such as "20".
+
+    Raises:
+        TlkitError: It is no number.
+    """
+    try:
+        return float(text) / 1000
+    except ValueError:
+        raise TlkitError(f"not a number: {flag} '{text}'") from None
+
+
 def _scaled(text: str, units: str, factors: dict[str, float]) -> float:
     """The number times its unit; 0 where the text is no such number."""
     found = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*([{units}]?)\s*", text, re.IGNORECASE)

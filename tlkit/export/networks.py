@@ -17,10 +17,10 @@ from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.litert.efficientnet_lite import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.export.keras_archive import write_packaged
-from tlkit.export.keras_process import KerasProcess, is_written_here
 from tlkit.images.batches import load_image
 from tlkit.linear.classifier import LOGITS, attach_head, layers_of, watched
 from tlkit.linear.head import Head
+from tlkit.plan.choices import IMAGENET
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ def write_networks(
     head: Head,
     samples: Sequence[Path],
     taps: Sequence[str] = (TOP,),
-    process: KerasProcess | None = None,
 ) -> Written:
     """Write the network for Keras and, where the backbone has a LiteRT graph that agrees with it, for LiteRT.
 
@@ -55,22 +54,19 @@ def write_networks(
         head: On the pooled features of ``taps``.
         samples: Images on which both must give the same probabilities.
         taps: Names of the blocks the head takes, from input to output.
-        process: One that has built the Keras network; None, or where it failed: it is built here.
     """
     pixels, shown = _sample_pixels(extractor, samples), watched(extractor.taps, taps)
-    saved = process.save(keras_file, head, pixels, taps, shown) if process else None
-    if saved is None and is_written_here(extractor):
+    if _is_packaged(extractor):
         layers = write_packaged(
             keras_file, extractor.backbone.variant, extractor.input_size, head.kernel, head.bias, taps
         )
         features = extractor.forward()(pixels)[:, columns_of(extractor.taps, taps)]
-        saved = head.probabilities(features), {tap: layers[tap] for tap in shown}
-    elif saved is None:
+        theirs, layers = head.probabilities(features), {tap: layers[tap] for tap in shown}
+    else:
         model = attach_head(extractor.network, head, taps)
         model.save(keras_file)
         theirs = np.asarray(model(pixels.astype(np.float32), training=False))
-        saved = theirs, layers_of(extractor.network, shown)
-    theirs, layers = saved
+        layers = layers_of(extractor.network, shown)
     if extractor.graph is None:
         return Written(layers)
     lite = _lite(extractor.graph, extractor.taps, taps, shown, head.kernel, head.bias)
@@ -111,6 +107,11 @@ def write_tuned(
             kept, f"this network cannot be converted for LiteRT, so Keras, the slower one, runs it: {reason}"
         )
     return Written(kept, _write_if_alike(lite_file, lite, pixels, theirs))
+
+
+def _is_packaged(extractor: Extractor) -> bool:
+    """Whether the network can be written without Keras: it is the packaged one as it came, and Keras is not at work."""
+    return extractor.backbone.packaged and extractor.weights == IMAGENET and not extractor.is_built
 
 
 def _converted(

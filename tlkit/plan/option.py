@@ -84,7 +84,7 @@ class Declared:
     @property
     def flag(self) -> str:
         """The option's first spelling on the command line."""
-        return self.option.flags[0] if self.option.flags else f"--{self.name.replace('_', '-')}"
+        return self.option.flags[0].split("/")[0] if self.option.flags else f"--{self.name.replace('_', '-')}"
 
     def check(self, value: Any) -> None:
         """Refuse what is no such value or out of bounds.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.api.train import calibration as module
+from tlkit.api.train import finishing as module
 from tlkit.api.train import trained
 from tlkit.api.train.calibration import Calibration
 from tlkit.linear.temperature import FEWEST

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tlkit.api.train.options import TrainOptions, refuse_unknown
+from tlkit.api.train.keywords import refuse_unknown
+from tlkit.api.train.options import TrainOptions
 from tlkit.errors import TlkitError
 from tlkit.files import write_new
 from tlkit.plan.choices import EARLY, LAST_LAYERS, WEIGHTS

@@ -12,8 +12,8 @@ from tlkit.api.recommend.measure import Measured, measure
 from tlkit.api.train.dataset import skipped_files
 from tlkit.api.train.decide import open_backbone, read_dataset
 from tlkit.api.train.head import weighs_classes
-from tlkit.api.train.keywords import documented
-from tlkit.api.train.options import TrainOptions, refuse_unknown
+from tlkit.api.train.keywords import documented, refuse_unknown
+from tlkit.api.train.options import TrainOptions
 from tlkit.context import Clock, Context
 from tlkit.plan.option import declared
 from tlkit.plan.plan import Plan

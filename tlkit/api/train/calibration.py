@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tlkit.api.train.dataset import Dataset
-from tlkit.api.train.metrics import Probabilities, metrics_of
+from tlkit.api.train.metrics import Probabilities
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import VAL
 from tlkit.linear.temperature import FEWEST, fit_temperature, tempered
-
-if TYPE_CHECKING:
-    from tlkit.api.train.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -58,29 +55,3 @@ def calibrate(dataset: Dataset, probabilities: Probabilities) -> tuple[Calibrati
         f"{after:.3f} after, on the {len(labels)} validation images it was fitted on"
     )
     return Calibration(temperature, len(labels), before, after, why), scaled
-
-
-def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trained:
-    """The network with its confidence scaled, in the weights of head or network.
-
-    Args:
-        trained: As it was trained.
-        dataset: Images and split.
-        more: Figures that stand beside those on the held-out images.
-    """
-    calibration, probabilities = calibrate(dataset, trained.probabilities)
-    plan = trained.plan.because(calibration.why)
-    if calibration.temperature is None:
-        return replace(trained, plan=plan, metrics=trained.metrics | more, calibration=calibration)
-    if trained.tuned is not None:
-        from tlkit.linear.classifier import apply_temperature
-
-        apply_temperature(trained.tuned.model, calibration.temperature)
-    return replace(
-        trained,
-        plan=plan,
-        head=trained.head.cooled(calibration.temperature),
-        probabilities=probabilities,
-        metrics=metrics_of(dataset, probabilities) | more,
-        calibration=calibration,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from tlkit.plan.option import Declared, declared
@@ -43,3 +43,13 @@ def _block(options: list[Declared]) -> str:
 def _line(its: Declared) -> str:
     none = f" None: {its.option.if_none}." if its.option.if_none else ""
     return textwrap.fill(f"{its.name}: {its.option.help}{none}", width=112, subsequent_indent="    ")
+
+
+def refuse_unknown(verb: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse keyword arguments that are no options, as Python does.
+
+    Raises:
+        TypeError: There is no such option.
+    """
+    if wrong := [name for name in given if name not in known]:
+        raise TypeError(f"{verb}() got an unexpected keyword argument {wrong[0]!r}")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.train.dataset import Dataset
-from tlkit.backbones.extractor import Extractor, widths_of
+from tlkit.backbones.extractor import widths_of
 from tlkit.images.folder import TRAIN, VAL
-from tlkit.linear.classifier import watched
 from tlkit.linear.ood import FEWEST, OodStatistics, fit_ood, measures_unseen
 from tlkit.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from tlkit.api.train.trained import Trained
     from tlkit.api.train.tuning import Tuned
 
 ENOUGH = 100  # validation images that tell a share of a few percent by themselves
@@ -94,14 +92,3 @@ def _calibrated(statistics: OodStatistics, measures: NDArray[np.float64], rate: 
 
 def _too_few(count: int, rate: float) -> Ood:
     return Ood(None, rate, f"unknown images cannot be told: {count} images are too few to learn that from")
-
-
-def with_ood(trained: Trained, dataset: Dataset, extractor: Extractor) -> Trained:
-    """The network with what tells images unlike those it was trained on."""
-    plan = trained.plan
-    shown = watched(extractor.taps, plan.taps)
-    if trained.tuned is not None:
-        ood = ood_of_tuned(dataset, trained.tuned, widths_of(extractor.taps, shown), plan)
-    else:
-        ood = ood_of_frozen(dataset, shown, plan)
-    return replace(trained, ood=ood, plan=plan.because(ood.why))

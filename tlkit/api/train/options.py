@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from tlkit.api.values import count_of, seconds_of
+from tlkit.api.train.keywords import refuse_unknown
+from tlkit.api.values import count_of, milliseconds_of, seconds_of
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
+from tlkit.files import absolute
 from tlkit.plan import choices
 from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST_LAYERS, MEASURED
 from tlkit.plan.fields import checked
 from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIME, TRAINING, declared, option
+
+
+def advised(default: Any, **said: Any) -> Any:
+    """An option that a plan decides, and that ``recommend`` takes too."""
+    return option(default, decided_by=PLAN, advisor=True, **said)
+
+
+def of_recipe(default: Any, **said: Any) -> Any:
+    """An option of how weights are trained."""
+    return option(default, group=TRAINING, decided_by=RECIPE, tuning=True, **said)
 
 
 def backbone_names() -> tuple[str, ...]:
@@ -32,40 +42,30 @@ class TrainOptions:
     """
 
     images: str
-    val_split: float = option(
+    val_split: float = advised(
         0.2,
         help="Share of each class to keep for validation, where the folder has no val/ of its own.",
         group=DATA,
         above=0,
         below=1,
-        decided_by=PLAN,
-        advisor=True,
     )
-    test_split: float | None = option(
+    test_split: float | None = advised(
         None,
         help="Share of each class to keep as test images, never used in training.",
         group=DATA,
         at_least=0,
         below=1,
         if_none="a tenth from 300 images on, else none",
-        decided_by=PLAN,
-        advisor=True,
     )
-    class_weights: str = option(
+    class_weights: str = advised(
         AUTO,
         help="Weight classes by inverse frequency: auto does where the largest has over twice the images of the "
         "smallest.",
         group=DATA,
         choices=choices.CLASS_WEIGHTS,
-        decided_by=PLAN,
-        advisor=True,
     )
-    drop_leaks: bool = option(
-        False,
-        help="Leave out training images that have a copy in the folder's own val/ or test/.",
-        group=DATA,
-        decided_by=PLAN,
-        advisor=True,
+    drop_leaks: bool = advised(
+        False, help="Leave out training images that have a copy in the folder's own val/ or test/.", group=DATA
     )
 
     strategy: str = option(
@@ -76,20 +76,14 @@ class TrainOptions:
         choices=(AUTO, *choices.STRATEGIES),
         decided_by=PLAN,
     )
-    advisor: str = option(
+    advisor: str = advised(
         MEASURED,
         help="With --strategy auto. measured: by cross-validation; rule: by dataset size and similarity alone.",
         group=STRATEGY,
         choices=choices.ADVISORS,
-        decided_by=PLAN,
-        advisor=True,
     )
-    pilot: bool = option(
-        False,
-        help="If it is unclear whether fine-tuning helps, run a short trial first.",
-        group=STRATEGY,
-        decided_by=PLAN,
-        advisor=True,
+    pilot: bool = advised(
+        False, help="If it is unclear whether fine-tuning helps, run a short trial first.", group=STRATEGY
     )
     features: str = option(
         choices.LAST,
@@ -106,55 +100,45 @@ class TrainOptions:
         if_none="measured",
         decided_by=PLAN,
     )
-    backbone: str = option(
+    backbone: str = advised(
         choices.DEFAULT_BACKBONE,
         help="A network of Keras Applications, the packaged default, a .keras file of your own, or auto: compare those "
         "on this machine.",
         group=STRATEGY,
         metavar="[NAME|FILE.keras|auto]",
         names=backbone_names,
-        decided_by=PLAN,
-        advisor=True,
     )
-    preprocessing: str | None = option(
+    preprocessing: str | None = advised(
         None,
         help="With --backbone FILE.keras, what the network takes.",
         group=STRATEGY,
         choices=tuple(choices.PREPROCESSING),
         strict=False,
         if_none="what the file begins with",
-        decided_by=PLAN,
-        advisor=True,
     )
-    max_params: float | None = option(
+    max_params: float | None = advised(
         None,
         help="With --backbone auto: take no network with more parameters, such as 5M.",
         group=STRATEGY,
         above=0,
         metavar="N",
         parse=count_of,
-        decided_by=PLAN,
-        advisor=True,
     )
-    max_latency: float | None = option(
+    max_latency: float | None = advised(
         None,
         help="With --backbone auto: take no network that needs more ms an image on one core.",
         group=STRATEGY,
         above=0,
         metavar="MS",
-        parse=lambda text: _number(text, "--max-latency") / 1000,
-        decided_by=PLAN,
-        advisor=True,
+        parse=milliseconds_of,
     )
-    weights: str = option(
+    weights: str = advised(
         choices.IMAGENET,
         help="Start from ImageNet's weights, from none (random), or from a weights file.",
         group=STRATEGY,
         choices=choices.WEIGHTS,
         also="FILE",
         strict=False,
-        decided_by=PLAN,
-        advisor=True,
     )
     from_bundle: str | None = option(
         None,
@@ -165,14 +149,8 @@ class TrainOptions:
         is_path=True,
         decided_by=PLAN,
     )
-    image_size: int | None = option(
-        None,
-        help="Side of the square input in pixels.",
-        group=STRATEGY,
-        at_least=1,
-        if_none="the backbone's own",
-        decided_by=PLAN,
-        advisor=True,
+    image_size: int | None = advised(
+        None, help="Side of the square input in pixels.", group=STRATEGY, at_least=1, if_none="the backbone's own"
     )
 
     time_budget: float | None = option(
@@ -185,52 +163,27 @@ class TrainOptions:
         advisor=True,
     )
 
-    epochs: float | None = option(
+    epochs: float | None = of_recipe(
         None,
         help="Passes over the training images. 0, with early-layers: solve the head only.",
-        group=TRAINING,
         at_least=0,
         if_none="by their number",
-        decided_by=RECIPE,
-        tuning=True,
     )
-    learning_rate: float | None = option(
-        None,
-        help="Peak learning rate, that of the head.",
-        group=TRAINING,
-        above=0,
-        at_most=1,
-        if_none="by a short check",
-        decided_by=RECIPE,
-        tuning=True,
+    learning_rate: float | None = of_recipe(
+        None, help="Peak learning rate, that of the head.", above=0, at_most=1, if_none="by a short check"
     )
     batch_size: int | None = option(
         None, help="Images in a batch.", group=TRAINING, at_least=1, if_none="32", decided_by=RECIPE, tuning=True
     )
-    augment: str = option(
-        AUTO,
-        help="How much to change images at random in training.",
-        group=TRAINING,
-        choices=choices.AUGMENTS,
-        decided_by=RECIPE,
-        tuning=True,
-    )
-    mixed_precision: bool | None = option(
+    augment: str = of_recipe(AUTO, help="How much to change images at random in training.", choices=choices.AUGMENTS)
+    mixed_precision: bool | None = of_recipe(
         None,
         help="Compute in bfloat16.",
-        group=TRAINING,
         flags=("--mixed-precision/--no-mixed-precision",),
         if_none="on GPUs made for it",
-        decided_by=RECIPE,
-        tuning=True,
     )
-    seed: int = option(
-        0,
-        help="Random seed: the same seed, machine and images give the same result.",
-        group=TRAINING,
-        at_least=0,
-        decided_by=PLAN,
-        advisor=True,
+    seed: int = advised(
+        0, help="Random seed: the same seed, machine and images give the same result.", group=TRAINING, at_least=0
     )
 
     output: str | None = option(
@@ -343,21 +296,6 @@ class TrainOptions:
         return cls(**checked(cls, data, "set of options"))
 
 
-def refuse_unknown(verb: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse keyword arguments that are no options, as Python does.
-
-    Raises:
-        TypeError: There is no such option.
-    """
-    if wrong := [name for name in given if name not in known]:
-        raise TypeError(f"{verb}() got an unexpected keyword argument {wrong[0]!r}")
-
-
-def absolute(path: str | os.PathLike[str]) -> str:
-    """A path that means the same from another folder."""
-    return str(Path(path).expanduser().absolute())
-
-
 def _plain(name: str, value: Any) -> Any:
     """A value as the options hold it: paths absolute, what was written as text parsed."""
     its = declared(TrainOptions)[name]
@@ -370,10 +308,3 @@ def _plain(name: str, value: Any) -> Any:
     if its.option.is_path or (name == "backbone" and catalog.is_file_name(value)):
         return absolute(value)
     return absolute(value) if name == "weights" and value not in choices.WEIGHTS else value
-
-
-def _number(text: str, flag: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise TlkitError(f"not a number: {flag} '{text}'") from None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tlkit.api.train.calibration import calibrated
 from tlkit.api.train.decide import decide, open_backbone, read_dataset
+from tlkit.api.train.finished import Finished
+from tlkit.api.train.finishing import calibrated, with_ood
 from tlkit.api.train.head import frozen_rival, solve
 from tlkit.api.train.metrics import instead_of_test
-from tlkit.api.train.ood import with_ood
 from tlkit.api.train.result import TrainResult, result_of
 from tlkit.api.train.run_dir import Place, RunDir, RunKeeper
-from tlkit.api.train.saving import Saving, save
+from tlkit.api.train.saving import save
 from tlkit.api.train.start import Start
 from tlkit.api.train.trained import choose, frozen_network
 from tlkit.context import Context
@@ -28,28 +28,25 @@ def run_pipeline(
         context: Of the run.
         resumed: The run that is taken up again.
     """
-    from tlkit.export.keras_process import keras_process
-
     with RunKeeper(start.request, place, context, resumed).watching() as keeper:
         keeper.begin(start.plan)
         extractor = open_backbone(start, context)
-        with keras_process(extractor, wanted=not start.plan.tunes) as writer:
-            dataset = read_dataset(start, folder, extractor, context)
-            plan = decide(start, dataset, extractor, context)
-            run = keeper.begin(plan)
-            solved = solve(dataset, plan, context)
-            if run is None:
-                rival = solved
-                trained = frozen_network(dataset, plan, solved)
-            else:
-                from tlkit.api.train.tuning import tune
+        dataset = read_dataset(start, folder, extractor, context)
+        plan = decide(start, dataset, extractor, context)
+        run = keeper.begin(plan)
+        solved = solve(dataset, plan, context)
+        if run is None:
+            rival = solved
+            trained = frozen_network(dataset, plan, solved)
+        else:
+            from tlkit.api.train.tuning import tune
 
-                tuned = tune(dataset, extractor, solved, plan, start.request, run, context)
-                rival = frozen_rival(dataset, plan, solved, context)
-                trained = choose(dataset, plan, solved, rival, tuned, context)
-            repeated = instead_of_test(dataset, plan, rival, context)
-            trained = with_ood(calibrated(trained, dataset, repeated), dataset, extractor)
-            context.clock.lap("training")
-            saving = Saving(trained, dataset, extractor, start, folder, place, run, writer)
-            done = save(saving, context)
-        return result_of(saving, done, keeper.finish(trained.interrupted), context)
+            tuned = tune(dataset, extractor, solved, plan, start.request, run, context)
+            rival = frozen_rival(dataset, plan, solved, context)
+            trained = choose(dataset, plan, solved, rival, tuned, context)
+        repeated = instead_of_test(dataset, plan, rival, context)
+        trained = with_ood(calibrated(trained, dataset, repeated), dataset, extractor)
+        context.clock.lap("training")
+        finished = Finished(trained, dataset, extractor, start, folder, place, run)
+        done = save(finished, context)
+        return result_of(finished, done, keeper.finish(trained.interrupted), context)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tlkit.api.report_data import sections_of
 from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.finished import Finished
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.result import accuracy_lines
 from tlkit.backbones.runtime import import_keras
@@ -21,9 +22,6 @@ from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
 from tlkit.report.training import Story, training_page
 
-if TYPE_CHECKING:
-    from tlkit.api.train.saving import Saving
-
 FEW = 10  # training images of a class, below which that is said
 NAMED = 5  # files or classes in a sentence
 
@@ -35,16 +33,16 @@ LOOKED_AT = {
 }
 
 
-def page_of_training(saving: Saving, plan: Plan, folder: Path, history: Sequence[dict[str, Any]]) -> str:
+def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequence[dict[str, Any]]) -> str:
     """The HTML page of a training run.
 
     Args:
-        saving: What came of it.
+        finished: What came of it.
         plan: What was done.
         folder: Where the networks of the bundle lie just now.
         history: Rows of ``history.csv``.
     """
-    trained, dataset = saving.trained, saving.dataset
+    trained, dataset = finished.trained, finished.dataset
     tuned = trained.tuning is not None
     split = TEST if TEST in trained.probabilities else VAL
     labels, probabilities = dataset.labels(split), exact(trained.probabilities[split])
@@ -62,9 +60,9 @@ def page_of_training(saving: Saving, plan: Plan, folder: Path, history: Sequence
         tuning=None if trained.tuning is None else trained.tuning.to_json(),
         history=history,
         calibration=trained.calibration.why if trained.calibration else "",
-        problems=_problems(dataset, saving.skipped),
+        problems=_problems(dataset, finished.skipped),
         fewer=split == VAL,
-        command=again(saving.start.request, plan, dataset.folder.root, saving.place.target),
+        command=again(finished.start.request, plan, dataset.folder.root, finished.place.target),
     )
     return training_page(story, sections)
 

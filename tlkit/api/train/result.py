@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tlkit.api.train.finished import Finished
+from tlkit.api.train.trained import Tuning
 from tlkit.bundle.save import REPORT
 from tlkit.context import Context
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.plan import Plan
 from tlkit.words import plural
-
-if TYPE_CHECKING:
-    from tlkit.api.train.saving import Saving
-    from tlkit.api.train.trained import Tuning
 
 
 @dataclass(frozen=True)
@@ -75,17 +73,17 @@ class TrainResult:
         }
 
 
-def result_of(saving: Saving, plan: Plan, resume: Path | None, context: Context) -> TrainResult:
+def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Context) -> TrainResult:
     """What a run gave, once its bundle is written.
 
     Args:
-        saving: What the bundle was written from.
+        finished: What it came to.
         plan: The plan in it.
         resume: The run's folder, where it can go on.
         context: Of the run.
     """
-    dataset, trained, target = saving.dataset, saving.trained, saving.place.target
-    skipped = saving.skipped
+    dataset, trained, target = finished.dataset, finished.trained, finished.place.target
+    skipped = finished.skipped
     return TrainResult(
         model=target,
         report=target / REPORT if (target / REPORT).is_file() else None,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from tlkit.api.recommend.backbone_selection import start_and_folder
 from tlkit.api.recommend.plan_file import request_of
 from tlkit.api.train.keywords import documented
-from tlkit.api.train.options import TrainOptions, absolute
+from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.pipeline import run_pipeline
 from tlkit.api.train.result import TrainResult
 from tlkit.api.train.run_dir import free_place, open_run, resumed_place
 from tlkit.api.train.start import prepare_start, scan_folder
 from tlkit.context import Context
+from tlkit.files import absolute
 from tlkit.images.folder import existing_folder
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
@@ -86,8 +86,3 @@ def resume(
 def context_of(request: TrainOptions, progress: Progress | None) -> Context:
     """What surrounds a run with these options."""
     return Context(progress or SilentProgress(), request.workers, request.seed, request.time_budget)
-
-
-def name_of(images: str) -> str:
-    """What a dataset is called: its folder's name."""
-    return Path(images).name

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.api.train.dataset import Dataset, Skipped, skipped_files
-from tlkit.api.train.run_dir import Place, RunDir
-from tlkit.api.train.start import Start
-from tlkit.api.train.trained import Trained
-from tlkit.backbones.extractor import Extractor
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.finished import Finished
+from tlkit.api.train.report import page_of_training
 from tlkit.bundle.manifest import Manifest
 from tlkit.bundle.save import LITE, MODEL, OOD, REPORT, save_bundle
 from tlkit.context import Context
-from tlkit.images.folder import TRAIN, VAL, ImageFolder
+from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.read import READING_VERSION
 from tlkit.plan.choices import FREEZE
 from tlkit.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from tlkit.export.keras_process import KerasProcess
     from tlkit.export.networks import Written
 
 COMPARED = 4  # validation images on which the engines must agree
@@ -32,37 +29,7 @@ COMPARED = 4  # validation images on which the engines must agree
 History = Sequence[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Saving:
-    """What a bundle is written from.
-
-    Attributes:
-        trained: The network and what was found about it.
-        dataset: Images and split.
-        extractor: The backbone.
-        start: What training started from.
-        folder: The images found.
-        place: Where the bundle goes.
-        run: The folder of a run that trains weights; None: only a head was solved.
-        writer: A process that writes the frozen Keras network; None: it is written here.
-    """
-
-    trained: Trained
-    dataset: Dataset
-    extractor: Extractor
-    start: Start
-    folder: ImageFolder
-    place: Place
-    run: RunDir | None
-    writer: KerasProcess | None
-
-    @property
-    def skipped(self) -> Skipped:
-        """(file, reason) of every image that could not be read."""
-        return skipped_files(self.folder, self.dataset.features)
-
-
-def save(saving: Saving, context: Context) -> Plan:
+def save(finished: Finished, context: Context) -> Plan:
     """Write the bundle.
 
     Returns:
@@ -71,9 +38,9 @@ def save(saving: Saving, context: Context) -> Plan:
     Raises:
         TlkitError: It cannot be written.
     """
-    trained, place = saving.trained, saving.place
+    trained, place = finished.trained, finished.place
     plan = _complete(trained.plan)
-    write, history = _tuned_writer(saving) if trained.tuned is not None else _frozen_writer(saving, context)
+    write, history = _tuned_writer(finished) if trained.tuned is not None else _frozen_writer(finished, context)
 
     def write_files(folder: Path) -> Manifest:
         written = write(folder)
@@ -81,8 +48,8 @@ def save(saving: Saving, context: Context) -> Plan:
             context.show.note(written.problem)
         if trained.ood is not None and trained.ood.statistics is not None:
             np.savez(folder / OOD, **trained.ood.statistics.arrays())  # type: ignore[arg-type]
-        _write_report(saving, plan, folder, history, context)
-        return _manifest(saving, plan, written.layers)
+        _write_report(finished, plan, folder, history, context)
+        return _manifest(finished, plan, written.layers)
 
     with context.show.phase("Saving the bundle", None):
         save_bundle(place.target, write=write_files, plan=plan.to_json(), history=history, overwrite=place.overwrite)
@@ -95,11 +62,11 @@ def _complete(plan: Plan) -> Plan:
     return replace(plan, backbone_file=name, complete=True)
 
 
-def _frozen_writer(saving: Saving, context: Context) -> tuple[Callable[[Path], Written], History]:
+def _frozen_writer(finished: Finished, context: Context) -> tuple[Callable[[Path], Written], History]:
     """For a backbone whose weights stayed as they are."""
     from tlkit.export.networks import write_networks
 
-    head, extractor, taps = saving.trained.head, saving.extractor, saving.trained.plan.taps
+    head, extractor, taps = finished.trained.head, finished.extractor, finished.trained.plan.taps
     history = [
         {"step": step, "c": point.c, "cv_log_loss": point.log_loss, "cv_accuracy": point.accuracy}
         for step, point in enumerate(head.search, 1)
@@ -107,42 +74,40 @@ def _frozen_writer(saving: Saving, context: Context) -> tuple[Callable[[Path], W
     extractor.convert(context.show)
 
     def write(folder: Path) -> Written:
-        samples = _samples(saving.dataset)
-        return write_networks(folder / MODEL, folder / LITE, extractor, head, samples, taps, saving.writer)
+        samples = _samples(finished.dataset)
+        return write_networks(folder / MODEL, folder / LITE, extractor, head, samples, taps)
 
     return write, history
 
 
-def _tuned_writer(saving: Saving) -> tuple[Callable[[Path], Written], History]:
+def _tuned_writer(finished: Finished) -> tuple[Callable[[Path], Written], History]:
     """For a network whose weights were tuned."""
     from tlkit.export.networks import write_tuned
 
-    tuned, taps = saving.trained.tuned, saving.trained.plan.taps
+    tuned, taps = finished.trained.tuned, finished.trained.plan.taps
     assert tuned is not None
 
     def write(folder: Path) -> Written:
-        files, samples = (folder / MODEL, folder / LITE), _samples(saving.dataset)
-        return write_tuned(*files, tuned.model, saving.extractor, taps, tuned.layers, samples)
+        files, samples = (folder / MODEL, folder / LITE), _samples(finished.dataset)
+        return write_tuned(*files, tuned.model, finished.extractor, taps, tuned.layers, samples)
 
     return write, list(tuned.outcome.rows)
 
 
-def _write_report(saving: Saving, plan: Plan, folder: Path, history: History, context: Context) -> None:
+def _write_report(finished: Finished, plan: Plan, folder: Path, history: History, context: Context) -> None:
     """Write the page; a defect in it must not cost the trained network."""
-    if not saving.start.request.report:
+    if not finished.start.request.report:
         return
-    from tlkit.api.train.report import page_of_training
-
     try:
-        text = page_of_training(saving, plan, folder, history)
+        text = page_of_training(finished, plan, folder, history)
     except Exception as error:  # noqa: BLE001
         context.show.note(f"the report could not be made: {error!r}")
         return
     (folder / REPORT).write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
 
 
-def _manifest(saving: Saving, plan: Plan, layers: dict[str, str]) -> Manifest:
-    trained, dataset, own = saving.trained, saving.dataset, dict(saving.start.own_backbone)
+def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifest:
+    trained, dataset, own = finished.trained, finished.dataset, dict(finished.start.own_backbone)
     # of exact copies in two splits, the one in training counts: the network has seen that image
     order = sorted(zip(dataset.contents, dataset.folder.splits, strict=True), key=lambda pair: pair[1] == TRAIN)
     return Manifest(
@@ -150,7 +115,7 @@ def _manifest(saving: Saving, plan: Plan, layers: dict[str, str]) -> Manifest:
         backbone=plan.backbone,
         own_backbone={**own, "backbone_file": plan.backbone_file} if own else None,
         weights=plan.weights,
-        weights_sha256=saving.extractor.weights_hash,
+        weights_sha256=finished.extractor.weights_hash,
         strategy=plan.strategy,
         boundary=plan.boundary if plan.strategy != FREEZE else None,
         input_size=(plan.input_size, plan.input_size),
@@ -162,7 +127,7 @@ def _manifest(saving: Saving, plan: Plan, layers: dict[str, str]) -> Manifest:
         calibration=trained.calibration.to_json() if trained.calibration else None,
         unknown=trained.ood.to_json() if trained.ood else None,
         flips=asdict(trained.flips) if trained.flips else None,
-        run=saving.run.name if saving.run else None,
+        run=finished.run.name if finished.run else None,
     )
 
 

@@ -1,0 +1,40 @@
+"""What a run came to, before its bundle is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlkit.api.train.dataset import Dataset, Skipped, skipped_files
+from tlkit.api.train.run_dir import Place, RunDir
+from tlkit.api.train.start import Start
+from tlkit.api.train.trained import Trained
+from tlkit.backbones.extractor import Extractor
+from tlkit.images.folder import ImageFolder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run came to, before its bundle is written.
+
+    Attributes:
+        trained: The network and what was found about it.
+        dataset: Images and split.
+        extractor: The backbone.
+        start: What training started from.
+        folder: The images found.
+        place: Where the bundle goes.
+        run: The folder of a run that trains weights; None: only a head was solved.
+    """
+
+    trained: Trained
+    dataset: Dataset
+    extractor: Extractor
+    start: Start
+    folder: ImageFolder
+    place: Place
+    run: RunDir | None
+
+    @property
+    def skipped(self) -> Skipped:
+        """(file, reason) of every image that could not be read."""
+        return skipped_files(self.folder, self.dataset.features)
