@@ -56,7 +56,11 @@ def test_large_for_the_rule_is_from_medium_on() -> None:
         ([5], "5 training images, 5 in the median class"),
         ([20, 23], "43 training images, 21.5 in the median class (20 to 23)"),
         ([1500, 900, 1200], "3,600 training images, 1200 in the median class (900 to 1,500)"),
-        ([99, 10, 50], "159 training images, 50 in the median class (10 to 99)"),
+        ([20, 10], "30 training images, 15 in the median class (10 to 20)"),
+        (
+            [99, 10, 50],
+            "159 training images, 50 in the median class, and the largest class has 9.9 times the smallest one's",
+        ),
         (
             [100, 10, 50],
             "160 training images, 50 in the median class, and the largest class has 10 times the smallest one's",

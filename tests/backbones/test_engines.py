@@ -18,6 +18,7 @@ from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.litert import conversions
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
+from tlkit.store.bound import MARKER, make_entry
 
 Patch = pytest.MonkeyPatch
 
@@ -119,8 +120,15 @@ def test_a_conversion_is_kept_and_a_damaged_one_is_not_used(monkeypatch: Patch, 
     assert conversions.find("net", "hash", 64) == wanted
     assert conversions.find("net", "hash", 65) is None
     assert conversions.find("net", "other", 64) is None
-    (folder,) = (tmp_path / conversions.SECTION).iterdir()
+    (folder,) = (path for path in (tmp_path / conversions.SECTION).iterdir() if path.is_dir())
+    (folder / MARKER).unlink()  # as made before there were markers: its name and its content tell what it is
+    assert conversions.find("net", "hash", 64) == wanted
+    assert (folder / MARKER).is_file()
     (folder / conversions.GRAPH).write_bytes(b"grapf" + b"graph" * 999)
+    (folder / MARKER).unlink()
+    assert conversions.find("net", "hash", 64) is None
+    assert folder.exists()  # it may be anything
+    make_entry(folder)
     assert conversions.find("net", "hash", 64) is None
     assert not folder.exists()
 

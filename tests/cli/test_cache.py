@@ -10,6 +10,7 @@ from conftest import Ran
 
 from tlkit.api import cache as api
 from tlkit.errors import TlkitError
+from tlkit.store.bound import MARKER, make_entry
 from tlkit.store.decoded import image_store
 from tlkit.store.shards import Record
 
@@ -25,15 +26,16 @@ def root(tmp_path: Path) -> Path:
         store.add([(bytes([n]) * 32, Record(np.full((4, 5, 3), n, np.uint8))) for n in numbers])
     store.close()
     network = root / "networks" / "lite0-0123456789abcdef"
-    network.mkdir(parents=True)
-    (network / "graph").write_bytes(bytes(1_500_000))
+    make_entry(network)
+    (network / "network.tflite").write_bytes(bytes(1_500_000))
     os.utime(network, (1e9, 1e9))
     (root / "mine.txt").write_text("mine")
     return root
 
 
 def on_disk(root: Path) -> int:
-    return sum(file.stat().st_size for file in root.rglob("*") if file.is_file() and file.name != "mine.txt")
+    files = (file for file in root.rglob("*") if file.is_file() and file.name not in ("mine.txt", MARKER))
+    return sum(file.stat().st_size for file in files)
 
 
 def test_a_table_says_what_is_kept(tlkit: Tlkit, root: Path) -> None:

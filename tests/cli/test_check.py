@@ -189,7 +189,7 @@ def test_a_report_never_overwrites_nor_lies_among_the_images(tlkit: Tlkit, make_
         "images": "output exists",
         "images/r.csv": "inside the image folder",
         "door/r.csv": "inside the image folder",
-        "missing/r.csv": "no such folder for the report",
+        "missing/r.csv": "no such folder: missing",
     }.items():
         assert message in refused(tlkit("check", "images", "--no-suspects", "--report", place, cwd=tmp_path))
     assert hashes(tmp_path) == before

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tlkit.bundle.save import manifest_digest
 from tlkit.cli import predict as module
 
 Tlkit = Callable[..., Ran]
+Mirrored = tuple[Path, list[Any], dict[str, Any]]
 
 
 def truth(file: str) -> str:
@@ -289,6 +291,33 @@ def test_tta_is_the_mean_over_a_image_and_its_mirror_image(
     for each in row["top"]:
         assert each["probability"] == pytest.approx(sum(its[each["label"]] for its in plain) / 2, abs=0.02)
     assert plain[0] != plain[1]
+
+
+@pytest.fixture(scope="module")
+def mirrored(tlkit: Tlkit, trained: Trained, garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Mirrored:
+    """A bundle for which mirroring is harmless, and what LiteRT says with --tta: of some images, and as figures."""
+    flips: dict[str, object] = {"harmless": True, "images": 60, "plain": 0.9, "mirrored": 0.9}
+    bundle = with_flips(trained.bundle, tmp_path_factory.mktemp("tta"), flips)
+    rows = tlkit("predict", garden / "birds", "--model", bundle, "--tta", "--json", "--engine", "litert").lines
+    figures = tlkit("evaluate", garden, "--model", bundle, "--tta", "--json", "--engine", "litert").json
+    return bundle, rows, figures
+
+
+@pytest.mark.parametrize("engine", ["keras", "auto"])
+def test_tta_says_the_same_with_every_engine(tlkit: Tlkit, garden: Path, mirrored: Mirrored, engine: str) -> None:
+    bundle, rows, figures = mirrored
+    ran = tlkit("predict", garden / "birds", "--model", bundle, "--tta", "--json", "--engine", engine)
+    assert ran.code == 0, ran.err
+    assert [row["file"] for row in ran.lines] == [row["file"] for row in rows]
+    for one, other in zip(ran.lines, rows, strict=True):
+        ours, theirs = ({each["label"]: each["probability"] for each in row["top"]} for row in (one, other))
+        assert ours == pytest.approx(theirs, abs=1e-4)
+        assert one["unknown"] == other["unknown"]
+    ran = tlkit("evaluate", garden, "--model", bundle, "--tta", "--json", "--engine", engine)
+    assert ran.code == 0, ran.err
+    for name in ("accuracy", "log_loss", "macro_f1", "ece"):
+        assert ran.json[name] == pytest.approx(figures[name], abs=1e-3)
+    assert ran.json["confusion_matrix"] == figures["confusion_matrix"]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from tlkit.finetune.maps import Maps, compute_maps, lower_part, version_seed
 from tlkit.plan.choices import LIGHT
 from tlkit.plan.recipe import Recipe
 from tlkit.progress import SilentProgress
+from tlkit.store import records
+from tlkit.store.bound import clear, prune
 from tlkit.store.decoded import Decoded, decode_all
 
 Patch = pytest.MonkeyPatch
@@ -220,6 +222,31 @@ def test_where_nothing_can_be_kept_memory_serves(
     np.testing.assert_array_equal(all_of(second), expected)
     second.close()
     assert second.memory == {}
+
+
+@pytest.mark.parametrize("cleared", ["by prune", "by --clear", "and not to be kept"])
+def test_what_vanishes_meanwhile_is_computed_again(
+    decoded: Decoded, extractor: Any, sizes: list[int], own_cache: Path, monkeypatch: Patch, cleared: str
+) -> None:
+    """Maps and pixels both: another run may prune or clear the cache at any moment."""
+    monkeypatch.setattr(records, "MAPPED", 1)
+    maps = compute(decoded, extractor)
+    expected, pixels = all_of(maps), decoded.pixels(range(6)).copy()
+    again = compute(decoded, extractor)  # has found all of them, and read none
+    del sizes[:]
+    (prune(own_cache, 0) if cleared == "by prune" else clear(own_cache))
+    if cleared == "and not to be kept":
+        for section in ("maps", "images"):
+            (own_cache / section).write_text("nobody can write into it")
+    for store in (again.store, decoded.store):
+        store._mapped.clear()  # as where more files are used than may be open
+    np.testing.assert_array_equal(all_of(again), expected)
+    assert sum(sizes) == 5 * 3
+    np.testing.assert_array_equal(decoded.pixels(range(6)), pixels)
+    np.testing.assert_array_equal(again.get([5, 0], [1, 1]), expected[1][[5, 0]])
+    assert sum(sizes) == 5 * 3  # kept once more
+    again.close()
+    maps.close()
 
 
 def test_a_map_that_was_not_computed_is_an_error(decoded: Decoded, extractor: Any, sizes: list[int]) -> None:

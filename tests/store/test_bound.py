@@ -9,7 +9,7 @@ import pytest
 
 from tlkit.errors import TlkitError
 from tlkit.store import bound as module
-from tlkit.store.bound import cache_folder, cache_limit, clear, entries, prune
+from tlkit.store.bound import MARKER, cache_folder, cache_limit, clear, entries, make_entry, prune, unfinished
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def shard(root: Path, section: str, entry: str, age: int, size: int = 100, suffix: str = ".npy") -> Path:
     """A file of an entry, last used ``age`` hours ago."""
     folder = root / section / f"{entry}-0123456789abcdef"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_entry(folder)
     number = len(list(folder.iterdir()))
     return aged(folder / f"{number:032x}{suffix}", age, size)
 
@@ -54,14 +54,17 @@ def old(path: Path, age: int) -> Path:
 
 
 def network(root: Path, name: str, age: int, size: int = 100) -> Path:
-    folder = root / "networks" / name
-    aged(folder / "weights.bin", age, size // 2)
-    aged(folder / "deep" / "graph.bin", age, size - size // 2)
+    entry = root / "networks" / name
+    folder = unfinished(entry) if name.endswith(".part") else entry
+    make_entry(entry, folder)
+    aged(folder / "network.tflite", age, size // 2)
+    aged(folder / "key.json", age, size - size // 2)
     return old(folder, age)
 
 
 def files(root: Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+    """All files but for the markers, whose folders are looked at instead."""
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() and path.name != MARKER}
 
 
 def test_the_least_recently_used_goes_first_in_all_sections_together(tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_what_was_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
     lone = shard(tmp_path, "images", "b", 2, suffix=".part")
     dead_network = network(tmp_path, "0123456789abcdef.part", 2)
     alive_network = network(tmp_path, "fedcba9876543210.part", 0)
-    (tmp_path / "features" / "empty-0123456789abcdef").mkdir()
+    make_entry(tmp_path / "features" / "empty-0123456789abcdef")
     assert prune(tmp_path, 10**9) == []
     assert stays.exists()
     assert alive.exists()
@@ -105,7 +108,7 @@ def test_what_was_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
     assert not dead.exists()
     assert not dead_network.exists()
     assert not lone.parent.exists()
-    assert [folder.name for folder in (tmp_path / "features").iterdir()] == [stays.parent.name]
+    assert {folder.name for folder in (tmp_path / "features").iterdir()} == {stays.parent.name, MARKER}
 
 
 def strangers(root: Path) -> set[str]:
@@ -119,7 +122,20 @@ def strangers(root: Path) -> set[str]:
     aged(root / "features" / "a-0123456789abcdef" / "deeper" / f"{0:032x}.npy", 9)
     aged(root / "networks" / "lan" / "plan.pdf", 9)
     aged(root / "networks" / "file", 9)
-    return files(root)
+    for section in ("features", "images", "maps", "networks"):
+        for name in ("backup-20240115", "run-20240115", "0123456789abcdef01234567", "old.part"):
+            aged(root / section / name / "key.json", 9)
+            aged(root / section / name / f"{1:032x}.npy", 9)
+            aged(root / section / name / f"{2:032x}.part", 9)
+            aged(root / section / name / "network.tflite", 9)
+            old(root / section / name, 9)
+    aged(root / "networks" / f"{3:032x}.part" / "network.tflite", 9)
+    old(root / "networks" / f"{3:032x}.part", 9)
+    (root / "maps" / "empty-0123456789abcdef").mkdir()
+    copy = network(root, "net-0011223344556677", 9).rename(root / "networks" / "copy-0011223344556677")
+    aged(network(root, "mixed-0011223344556677", 9) / "mine.txt", 9)
+    assert copy.is_dir()
+    return files(root) - {f"networks/mixed-0011223344556677/{name}" for name in ("network.tflite", "key.json")}
 
 
 def test_only_tlkits_own_files_are_removed(tmp_path: Path) -> None:
@@ -130,6 +146,32 @@ def test_only_tlkits_own_files_are_removed(tmp_path: Path) -> None:
         network(tmp_path, "net-0011223344556677", 1)
         remove()
         assert files(tmp_path) == before
+        assert (tmp_path / "maps" / "empty-0123456789abcdef").is_dir()
+
+
+def test_empty_folders_of_the_users_stay(tmp_path: Path) -> None:
+    for name in ("images", "networks"):
+        (tmp_path / name).mkdir()
+    shard(tmp_path, "features", "a", 1)
+    shard(tmp_path, "images", "a", 1)
+    clear(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "networks"}
+
+
+def test_a_marker_that_is_a_link_or_names_another_folder_is_none(tmp_path: Path) -> None:
+    real = shard(tmp_path, "features", "a", 9)
+    other = tmp_path / "features" / "b-0123456789abcdef"
+    for text in (b"", b"something of the user's", (real.parent / MARKER).read_bytes()):
+        aged(other / real.name, 9)
+        (other / MARKER).write_bytes(text)
+        prune(tmp_path, 0)
+        clear(tmp_path)
+        assert (other / real.name).exists()
+    linked = shard(tmp_path, "features", "c", 9)
+    (linked.parent / MARKER).rename(tmp_path / "marker")
+    (linked.parent / MARKER).symlink_to(tmp_path / "marker")
+    clear(tmp_path)
+    assert linked.exists()
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
@@ -146,9 +188,10 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
         assert link.is_symlink()
     assert not inner.exists()
     (root / "networks").unlink()
-    (network(root, "own-0011223344556677", 1) / "link").symlink_to(outside)  # in what is removed whole
+    own = network(root, "own-0011223344556677", 1)
+    (own / "link").symlink_to(outside)  # the user's
     clear(root)
-    assert not (root / "networks").exists()
+    assert [path.name for path in own.iterdir()] == ["link"]
     assert all(path.exists() for path in there)
 
 
@@ -199,3 +242,11 @@ def test_entries_that_vanish_meanwhile_are_left_out(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(module, "_is_entry", vanishing)
     assert [entry.path for entry in entries(tmp_path) if entry.bytes] == [kept.parent]
+
+
+def test_a_backup_beside_tlkits_own_stays(tmp_path: Path) -> None:
+    for section in ("networks", "features"):
+        aged(tmp_path / section / "backup-20240115" / f"{0:032x}.npy", 9)
+    prune(tmp_path, 0)
+    clear(tmp_path)
+    assert len(files(tmp_path)) == 2

@@ -4,16 +4,22 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
+from tlkit.backbones.features import compute_features, feature_key
 from tlkit.store import features as module
-from tlkit.store.features import FeatureKey, FeatureStore, Stored
+from tlkit.store.bound import clear
+from tlkit.store.features import FeatureKey, FeatureStore, SpareStore, Stored
 
 KEY = FeatureKey("net", "weights", 224, 224, 1, (("stage1", 3), ("top", 5)))
 
@@ -191,3 +197,51 @@ def test_a_cache_that_cannot_be_written_costs_only_the_reuse(tmp_path: Path) -> 
     store = fill(tmp_path, range(3))
     assert store.problem is not None
     assert "not kept" in store.problem
+
+
+class Means:
+    """A backbone that gives the mean of each channel."""
+
+    backbone, weights_hash, input_size, taps = SimpleNamespace(key="net", name="net"), "w", 16, (("top", 3),)
+
+    def forward(self, workers: int | None = None) -> Any:
+        return lambda pixels: pixels.reshape(len(pixels), -1, 3).astype(np.float32).mean(axis=1)
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_what_vanishes_between_asking_and_reading_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    """Another run may prune or clear the cache at any moment: that is no fault of the images."""
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, path in enumerate(paths):
+        pixels = np.random.default_rng(number % 5).integers(0, 256, (20, 20, 3))  # one is a copy
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    extractor: Any = Means()
+
+    def store() -> FeatureStore | SpareStore:
+        key = feature_key(extractor)
+        return SpareStore(key, len(paths), tmp_path / "spare") if long else FeatureStore(key)
+
+    expected = compute_features(paths, extractor, store=store())
+    assert len(expected.rows) == 6
+    second, asked = store(), Counter[bytes]()
+    get = FeatureStore.get
+
+    def vanishing(self: FeatureStore, content: bytes) -> Stored | None:
+        found = get(self, content)
+        if found is not None and not asked:
+            asked[content] += 1
+            clear(tmp_path / "cache")
+            self._records._mapped.clear()
+        return found
+
+    monkeypatch.setattr(FeatureStore, "get", vanishing)
+    found = compute_features(paths, extractor, store=second)
+    second.close()
+    assert asked
+    assert found.errors == {}
+    assert found.contents == expected.contents
+    assert found.prints == expected.prints
+    np.testing.assert_array_equal(found.matrix, expected.matrix)

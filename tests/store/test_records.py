@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as arrays
 
 from tlkit.store import records as module
 from tlkit.store import shards
-from tlkit.store.bound import prune
+from tlkit.store.bound import MARKER, clear, entries, prune
 from tlkit.store.records import RecordStore
 from tlkit.store.shards import DamagedError, Record, open_shard, rows_in
 
@@ -106,7 +106,8 @@ def test_in_any_order_rows_are_right_and_only_pruning_loses_them(steps: list[tup
             elif step == "prune":
                 prune(root, value)
                 sure.clear()  # which ones stay is another test's
-                assert sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) <= value
+                files = [file for file in root.rglob("*") if file.is_file() and file.name != MARKER]
+                assert sum(file.stat().st_size for file in files) <= value
             else:
                 if step == "close":
                     one.close()
@@ -116,6 +117,29 @@ def test_in_any_order_rows_are_right_and_only_pruning_loses_them(steps: list[tup
                 found = one.get(content(n))
                 assert same(found, record(n)) or (found is None and n not in sure)
         assert one.problem is None
+
+
+def test_a_folder_from_before_there_were_markers_is_told_by_what_is_in_it(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    one.add(rows(0))
+    (one.folder / MARKER).unlink()
+    assert entries(tmp_path) == []
+    assert same(store(tmp_path).get(content(0)), record(0))
+    assert [entry.path for entry in entries(tmp_path)] == [one.folder]
+
+
+def test_files_of_the_users_are_never_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "images" / NAME
+    folder.mkdir(parents=True)
+    for name in ("mine.npy", f"{0:032x}.npy"):
+        (folder / name).write_bytes(b"no shard")
+    one = store(tmp_path)
+    one.close()
+    assert len(list(folder.iterdir())) == 2
+    one.add(rows(0))  # tlkit's from now on, but for what has another name
+    store(tmp_path).close()
+    clear(tmp_path)
+    assert {file.name for file in folder.iterdir()} == {"mine.npy", "key.json", MARKER}
 
 
 def test_wrong_lengths_are_refused(tmp_path: Path) -> None:
@@ -343,7 +367,7 @@ def test_a_full_disk_costs_only_the_reuse(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(np, "save", full)
     one.add(rows(0))
     assert one.problem == f"images are not kept: No space left on device ({tmp_path / 'images'})"
-    assert [file.name for file in one.folder.iterdir()] == ["key.json"]
+    assert {file.name for file in one.folder.iterdir()} == {MARKER, "key.json"}
 
 
 PROGRAM = """

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tlkit.images.folder import IMBALANCE
+
 TINY, SMALL, MEDIUM, LARGE = "tiny", "small", "medium", "large"
 LEVELS = (TINY, SMALL, MEDIUM, LARGE)
 # the least median number of images a class, and the least number of images in all, of each level
 BOUNDS = {SMALL: (10, 40), MEDIUM: (100, 1000), LARGE: (500, 5000)}
-UNEVEN = 10.0  # times the smallest class, from which on the largest one is pointed out
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ def judge_size(per_class: Sequence[int]) -> Size:
         if middle >= each and total >= together:
             level = name
     why = f"{total:,} training images, {middle:g} in the median class"
-    if most >= UNEVEN * least:
-        why += f", and the largest class has {most / least:.0f} times the smallest one's"
+    if most > IMBALANCE * least:
+        times = most / least
+        why += f", and the largest class has {times:.{0 if times >= 10 else 1}f} times the smallest one's"
     elif least < most:
         why += f" ({least:,} to {most:,})"
     return Size(level, why, float(middle))

@@ -148,7 +148,7 @@ def evaluate(
             item, values = answer.item, answer.probabilities
             index, label = known[item.index]
             if values is None:
-                skipped.append((folder.files[index], str(item.error)))
+                skipped.append((folder.files[index], str(answer.error)))
             else:
                 files.append(folder.files[index])
                 labels.append(label)
@@ -167,7 +167,7 @@ def evaluate(
         files=tuple(files),
         labels=tuple(labels),
         probabilities=probabilities,
-        unknown=None if limit is None else tuple(each is not None and each > limit for each in unlike),
+        unknown=None if limit is None else tuple(each is not None and not each <= limit for each in unlike),
         used=tuple(used),
         skipped=tuple(skipped),
         unknown_classes=unknown,

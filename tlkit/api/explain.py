@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from tlkit.api.predict import find_images
 from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.run import NOT_FINITE
 from tlkit.bundle.save import LITE
 from tlkit.errors import TlkitError
+from tlkit.files import check_free
 from tlkit.images.batches import load_image
 from tlkit.progress import Progress, SilentProgress
 
@@ -86,8 +88,8 @@ def explain(
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
-    paths = find_images(images)
     folder = _new_folder(output)
+    paths = find_images(images)
     show = progress or SilentProgress()
     with show.phase("Loading the network", None):
         locate, maps_of = class_maps(bundle), _stage_maps(bundle, stage)
@@ -121,6 +123,8 @@ def _explained(
         return Explained(str(path), None, None, None, None, small.error or whole.error), None
     pixels = small.image.pixels[None]
     probabilities = bundle.probabilities(pixels)[0]
+    if not np.isfinite(probabilities).all():
+        return Explained(str(path), None, None, None, None, NOT_FINITE), None
     index = int(probabilities.argmax()) if label is None else bundle.classes.index(label)
     large = Image.fromarray(whole.image.pixels)
     large.thumbnail((LARGEST, LARGEST))
@@ -170,19 +174,17 @@ def _stages(bundle: Bundle, network: Any) -> tuple[Stage, ...]:
 
 
 def _new_folder(output: PathLike | None) -> Path:
-    """Where the drawings go: a folder that is not there yet and can be made.
+    """Where the drawings go: a folder that is not there yet and can be made, which is tried before any work.
 
     Raises:
         TlkitError: It exists, or there is no place for it.
     """
     if output is None:
         names = [FOLDER, *(f"{FOLDER}-{number}" for number in range(2, 10_000))]
-        return next(Path.cwd() / name for name in names if not os.path.lexists(Path.cwd() / name))
-    folder = Path(output)
-    if os.path.lexists(folder):
-        raise TlkitError(f"output exists: {folder}", "choose another name with --output")
-    if not folder.parent.is_dir():
-        raise TlkitError(f"no such folder for the output: {folder.parent}")
+        folder = next(Path.cwd() / name for name in names if not os.path.lexists(Path.cwd() / name))
+    else:
+        folder = Path(output)
+    check_free(folder, None, "--output")
     return folder
 
 

@@ -30,11 +30,11 @@ class Prediction:
 
     Attributes:
         file: The path as given or found.
-        label: The most probable class; None if the image could not be read.
+        label: The most probable class; None if the image could not be read or the network gives no finite answer.
         probability: Its probability, 0..1; None likewise.
         top: (class, probability) of the most probable classes, best first, at most `TOP`.
         unknown: Whether the image is unlike anything trained on; None where the bundle cannot tell.
-        error: Why the image could not be read, else None.
+        error: Why there is no label, else None.
     """
 
     file: str
@@ -166,8 +166,8 @@ def named_folders(images: Sequence[PathLike]) -> list[Path]:
 def _prediction(path: Path, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
     values = answer.probabilities
     if values is None:
-        return Prediction(str(path), None, None, (), None, answer.item.error)
+        return Prediction(str(path), None, None, (), None, answer.error)
     best = np.argsort(-values, kind="stable")[:TOP]
     top = tuple((classes[i], float(values[i])) for i in best)
-    unknown = None if limit is None or answer.unlike is None else answer.unlike > limit
+    unknown = None if limit is None or answer.unlike is None else not answer.unlike <= limit
     return Prediction(str(path), *top[0], top, unknown, None)

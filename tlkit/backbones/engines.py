@@ -170,4 +170,4 @@ def keras_forward(model: Any) -> Forward:
     def run(pixels):  # type: ignore[no-untyped-def]
         return tf.cast(model(tf.cast(pixels, tf.float32), training=False), tf.float32)
 
-    return lambda pixels: np.asarray(run(pixels))
+    return lambda pixels: np.array(run(pixels))  # a copy: TensorFlow's own memory may only be read

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
-from tlkit.images.batches import Loaded, load_images
+from tlkit.images.batches import Loaded, load_image, load_images
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store.features import FeatureKey, FeatureStore, SpareStore, Stored, rounded
 
 KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # images a shard, and seconds between two: what a killed run may lose
+
+NOT_FINITE = "the network gives no finite features for it"
 
 Store = FeatureStore | SpareStore
 
@@ -88,7 +90,7 @@ def compute_features(
             if observe is not None:
                 observe(item)
             if stored is None:
-                errors[item.index] = item.error or "cannot be read"
+                errors[item.index] = item.error or NOT_FINITE
             else:
                 contents[item.index] = item.content.hex()
                 prints[item.index] = stored.fingerprint
@@ -118,7 +120,9 @@ def each_feature(
     workers: int | None = None,
     decode_all: bool = False,
 ) -> Generator[tuple[Loaded, Stored | None, bool], None, None]:
-    """Each image in order with what is known of it (None: it cannot be read), and whether that is new.
+    """Each image in order with what is known of it, and whether that is new.
+
+    None is known where an image cannot be read, which its row says, or the network gives no finite numbers.
 
     Memory does not grow with the number of images. New rows are kept every `KEEP_EVERY` images and `KEEP_SECONDS`,
     and when the iterator is closed or left by an exception.
@@ -131,9 +135,10 @@ def each_feature(
         decode_all: Also decode images whose features are in the store.
     """
     lookup = store.get if store is not None else lambda content: None
+    size = (extractor.input_size, extractor.input_size)
     images = load_images(
         paths,
-        (extractor.input_size, extractor.input_size),
+        size,
         workers=workers,
         ahead=3 * batch_size(),
         wanted=None if decode_all else lambda content: lookup(content) is None,
@@ -149,7 +154,9 @@ def each_feature(
         unsaved.clear()
 
     try:
-        for batch in _batches(images, store):
+        for batch in _batches(
+            images, store, lambda index: load_image(paths[index], size, index=index, fingerprints=True)
+        ):
             fresh = [(item, item.image) for item, stored in batch if stored is None and item.image is not None]
             new: dict[int, Stored] = {}
             if fresh:
@@ -159,7 +166,10 @@ def each_feature(
                     new[item.index] = Stored(vector, item.fingerprint)
                     unsaved.append((item.content, new[item.index]))
             for item, stored in batch:
-                yield item, stored or new.get(item.index), item.index in new
+                its = stored or new.get(item.index)
+                if its is not None and not np.isfinite(its.vector).all():
+                    its = None
+                yield item, its, its is not None and item.index in new
             if len(unsaved) >= KEEP_EVERY or time.monotonic() - kept >= KEEP_SECONDS:
                 keep()
                 kept = time.monotonic()
@@ -167,13 +177,23 @@ def each_feature(
         keep()  # also when interrupted: what is done stays done
 
 
-def _batches(images: Iterator[Loaded], store: Store | None) -> Iterator[list[tuple[Loaded, Stored | None]]]:
-    """Groups with at most `batch_size` images to compute in each; what the store has rides along."""
+def _batches(
+    images: Iterator[Loaded], store: Store | None, again: Callable[[int], Loaded]
+) -> Iterator[list[tuple[Loaded, Stored | None]]]:
+    """Groups with at most `batch_size` images to compute in each; what the store has rides along.
+
+    Args:
+        images: Undecoded where the store had them.
+        store: Where that was looked up.
+        again: Decodes the image of an index: the store may have lost it in the meantime.
+    """
     most = batch_size()
     batch: list[tuple[Loaded, Stored | None]] = []
     fresh = 0
     for item in images:
         stored = store.get(item.content) if store is not None and item.error is None else None
+        if stored is None and item.image is None and item.error is None:
+            item = again(item.index)
         batch.append((item, stored))
         fresh += stored is None and item.image is not None
         if fresh == most or len(batch) == 16 * most:

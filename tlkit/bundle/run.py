@@ -15,6 +15,8 @@ from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded, load_batches
 from tlkit.plan.choices import AUTO
 
+NOT_FINITE = "the network gives no finite answer for it"
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -22,7 +24,8 @@ class Answer:
 
     Attributes:
         item: The image, or why there is none.
-        probabilities: float32 [classes]; None where it cannot be read.
+        probabilities: float32 [classes], finite; None where it cannot be read, or the network gives none.
+        error: Why there are none, else None.
         unlike: How unlike the images trained on it is, around 0 for those of known classes; None where it cannot be
             read or the bundle does not know.
     """
@@ -30,6 +33,7 @@ class Answer:
     item: Loaded
     probabilities: NDArray[np.float32] | None = None
     unlike: float | None = None
+    error: str | None = None
 
 
 def answers(
@@ -66,11 +70,16 @@ def answers(
         found = forward(np.stack(pixels)) if pixels else np.zeros((0, classes), np.float32)
         if mirrored and pixels:
             other = forward(np.ascontiguousarray(np.stack(pixels)[:, :, ::-1]))[:, :classes]
-            found[:, :classes] = (found[:, :classes] + other) / 2
+            # a new array: what a network gives may be its own memory, which may only be read
+            found = np.concatenate([(found[:, :classes] + other) / 2, found[:, classes:]], axis=1)
         unlike = known.unlike(found[:, classes:]).tolist() if known and len(found) else [None] * len(found)
         rows = zip(found[:, :classes], unlike, strict=True)
         for item in batch:
-            yield Answer(item, *next(rows)) if item.image is not None else Answer(item)
+            if item.image is None:
+                yield Answer(item, error=item.error)
+                continue
+            values, strange = next(rows)
+            yield Answer(item, values, strange) if np.isfinite(values).all() else Answer(item, error=NOT_FINITE)
 
 
 def check_mirroring(bundle: Bundle) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any
 
 from tlkit.bundle.manifest import Manifest
 from tlkit.errors import TlkitError
+from tlkit.jsontext import json_text
 from tlkit.version import VERSION
 
 FORMAT = 1
@@ -56,10 +58,11 @@ def choose_output(
             raise TlkitError(f"output exists: {target}", "add --overwrite, or choose another name with --output")
         if not (target / MANIFEST).is_file():
             raise TlkitError(f"not a tlkit bundle, so not overwritten: {target}", "choose another name with --output")
-    if not target.parent.is_dir():
-        raise TlkitError(f"no such folder for the output: {target.parent}")
+    if not os.path.isdir(target.parent):  # noqa: PTH112  (in contrast to Path.is_dir, raises nothing)
+        raise TlkitError(f"no such folder for the output: {target.parent}", "make it, or see --output")
     try:
-        Path(tempfile.mkdtemp(dir=target.parent, prefix=".tlkit-")).rmdir()
+        # as long a name as those it is going to have until it is whole
+        Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-")).rmdir()
     except OSError as error:
         raise TlkitError(f"cannot write to {target.parent}: {error.strerror or error}", "see --output") from error
     return target
@@ -92,7 +95,7 @@ def save_bundle(
             # one line a class, whatever a folder's name holds; tlkit.json has the names as they are
             lines = [" ".join(name.splitlines()) for name in manifest["classes"]]
             _write_text(part / LABELS, "".join(f"{line}\n" for line in lines))
-            _write_text(part / PLAN, json.dumps(plan, indent=2) + "\n")
+            _write_text(part / PLAN, json_text(plan, indent=2) + "\n")
             _write_history(part / HISTORY, history)
             _write_text(part / MANIFEST, _manifest_text(part, manifest))
     except OSError as error:
@@ -127,8 +130,8 @@ def _manifest_text(part: Path, manifest: dict[str, Any]) -> str:
         **manifest,
         "files": {file.name: file_hash(file) for file in sorted(part.iterdir())},
     }
-    whole["digest"] = manifest_digest(json.loads(json.dumps(whole)))
-    return json.dumps(whole, indent=1) + "\n"
+    whole["digest"] = manifest_digest(json.loads(json_text(whole)))
+    return json_text(whole, indent=1) + "\n"
 
 
 def _free_name(folder: Path, stem: str, overwrite: bool, taken: Callable[[Path], bool]) -> Path:
@@ -176,4 +179,9 @@ def _write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["step"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+
+
+def _plain(value: Any) -> Any:
+    """A cell of a table: what is not finite is left empty, as where there is no figure."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, ImageSize, Json
 from tlkit.errors import TlkitError
+from tlkit.jsontext import json_text
 
 if TYPE_CHECKING:
     from tlkit.api.backbones.listing import Catalogue, Entry
@@ -79,7 +79,7 @@ def backbones_command(
         with ConsoleProgress().phase("Drawing", None):
             draw_catalogue(found.entries, plot)
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        typer.echo(json_text(found.to_json()))
     else:
         _present(found.entries)
         if not (match or offline or max_params or max_operations):
@@ -106,7 +106,7 @@ def show_command(
 
     found = stages_of(name, image_size, progress)
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        typer.echo(json_text(found.to_json()))
         return
     _present_stages(found)
     if layers:
@@ -128,7 +128,7 @@ def fetch_command(
 
     fetched = fetch_weights(names, ConsoleProgress())
     if as_json:
-        typer.echo(json.dumps(to_json(fetched)))
+        typer.echo(json_text(to_json(fetched)))
         return
     for each in fetched:
         if each.file is None:

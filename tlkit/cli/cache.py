@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json
+from tlkit.jsontext import json_text
 
 if TYPE_CHECKING:
     from tlkit.api.cache import CacheContents, Cleared
@@ -28,7 +28,7 @@ def cache_command(
 
     result: CacheContents | Cleared = cache.clear() if clear else cache.contents()
     if as_json:
-        typer.echo(json.dumps(result.to_json()))
+        typer.echo(json_text(result.to_json()))
     elif isinstance(result, cache.Cleared):
         left = f", {_size(result.left)} could not be removed" if result.left else ""
         typer.echo(printable(f"freed {_size(result.freed)} in {result.folder}{left}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Json, Seed, Workers
 from tlkit.errors import TlkitError
+from tlkit.jsontext import json_text
 
 if TYPE_CHECKING:
     from tlkit.images.check import Checked
@@ -42,7 +42,9 @@ def check_command(
     from tlkit.cli.console import ConsoleProgress
 
     if report is not None:
-        _free(report, images)
+        from tlkit.files import check_free
+
+        check_free(report, images)
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.check import check
@@ -51,7 +53,7 @@ def check_command(
     if report is not None:
         _write(report, result)
     if as_json:
-        typer.echo(json.dumps(result.to_json()))
+        typer.echo(json_text(result.to_json()))
     else:
         _present(result)
     if strict and not result.ok:
@@ -82,16 +84,6 @@ def _present(result: Checked) -> None:
     console.print(Text(f"\ncolour modes: {modes or 'none'}", style="dim"), soft_wrap=True)
     if result.suspects_by:
         console.print(Text(f"wrong labels: {result.suspects_by}", style="dim"), soft_wrap=True)
-
-
-def _free(report: Path, images: Path) -> None:
-    """Refuse a report that would overwrite something or lie beside the images, before any work."""
-    if report.exists() or report.is_symlink():
-        raise TlkitError(f"output exists: {report}", "choose another name for --report")
-    if not report.parent.is_dir():
-        raise TlkitError(f"no such folder for the report: {report.parent}")
-    if images.is_dir() and report.parent.resolve().is_relative_to(images.resolve()):
-        raise TlkitError(f"the report would lie inside the image folder: {report}", "choose another place")
 
 
 def _write(report: Path, result: Checked) -> None:

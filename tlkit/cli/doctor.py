@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import typer
 
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json
+from tlkit.jsontext import json_text
 
 if TYPE_CHECKING:
     from tlkit.api.doctor import Diagnosis
@@ -26,7 +26,7 @@ def doctor_command(as_json: Json = False, debug: Debug = False) -> None:
 
     found = examine(ConsoleProgress())
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        typer.echo(json_text(found.to_json()))
     else:
         _present(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, ImageSize, Json, Preprocessing, Workers
+from tlkit.jsontext import json_text
 
 if TYPE_CHECKING:
     from tlkit.api.embed.embed import Embedded
@@ -68,7 +68,7 @@ def embed_command(
         progress=show,
     )
     if as_json:
-        typer.echo(json.dumps(result.to_json()))
+        typer.echo(json_text(result.to_json()))
     else:
         _present(result)
 

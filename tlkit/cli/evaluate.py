@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, Json, Model, Tta, UnknownRate, Workers
+from tlkit.jsontext import json_text
 
 if TYPE_CHECKING:
     from tlkit.api.evaluate import Evaluation
@@ -47,11 +47,9 @@ def evaluate_command(
         from tlkit.api.explain import class_maps
         from tlkit.api.report_data import page_of_evaluation
         from tlkit.evaluation.prediction_table import image_table
-        from tlkit.files import check_free, write_new
+        from tlkit.files import check_outputs, write_new
 
-    for path, option in ((table, "--csv"), (report, "--report")):
-        if path is not None:
-            check_free(path, images, option)
+    check_outputs(images, {"--csv": table, "--report": report})
     bundle = chosen_bundle(model, show)
     result = evaluate(
         images,
@@ -68,9 +66,9 @@ def evaluate_command(
         write_new(table, image_table(*columns, result.classes))
     if report is not None:
         with show.phase("Writing the report", None):
-            write_new(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size), "xmlcharrefreplace")
+            write_new(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size))
     if as_json:
-        typer.echo(json.dumps(result.to_json()))
+        typer.echo(json_text(result.to_json()))
     else:
         _present(result)
 

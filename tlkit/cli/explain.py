@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json, Model
+from tlkit.jsontext import json_text
 
 
 def explain_command(
@@ -44,7 +44,7 @@ def explain_command(
     bundle = chosen_bundle(model, show)
     rows = explain(images, bundle, output=output, label=label, stage=stage, progress=show)
     if as_json:
-        typer.echo(json.dumps([row.to_json() for row in rows]))
+        typer.echo(json_text([row.to_json() for row in rows]))
         return
     console = out()
     drawn = [row.overlay for row in rows if row.overlay is not None]

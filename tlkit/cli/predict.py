@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable
 from enum import Enum
@@ -15,6 +14,7 @@ import typer
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Json, Model, Tta, UnknownRate, Workers
+from tlkit.jsontext import json_text
 
 if TYPE_CHECKING:
     from tlkit.api.predict import Prediction
@@ -72,7 +72,7 @@ def predict_command(
 def _json(rows: Iterable[Prediction]) -> int:
     labelled = 0
     for row in rows:
-        print(json.dumps(row.to_json()), flush=True)  # noqa: T201  (streams: a pipe sees each row at once)
+        print(json_text(row.to_json()), flush=True)  # noqa: T201  (streams: a pipe sees each row at once)
         labelled += row.error is None
     return labelled
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from tlkit.api.train.options import TrainOptions
 from tlkit.cli.declared import DEBUG, JSON, given, options, parameter, with_parameters
 from tlkit.cli.exits import printable
+from tlkit.jsontext import json_text
 from tlkit.plan.choices import LAST
 from tlkit.plan.option import OUTPUT
 
@@ -42,20 +42,18 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
     with show.phase("Starting", None):
         from tlkit.api.recommend.plan_file import write_plan
         from tlkit.api.recommend.recommend import recommend
-        from tlkit.files import check_free, write_new
+        from tlkit.files import check_outputs, write_new
         from tlkit.report.advice import advice_page
 
-    for path, option in ((report, "--report"), (plan, "--plan")):
-        if path is not None:
-            check_free(path, images, option)
+    check_outputs(images, {"--report": report, "--plan": plan})
     result = recommend(images, progress=show, **asked)
     command = _command(images, plan, result)
     if plan is not None:
         write_plan(plan, result.plan)
     if report is not None:
-        write_new(report, advice_page(result.to_json(), images.resolve().name, command), "xmlcharrefreplace")
+        write_new(report, advice_page(result.to_json(), images.resolve().name, command))
     if values["as_json"]:
-        typer.echo(json.dumps(result.to_json()))
+        typer.echo(json_text(result.to_json()))
     else:
         _present(result, command)
 

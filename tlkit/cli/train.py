@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.cli.declared import DEBUG, JSON, given, is_given, options, parameter, short, with_parameters
 from tlkit.cli.exits import Exit, printable
 from tlkit.errors import TlkitError
+from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT, STRATEGY
 from tlkit.words import plural
 
@@ -68,7 +68,7 @@ def train_command(context: typer.Context, **values: Any) -> None:
     else:
         result = train(images, plan=None if plan is None else read_plan(plan), progress=show, **asked)
     if values["as_json"]:
-        typer.echo(json.dumps(result.to_json()))
+        typer.echo(json_text(result.to_json()))
     else:
         _present(result)
     if result.resume is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -207,7 +208,8 @@ def _look(job: Job, run: Run, clock: Stopwatch, rate: float, cost: Cost) -> None
         }
         run.loss, run.right, run.since = 0.0, 0.0, 0
         # on few images the loss of a confident network jumps: what is kept is best in what users ask for
-        if not run.rows or job.recipe.keep == LAST or (accuracy, -loss) > _merit(run.rows[run.best_row]):
+        finer = math.isfinite(loss) and (accuracy, -loss) > _merit(run.rows[run.best_row]) if run.rows else True
+        if finer or job.recipe.keep == LAST:
             run.best_row = len(run.rows)
             run.best = snapshot(job.tuner.trainable.state)
     row["seconds"] = round(clock(), 3)

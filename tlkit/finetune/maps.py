@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.images.read import READING_VERSION
 from tlkit.plan.choices import LITERT
-from tlkit.progress import Progress
+from tlkit.progress import Advance, Progress, ignore
 from tlkit.store.decoded import Decoded
 from tlkit.store.records import RecordStore
 from tlkit.store.shards import SHARD_BYTES, Record
@@ -44,29 +44,35 @@ class Maps:
         contents: SHA-256 of each image's bytes as hex, by its index.
         store: Where they lie, float16 [versions, h, w, channels] an image.
         memory: Those that could not be kept on disk, by content hash.
+        again: Computes some anew, by their index: the cache may lose them at any time.
     """
 
     contents: Sequence[str]
     store: RecordStore = field(repr=False)
     memory: dict[bytes, NDArray[np.float16]] = field(repr=False)
+    again: Callable[[Sequence[int]], dict[bytes, NDArray[np.float16]]] = field(repr=False)
 
     def get(self, images: Sequence[int], versions: Sequence[int]) -> NDArray[np.float16]:
         """One version of each image, float16 [n, h, w, channels].
 
         Raises:
-            KeyError: An image was not computed, or its row was damaged since.
+            KeyError: An image is none of those that were computed.
         """
+        kept = {image: self._kept(image) for image in images}
+        lost = [image for image, its in kept.items() if its is None]
+        new = self.again(lost) if lost else {}
         rows = []
         for image, version in zip(images, versions, strict=True):
-            content = bytes.fromhex(self.contents[image])
-            if content in self.memory:
-                rows.append(self.memory[content][version])
-                continue
-            record = self.store.get(content)
-            if record is None:
-                raise KeyError(self.contents[image])
-            rows.append(record.payload[version])
+            its = kept[image]
+            rows.append((new[bytes.fromhex(self.contents[image])] if its is None else its)[version])
         return np.stack(rows)
+
+    def _kept(self, image: int) -> NDArray[np.float16] | None:
+        content = bytes.fromhex(self.contents[image])
+        if content in self.memory:
+            return self.memory[content]
+        record = self.store.get(content)
+        return None if record is None else record.payload
 
     def close(self) -> None:
         """Let go of the files, and keep the cache within its bound."""
@@ -111,7 +117,26 @@ def compute_maps(
     }
     digest = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:24]
     store = RecordStore("maps", f"{extractor.backbone.key}-{stage.name}-{digest}", DTYPE, shape, key)
-    maps = Maps(decoded.contents, store, {})
+    known = {decoded.contents[image] for image in images}
+    memory: dict[bytes, NDArray[np.float16]] = {}
+
+    def again(lost: Sequence[int]) -> dict[bytes, NDArray[np.float16]]:
+        """Keep them, too: on disk, or in memory where that cannot be."""
+        missing: dict[bytes, int] = {}
+        for image in lost:
+            if decoded.contents[image] not in known:
+                raise KeyError(decoded.contents[image])
+            missing.setdefault(bytes.fromhex(decoded.contents[image]), image)
+        new: dict[bytes, NDArray[np.float16]] = {}
+        forward = lower_part(extractor, stage, workers)
+        for group in _computed(decoded, missing, forward, shape, change, ignore):
+            store.add(group)
+            new.update((content, record.payload) for content, record in group)
+        store.refresh()
+        memory.update((content, each) for content, each in new.items() if store.get(content) is None)
+        return new
+
+    maps = Maps(decoded.contents, store, memory, again)
     try:
         missing: dict[bytes, int] = {}
         for image in images:
@@ -139,10 +164,7 @@ def _fill(
     if not missing:
         return
     forward = lower_part(extractor, stage, workers)
-    versions = shape[0]
-    size = max(1, min(batch_size(), SHARD_BYTES // (2 * math.prod(shape))))
     kept: list[tuple[bytes, Record]] = []
-    limit = np.finfo(DTYPE).max
 
     def keep() -> None:
         maps.store.add(kept)
@@ -151,23 +173,38 @@ def _fill(
         kept.clear()
 
     try:
-        with progress.phase(f"Frozen part, up to {stage.name}", len(missing) * versions) as advance:
-            todo = list(missing.items())
-            for start in range(0, len(todo), size):
-                some = todo[start : start + size]
-                pixels = decoded.pixels([image for _, image in some])
-                block = np.empty((len(some), *shape), DTYPE)
-                for version in range(versions):
-                    seeds = [version_seed(content, version) for content, _ in some]
-                    given = change(pixels, seeds) if version else pixels
-                    block[:, version] = np.clip(forward(given), -limit, limit)
-                    advance(len(some))
-                kept.extend((content, Record(row, b"")) for (content, _), row in zip(some, block, strict=True))
+        with progress.phase(f"Frozen part, up to {stage.name}", len(missing) * shape[0]) as advance:
+            for group in _computed(decoded, missing, forward, shape, change, advance):
+                kept.extend(group)
                 if len(kept) * 2 * math.prod(shape) >= SHARD_BYTES // 2:
                     keep()
     finally:
         keep()  # also when interrupted: what is done stays done
     maps.store.refresh()
+
+
+def _computed(
+    decoded: Decoded,
+    missing: dict[bytes, int],
+    forward: Forward,
+    shape: tuple[int, ...],
+    change: Change,
+    advance: Advance,
+) -> Iterator[list[tuple[bytes, Record]]]:
+    """All versions of some images, by content hash, a batch at a time."""
+    size = max(1, min(batch_size(), SHARD_BYTES // (2 * math.prod(shape))))
+    limit = np.finfo(DTYPE).max
+    todo = list(missing.items())
+    for start in range(0, len(todo), size):
+        some = todo[start : start + size]
+        pixels = decoded.pixels([image for _, image in some])
+        block = np.empty((len(some), *shape), DTYPE)
+        for version in range(shape[0]):
+            seeds = [version_seed(content, version) for content, _ in some]
+            given = change(pixels, seeds) if version else pixels
+            block[:, version] = np.clip(forward(given), -limit, limit)
+            advance(len(some))
+        yield [(content, Record(row, b"")) for (content, _), row in zip(some, block, strict=True)]
 
 
 def version_seed(content: bytes, version: int) -> int:

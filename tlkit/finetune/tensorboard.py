@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
+import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tlkit.backbones.runtime import import_tensorflow
@@ -31,6 +35,21 @@ def board(folder: str | None) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield observe
     finally:
         writer.close()
+
+
+def check_board(folder: str) -> None:
+    """Refuse a folder that cannot be made or written, before any work.
+
+    Raises:
+        TlkitError: It cannot.
+    """
+    place = next(each for each in (Path(folder), *Path(folder).parents) if os.path.lexists(each))
+    try:
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        Path(tempfile.mkdtemp(dir=place, prefix=".tlkit-")).rmdir()
+    except OSError as error:
+        raise TlkitError(f"cannot write to {place}: {error.strerror or error}", "see --tensorboard") from None
 
 
 def require_tensorboard() -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 from tlkit.images.duplicates import Pair, exact_copies, group_pairs, groups_of
 from tlkit.images.facts import Facts
-from tlkit.images.folder import TRAIN, ImageFolder
+from tlkit.images.folder import IMBALANCE, TRAIN, ImageFolder
 from tlkit.images.layout import LayoutProblem, layout_problems
 
 TINY = 32  # pixels; below, little is left to see at a network's input size
 HUGE = 50_000_000  # pixels; such images only cost time
 EXTREME = 5.0  # long side over short; stretching to a square distorts such images beyond recognition
 FEW = 10  # training images a class, below which no accuracy can be expected
-IMBALANCE = 5.0  # largest class over smallest
 
 
 @dataclass(frozen=True)

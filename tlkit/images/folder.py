@@ -15,6 +15,7 @@ from tlkit.errors import TlkitError
 from tlkit.images.read import IMAGE_SUFFIXES
 
 TRAIN, VAL, TEST = "train", "val", "test"
+IMBALANCE = 2.0  # largest class over smallest; above, plain accuracy misleads, and training weights classes
 SPLIT_NAMES = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT_HINT = "IMAGES must hold one sub-folder per class, or train/ (and val/, test/) with class folders in it"
 

@@ -8,7 +8,7 @@ Three measures are added up, each in deviations of what held-out images of known
   Improving Near-OOD Detection"), which finds classes of the same kind that were not trained on;
 - the cosine to the nearest class in the whitened space.
 
-Which measures, the rank and the shrinkage were chosen by measurement: see `benchmarks/unknown.py`.
+Which measures, the rank and the shrinkage were chosen by measurement; `benchmarks/trust.py` measures what is built.
 """
 
 from __future__ import annotations

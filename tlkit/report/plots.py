@@ -153,7 +153,11 @@ def silence_matplotlib() -> None:
 
 
 def _short(name: str) -> str:
-    """A class name that leaves room for the plot; matplotlib takes what stands between dollars for a formula."""
+    """A class name that leaves room for the plot; matplotlib takes what stands between dollars for a formula.
+
+    What is no Unicode, as in the names of some folders, becomes escapes: no font has it.
+    """
+    name = name.encode("utf-8", "backslashreplace").decode()
     cut = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
     return cut.replace("$", r"\$")
 

@@ -2,7 +2,9 @@
 
 Four sections: ``features``, ``images`` and ``maps`` hold entries made of shards, ``networks`` entries that are used
 whole.
-Only what tlkit itself writes there is ever counted or removed, for the folder is the user's choice and may be shared.
+Only what tlkit itself writes there is ever counted or removed, for the folder is the user's choice and may be shared:
+each folder that tlkit makes holds a marker with the folder's name, written before anything else. A folder without it, a
+copy under another name, a file that tlkit does not write, and whatever a link leads to are the user's.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,10 +27,13 @@ DEFAULT_SIZE = "4GB"
 SHARDED, WHOLE = ("features", "images", "pictures", "maps"), ("networks",)  # "pictures": what "images" was called
 SECTIONS = (*SHARDED, *WHOLE)
 NOTE = "key.json"  # in an entry: what it depends on, for people
+GRAPH = "network.tflite"  # in an entry that is used whole: all there is of it but its note
+MARKER = ".tlkit-cache"  # in every folder that tlkit makes
 LEFT_OVER = 3600.0  # seconds after which a half-written file belongs to nobody
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _WRITTEN = re.compile(r"[0-9a-f]{32}\.(npy|part)")
-_DIGEST = re.compile(r"(.*[^0-9a-f])?[0-9a-f]{8,}")
+_UNFINISHED = re.compile(r"[0-9a-f]{32}\.part")
+_MADE_BY = b"made by tlkit, which removes it when the cache is full or cleared: "
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Entry:
     Attributes:
         section: One of `SECTIONS`.
         path: The folder.
-        bytes: Size of all that tlkit wrote in it.
+        bytes: Size of all that tlkit wrote in it, but for the marker.
         used: Last use, in nanoseconds since the epoch.
         units: What can be removed one by one: the shards, or the folder itself.
     """
@@ -76,6 +81,49 @@ def cache_limit() -> int:
     if not match:
         raise TlkitError(f"TLKIT_CACHE_SIZE is not a size: '{text}'", "write it as 500MB or 4GB")
     return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def make_entry(entry: Path, folder: Path | None = None) -> None:
+    """Make the folder of an entry, and its section, each marked as tlkit's before anything else is in it.
+
+    A folder that is there already is marked too: the name of an entry is a digest of what it depends on, so that only
+    an earlier version of tlkit, or one that was killed, can have made it.
+
+    Args:
+        entry: Its final place, directly below a section.
+        folder: Where it lies until it is whole, beside that; None: at its final place.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    section = entry.parent
+    section.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        section.mkdir()
+        _mark(section, section.name)
+    (folder or entry).mkdir(exist_ok=True)
+    _mark(folder or entry, entry.name)
+
+
+def unfinished(entry: Path) -> Path:
+    """A name beside an entry for what will become it, or was it."""
+    return entry.with_name(f"{uuid.uuid4().hex}.part")
+
+
+def may_remove(entry: Path) -> bool:
+    """Whether tlkit made the folder of an entry, and no link leads to it."""
+    return not entry.parent.is_symlink() and _is_marked(entry)
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name in an entry is one of its shards."""
+    return bool(_WRITTEN.fullmatch(name)) and name.endswith(".npy")
+
+
+def remove_entry(entry: Path) -> None:
+    """Remove an entry that is used whole, if it is tlkit's."""
+    if may_remove(entry):
+        _remove(entry)
 
 
 def entries(root: Path) -> list[Entry]:
@@ -128,9 +176,8 @@ def clear(root: Path) -> int:
     for entry in entries(root):
         freed += _sweep(entry)
     for section in SECTIONS:
-        if not (root / section).is_symlink():
-            with contextlib.suppress(OSError):  # not empty: something else is in it
-                (root / section).rmdir()
+        if _is_marked(root / section):
+            _rmdir(root / section)
     return freed
 
 
@@ -157,29 +204,79 @@ def _half_written(root: Path) -> list[Unit]:
         Path(file.path)
         for section in SHARDED
         for folder in _folders(root / section)
+        if _is_entry(folder)
         for file in _listing(folder)
         if _is_ours(file) and file.name.endswith(".part")
     ]
     for section in WHOLE:
-        paths += [folder for folder in _folders(root / section) if folder.suffix == ".part"]
+        paths += [folder for folder in _folders(root / section) if folder.suffix == ".part" and _is_marked(folder)]
     return [unit for unit in map(_unit, paths) if unit is not None]
 
 
 def _sweep(entry: Entry) -> int:
     """Remove an entry's folder if nothing but its note is left; returns the bytes freed."""
-    if any(file.name != NOTE for file in _listing(entry.path)):
+    if not _is_entry(entry.path) or any(file.name not in (NOTE, MARKER) for file in _listing(entry.path)):
         return 0
     note = _unit(entry.path / NOTE) if entry.section in SHARDED else None
     with contextlib.suppress(OSError):
         if note is not None:
             note.path.unlink()
-        entry.path.rmdir()
+        _rmdir(entry.path)
     return note.bytes if note is not None else 0
 
 
+def _rmdir(folder: Path) -> bool:
+    """Remove a marked folder if nothing else is in it; whether it is gone."""
+    if any(file.name != MARKER for file in _listing(folder)):
+        return False
+    try:
+        (folder / MARKER).unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:  # another process has just put something into it
+        with contextlib.suppress(OSError):
+            _mark(folder, folder.name)
+        return False
+    return True
+
+
+def _mark(folder: Path, name: str) -> None:
+    """Put tlkit's marker into a folder that it makes; one that is there stays.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    marker = folder / MARKER
+    try:
+        with marker.open("xb") as file:
+            file.write(_MADE_BY + os.fsencode(name) + b"\n")
+    except FileExistsError:
+        return
+    except OSError:
+        with contextlib.suppress(OSError):
+            marker.unlink()
+        raise
+
+
+def _is_marked(folder: Path) -> bool:
+    """Whether tlkit made a folder: its marker is in it and names it, or the folder is unfinished."""
+    marker = folder / MARKER
+    try:
+        if folder.is_symlink() or not stat.S_ISREG(marker.lstat().st_mode):
+            return False
+        text = marker.read_bytes()
+    except OSError:
+        return False
+    name = text.removeprefix(_MADE_BY)
+    return len(name) < len(text) and (name == os.fsencode(folder.name) + b"\n" or _is_unfinished(folder))
+
+
+def _is_unfinished(folder: Path) -> bool:
+    return bool(_UNFINISHED.fullmatch(folder.name))
+
+
 def _is_entry(folder: Path) -> bool:
-    """Whether tlkit made a folder in a section: its name ends in a digest, or its note is in it."""
-    return folder.suffix != ".part" and (bool(_DIGEST.fullmatch(folder.name)) or (folder / NOTE).is_file())
+    """Whether a folder in a section is an entry: tlkit made it, and it is whole."""
+    return not _is_unfinished(folder) and _is_marked(folder)
 
 
 def _is_ours(file: os.DirEntry[str]) -> bool:
@@ -203,31 +300,33 @@ def _listing(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _unit(path: Path) -> Unit | None:
-    """Size and last use of a file, or of a folder with all in it; None if it is gone."""
+    """Size and last use of a file, or of an entry that is used whole; None if it is gone."""
     try:
         status = path.lstat()
     except OSError:
         return None
-    if not path.is_dir():
+    if not stat.S_ISDIR(status.st_mode):
         return Unit(path, status.st_size, status.st_mtime_ns)
     size = 0
-    for inner, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):  # another process may be removing it
-                size += Path(inner, name).lstat().st_size
+    for name in (GRAPH, NOTE):
+        with contextlib.suppress(OSError):  # another process may be removing it
+            size += (path / name).lstat().st_size
     return Unit(path, size, status.st_mtime_ns)
 
 
 def _remove(path: Path) -> bool:
-    """Remove a file or a folder; whether it is gone."""
+    """Remove a file, or what tlkit wrote in a folder, and the folder if nothing else is in it; whether it is gone."""
     try:
-        if path.is_dir() and not path.is_symlink():
-            # under another name first: whoever looks for it finds all of it or nothing
-            doomed = path.with_name(f"{uuid.uuid4().hex}.part")
-            path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
-        else:
+        if not path.is_dir() or path.is_symlink():
             path.unlink()
+            return True
+        if all(file.name in (GRAPH, NOTE, MARKER) for file in _listing(path)):
+            # under another name first: whoever looks for it finds all of it or nothing
+            path = path.rename(unfinished(path))
+        for name in (GRAPH, NOTE):
+            (path / name).unlink(missing_ok=True)
+        if not _rmdir(path):  # the rest is the user's, and so is the folder now
+            (path / MARKER).unlink(missing_ok=True)
     except FileNotFoundError:
         return True
     except OSError:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.store.bound import NOTE, cache_folder, cache_limit, prune
+from tlkit.store.bound import NOTE, cache_folder, cache_limit, is_shard, make_entry, may_remove, prune
 from tlkit.store.shards import SHARD_BYTES, DamagedError, Record, Shard, open_shard, write_shard
 
 MERGE_ABOVE = 32  # small shards; each costs an open file
@@ -74,6 +74,9 @@ class RecordStore:
         self._used: set[Path] = set()
         self._lock = threading.RLock()
         self.refresh()
+        if self._shards:
+            with contextlib.suppress(OSError):  # made before there were markers: told by its name and what is in it
+                make_entry(self.folder)
         self._merge()
 
     def __len__(self) -> int:
@@ -112,7 +115,7 @@ class RecordStore:
         """Find what was added since, here or by other processes."""
         with self._lock:
             try:
-                files = sorted(self.folder.glob("*.npy"))
+                files = sorted(file for file in self.folder.glob("*.npy") if is_shard(file.name))
             except OSError:
                 return
             for file in files:
@@ -121,8 +124,9 @@ class RecordStore:
                 try:
                     shard = open_shard(file, self._dtype, self._shape)
                 except DamagedError:
-                    with contextlib.suppress(OSError):
-                        file.unlink()  # its rows are computed again
+                    if may_remove(self.folder) and not file.is_symlink():
+                        with contextlib.suppress(OSError):
+                            file.unlink()  # its rows are computed again
                 except OSError:
                     continue  # gone, or not readable just now
                 else:
@@ -183,10 +187,9 @@ class RecordStore:
             return self._write_once(rows)
 
     def _write_once(self, rows: Sequence[tuple[bytes, Record]]) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        note = self.folder / NOTE
-        if not note.exists():
-            note.write_text(json.dumps(self._note, indent=1))
+        make_entry(self.folder)
+        with contextlib.suppress(FileExistsError), (self.folder / NOTE).open("x", encoding="utf-8") as note:
+            note.write(json.dumps(self._note, indent=1))
         return write_shard(self.folder, rows, self._dtype, self._shape)
 
     def _merge(self) -> None:
@@ -196,7 +199,7 @@ class RecordStore:
         either may be killed: at worst rows are kept twice. Whoever has the old files open keeps them.
         """
         small = [shard for shard in self._shards.values() if shard.size < SMALL_BYTES]
-        if len(small) <= MERGE_ABOVE:
+        if len(small) <= MERGE_ABOVE or not may_remove(self.folder):
             return
         for group in _groups(small):
             try:

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlkit.advisor.size import judge_size
 from tlkit.api.train.dataset import Dataset, is_imbalanced, prepare
 from tlkit.backbones.features import Features
 from tlkit.errors import TlkitError
-from tlkit.images.folder import ImageFolder
+from tlkit.images.check import Checked
+from tlkit.images.folder import TRAIN, ImageFolder
 
 BAD = -1  # in the place of a subject: a file that cannot be read
 
@@ -250,3 +252,13 @@ def test_twice_the_training_images_is_not_yet_imbalanced(more: int, imbalanced: 
     rows = [(f"train/a/{n}.png", n) for n in range(more)] + [("train/b/0.png", 10), ("train/b/1.png", 11)]
     rows += [(f"val/b/{n}.png", 20 + n) for n in range(30)]
     assert is_imbalanced(images(rows).prepare().folder) is imbalanced
+
+
+@pytest.mark.parametrize(("most", "told"), [(20, False), (21, True)])
+def test_check_the_advisor_and_training_agree_on_what_imbalance_is(most: int, told: bool) -> None:
+    rows = [(f"train/a/{n}.png", n) for n in range(most)] + [(f"train/b/{n}.png", 100 + n) for n in range(10)]
+    folder = images(rows).folder
+    assert is_imbalanced(folder) is told
+    assert ("times the smallest" in judge_size(list(folder.counts(TRAIN).values())).why) is told
+    kinds = {finding.kind for finding in Checked(most + 10, folder.counts(), imbalance=most / 10).findings()}
+    assert ("imbalance" in kinds) is told

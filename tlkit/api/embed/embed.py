@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tlkit.api.embed.work_dir import WorkFolder, remove_left_over, work_folder
 from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
 from tlkit.api.predict import PathLike, find_images, named_folders
 from tlkit.backbones.extractor import columns_of
-from tlkit.backbones.features import Store, each_feature, feature_key
+from tlkit.backbones.features import NOT_FINITE, Store, each_feature, feature_key
 from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
 from tlkit.files import check_free
@@ -212,13 +213,13 @@ def embed_file(
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
     form = format_of(target)
-    if target.exists():
+    if os.path.lexists(target):
         remove_left_over(target)
     for folder in named_folders(images) or [Path("-")]:
         check_free(target, folder, "--output")
     paths = find_images(images)
-    source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
     with work_folder(target) as folder_of_run:
+        source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
         count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)
     if reused:
         show.note(f"features of {reused} of {len(paths)} images reused from an earlier run")
@@ -289,6 +290,6 @@ def _rows(paths: Sequence[Path], source: Source, store: Store, workers: int | No
         for item, stored, new in found:
             file = str(paths[item.index])
             if stored is None:
-                yield Embedding(file, None, None, item.error or "cannot be read")
+                yield Embedding(file, None, None, item.error or NOT_FINITE)
             else:
                 yield Embedding(file, item.content.hex(), stored.vector[chosen].copy(), None, not new)

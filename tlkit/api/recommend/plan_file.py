@@ -12,6 +12,7 @@ from tlkit.api.train.keywords import refuse_unknown
 from tlkit.api.train.options import TrainOptions
 from tlkit.errors import TlkitError
 from tlkit.files import write_new
+from tlkit.jsontext import json_text
 from tlkit.plan.choices import EARLY, LAST_LAYERS, WEIGHTS
 from tlkit.plan.option import PLAN, RECIPE, declared
 from tlkit.plan.plan import Plan
@@ -41,7 +42,7 @@ def write_plan(path: Path, plan: Plan) -> None:
     Raises:
         TlkitError: It is there already, or cannot be written.
     """
-    write_new(path, json.dumps(plan.to_json(), indent=2) + "\n")
+    write_new(path, json_text(plan.to_json(), indent=2) + "\n")
 
 
 def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, Any]) -> TrainOptions:

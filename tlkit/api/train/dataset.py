@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.extractor import rows_of
 from tlkit.context import Context
 from tlkit.errors import TlkitError
-from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
+from tlkit.images.folder import IMBALANCE, TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.splits import with_test, with_validation
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tlkit.store.decoded import Decoded
 
 SMALLEST = 2  # training images a class
-IMBALANCE = 2.0  # largest class over smallest, above which plain accuracy misleads
 
 Skipped = tuple[tuple[str, str], ...]
 

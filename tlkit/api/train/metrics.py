@@ -40,6 +40,11 @@ def metrics_of(dataset: Dataset, probabilities: Probabilities) -> dict[str, Any]
     return figures
 
 
+def are_finite(probabilities: Probabilities) -> bool:
+    """Whether a network's answers are numbers: training may have driven its weights beyond all bounds."""
+    return all(bool(np.isfinite(rows).all()) for rows in probabilities.values())
+
+
 def instead_of_test(dataset: Dataset, plan: Plan, solved: Solved, context: Context) -> dict[str, Any]:
     """What stands in for test images where there are none: repeated cross-validation of a frozen head.
 

@@ -103,7 +103,7 @@ def _write_report(finished: Finished, plan: Plan, folder: Path, history: History
     except Exception as error:  # noqa: BLE001
         context.show.note(f"the report could not be made: {error!r}")
         return
-    (folder / REPORT).write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+    (folder / REPORT).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifest:

@@ -17,7 +17,7 @@ from tlkit.backbones.weights.loading import file_hash
 from tlkit.bundle.save import MODEL
 from tlkit.context import Context
 from tlkit.errors import TlkitError
-from tlkit.finetune.tensorboard import require_tensorboard
+from tlkit.finetune.tensorboard import check_board, require_tensorboard
 from tlkit.images.folder import ImageFolder, scan
 from tlkit.plan.choices import DEFAULT_BACKBONE, EARLY, IMAGENET, LAST_LAYERS, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
@@ -58,6 +58,7 @@ def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = N
     check_engine(request.engine)
     if request.tensorboard is not None:
         require_tensorboard()
+        check_board(request.tensorboard)
     start = _from_bundle(request, request.from_bundle, context) if request.from_bundle else _plain(request, context)
     if plan is None:
         return start

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tlkit.api.train.calibration import Calibration
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.head import Solved, head_reasons
-from tlkit.api.train.metrics import Probabilities, frozen_probabilities, metrics_of
+from tlkit.api.train.metrics import Probabilities, are_finite, frozen_probabilities, metrics_of
 from tlkit.api.train.ood import Ood
 from tlkit.context import Context
 from tlkit.images.folder import VAL
@@ -101,8 +101,10 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
         context: Of the run.
     """
     probabilities = frozen_probabilities(dataset, rival)
-    ours, frozen = metrics_of(dataset, tuned.probabilities), metrics_of(dataset, probabilities)
-    kept = better(ours, frozen, dataset.count(VAL))
+    finite = are_finite(tuned.probabilities)
+    ours = metrics_of(dataset, tuned.probabilities) if finite else {}
+    frozen = metrics_of(dataset, probabilities)
+    kept = finite and better(ours, frozen, dataset.count(VAL))
     tuning = Tuning(
         kept,
         tuned.outcome.why,
@@ -117,15 +119,21 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
         done = replace(plan, boundary=choice.boundary, taps=choice.taps, recipe=tuned.recipe)
         done = _first(done, *head_reasons(solved, plan.strategy), *tuned.reasons)
         return Trained(done, solved.head, tuned.probabilities, ours, tuned, tuning, tuned.interrupted)
-    said = (
-        f"{plan.strategy} did not help: {ours['val_accuracy']:.1%} on the validation images (log loss "
-        f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
-        "backbone, which is what is saved"
-    )
+    said = _did_not_help(plan.strategy, ours, frozen)
     context.show.note(said)
     done = replace(plan, strategy=FREEZE, boundary=None, taps=rival.choice.taps, recipe=None, complete=False)
     done = _first(done, said, *head_reasons(rival, FREEZE))
     return Trained(done, rival.head, probabilities, frozen, None, tuning, tuned.interrupted)
+
+
+def _did_not_help(strategy: str, ours: dict[str, Any], frozen: dict[str, Any]) -> str:
+    if not ours:
+        return f"{strategy} did not help: the trained network gives no finite answers; the frozen one is saved"
+    return (
+        f"{strategy} did not help: {ours['val_accuracy']:.1%} on the validation images (log loss "
+        f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
+        "backbone, which is saved"
+    )
 
 
 def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:

@@ -7,16 +7,15 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlkit.backbones.runtime import import_tensorflow, silent_stderr
-from tlkit.store.bound import NOTE, cache_folder
+from tlkit.store.bound import GRAPH, NOTE, cache_folder, make_entry, remove_entry, unfinished
 
 FORMAT = 1
-SECTION, GRAPH = "networks", "network.tflite"
+SECTION = "networks"
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,10 @@ def find(backbone: str, weights_hash: str, input_size: int) -> Conversion | None
     except OSError:  # absent, or not readable just now
         return None
     except (ValueError, KeyError, TypeError):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_entry(folder)
         return None
     with contextlib.suppress(OSError):  # a cache that may only be read serves as well
+        make_entry(folder)  # one made before there were markers
         os.utime(folder)  # used now: the cache drops what was not
     return found
 
@@ -87,9 +87,9 @@ def keep(backbone: str, weights_hash: str, input_size: int, conversion: Conversi
         "sha256": hashlib.sha256(conversion.graph).hexdigest(),
     }
     with contextlib.suppress(OSError):  # also where another process was first
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".part"))
+        part = unfinished(folder)
         try:
+            make_entry(folder, part)
             (part / GRAPH).write_bytes(conversion.graph)
             (part / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
             part.rename(folder)
