@@ -84,9 +84,9 @@ assert purity >= 0.8 * len(files), purity
 def reference(tlkit: Tlkit, many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The three formats, of a run that nobody disturbed."""
     place = tmp_path_factory.mktemp("reference")
-    found = {}
+    env, found = {"TLKIT_CACHE": str(tmp_path_factory.mktemp("cache"))}, {}
     for suffix in (".npz", ".parquet", ".csv"):
-        ran = tlkit("embed", many, "-o", place / f"v{suffix}", "--stage", "all", "--json", *QUICK)
+        ran = tlkit("embed", many, "-o", place / f"v{suffix}", "--stage", "all", "--json", *QUICK, env=env)
         assert ran.code == 0, ran.err
         found[suffix] = place / f"v{suffix}"
         said = ran.json
