@@ -60,19 +60,12 @@ def test_it_saves_the_network_and_says_what_it_answers(
     assert [model.get_layer(layers[tap]).output.shape[-1] for tap in ("stage5", "top")] == [112, 1280]
 
 
-def test_the_users_folder_is_not_searched_for_modules(
+def test_neither_modules_in_the_users_folder_nor_what_libraries_print_do_harm(
     extractor: Extractor, head: Head, pixels: np.ndarray, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     (tmp_path / "keras.py").write_text("raise SystemExit('the wrong keras')")
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     monkeypatch.chdir(tmp_path)
-    with contextlib.closing(KerasProcess(extractor)) as process:
-        assert process.save(tmp_path / "model.keras", head, pixels) is not None
-
-
-def test_what_libraries_print_does_no_harm(
-    extractor: Extractor, head: Head, pixels: np.ndarray, tmp_path: Path, monkeypatch: Patch
-) -> None:
     monkeypatch.setattr(module, "_START", "print('hello from a library', flush=True); " + module._START)
     with contextlib.closing(KerasProcess(extractor)) as process:
         assert process.save(tmp_path / "model.keras", head, pixels) is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import functools
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -284,16 +283,14 @@ def test_nothing_is_left_of_a_run_that_cannot_begin(make_folder: Callable[..., P
 
 @pytest.mark.usefixtures("keep_tuned")
 def test_a_time_budget_is_kept(garden: Path, tmp_path: Path, small: dict[str, Any]) -> None:
-    """How closely is a matter of the machine's load, and of tests/finetune/test_loop.py with a clock of its own."""
-    start = time.perf_counter()
+    """That it ends, long before its epochs do. How closely: tests/finetune/test_loop.py, with a clock of its own, and
+    benchmarks/time_budget.py.
+    """
     result = tlkit.train(
-        garden, strategy="fine-tune", output=tmp_path / "m.tlkit", time_budget=10, **{**small, "epochs": 100000}
+        garden, strategy="fine-tune", output=tmp_path / "m.tlkit", time_budget=8, **{**small, "epochs": 5000}
     )
-    taken = time.perf_counter() - start
     assert result.tuning is not None
     assert result.tuning["stopped"] == "time budget"
-    assert 0 < result.tuning["steps"] < 100000
-    assert 5 < taken < 20
 
 
 @pytest.mark.parametrize("first", ["fine-tune", "early-layers"])
