@@ -1,34 +1,58 @@
-"""What several rooms' tests share: the sample photographs, small made-up folders, the installed command."""
+"""What several rooms' tests share: the sample photographs, small made-up folders, the command, trained bundles."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
+import tempfile
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from checkout import stale
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_data"
 SHARED = ROOT.parent / "shared" / "data"
 COMMAND = Path(sysconfig.get_path("scripts")) / "tlkit"
+Make = Callable[[Path], None]
+
+# how many examples property tests draw; where one costs little and a defect hides well, a test takes some times as many
+EXAMPLES = {"ci": 20, "dev": 50, "thorough": 500}
+for name, number in EXAMPLES.items():
+    settings.register_profile(
+        name,
+        max_examples=number,
+        deadline=None,
+        derandomize=name == "ci",
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI", "") not in ("", "false") else "dev")
+settings.load_profile(PROFILE)
+
+
+def examples(times: float) -> int:
+    """So many times the examples of the profile."""
+    return max(1, round(times * settings.default.max_examples))
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How the installed command ended."""
+    """How the command ended."""
 
     code: int
     out: str
@@ -61,18 +85,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="repeats a check on another network: pytest --thorough"))
 
 
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """``make_once("name", make)``: a folder that is filled once, whichever of pytest's processes asks first."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def get(name: str, make: Make) -> Path:
+        place, done = root / "shared" / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(place, ignore_errors=True)  # of one that failed
+                place.mkdir(parents=True)
+                make(place)
+                done.touch()
+        return place
+
+    return get
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of the tests' own, so that they neither use nor change the user's."""
-    folder = tmp_path_factory.mktemp("cache")
+def cache(make_once: Callable[[str, Make], Path]) -> Path:
+    """A cache of the tests' own, so that they neither use nor change the user's; one for all of pytest's processes."""
+    folder = make_once("cache", lambda place: None)
     os.environ["TLKIT_CACHE"] = str(folder)
     os.environ.pop("TLKIT_DEBUG", None)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tlkit(cache: Path) -> Callable[..., Ran]:
-    """Run the installed ``tlkit`` as a user does, in a process of its own."""
+def installed(cache: Path) -> Callable[..., Ran]:
+    """Run the installed ``tlkit`` as a user does, in a process of its own: seconds more than `tlkit`.
+
+    For what is about the process: that it starts, what libraries print, what is imported, signals, pipes.
+    """
 
     def run(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ran:
         done = subprocess.run(
@@ -88,45 +134,95 @@ def tlkit(cache: Path) -> Callable[..., Ran]:
     return run
 
 
-def start_and_signal(arguments: list[object], number: signal.Signals, at: str, cwd: Path) -> tuple[int, str]:
-    """Run the command, send it a signal once a line on stderr starts so (a pattern); exit code and stderr."""
+@pytest.fixture(scope="session")
+def tlkit(cache: Path) -> Callable[..., Ran]:
+    """Run the command line in this process: everything behind the console script, without its start.
+
+    Streams are files of their own, down to the descriptors that native code and child processes write to; the folder,
+    the environment and the handlers of signals are as before afterwards.
+    """
+    from tlkit.cli.app import run as run_command
+
+    def run(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ran:
+        with _surroundings(cwd, env), _streams() as (out, err):
+            try:
+                code = run_command([*map(str, arguments)])
+            except SystemExit as leaving:  # as `tlkit.cli.main` would
+                code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            read = [os.pread(each, os.fstat(each).st_size, 0).decode() for each in (out, err)]
+        return Ran(code, *read)
+
+    return run
+
+
+@contextmanager
+def _surroundings(cwd: Path | None, env: dict[str, str] | None) -> Iterator[None]:
+    """What a process has of its own: folder, environment, signal handlers."""
+    before, variables = Path.cwd(), dict(os.environ)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        os.environ.update(env or {})
+        os.chdir(cwd or before)
+        yield
+    finally:
+        os.chdir(before)
+        for name in set(os.environ) - set(variables):
+            del os.environ[name]
+        os.environ.update(variables)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _streams() -> Iterator[tuple[int, int]]:
+    """Descriptors of two files, to which standard output and error go, from Python and from below it."""
+    before = sys.stdout, sys.stderr
+    with ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()).fileno() for _ in before]
+        for number, file in enumerate(files, 1):
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            os.dup2(file, number)
+        sys.stdout = stack.enter_context(os.fdopen(1, "w", encoding="utf-8", closefd=False))
+        sys.stderr = stack.enter_context(os.fdopen(2, "w", encoding="utf-8", closefd=False, buffering=1))
+        try:
+            yield files[0], files[1]
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+def start_and_signal(
+    arguments: list[object], number: signal.Signals, at: str, cwd: Path, env: dict[str, str] | None = None
+) -> Ran:
+    """Run the installed command and send it a signal once a line on stderr starts so (a pattern)."""
     # a shell's background jobs ignore interrupts, and what they start inherits that
     process = subprocess.Popen(
         [str(COMMAND), *map(str, arguments)],
         cwd=cwd,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=dict(os.environ),
+        env={**os.environ, **(env or {})},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     watchdog = threading.Timer(240, process.kill)
     watchdog.start()
     lines, sent = [], False
+    assert process.stdout is not None
     assert process.stderr is not None
-    with process.stderr:
+    with process.stdout, process.stderr:
         for line in process.stderr:
             lines.append(line)
             if not sent and re.match(at, line):
                 process.send_signal(number)
                 sent = True
+        out = process.stdout.read()  # the few lines of a result: no pipe is full before
     watchdog.cancel()
-    return process.wait(), "".join(lines)
-
-
-@pytest.fixture(scope="session")
-def fastest(tlkit: Callable[..., Ran]) -> Callable[..., float]:
-    """Seconds that the installed command takes at best: five runs after one that compiles the modules."""
-
-    def measure(*arguments: object) -> float:
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            assert tlkit(*arguments).code == 0
-            times.append(time.perf_counter() - start)
-        return min(times[1:])
-
-    return measure
+    assert sent, lines
+    return Ran(process.wait(), out, "".join(lines))
 
 
 @pytest.fixture(scope="session")
@@ -149,11 +245,16 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(tlkit: Callable[..., Ran], garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(installed: Callable[..., Ran], garden: Path, make_once: Callable[[str, Make], Path]) -> Trained:
     """One bundle trained on the sample by the installed command, for all tests that only read one."""
-    place = tmp_path_factory.mktemp("trained")
-    ran = tlkit("train", garden, "--strategy", "freeze", "--json", cwd=place)
-    assert ran.code == 0, ran.err
+
+    def make(place: Path) -> None:
+        ran = installed("train", garden, "--strategy", "freeze", "--json", cwd=place)
+        assert ran.code == 0, ran.err
+        (place / "ran.json").write_text(json.dumps(asdict(ran)))
+
+    place = make_once("trained", make)
+    ran = Ran(**json.loads((place / "ran.json").read_text()))
     return Trained(place / "garden.tlkit", ran.json, ran)
 
 

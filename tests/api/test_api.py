@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tlkit.progress import SilentProgress
 
 Make = Callable[..., Path]
 Patch = pytest.MonkeyPatch
+SMALL: dict[str, Any] = {"image_size": 64}  # pixels, for speed
 
 
 class Notes(SilentProgress):
@@ -61,7 +63,8 @@ def test_training_on_either_engine_measures_the_same(make_folder: Make, tmp_path
     results = []
     for engine in ("litert", "keras"):
         monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / engine))
-        results.append(tlkit.train(root, strategy="freeze", output=tmp_path / f"{engine}.tlkit", engine=engine))
+        output = tmp_path / f"{engine}.tlkit"
+        results.append(tlkit.train(root, strategy="freeze", output=output, engine=engine, **SMALL))
         assert results[-1].reused == 0
         assert (results[-1].model / "model.tflite").is_file()
     one, two = (result.metrics for result in results)
@@ -78,7 +81,8 @@ def test_engines_that_do_not_agree_leave_keras(make_folder: Make, tmp_path: Path
         lite_heads, "attach_head", lambda graph, taps, kernel, *others: attach(graph, taps, -kernel, *others)
     )
     show = Notes()
-    result = tlkit.train(make_folder({"a": 6, "b": 6}), strategy="freeze", output=tmp_path / "m.tlkit", progress=show)
+    root = make_folder({"a": 6, "b": 6})
+    result = tlkit.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=show, **SMALL)
     assert any("differ" in note and "Keras" in note for note in show.notes)
     assert not (result.model / "model.tflite").exists()
     assert all(row.label for row in tlkit.predict([tmp_path / "images" / "a"], model=result.model))
@@ -92,7 +96,7 @@ def test_without_litert_keras_does_it(make_folder: Make, tmp_path: Path, monkeyp
     for module in (engines, extractor):
         monkeypatch.setattr(module, "has_litert", lambda: False)
     root = make_folder({"a": 6, "b": 6})
-    result = tlkit.train(root, strategy="freeze", output=tmp_path / "m.tlkit")
+    result = tlkit.train(root, strategy="freeze", output=tmp_path / "m.tlkit", **SMALL)
     assert not (result.model / "model.tflite").exists()
     assert all(row.label for row in tlkit.predict([root], model=result.model))
     with pytest.raises(tlkit.TlkitError, match="not installed") as caught:
@@ -132,11 +136,11 @@ def test_unknown_names_are_attribute_errors() -> None:
     ("options", "taps"),
     [
         ({"strategy": "freeze", "features": "all"}, 7),
-        ({"strategy": "early-layers", "boundary": "stage3"}, 1),
-        ({"strategy": "early-layers", "boundary": "stage4", "features": "all"}, 4),
+        ({"strategy": "early-layers", "boundary": "stage3", "epochs": 0}, 1),
+        ({"strategy": "early-layers", "boundary": "stage4", "features": "all", "epochs": 0}, 4),
     ],
 )
-def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[str, str], taps: int) -> None:
+def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[str, Any], taps: int) -> None:
     """Both networks of the bundle answer as the head on the features does, and hold only what it needs."""
     root = make_folder({"a": 8, "b": 8})
     tlkit.recommend(root, image_size=64)  # computes the features
@@ -159,7 +163,7 @@ def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[
 
 def test_early_layers_chooses_its_stage_by_measure(make_folder: Make, tmp_path: Path) -> None:
     result = tlkit.train(
-        make_folder({"a": 8, "b": 8}), output=tmp_path / "m.tlkit", image_size=64, strategy="early-layers"
+        make_folder({"a": 8, "b": 8}), output=tmp_path / "m.tlkit", strategy="early-layers", epochs=0, **SMALL
     )
     assert result.plan.boundary in ("stage2", "stage3", "stage4", "stage5")
     assert result.plan.taps == (result.plan.boundary,)

@@ -88,7 +88,17 @@ def avoidable(model, layer):
     return model.operations[-1].name in reached
 
 
-@pytest.mark.parametrize("name", catalog.names())
+def quickly(names, quick):
+    """Names as parameters, of which all but a few are for --thorough."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.thorough) for name in names]
+
+
+# one of each family, the smallest: the others repeat its blocks or widen them
+ROWS = sorted(map(catalog.get, catalog.names()), key=lambda row: row.params, reverse=True)
+FAMILIES = {row.family: row.name for row in ROWS}
+
+
+@pytest.mark.parametrize("name", quickly(catalog.names(), FAMILIES.values()))
 def test_structure(keras, zero_weights, name):
     row = catalog.get(name)
     network = build_backbone(name, weights="none")
@@ -179,9 +189,7 @@ def test_every_family_has_an_example():
 QUICK = {"mobilenet", "mobilenet-v3-small", "vgg16"}
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in SMALLEST]
-)
+@pytest.mark.parametrize("name", quickly(SMALLEST, QUICK))
 def test_a_bundle_answers_as_keras_own_network_and_preprocessing(keras, zero_weights, monkeypatch, tmp_path, name):
     row = catalog.get(name)
     size = max(row.min_size, 64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -45,7 +45,6 @@ def test_a_network_computes_what_it_says() -> None:
     np.testing.assert_allclose(LiteRTNetwork(data)(images), expected(images, kernel, bias), rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     height=st.integers(1, 12),
     width=st.integers(1, 12),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import examples
 from digits import SIDE, small_network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -355,7 +356,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_configuration_that_was_tampered_with_is_read_or_refused(
     fixed: Path, tmp_path: Path, data: st.DataObject

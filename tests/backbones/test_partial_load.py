@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.backbones import catalog
@@ -146,7 +146,6 @@ def matched(network, file):
 widths = st.lists(st.integers(1, 3), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(widths, st.lists(st.integers(0, 20), max_size=4, unique=True), st.integers(0, 3))
 def test_every_layer_is_filled_or_said_to_be_missing(sizes, dropped, head):
     network = [(f"layer{i}", width) for i, width in enumerate(sizes)]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -354,9 +355,7 @@ WHOLE = legacy(
     {"1": VALUES, "2": np.arange(3)},
 )
 FUZZ = settings(
-    max_examples=400,
-    database=None,
-    deadline=None,
+    max_examples=examples(8),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
 )

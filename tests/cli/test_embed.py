@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import random
@@ -84,9 +85,9 @@ assert purity >= 0.8 * len(files), purity
 def reference(tlkit: Tlkit, many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The three formats, of a run that nobody disturbed."""
     place = tmp_path_factory.mktemp("reference")
-    found = {}
+    env, found = {"TLKIT_CACHE": str(tmp_path_factory.mktemp("cache"))}, {}
     for suffix in (".npz", ".parquet", ".csv"):
-        ran = tlkit("embed", many, "-o", place / f"v{suffix}", "--stage", "all", "--json", *QUICK)
+        ran = tlkit("embed", many, "-o", place / f"v{suffix}", "--stage", "all", "--json", *QUICK, env=env)
         assert ran.code == 0, ran.err
         found[suffix] = place / f"v{suffix}"
         said = ran.json
@@ -215,14 +216,15 @@ def test_what_cannot_be_embedded_is_said(tlkit: Tlkit, unseen: Path, tmp_path: P
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_parquet_without_pyarrow_is_a_hint(tlkit: Tlkit, unseen: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name == 'pyarrow' else find(name, *rest)\n"
+def test_parquet_without_pyarrow_is_a_hint(
+    tlkit: Tlkit, unseen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "pyarrow" else find(name, *rest)
     )
-    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    ran = tlkit("embed", unseen, "-o", tmp_path / "v.parquet", env=env)
+    ran = tlkit("embed", unseen, "-o", tmp_path / "v.parquet")
     assert (ran.code, ran.out) == (2, "")
     assert "error: Parquet needs pyarrow" in ran.err
     assert 'hint: pip install "tlkit[parquet]"' in ran.err
-    assert tlkit("embed", unseen, "-o", tmp_path / "v.csv", env=env).code == 0
+    assert tlkit("embed", unseen, "-o", tmp_path / "v.csv").code == 0

@@ -177,8 +177,8 @@ def test_an_interrupted_run_goes_on_with_the_same_file_alone(tlkit: Tlkit, own: 
     file = Path(shutil.copy(own.file, tmp_path / "mine.keras"))
     options = [*SCALED, "--strategy", "fine-tune", "--epochs", "20", "--learning-rate", "1e-3", "-o", "m.tlkit"]
     command = ["train", own.images, "--backbone", "mine.keras", *options]
-    code, _ = start_and_signal(command, signal.SIGINT, "step [1-9]", tmp_path)
-    assert code == 130
+    ran = start_and_signal(command, signal.SIGINT, "step [1-9]", tmp_path)
+    assert ran.code == 130, ran.err
     content = file.read_bytes()
     file.unlink()
     gone = tlkit("train", "--resume", "m.tlkit-run", cwd=tmp_path)

@@ -139,16 +139,16 @@ def test_a_reader_that_leaves_early_is_no_error(trained: Trained, unseen: Path) 
 
 
 def test_predict_does_without_tensorflow(
-    tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path, tmp_path: Path
+    installed: Tlkit, trained: Trained, labelled: Ran, unseen: Path, tmp_path: Path
 ) -> None:
     """Where importing TensorFlow, Keras or scikit-learn ends the process, the answers are the same."""
     for name in ("tensorflow", "keras", "sklearn", "scipy", "h5py"):
         (tmp_path / f"{name}.py").write_text(f"import os; os.write(2, b'{name} was imported'); os._exit(9)")
     env = {"PYTHONPATH": str(tmp_path)}
-    ran = tlkit("predict", unseen, "--model", trained.bundle, "--json", env=env)
+    ran = installed("predict", unseen, "--model", trained.bundle, "--json", env=env)
     assert ran.code == 0, ran.err
     assert ran.out == labelled.out
-    assert tlkit("predict", unseen, "--model", trained.bundle, "--engine", "keras", env=env).code == 9
+    assert installed("predict", unseen, "--model", trained.bundle, "--engine", "keras", env=env).code == 9
 
 
 def test_the_engines_agree(tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran, image
+from digits import small_network
 from PIL import Image
 
 import tlkit as package
@@ -23,6 +24,14 @@ SMALL = {"image_size": 64}  # pixels, for speed
 
 
 @pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a network of three convolutions, which trains in seconds."""
+    file = tmp_path_factory.mktemp("small") / "small.keras"
+    small_network(rescaling=True).save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
 def advised(tlkit: Tlkit, garden: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """The sample's advice, as JSON, with its page and its plan."""
     place = tmp_path_factory.mktemp("advised")
@@ -32,9 +41,9 @@ def advised(tlkit: Tlkit, garden: Path, tmp_path_factory: pytest.TempPathFactory
     return place, ran
 
 
-def quickly(advised: tuple[Path, Ran]) -> tuple[str, ...]:
+def quickly(advice: Ran) -> tuple[str, ...]:
     """Options by which what is advised takes little time."""
-    return () if advised[1].json["strategy"] == "freeze" else ("--epochs", "1", "--learning-rate", "3e-4")
+    return () if advice.json["strategy"] == "freeze" else ("--epochs", "1", "--learning-rate", "3e-4")
 
 
 def test_the_json_is_that_of_the_contract(advised: tuple[Path, Ran]) -> None:
@@ -87,7 +96,7 @@ def test_the_report_on_the_terminal_says_what_and_why(tlkit: Tlkit, garden: Path
 def test_a_plan_is_carried_out_and_the_features_are_reused(
     tlkit: Tlkit, garden: Path, advised: tuple[Path, Ran], tmp_path: Path
 ) -> None:
-    ran = tlkit("train", garden, "--plan", advised[0] / "plan.json", *quickly(advised), "--json", cwd=tmp_path)
+    ran = tlkit("train", garden, "--plan", advised[0] / "plan.json", *quickly(advised[1]), "--json", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert ran.json["features_reused"] == 79
     assert ran.json["strategy"] in (advised[1].json["strategy"], "freeze")  # which is what is kept if it is better
@@ -100,13 +109,13 @@ def test_a_plan_is_carried_out_and_the_features_are_reused(
     assert bundled == ran.json["plan"]
 
 
-def test_auto_does_what_recommend_says_and_prints_both(
-    tlkit: Tlkit, garden: Path, advised: tuple[Path, Ran], tmp_path: Path
-) -> None:
-    ran = tlkit("train", garden, "--image-size", 96, *quickly(advised), cwd=tmp_path)
+def test_auto_does_what_recommend_says_and_prints_both(tlkit: Tlkit, garden: Path, small: Path, tmp_path: Path) -> None:
+    advice = tlkit("recommend", garden, "--backbone", small, "--json", cwd=tmp_path)
+    assert advice.code == 0, advice.err
+    ran = tlkit("train", garden, "--backbone", small, *quickly(advice), cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert f"strategy {advised[1].json['strategy']}: " in ran.err
-    expected = advised[1].json["plan"]["expected"][0]
+    assert f"strategy {advice.json['strategy']}: " in ran.err
+    expected = advice.json["plan"]["expected"][0]
     assert f"the advisor expected {expected:.1%}" in ran.out
     assert "validation accuracy" in ran.out
 
@@ -120,13 +129,13 @@ def test_the_rule_advises_by_size_and_similarity(garden: Path) -> None:
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_pilot_is_run_where_it_is_open_whether_training_helps(
-    make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
+    make_folder: Make, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
 ) -> None:
     images, place = make_folder({"a": 40, "b": 40}), tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)
     monkeypatch.setattr("tlkit.api.recommend.pilot.is_open", lambda advice: is_open)
-    result = package.recommend(images, image_size=32, pilot=True)
+    result = package.recommend(images, backbone=str(small), pilot=True)
     found, train = result.to_json(), f"tlkit train {images}"
     assert _command(images, Path("plan.json"), result) == f"{train} --plan plan.json"
     if is_open:

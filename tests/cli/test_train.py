@@ -1,18 +1,15 @@
-"""``tlkit train`` as a user meets it: the installed command, real photographs, real ImageNet weights."""
+"""``tlkit train`` as a user meets it: real photographs, real ImageNet weights."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Ran, Trained, image
+from conftest import Ran, Trained, image, start_and_signal
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.start import prepare_start
@@ -222,25 +219,17 @@ def test_weights_of_another_network(tlkit: Tlkit, good: Path, trained: Trained, 
 
 
 def test_an_interrupt_leaves_nothing_and_says_so(garden: Path, tmp_path: Path) -> None:
-    for delay in (0.5, 4.0):
-        process = subprocess.Popen(
-            [str(COMMAND), "train", *FREEZE, str(garden)],
-            cwd=tmp_path,
-            env={**os.environ, "TLKIT_CACHE": str(tmp_path.parent / "interrupted")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # as from a terminal, even where the tests run in the background of a shell, which ignores interrupts
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        time.sleep(delay)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 130, err
-        assert out == ""
-        assert err.endswith("error: interrupted\n")
-        assert "Traceback" not in err
-        assert list(tmp_path.iterdir()) == []
+    """As soon as it starts, and while images are worked on."""
+    place = tmp_path / "place"
+    place.mkdir()
+    for line in ("Starting", "Features"):
+        env = {"TLKIT_CACHE": str(tmp_path / line)}
+        ran = start_and_signal(["train", *FREEZE, garden], signal.SIGINT, line, place, env)
+        assert ran.code == 130, ran.err
+        assert ran.out == ""
+        assert ran.err.endswith("error: interrupted\n")
+        assert "Traceback" not in ran.err
+        assert list(place.iterdir()) == []
 
 
 def test_a_bundle_to_start_from_decides_backbone_and_weights(trained: Trained, garden: Path) -> None:

@@ -17,11 +17,11 @@ QUICK = ["--strategy", "fine-tune", "--image-size", "32", "--epochs", "6", "--le
 
 
 def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
-    code, said = start_and_signal(["train", garden, *QUICK, "-o", "m.tlkit"], signal.SIGINT, "step 2 ", tmp_path)
-    assert code == 130, said
-    assert "finishing this step" in said
-    assert "to go on: tlkit train --resume m.tlkit-run" in said
-    assert "Traceback" not in said
+    ran = start_and_signal(["train", garden, *QUICK, "-o", "m.tlkit"], signal.SIGINT, "step 2 ", tmp_path)
+    assert ran.code == 130, ran.err
+    assert "finishing this step" in ran.err
+    assert "to go on: tlkit train --resume m.tlkit-run" in ran.err
+    assert "Traceback" not in ran.err
     best = package.load(tmp_path / "m.tlkit").manifest["metrics"]["val_accuracy"]
     assert {path.name for path in tmp_path.iterdir()} == {"m.tlkit", "m.tlkit-run"}
     refused = tlkit("train", garden, *QUICK, "-o", "m.tlkit", cwd=tmp_path)
@@ -38,11 +38,10 @@ def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: 
 def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
     """Killed before the first state was saved, and again while it trains."""
     command = ["train", garden, *QUICK, "-o", "m.tlkit"]
-    code, _ = start_and_signal(command, signal.SIGKILL, "Features", tmp_path)
-    assert code == -signal.SIGKILL
+    assert start_and_signal(command, signal.SIGKILL, "Features", tmp_path).code == -signal.SIGKILL
     assert not (tmp_path / "m.tlkit").exists()
-    code, _ = start_and_signal(["train", "--resume", "m.tlkit"], signal.SIGKILL, "step 4 ", tmp_path)
-    assert code == -signal.SIGKILL
+    killed = start_and_signal(["train", "--resume", "m.tlkit"], signal.SIGKILL, "step 4 ", tmp_path)
+    assert killed.code == -signal.SIGKILL
     done = tlkit("train", "--resume", "m.tlkit-run", "--json", cwd=tmp_path)
     assert done.code == 0, done.err
     assert done.json["tuning"]["stopped"] in ("schedule", "early stopping")

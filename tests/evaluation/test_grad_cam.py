@@ -24,7 +24,10 @@ def random_head(width: int, classes: int) -> Head:
     return Head(kernel, np.zeros(classes, np.float32), 1.0, ())
 
 
-@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "mobilenet-v2", "vgg16"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["efficientnet-lite0", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("mobilenet-v2", "vgg16"))],
+)
 def test_it_is_what_gradients_give(backbone: str) -> None:
     """Weights of the maps are gradients of the class's logit, averaged over space, as the paper has it."""
     tf, keras = import_tensorflow(), import_keras()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
@@ -163,7 +163,6 @@ def test_strong_changes_more_than_light() -> None:
     assert strong > 1.3 * light
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     numbers=some.arrays(np.float32, (2, DRAWS), elements=st.floats(0, 1, width=32)),
     kind=st.sampled_from([LIGHT, STRONG]),

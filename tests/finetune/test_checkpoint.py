@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
@@ -194,7 +195,6 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(arrays=st.lists(ANY_ARRAY, max_size=4), plain=PLAIN, turned=st.booleans())
 def test_any_arrays_and_any_note_survive(arrays: list[np.ndarray], plain: Any, turned: bool) -> None:
     given_arrays = {f"now{i}": each.T if turned else each for i, each in enumerate(arrays)}
@@ -232,7 +232,7 @@ def test_a_state_that_was_cut_anywhere_is_refused(tmp_path: Path, whole: bytes) 
             load_state(tmp_path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(3))
 @given(data=st.data())
 def test_arrays_with_bytes_changed_are_never_read_as_something_else(data: st.DataObject, whole: bytes) -> None:
     start = data.draw(st.integers(0, whole.index(DIRECTORY) - 1))

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from finetune.test_step import CLASSES, images, tiny
+from hypothesis import given
 from hypothesis import strategies as st
-from training.test_tuner import CLASSES, images, tiny
 
 from tlkit.finetune import loop as module
 from tlkit.finetune import lr_search as rates
@@ -265,7 +265,6 @@ def in_pieces(make: Callable[[], Job], folder: Path, stops: Sequence[int]) -> tu
     return job, outcome
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     curve=st.lists(st.floats(0.125, 3, width=16), min_size=1, max_size=25),
     stops=st.sets(st.integers(1, 24), min_size=1, max_size=5),
@@ -378,7 +377,6 @@ def test_with_time_enough_the_schedule_is_as_without_a_limit(monkeypatch: Patch)
     np.testing.assert_allclose(job.tuner.rates, [0.01 * rate_at(job.recipe, (step + 0.5) / 24) for step in range(24)])
 
 
-@settings(max_examples=40, deadline=None)
 @given(count=st.integers(1, 12), size=st.integers(1, 30), seed=st.integers(0, 9))
 def test_every_epoch_is_a_permutation(count: int, size: int, seed: int) -> None:
     numbers = tuple(range(100, 100 + count))

@@ -294,7 +294,7 @@ two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
 import_tensorflow()
 from dataclasses import replace
-from training.test_tuner import RECIPE, Tuner, batch, by_path, tiny, trained
+from finetune.test_step import RECIPE, Tuner, batch, by_path, tiny, trained
 found = {}
 recipe = replace(RECIPE, augment="light", flip=True, weight_decay=0.1, clip=1.0)
 for name, most in (("one", None), ("two", None), ("parts", 2)):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -63,20 +64,20 @@ def _assert_sound_refusal(error: UnreadableImage) -> None:
     assert not ours or isinstance(cause, RefusedError), repr(cause)
 
 
-@settings(max_examples=300, deadline=SOON)
+@settings(max_examples=examples(4), deadline=SOON)
 @given(data=st.binary(max_size=600), size=SIZES)
 @example(data=b"", size=None)
 def test_arbitrary_bytes(data: bytes, size: tuple[int, int] | None) -> None:
     read_or_refuse(data, size)
 
 
-@settings(max_examples=600, deadline=SOON)
+@settings(max_examples=examples(8), deadline=SOON)
 @given(magic=MAGIC, data=st.binary(max_size=400), size=SIZES)
 def test_arbitrary_bytes_after_a_true_start(magic: bytes, data: bytes, size: tuple[int, int] | None) -> None:
     read_or_refuse(magic + data, size)
 
 
-@settings(max_examples=1000, deadline=SOON)
+@settings(max_examples=examples(16), deadline=SOON)
 @given(data=st.data())
 def test_damaged_image(corpus: ModuleType, data: Any) -> None:
     case = data.draw(st.sampled_from(list(corpus.good().values())), label="image")
@@ -96,7 +97,7 @@ def test_damaged_image(corpus: ModuleType, data: Any) -> None:
     read_or_refuse(bytes(changed), data.draw(SIZES, label="size"))
 
 
-@settings(max_examples=200, deadline=SOON)
+@settings(max_examples=examples(4), deadline=SOON)
 @given(data=st.data())
 def test_lossless_image_of_any_size_and_mode_comes_back(corpus: ModuleType, data: Any) -> None:
     channels = data.draw(st.sampled_from([1, 3]), label="channels")
@@ -111,7 +112,7 @@ def test_lossless_image_of_any_size_and_mode_comes_back(corpus: ModuleType, data
     np.testing.assert_array_equal(read_image(encoded), np.broadcast_to(pixels, (*shape, 3)))
 
 
-@settings(max_examples=200, deadline=SOON)
+@settings(max_examples=examples(4), deadline=SOON)
 @given(data=st.data())
 def test_scaling_keeps_order_and_range(data: Any) -> None:
     kind = data.draw(st.sampled_from([np.uint16, np.int32, np.uint32, np.float32]), label="kind")
@@ -129,7 +130,7 @@ def test_scaling_keeps_order_and_range(data: Any) -> None:
     assert (np.diff(grey[0][known][order].astype(int)) >= 0).all()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(4))
 @given(header=st.binary(max_size=600), name=st.text(max_size=20).filter(lambda text: "\0" not in text))
 def test_sniffing_never_fails(header: bytes, name: str) -> None:
     format = sniff_format(header)

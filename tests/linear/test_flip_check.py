@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.linear import flip_check as module
@@ -86,7 +86,6 @@ def test_probes_have_not_seen_what_they_are_asked() -> None:
     assert found.plain < 0.8
 
 
-@settings(max_examples=40, deadline=None)
 @given(counts=st.lists(st.integers(0, 500), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_the_images_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: list[int], seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)).tolist()

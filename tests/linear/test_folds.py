@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.linear.folds import FEW_FOLDS, FOLDS, MANY, folds_for, make_folds
@@ -27,7 +27,6 @@ def test_a_class_that_is_one_group_has_no_folds() -> None:
     assert make_folds(np.repeat([0, 1], 6), [0] * 6 + list(range(1, 7)), seed=0) == []
 
 
-@settings(max_examples=100, deadline=None)
 @given(counts=st.lists(st.integers(2, 60), min_size=1, max_size=6), most=st.integers(2, 6), seed=st.integers(0, 99))
 def test_every_fold_has_the_same_of_each_class_but_for_one(counts: list[int], most: int, seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -42,7 +41,6 @@ def test_every_fold_has_the_same_of_each_class_but_for_one(counts: list[int], mo
         assert sorted([*train, *test]) == list(range(len(labels)))
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=200), seed=st.integers(0, 9)
 )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
@@ -66,7 +66,6 @@ def test_a_class_that_was_not_trained_on_is_told_and_known_ones_are_not() -> Non
     assert 0.02 < marked[~strange].mean() < 0.10
 
 
-@settings(max_examples=15, deadline=None)
 @given(rate=st.floats(0.02, 0.5), seed=st.integers(0, 50))
 def test_false_alarms_come_at_the_rate_asked_for(rate: float, seed: int) -> None:
     features, labels = clusters(120, 4, seed)

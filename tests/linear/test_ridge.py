@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
@@ -41,7 +41,6 @@ def test_more_regularisation_comes_nearer_to_the_classes_shares() -> None:
     assert apart[2] < 1e-2
 
 
-@settings(deadline=None, max_examples=25)
 @given(rows=st.integers(4, 30), width=st.integers(1, 40), classes=st.integers(2, 4), scale=st.floats(1e-3, 1e3))
 def test_answers_are_finite_and_do_not_depend_on_the_scale(rows: int, width: int, classes: int, scale: float) -> None:
     features, labels, tested = problem(rows, width, classes)

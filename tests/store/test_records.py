@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -61,7 +61,6 @@ def shard_files(root: Path) -> list[Path]:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
 def test_whatever_is_kept_comes_back_exactly(data: st.DataObject) -> None:
     dtype = np.dtype(data.draw(st.sampled_from(["|u1", "<f4", "<f2", "<i8", ">u2", "|b1"])))
     shape = data.draw(arrays.array_shapes(min_dims=0, max_dims=3, max_side=5))
@@ -92,7 +91,6 @@ def test_whatever_is_kept_comes_back_exactly(data: st.DataObject) -> None:
         max_size=25,
     )
 )
-@settings(max_examples=60, deadline=None)
 def test_in_any_order_rows_are_right_and_only_pruning_loses_them(steps: list[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MERGE_ABOVE", 2)

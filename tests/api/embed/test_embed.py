@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -188,7 +188,6 @@ NAMES = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), m
 VALUES = st.floats(width=16, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=20, deadline=None)
 @given(data=st.data(), count=st.integers(1, 3), rows=st.integers(0, 4))
 @pytest.mark.parametrize("suffix", sorted(FORMATS))
 def test_what_is_written_is_read(

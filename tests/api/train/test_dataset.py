@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.advisor.size import judge_size
@@ -102,7 +102,6 @@ def _can_be_divided(name: str, own: Counter[str], classes_of: dict[int, set[str]
 SUBJECTS = st.lists(st.lists(st.integers(BAD, 7), min_size=4, max_size=16), min_size=2, max_size=4)
 
 
-@settings(deadline=None)  # the first call imports
 @given(SUBJECTS, st.integers(0, 99), st.integers(0, 3))
 def test_copies_are_on_one_side_of_a_split_that_is_drawn(drawn: list[list[int]], seed: int, exact: int) -> None:
     # most subjects lie in one class, those of 6 and 7 in any

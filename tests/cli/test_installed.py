@@ -1,0 +1,51 @@
+"""The installed command in a process of its own says what the other tests see of it in theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran, Trained
+
+Tlkit = Callable[..., Ran]
+# {bundle}, {garden} and {unseen} stand for places; a new folder is the current one
+COMMANDS = {
+    "backbones": "backbones --json",
+    "backbones show": "backbones show mobilenet-v3-small --image-size 64 --json",  # which builds it with Keras
+    "cache": "cache --json",
+    "check": "check {garden} --no-suspects --json",
+    "embed": "embed {unseen} --output v.npz --json",
+    "evaluate": "evaluate {garden} --model {bundle} --json",
+    "explain": "explain {unseen} --model {bundle} --json",
+    "predict": "predict {unseen} --model {bundle} --json",
+    "recommend": "recommend {garden} --image-size 64 --advisor rule --json",
+}
+VARIES = {"seconds", "reused", "used", "bytes", "entries"}
+
+
+def lasting(value: Any) -> Any:
+    """What a command said without what differs from run to run."""
+    if isinstance(value, dict):
+        return {key: lasting(inner) for key, inner in value.items() if key not in VARIES}
+    return [lasting(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_process_of_its_own_says_the_same(
+    installed: Tlkit, tlkit: Tlkit, trained: Trained, garden: Path, unseen: Path, tmp_path: Path, name: str
+) -> None:
+    places = {"bundle": trained.bundle, "garden": garden, "unseen": unseen}
+    arguments = [each.format(**places) for each in COMMANDS[name].split()]
+    said = []
+    for command in (tlkit, installed):
+        place = tmp_path / str(len(said))
+        place.mkdir()
+        ran = command(*arguments, cwd=place)
+        assert ran.code == 0, ran.err
+        rows = [json.loads(line) for line in ran.out.replace(str(place), ".").splitlines()]
+        lines = [line for line in ran.err.splitlines() if "reused from an earlier run" not in line]
+        said.append((lasting(rows), lines))
+    assert said[0] == said[1]  # on stderr too nothing more, of a library that is imported or of native code
