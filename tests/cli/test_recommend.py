@@ -122,8 +122,8 @@ def test_auto_does_what_recommend_says_and_prints_both(tlkit: Tlkit, garden: Pat
 
 def test_the_rule_advises_by_size_and_similarity(garden: Path) -> None:
     found = package.recommend(garden, advisor="rule")
-    assert found.looked.advice.by == "rule"
-    assert "two-by-two" in found.looked.advice.reasons[0]
+    assert found.measured.advice.by == "rule"
+    assert "two-by-two" in found.measured.advice.reasons[0]
     assert found.plan.strategy == "freeze"  # small and similar
 
 
@@ -172,9 +172,9 @@ def test_validation_images_are_not_looked_at(make_folder: Make) -> None:
     for number, file in enumerate(sorted((other / "val").rglob("*.png"))):
         image(5000 + number, tint=(200, 200, 0)).save(file)
     two = package.recommend(other, **SMALL)
-    assert one.looked.evidence == two.looked.evidence
-    assert one.looked.evidence is not None
-    assert one.looked.evidence.images == 24
+    assert one.measured.evidence == two.measured.evidence
+    assert one.measured.evidence is not None
+    assert one.measured.evidence.images == 24
 
 
 def fill(root: Path, counts: list[int], draw: Callable[[int, int], Image.Image]) -> Path:
