@@ -45,7 +45,7 @@ def main() -> None:
 
 def networks(table: Path) -> list[tuple[int, Row, Row]]:
     """Validation images, figures of the tuned network and of the frozen one, of every run that trained weights."""
-    from tlkit.plan.recipe import FEWEST_TO_CHOOSE
+    from tlkit.plan.recipe import MIN_TO_SELECT
 
     cells, freeze, runs = {}, {}, []
     for row in rows_in(table):
@@ -59,7 +59,7 @@ def networks(table: Path) -> list[tuple[int, Row, Row]]:
     found = []
     for key, row in runs:
         if key in cells and key in freeze:
-            ours = row["last"] if cells[key] < FEWEST_TO_CHOOSE else row["best"]
+            ours = row["last"] if cells[key] < MIN_TO_SELECT else row["best"]
             found.append((cells[key], ours, {**row["frozen"], "test_accuracy": freeze[key]}))
     return found
 
