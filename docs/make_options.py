@@ -9,6 +9,7 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.plan.option import GROUPS, PLAN, RECIPE, Declared, declared
 
 PAGE = Path(__file__).with_name("options.md")
+HEADER = "| option | name | default | what it does | |\n|---|---|---|---|---|"
 START = """# Options of `tlkit train` and `tlkit recommend`
 
 Made by `python docs/make_options.py` from `tlkit/api/train/options.py`; a test compares. In Python, `tlkit.train` and
@@ -26,11 +27,7 @@ def page() -> str:
     for group in GROUPS:
         rows = [_row(each) for each in options if each.option.group == group]
         if rows:
-            parts.append(
-                f"## {group}\n\n| option | name | default | what it does | |\n|---|---|---|---|---|\n"
-                + "\n".join(rows)
-                + "\n"
-            )
+            parts.append("\n".join([f"## {group}\n", HEADER, *rows, ""]))
     return "\n".join(parts)
 
 
