@@ -82,22 +82,22 @@ def foreseen(row: Row) -> dict[str, float] | None:
 def gain(row: Row | None) -> float | None:
     """What the rule takes of a pilot; None where there was none, or tlkit would not have run it."""
     from tlkit.advisor.pilot import Pilot
-    from tlkit.api.recommend.pilot import FEWEST
+    from tlkit.api.recommend.pilot import MIN_HELD_OUT
 
-    if row is None or row["count"] < FEWEST:
+    if row is None or row["count"] < MIN_HELD_OUT:
         return None
     return Pilot(**{name: row["count" if name == "images" else name] for name in Pilot.__dataclass_fields__}).gain
 
 
 def reached(run: Row, freeze: Row, first: Row) -> float:
     """Test accuracy of what tlkit would save now, whatever it chose when the grid was run."""
-    from tlkit.api.train.outcome import better
-    from tlkit.plan.recipe import FEWEST_TO_CHOOSE
+    from tlkit.api.train.trained import better
+    from tlkit.plan.recipe import MIN_TO_SELECT
 
     if "last" not in run:
         return float(run["test_accuracy"])
     validation = first["count"] - first["evidence"]["images"]
-    ours = run["last"] if validation < FEWEST_TO_CHOOSE else run["best"]
+    ours = run["last"] if validation < MIN_TO_SELECT else run["best"]
     chosen = ours if better(ours, run["frozen"], validation) else freeze
     return float(chosen["test_accuracy"])
 

@@ -45,7 +45,7 @@ def main() -> None:
 
 def networks(table: Path) -> list[tuple[int, Row, Row]]:
     """Validation images, figures of the tuned network and of the frozen one, of every run that trained weights."""
-    from tlkit.plan.recipe import FEWEST_TO_CHOOSE
+    from tlkit.plan.recipe import MIN_TO_SELECT
 
     cells, freeze, runs = {}, {}, []
     for row in rows_in(table):
@@ -59,14 +59,14 @@ def networks(table: Path) -> list[tuple[int, Row, Row]]:
     found = []
     for key, row in runs:
         if key in cells and key in freeze:
-            ours = row["last"] if cells[key] < FEWEST_TO_CHOOSE else row["best"]
+            ours = row["last"] if cells[key] < MIN_TO_SELECT else row["best"]
             found.append((cells[key], ours, {**row["frozen"], "test_accuracy": freeze[key]}))
     return found
 
 
 def rules(ours: Row, frozen: Row, count: int) -> dict[str, bool]:
     """Whether the tuned network is kept, by the name of the rule."""
-    from tlkit.api.train.outcome import better
+    from tlkit.api.train.trained import better
 
     mine, its = ours["val_accuracy"], frozen["val_accuracy"]
     inside = min(max(its, 0.5 / count), 1 - 0.5 / count)

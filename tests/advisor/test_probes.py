@@ -228,7 +228,7 @@ def test_right_has_an_entry_for_each_image_in_its_order() -> None:
 
 
 def test_few_of_many_images_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 60)
+    monkeypatch.setattr(module, "MAX_ROWS", 60)
     monkeypatch.setattr(module, "NEIGHBOURED", 50)
     matrix, labels = blobs([100, 50], {"stage3": 4.0, "top": 4.0})
     found = probed(matrix, labels)
@@ -243,21 +243,21 @@ def test_few_of_many_images_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_classes_of_which_too_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """As 800 classes of two images are with the real limit."""
-    monkeypatch.setattr(module, "MOST", 6)
+    monkeypatch.setattr(module, "MAX_ROWS", 6)
     matrix, labels = blobs([4] * 4, everywhere(4.0))
     probed(matrix, labels)
 
 
 def test_a_class_that_is_mostly_copies_of_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample that stages are compared on may hold nothing but copies of it."""
-    monkeypatch.setattr(module, "MOST", 20)
+    monkeypatch.setattr(module, "MAX_ROWS", 20)
     matrix, labels = blobs([30, 30], everywhere(4.0))
     probed(matrix, labels, [*range(30), *[99] * 29, 100], seed=1)
 
 
 def test_the_images_looked_at_are_of_the_classes_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage without any signal is right as often as the largest class comes."""
-    monkeypatch.setattr(module, "MOST", 100)
+    monkeypatch.setattr(module, "MAX_ROWS", 100)
     matrix, labels = blobs([450, 25, 25], {"top": 1.0})
     found = run_probes(matrix, TAPS, labels, list(range(len(labels))))
     assert found is not None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tlkit.advisor.similarity import CONFIDENCE, DISSIMILAR, NAMED, SIMILAR, Similarity, judge_similarity
+from tlkit.advisor.similarity import CONFIDENCE, DISSIMILAR, MAX_NAMED, SIMILAR, Similarity, judge_similarity
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.features import compute_features
 from tlkit.backbones.source_statistics import Source, class_names, packaged_source
@@ -123,7 +123,7 @@ def test_classes_are_named_by_their_mean_share() -> None:
 
 def test_no_more_classes_are_named_than_anyone_reads() -> None:
     found = judge_similarity(np.zeros((3, 19), np.float32), TAPS, invented(), NAMES)
-    assert len(found.classes) == NAMED  # of twelve that are alike
+    assert len(found.classes) == MAX_NAMED  # of twelve that are alike
 
 
 def test_where_no_class_has_a_share_none_is_named() -> None:

@@ -23,7 +23,7 @@ from tlkit.finetune import lr_search as rates
 from tlkit.finetune import time_budget as timing
 from tlkit.finetune.augmentation import DRAWS
 from tlkit.finetune.checkpoint import STATE, load_state
-from tlkit.finetune.loop import Job, Outcome, evaluate, fit
+from tlkit.finetune.loop import FitResult, Job, evaluate, fit
 from tlkit.finetune.lr_search import Trial, best_rate, try_rates
 from tlkit.finetune.step import Tuner, snapshot
 from tlkit.plan.recipe import FROZEN, MOVING, Recipe, rate_at
@@ -255,7 +255,7 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: Patch) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def in_pieces(make: Callable[[], Job], folder: Path, stops: Sequence[int]) -> tuple[Job, Outcome]:
+def in_pieces(make: Callable[[], Job], folder: Path, stops: Sequence[int]) -> tuple[Job, FitResult]:
     """A run that is stopped after some steps and taken up again, each time with a new network."""
     for _ in range(len(stops) + 1):
         job = make()
@@ -292,7 +292,7 @@ def test_a_run_in_pieces_is_the_same_run(
 
 @pytest.mark.parametrize("killed", [2, 3, 4, 11, 23])
 def test_a_killed_run_goes_on_from_its_last_state(tmp_path: Path, monkeypatch: Patch, killed: int) -> None:
-    monkeypatch.setattr(module, "SAVE_AT_MOST", -1.0)  # at every look
+    monkeypatch.setattr(module, "MIN_SAVE_INTERVAL", -1.0)  # at every look
 
     def die(step: int) -> None:
         if step == killed:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tlkit.images.check import EXTREME, FEW, HUGE, TINY, Checked, assess
+from tlkit.images.check import EXTREME, HUGE, MIN_PER_CLASS, TINY, Checked, assess
 from tlkit.images.facts import Facts
 from tlkit.images.folder import IMBALANCE, ImageFolder
 
@@ -63,7 +63,7 @@ def good(number: int, **changes: Any) -> Facts:
 BAD = Facts(content="", error="truncated")
 
 
-def plain(classes: str = "ab", each: int = FEW) -> tuple[list[str], list[Facts]]:
+def plain(classes: str = "ab", each: int = MIN_PER_CLASS) -> tuple[list[str], list[Facts]]:
     """Files and facts with nothing wrong."""
     files = [f"{name}/{number}.png" for name in classes for number in range(each)]
     return files, [good(number + 1) for number in range(len(files))]
@@ -78,7 +78,9 @@ def with_facts(changed: dict[int, Facts]) -> tuple[list[str], Checked]:
 
 def test_nothing_wrong() -> None:
     files, result = with_facts({})
-    assert result == Checked(images=len(files), classes={"a": FEW, "b": FEW}, modes={"RGB": 2 * FEW})
+    assert result == Checked(
+        images=len(files), classes={"a": MIN_PER_CLASS, "b": MIN_PER_CLASS}, modes={"RGB": 2 * MIN_PER_CLASS}
+    )
     assert result.ok
     assert result.findings() == []
 
@@ -103,16 +105,16 @@ def test_what_single_facts_say() -> None:
     assert result.extreme == [files[4]]
     assert result.wrong_extension == [(files[6], "JPEG")]
     assert result.blank == [files[7]]
-    assert result.modes == {"RGB": 2 * FEW - 1, "CMYK": 1}
+    assert result.modes == {"RGB": 2 * MIN_PER_CLASS - 1, "CMYK": 1}
     assert {finding.kind for finding in result.findings()} == {"tiny", "huge", "extreme", "wrong_extension", "blank"}
 
 
 def test_an_unreadable_file_is_only_that_and_does_not_count_for_its_class() -> None:
     files, result = with_facts({3: BAD})
     assert result.unreadable == [(files[3], "truncated")]
-    assert result.small_classes == {"a": FEW - 1}
-    assert result.classes == {"a": FEW, "b": FEW}  # what lies in the folder
-    assert result.modes == {"RGB": 2 * FEW - 1}
+    assert result.small_classes == {"a": MIN_PER_CLASS - 1}
+    assert result.classes == {"a": MIN_PER_CLASS, "b": MIN_PER_CLASS}  # what lies in the folder
+    assert result.modes == {"RGB": 2 * MIN_PER_CLASS - 1}
     assert result.blank == result.tiny == result.wrong_extension == result.extreme == []
 
 

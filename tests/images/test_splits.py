@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import tlkit
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
-from tlkit.images.splits import TESTED_FROM, with_test, with_validation
+from tlkit.images.splits import MIN_IMAGES_FOR_TEST, with_test, with_validation
 
 
 def folder_of(counts: dict[str, int], splits: Sequence[str] = ()) -> ImageFolder:
@@ -32,9 +32,9 @@ def parts(folder: ImageFolder, test: float | None = None, val: float = 0.2, side
     return with_validation(with_test(folder, groups, test, 0, before), groups, val, 0, before)
 
 
-@pytest.mark.parametrize(("count", "tested"), [(TESTED_FROM // 2 - 1, 0), (TESTED_FROM // 2, 15)])
+@pytest.mark.parametrize(("count", "tested"), [(MIN_IMAGES_FOR_TEST // 2 - 1, 0), (MIN_IMAGES_FOR_TEST // 2, 15)])
 def test_from_300_images_a_tenth_is_kept_aside(count: int, tested: int) -> None:
-    found = parts(folder_of({"a": count, "b": TESTED_FROM // 2}))
+    found = parts(folder_of({"a": count, "b": MIN_IMAGES_FOR_TEST // 2}))
     assert found.counts(TEST) == {"a": tested, "b": tested}
     assert (set(found.splits) == {TRAIN, VAL, TEST}) == bool(tested)
 

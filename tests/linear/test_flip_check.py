@@ -91,7 +91,7 @@ def test_the_images_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: li
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)).tolist()
     chosen = chosen_for_check(labels, seed)
     assert chosen == chosen_for_check(labels, seed)
-    assert len(chosen) == min(len(labels), module.LOOKED_AT)
+    assert len(chosen) == min(len(labels), module.MAX_CHECKED)
     assert chosen == sorted(set(chosen))
     assert all(0 <= place < len(labels) for place in chosen)
     taken = np.bincount([labels[place] for place in chosen], minlength=len(counts))
@@ -101,5 +101,5 @@ def test_the_images_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: li
 
 
 def test_another_seed_looks_at_other_images() -> None:
-    labels = [0, 1] * module.LOOKED_AT
+    labels = [0, 1] * module.MAX_CHECKED
     assert chosen_for_check(labels, 0) != chosen_for_check(labels, 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tlkit.linear.label_issues import HIGHEST_OWN, LEAST, SHARE, Suspect, find_suspects, probe_probabilities
+from tlkit.linear.label_issues import HIGHEST_OWN, MIN_NAMED, SHARE, LabelIssue, find_suspects, probe_probabilities
 
 Matrix = NDArray[np.float32]
 
@@ -21,7 +21,7 @@ def blobs(classes: int, each: int, width: int = 24, seed: int = 0) -> tuple[Matr
     return (centres[labels] + rng.normal(size=(len(labels), width))).astype(np.float32), labels.tolist()
 
 
-def suspects_of(features: Matrix, labels: list[int], groups: list[int] | None = None) -> list[Suspect]:
+def suspects_of(features: Matrix, labels: list[int], groups: list[int] | None = None) -> list[LabelIssue]:
     found = probe_probabilities(features, labels, groups or list(range(len(labels))), seed=0)
     assert found is not None
     assert found.shape == (len(labels), len(set(labels)))
@@ -86,14 +86,14 @@ def test_the_same_seed_gives_the_same_answers() -> None:
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("images", [200, SHARE * LEAST, 2 * SHARE * LEAST])
+@pytest.mark.parametrize("images", [200, SHARE * MIN_NAMED, 2 * SHARE * MIN_NAMED])
 def test_no_more_are_named_than_people_look_at(images: int) -> None:
     labels = [0] * (images // 2) + [1] * (images // 2)
     own = np.full(images, 0.999, np.float32)
     wrong = range(0, images, images // 100)  # a hundred of them
     own[list(wrong)] = np.linspace(0.001, 0.0001, len(wrong))
     found = find_suspects(np.where(np.eye(2)[labels] == 1, own[:, None], 1 - own[:, None]).astype(np.float32), labels)
-    assert [each.index for each in found] == list(wrong)[::-1][: max(LEAST, images // SHARE)]
+    assert [each.index for each in found] == list(wrong)[::-1][: max(MIN_NAMED, images // SHARE)]
 
 
 def test_a_class_without_images_attracts_none() -> None:
@@ -126,7 +126,7 @@ def test_worst_first_each_once_and_only_confident_ones(seed: int, classes: int, 
     found = find_suspects(probabilities, labels)
     margins = [each.margin for each in found]
     assert margins == sorted(margins)
-    assert len({each.index for each in found}) == len(found) <= LEAST
+    assert len({each.index for each in found}) == len(found) <= MIN_NAMED
     for each in found:
         row = probabilities[each.index]
         assert each.label == labels[each.index] != each.looks_like

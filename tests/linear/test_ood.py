@@ -127,7 +127,7 @@ def test_images_that_are_all_alike_give_numbers(features) -> None:
 
 
 def test_more_rows_than_are_fitted_on_keep_every_class(monkeypatch) -> None:
-    monkeypatch.setattr(module, "MOST", 60)
+    monkeypatch.setattr(module, "MAX_IMAGES", 60)
     features, labels = clusters(300, 5, 0)
     features[0], labels[0] = 50.0, 8  # the only one of its class
     known = fit_ood(features, labels, WIDTHS)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.evaluation.metrics import calibration_error
-from tlkit.linear.temperature import LEAST, MOST, fit_temperature, tempered
+from tlkit.linear.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature, tempered
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_few_images_that_are_all_right_do_not_make_it_certain() -> None:
 
 @given(
     st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda row: sum(row) > 0.1), min_size=1),
-    st.floats(LEAST, MOST),
+    st.floats(MIN_TEMPERATURE, MAX_TEMPERATURE),
 )
 def test_any_probabilities_can_be_scaled(rows: list[list[float]], temperature: float) -> None:
     values = np.array(rows)
@@ -52,7 +52,7 @@ def test_any_probabilities_can_be_scaled(rows: list[list[float]], temperature: f
     after = tempered(values, temperature)
     np.testing.assert_allclose(after.sum(1), 1, atol=1e-5)
     assert (after[np.arange(len(values)), values.argmax(1)] >= after.max(1) - 1e-6).all()
-    assert LEAST <= fit_temperature(values, [0] * len(values)) <= MOST
+    assert MIN_TEMPERATURE <= fit_temperature(values, [0] * len(values)) <= MAX_TEMPERATURE
 
 
 def test_a_temperature_of_one_changes_nothing() -> None:

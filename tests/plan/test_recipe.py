@@ -29,13 +29,13 @@ def plan(recipe: Recipe | None) -> Plan:
 @given(IMAGES, IMAGES)
 def test_more_images_never_get_fewer_steps_and_all_budgets_are_bounded(one: int, other: int) -> None:
     few, many = sorted((one, other))
-    assert module.FEWEST_STEPS <= step_budget(few) <= step_budget(many) <= module.MOST_STEPS
+    assert module.MIN_STEPS <= step_budget(few) <= step_budget(many) <= module.MAX_STEPS
 
 
 def test_the_budget_is_not_the_same_for_all() -> None:
     assert step_budget(10) < step_budget(1_000) < step_budget(20_000)
-    assert step_budget(1) == module.FEWEST_STEPS
-    assert step_budget(10**9) == module.MOST_STEPS
+    assert step_budget(1) == module.MIN_STEPS
+    assert step_budget(10**9) == module.MAX_STEPS
 
 
 @given(warm_up=st.floats(0.01, 0.9), steps=st.integers(2, 500))
@@ -70,12 +70,12 @@ def test_validation_images_are_looked_at_in_every_run_after_whole_epochs(steps: 
     assert every % epoch == 0 or every == steps
     if epoch > steps:
         assert every == steps
-    assert steps // every <= module.EVALUATIONS
+    assert steps // every <= module.MAX_EVALUATIONS
 
 
 def test_a_long_run_is_looked_at_often() -> None:
     every, patience = rhythm(2_000, 320, 32)
-    assert 2_000 // every > module.EVALUATIONS // 2
+    assert 2_000 // every > module.MAX_EVALUATIONS // 2
     assert patience < 2_000
 
 
@@ -103,8 +103,8 @@ def test_what_is_given_is_taken(images: int, epochs: float | None, size: int | N
 
 
 def test_of_few_validation_images_no_look_is_trusted() -> None:
-    few = make_recipe(800, validation=module.FEWEST_TO_CHOOSE - 1)
-    many = make_recipe(800, validation=module.FEWEST_TO_CHOOSE)
+    few = make_recipe(800, validation=module.MIN_TO_SELECT - 1)
+    many = make_recipe(800, validation=module.MIN_TO_SELECT)
     assert (few.keep, few.patience) == ("last", few.steps)
     assert many.keep == "best"
     assert many.patience < many.steps

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlkit.report.overlay import LINE, MOST_CHANNELS, TILE, contact_sheet, map_grid, overlay
+from tlkit.report.overlay import LINE, MAX_CHANNELS, TILE, contact_sheet, map_grid, overlay
 
 
 def test_the_map_lies_on_the_pixels_it_belongs_to() -> None:
@@ -33,6 +33,6 @@ def test_maps_are_drawn_each_in_its_own_range(channels: int) -> None:
     maps = np.random.default_rng(0).normal(0, 100, (7, 9, channels))
     maps[..., 0] = 5  # a constant one is no reason to divide by nothing
     grid = np.asarray(map_grid(maps))
-    assert grid.shape[0] * grid.shape[1] >= min(channels, MOST_CHANNELS) * 74 * 74
+    assert grid.shape[0] * grid.shape[1] >= min(channels, MAX_CHANNELS) * 74 * 74
     if channels > 1:
         assert (grid.min(), grid.max()) == (0, 255)

@@ -10,8 +10,8 @@ import numpy as np
 from tlkit.advisor.probes import Probes
 
 WORTHWHILE = 0.01  # gain in accuracy from twice the images, below which they are not worth the work
-NAMED = 3
-LEAST_ERROR = 0.5  # images: the error of a set without any
+MAX_NAMED = 3
+MIN_ERROR = 0.5  # images: the error of a set without any
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ def foresee_growth(probes: Probes, names: Sequence[str]) -> Growth:
         probes: With a learning curve, and the share of each class's images that were classified right.
         names: Of the classes.
     """
-    floor = LEAST_ERROR / probes.images
+    floor = MIN_ERROR / probes.images
     errors = [max(floor, 1.0 - accuracy) for _, accuracy in probes.curve]
     share = float(np.clip(np.sqrt(errors[-1] / errors[0]), 0.5, 1.0))  # two doublings from a quarter to all
     gain = (1.0 - probes.last.accuracy) * (1.0 - share)
     recalls = probes.recalls
     order = np.argsort(np.asarray(recalls), kind="stable")
     mean = float(np.mean(recalls))
-    needy = tuple(names[i] for i in order[:NAMED] if recalls[i] < mean - 2 * probes.noise)
+    needy = tuple(names[i] for i in order[:MAX_NAMED] if recalls[i] < mean - 2 * probes.noise)
     why = f"twice the images would make a head on the frozen backbone right on {gain:.1%} more of new ones"
     if gain < WORTHWHILE:
         why += ": hardly worth collecting them"

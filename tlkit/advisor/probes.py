@@ -21,8 +21,8 @@ from tlkit.progress import Progress, SilentProgress
 
 ALL_STAGES = "all"
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # of the L2 regularisation, see `tlkit.linear.ridge`
-MOST = 10_000  # rows looked at
-LEAST = 4  # of a class, at least, among them
+MAX_ROWS = 10_000  # rows looked at
+MIN_OF_CLASS = 4  # of a class, at least, among them
 NEIGHBOURS = 5
 NEIGHBOURED = 4000  # rows at most that neighbours are looked for among
 SHARES = (0.25, 0.5)  # of the training rows of each fold, for the learning curve
@@ -103,7 +103,7 @@ def run_probes(
         progress: Told about every probe.
     """
     given = np.asarray(labels, dtype=np.int64)
-    rows = _sample(given, np.asarray(groups, dtype=np.int64), MOST, seed)
+    rows = _sample(given, np.asarray(groups, dtype=np.int64), MAX_ROWS, seed)
     present, target = np.unique(given[rows], return_inverse=True)
     group = np.asarray(groups, dtype=np.int64)[rows]
     folds = make_folds(target, group.tolist(), seed, folds_for(len(target)))
@@ -176,7 +176,7 @@ def _sample(target: NDArray[np.int64], group: NDArray[np.int64], most: int, seed
     for label in np.unique(target):
         its = order[target[order] == label]
         _, firsts = np.unique(group[its], return_index=True)
-        chosen.append(its[np.sort(firsts)[:LEAST]])
+        chosen.append(its[np.sort(firsts)[:MIN_OF_CLASS]])
     return np.unique(np.concatenate(chosen))
 
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from tlkit.backbones.extractor import TOP, Taps
 from tlkit.backbones.source_statistics import Source
 
-LEAST_DEVIATION = 1e-3  # of a channel, below which it is as good as constant
+MIN_DEVIATION = 1e-3  # of a channel, below which it is as good as constant
 # Where the two figures lie at input size 224 for images that are nothing to ImageNet and for images of its classes;
 # measured by benchmarks/similarity.py, which prints them for data sets, photographs, noise and digits.
 CONFIDENCE = (0.10, 0.65)
 DIVERGENCE = (0.55, 0.20)
 SIMILAR, DISSIMILAR = 0.55, 0.30  # scores from which on, and below which, a data set is called so
-NAMED = 5  # ImageNet classes named as evidence
-SMALLEST_SHARE = 0.02  # of the probability, for a class to be named
+MAX_NAMED = 5  # ImageNet classes named as evidence
+MIN_SHARE = 0.02  # of the probability, for a class to be named
 
 Array = NDArray[np.float32]
 
@@ -87,7 +87,7 @@ def judge_similarity(matrix: Array, taps: Taps, source: Source, names: Sequence[
         start += width
     confidence = float(shares.max(axis=1).mean())
     mean_share = shares.mean(axis=0)
-    ranked = np.argsort(-mean_share, kind="stable")[:NAMED]
+    ranked = np.argsort(-mean_share, kind="stable")[:MAX_NAMED]
     parts = (
         _between(confidence, *CONFIDENCE),
         _between(float(np.mean(list(divergence.values()))), *DIVERGENCE),
@@ -98,14 +98,14 @@ def judge_similarity(matrix: Array, taps: Taps, source: Source, names: Sequence[
         level=level_of(score),
         confidence=round(confidence, 4),
         divergence=divergence,
-        classes=tuple((names[i], float(mean_share[i])) for i in ranked if mean_share[i] >= SMALLEST_SHARE),
+        classes=tuple((names[i], float(mean_share[i])) for i in ranked if mean_share[i] >= MIN_SHARE),
         images=len(matrix),
     )
 
 
 def _divergence(block: Array, mean: Array, deviation: Array) -> float:
     """Root mean square shift of the channels' means, less what so few images stray from their own mean by chance."""
-    scale = np.maximum(deviation, LEAST_DEVIATION)
+    scale = np.maximum(deviation, MIN_DEVIATION)
     shift = ((block.mean(axis=0) - mean) / scale) ** 2
     if len(block) > 1:
         shift = shift - (block.std(axis=0, ddof=1) / scale) ** 2 / len(block)

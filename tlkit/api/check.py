@@ -18,7 +18,7 @@ from tlkit.images.check import Checked, assess
 from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
 from tlkit.images.folder import LAYOUT_HINT, ImageFolder, scan
-from tlkit.linear.label_issues import Suspect, find_suspects, probe_probabilities
+from tlkit.linear.label_issues import LabelIssue, find_suspects, probe_probabilities
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
@@ -134,7 +134,7 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Cont
     return found
 
 
-def _name_suspects(found: Checked, suspects: list[Suspect], files: Sequence[str], classes: Sequence[str]) -> None:
+def _name_suspects(found: Checked, suspects: list[LabelIssue], files: Sequence[str], classes: Sequence[str]) -> None:
     """Put suspects into the result, but for those whose copy in another class says it already, and blank ones."""
     told = {file for group in found.conflicts for file in group} | set(found.blank)
     found.suspects = [

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 FOLDER, SHEET = "explained", "contact-sheet.png"
 ON_SHEET = 48  # images at most
-LARGEST = 1600  # pixels of an overlay's longer side
+MAX_SIDE = 1600  # pixels of an overlay's longer side
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _explained(
         return Explained(str(path), None, None, None, None, NOT_FINITE), None
     index = int(probabilities.argmax()) if label is None else bundle.classes.index(label)
     large = Image.fromarray(whole.image.pixels)
-    large.thumbnail((LARGEST, LARGEST))
+    large.thumbnail((MAX_SIDE, MAX_SIDE))
     drawn = overlay(np.asarray(large), locate(pixels, np.array([index]))[0])
     target = _made(folder) / f"{number:04}-{path.stem}.png"
     Image.fromarray(drawn).save(target)

@@ -20,7 +20,7 @@ from tlkit.report.thumbnails import Shown, thumbnail
 if TYPE_CHECKING:
     from tlkit.evaluation.grad_cam import ClassMaps
 
-SHOWN = 12  # images of a kind
+MAX_SHOWN = 12  # images of a kind
 
 
 def sections_of(
@@ -55,8 +55,8 @@ def sections_of(
             for i in indices
         ]
 
-    mistakes = shown(worst_mistakes(probabilities, labels, SHOWN))
-    doubtful = shown(most_doubtful(probabilities, labels, SHOWN))
+    mistakes = shown(worst_mistakes(probabilities, labels, MAX_SHOWN))
+    doubtful = shown(most_doubtful(probabilities, labels, MAX_SHOWN))
     return draw_sections(found, reliability(probabilities, labels), mistakes, doubtful, locate is not None)
 
 

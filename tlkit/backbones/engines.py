@@ -25,7 +25,7 @@ from tlkit.plan.choices import AUTO, ENGINES, KERAS, LITERT
 AGREEMENT = 1e-4  # in probability, what engines may differ by; else the slower one is used
 MEMORY = 1 << 30  # bytes of weights that the interpreters may hold together: each packs a copy of its own
 BATCH = 32  # images at a time, more where there are many cores: the last of a batch leave some of them idle
-FEW = 500  # images; for fewer a GPU is not worth the import of TensorFlow
+MIN_IMAGES_FOR_GPU = 500  # images; for fewer a GPU is not worth the import of TensorFlow
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -57,7 +57,7 @@ def choose_engine(wanted: str, images: int | None = None) -> str:
         return wanted
     if not has_litert():
         return KERAS
-    many = images is None or images >= FEW
+    many = images is None or images >= MIN_IMAGES_FOR_GPU
     return KERAS if many and has_gpu() else LITERT
 
 

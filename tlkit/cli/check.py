@@ -16,7 +16,7 @@ from tlkit.jsontext import json_text
 if TYPE_CHECKING:
     from tlkit.images.check import Checked
 
-SHOWN = 5  # images named a finding on the terminal; --json and --report name all
+MAX_SHOWN = 5  # images named a finding on the terminal; --json and --report name all
 
 
 def check_command(
@@ -76,10 +76,10 @@ def _present(result: Checked) -> None:
             Text.assemble("\n", (printable(finding.message), "yellow"), "\n  -> ", printable(finding.advice)),
             soft_wrap=True,
         )
-        for file, detail in finding.rows[:SHOWN]:
+        for file, detail in finding.rows[:MAX_SHOWN]:
             console.print(Text(printable(f"     {file}  {detail}".rstrip())), soft_wrap=True)
-        if len(finding.rows) > SHOWN:
-            console.print(Text(f"     ... and {len(finding.rows) - SHOWN} more (--report FILE.csv, --json)"))
+        if len(finding.rows) > MAX_SHOWN:
+            console.print(Text(f"     ... and {len(finding.rows) - MAX_SHOWN} more (--report FILE.csv, --json)"))
     modes = ", ".join(f"{count} {mode}" for mode, count in result.modes.items())
     console.print(Text(f"\ncolour modes: {modes or 'none'}", style="dim"), soft_wrap=True)
     if result.suspects_by:

@@ -27,7 +27,7 @@ ENDS = {
     "time budget": "all the time there was",
     "interrupted": "interrupted",
 }
-SHOWN = 10  # skipped images named on the terminal; --json names all
+MAX_SHOWN = 10  # skipped images named on the terminal; --json names all
 
 IMAGES = Annotated[
     Path | None,
@@ -123,10 +123,10 @@ def _present(result: TrainResult) -> None:
         say(f"predicted accuracy was {accuracy:.1%} ({low:.0%} to {high:.0%})")
     if result.tuning is not None:
         say(_tuning_line(result.plan.strategy, result.tuning, metrics))
-    for file, reason in result.skipped[:SHOWN]:
+    for file, reason in result.skipped[:MAX_SHOWN]:
         say(f"skipped {file}: {reason}")
-    if len(result.skipped) > SHOWN:
-        say(f"... and {len(result.skipped) - SHOWN} more skipped images (--json names all)")
+    if len(result.skipped) > MAX_SHOWN:
+        say(f"... and {len(result.skipped) - MAX_SHOWN} more skipped images (--json names all)")
     say(f"saved {result.model} in {result.seconds['total']:.0f} s")
     if result.report is not None:
         say(f"what it reached, where it goes wrong and what to do next: {short(result.report)}")

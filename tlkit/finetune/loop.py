@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from tlkit.finetune.augmentation import draw
 from tlkit.finetune.checkpoint import load_state, save_state
 from tlkit.finetune.step import Tuner, restore, snapshot
-from tlkit.finetune.time_budget import Cost, Stopwatch
+from tlkit.finetune.time_budget import Stopwatch, TimeBudget
 from tlkit.plan.recipe import LAST, Recipe, rate_at
 from tlkit.progress import Progress
 
 Array = NDArray[Any]
 Row = dict[str, Any]
 INTERRUPTED = "interrupted"
-SAVE_AT_LEAST, SAVE_AT_MOST = 300.0, 10.0  # seconds: between two saved states at most, and at least
+MAX_SAVE_INTERVAL, MIN_SAVE_INTERVAL = 300.0, 10.0  # seconds: between two saved states at most, and at least
 
 
 class Feed(Protocol):
@@ -77,7 +77,7 @@ class Job:
 
 
 @dataclass
-class Run:
+class TrainState:
     """Where a training run is: all of it is kept in its state.
 
     Attributes:
@@ -102,7 +102,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitResult:
     """How a run ended; the network holds the weights the recipe says to keep.
 
     Attributes:
@@ -128,7 +128,7 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     observe: Callable[[Row], None] = lambda row: None,
     title: str = "Fine-tuning",
-) -> Outcome:
+) -> FitResult:
     """Train until the schedule, the patience or the time is used up, and leave the weights to keep in the network.
 
     Args:
@@ -147,7 +147,7 @@ def fit(
         progress.note(f"going on after step {run.step}")
     why, rate = "schedule", 0.0
     saved = time.monotonic()
-    cost = Cost(seconds)
+    cost = TimeBudget(seconds)
     with progress.phase(title, recipe.steps) as advance, _ahead(job) as batch_of:
         advance(run.step)
         if not run.rows:
@@ -176,9 +176,9 @@ def fit(
                 _look(job, run, clock, rate, cost)
                 observe(run.rows[-1])
                 progress.milestone(_line(run, recipe))
-                due = time.monotonic() - saved > SAVE_AT_MOST
+                due = time.monotonic() - saved > MIN_SAVE_INTERVAL
             else:
-                due = time.monotonic() - saved > SAVE_AT_LEAST
+                due = time.monotonic() - saved > MAX_SAVE_INTERVAL
             if folder and (due or asked):
                 _save(job, run, folder, clock)
                 saved = time.monotonic()
@@ -190,10 +190,10 @@ def fit(
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
     restore(job.tuner.trainable.state, run.best)
-    return Outcome(tuple(run.rows), run.rows[run.best_row], why, run.step)
+    return FitResult(tuple(run.rows), run.rows[run.best_row], why, run.step)
 
 
-def _look(job: Job, run: Run, clock: Stopwatch, rate: float, cost: Cost) -> None:
+def _look(job: Job, run: TrainState, clock: Stopwatch, rate: float, cost: TimeBudget) -> None:
     """Measure on the validation images, and keep the weights if they are the ones to keep so far."""
     with cost.of_look(clock):
         loss, accuracy = evaluate(job.tuner, job.feed, job.val, job.labels)
@@ -221,7 +221,7 @@ def _merit(row: Row) -> tuple[float, float]:
     return row["val_accuracy"], -row["val_loss"]
 
 
-def _last_progress(run: Run) -> int:
+def _last_progress(run: TrainState) -> int:
     """The step of the lowest validation loss or of the best network, whichever came later."""
     lowest = min(run.rows, key=lambda row: row["val_loss"])
     return int(max(lowest["step"], run.rows[run.best_row]["step"]))
@@ -258,19 +258,19 @@ def _ahead(job: Job) -> Iterator[Callable[[int], tuple[Array, Array, Array, Arra
         yield batch_of
 
 
-def _restored(job: Job, folder: Path | None) -> Run:
+def _restored(job: Job, folder: Path | None) -> TrainState:
     """The run that a folder's state says, its values put into the network and the optimizers; else a new one."""
     found = load_state(folder) if folder else None
     if found is None:
-        return Run()
+        return TrainState()
     arrays, its = found
     variables = job.tuner.state()
     restore(variables, [arrays[f"now{i}"] for i in range(len(variables))])
     best = [arrays[f"best{i}"] for i in range(len(job.tuner.trainable.state))]
-    return Run(best=best, **its["run"])
+    return TrainState(best=best, **its["run"])
 
 
-def _save(job: Job, run: Run, folder: Path, clock: Stopwatch) -> None:
+def _save(job: Job, run: TrainState, folder: Path, clock: Stopwatch) -> None:
     arrays = {f"now{i}": each for i, each in enumerate(snapshot(job.tuner.state()))}
     arrays |= {f"best{i}": each for i, each in enumerate(run.best)}
     run.seconds = clock()
@@ -278,7 +278,7 @@ def _save(job: Job, run: Run, folder: Path, clock: Stopwatch) -> None:
     save_state(folder, arrays, {"run": plain})
 
 
-def _status(run: Run, row: Row, recipe: Recipe, images: int) -> str:
+def _status(run: TrainState, row: Row, recipe: Recipe, images: int) -> str:
     """What the progress display says beside the bar."""
     loss = f", loss {run.loss / run.since:.3f}" if run.since else ""
     epoch = run.step * recipe.batch_size / images
@@ -287,7 +287,7 @@ def _status(run: Run, row: Row, recipe: Recipe, images: int) -> str:
     return f"epoch {epoch:.1f}, {row['val_accuracy']:.1%} right (frozen {start:.1%}){loss}{rate}"
 
 
-def _line(run: Run, recipe: Recipe) -> str:
+def _line(run: TrainState, recipe: Recipe) -> str:
     """What stands for the display where there is no terminal."""
     row = run.rows[-1]
     trained = "" if row["loss"] is None else f"rate {row['learning_rate']:.2g}, loss {row['loss']:.3f}, "

@@ -15,7 +15,7 @@ from tlkit.finetune.trainable import Trainable
 from tlkit.plan.recipe import MOVING, Recipe
 
 Array = NDArray[Any]
-SPLIT_LEAST = 1  # images at a time, below which out of memory is final
+MIN_SPLIT = 1  # images at a time, below which out of memory is final
 
 
 class Tuner:
@@ -67,9 +67,9 @@ class Tuner:
                 break
             except tf.errors.ResourceExhaustedError:
                 now = min(self._most or len(labels), len(labels))
-                if now <= SPLIT_LEAST * self._replicas:
+                if now <= MIN_SPLIT * self._replicas:
                     raise MemoryError from None
-                self._most = max(SPLIT_LEAST * self._replicas, now // 2)
+                self._most = max(MIN_SPLIT * self._replicas, now // 2)
                 self._tell(
                     f"out of memory: {self._most} images at a time from here on, "
                     f"still {len(labels)} for each optimizer step"

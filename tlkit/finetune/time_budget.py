@@ -19,7 +19,7 @@ class Stopwatch:
         return self.before + time.perf_counter() - self._start
 
 
-class Cost:
+class TimeBudget:
     """What a step and a look at the validation images take, so that a run ends in time."""
 
     def __init__(self, seconds: float | None) -> None:

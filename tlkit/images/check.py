@@ -15,7 +15,7 @@ from tlkit.images.layout import LayoutProblem, layout_problems
 TINY = 32  # pixels; below, little is left to see at a network's input size
 HUGE = 50_000_000  # pixels; such images only cost time
 EXTREME = 5.0  # long side over short; stretching to a square distorts such images beyond recognition
-FEW = 10  # training images a class, below which no accuracy can be expected
+MIN_PER_CLASS = 10  # training images a class, below which no accuracy can be expected
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Checked:
         huge: Images above `HUGE` pixels.
         extreme: Images with one side over `EXTREME` times the other.
         imbalance: Training images of the largest class over those of the smallest.
-        small_classes: Classes with fewer than `FEW` training images, and how many they have.
+        small_classes: Classes with fewer than `MIN_PER_CLASS` training images, and how many they have.
         layout: Folders that are not as they should be.
         modes: How many images are stored in which Pillow mode.
         suspects: (file, its class, the class it looks like, margin in log probability), worst first.
@@ -204,7 +204,7 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
         huge=those(lambda fact: fact.width * fact.height > HUGE),
         extreme=those(lambda fact: max(fact.width, fact.height) > EXTREME * min(fact.width, fact.height)),
         imbalance=max(1, *training.values()) / max(1, min(training.values(), default=1)),
-        small_classes={name: count for name, count in training.items() if count < FEW},
+        small_classes={name: count for name, count in training.items() if count < MIN_PER_CLASS},
         layout=layout_problems(folder),
         modes=dict(Counter(facts[i].mode for i in readable).most_common()),
     )
@@ -223,7 +223,7 @@ def _class_findings(small: dict[str, int], imbalance: float) -> list[Finding]:
     found = []
     if small:
         names = ", ".join(f"{name} ({count})" for name, count in list(small.items())[:8])
-        message = f"{len(small)} classes have fewer than {FEW} training images: {names}"
+        message = f"{len(small)} classes have fewer than {MIN_PER_CLASS} training images: {names}"
         found.append(Finding("small_classes", message, "add images of them"))
     if imbalance > IMBALANCE:
         message = f"the largest class has {imbalance:.1f} times the training images of the smallest"

@@ -8,7 +8,7 @@ from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.stratified import stratified_split
 
-TESTED_FROM = 300  # images to draw from, below which a tenth of them says next to nothing
+MIN_IMAGES_FOR_TEST = 300  # images to draw from, below which a tenth of them says next to nothing
 TEST_SHARE = 0.1
 Sides = Sequence[str | None]  # what an earlier training used each image for
 
@@ -24,7 +24,7 @@ def with_test(
     Args:
         folder: Readable images.
         groups: Copies of one image share a group.
-        test_split: Share of each class; None: `TEST_SHARE` where there are `TESTED_FROM` images to draw from.
+        test_split: Share of each class; None: `TEST_SHARE` where there are `MIN_IMAGES_FOR_TEST` images to draw from.
         seed: Of the draw.
         sides: What an earlier training used each image for.
 
@@ -37,7 +37,7 @@ def with_test(
         return folder
     inner = _whole([i for i, split in enumerate(folder.splits) if split != VAL], groups)
     if test_split is None:
-        test_split = TEST_SHARE if len(inner) >= TESTED_FROM else 0.0
+        test_split = TEST_SHARE if len(inner) >= MIN_IMAGES_FOR_TEST else 0.0
     if not test_split:
         return folder
     counts = [0] * len(folder.classes)

@@ -16,13 +16,13 @@ from tlkit.linear.head import Matrix, standardise
 from tlkit.linear.ridge import ridge_answers
 from tlkit.plan.plan import Flips
 
-LOOKED_AT = 400  # images at most
-LEAST = 20  # fewer tell nothing
+MAX_CHECKED = 400  # images at most
+MIN_CHECKED = 20  # fewer tell nothing
 STRENGTH = 0.3  # of the probes' L2 regularisation, as `tlkit.linear.ridge` has it
 TOLERATED = 0.02  # share of the images that may be lost to mirroring, as some is noise
 
 
-def chosen_for_check(labels: Sequence[int], seed: int, most: int = LOOKED_AT) -> list[int]:
+def chosen_for_check(labels: Sequence[int], seed: int, most: int = MAX_CHECKED) -> list[int]:
     """Positions of the images to look at: at most so many, classes in turn."""
     target = np.asarray(labels)
     order = np.random.default_rng([seed, 0xF11B]).permutation(len(target))
@@ -47,7 +47,7 @@ def check_flips(plain: Matrix, mirrored: Matrix, labels: Sequence[int], groups: 
     target = np.asarray(labels, dtype=np.int64)
     folds = make_folds(target, groups, seed, 3)
     tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, np.int64)
-    if len(tested) < LEAST:
+    if len(tested) < MIN_CHECKED:
         return Flips(False, 0, 0.0, 0.0)
     right = np.zeros((2, len(target)), dtype=bool)
     for train, test in folds:

@@ -19,12 +19,12 @@ from tlkit.progress import Progress
 
 HIGHEST_OWN = 0.1  # probability of its own label above which an image is never suspect
 CONFIDENT = 0.9  # an answer this sure is enough, even where a bundle is surer still of what it was trained on
-SHARE, LEAST = 200, 15  # at most one in 200 images is named, but 15 in any case: people look at a short list
-SMALLEST = 1e-12  # a sure network may say exactly 0, whose logarithm no JSON can hold
+SHARE, MIN_NAMED = 200, 15  # at most one in 200 images is named, but 15 in any case: people look at a short list
+MIN_PROBABILITY = 1e-12  # a sure network may say exactly 0, whose logarithm no JSON can hold
 
 
 @dataclass(frozen=True)
-class Suspect:
+class LabelIssue:
     """An image whose label looks wrong.
 
     Attributes:
@@ -69,7 +69,7 @@ def probe_probabilities(
     return cross_validate(scaled, target, folds, progress=progress)[1]
 
 
-def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> list[Suspect]:
+def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> list[LabelIssue]:
     """The most suspect images, worst first.
 
     Args:
@@ -83,8 +83,8 @@ def find_suspects(probabilities: NDArray[np.float32], labels: Sequence[int]) -> 
     for k in np.unique(target):
         usual[k] = min(CONFIDENT, float(probabilities[target == k, k].mean()))
     answers = probabilities.argmax(axis=1)
-    margin = np.log(np.maximum(own, SMALLEST)) - np.log(probabilities.max(axis=1))
+    margin = np.log(np.maximum(own, MIN_PROBABILITY)) - np.log(probabilities.max(axis=1))
     doubtful = (answers != target) & (own <= HIGHEST_OWN) & (probabilities[rows, answers] >= usual[answers])
     order = [int(row) for row in np.argsort(margin, kind="stable") if doubtful[row]]
-    most = max(LEAST, len(target) // SHARE)
-    return [Suspect(row, int(target[row]), int(answers[row]), float(margin[row])) for row in order[:most]]
+    most = max(MIN_NAMED, len(target) // SHARE)
+    return [LabelIssue(row, int(target[row]), int(answers[row]), float(margin[row])) for row in order[:most]]

@@ -28,10 +28,10 @@ from tlkit.plan.choices import MAX_UNKNOWN_RATE
 
 RANK = 128  # directions of the covariance that are kept; the rest counts as equal in all directions
 SHRINK = 0.4  # share of the mean variance in it: it comes from few images for so many columns
-LEAST = 1e-4  # mean variance of standardised columns: images of a class may all be alike
-MOST = 2000  # images that it comes from at most
-FEWEST = 12  # scores of known images, below which a share of them means little
-FEWEST_FREE = 8  # training images more than classes
+MIN_VARIANCE = 1e-4  # mean variance of standardised columns: images of a class may all be alike
+MAX_IMAGES = 2000  # images that it comes from at most
+MIN_SCORES = 12  # scores of known images, below which a share of them means little
+MIN_FREE = 8  # training images more than classes
 
 Floats = NDArray[np.float64]
 
@@ -134,7 +134,7 @@ def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed
         features: float32 [n, d].
         labels: Class of each row; any integers.
         blocks: Widths of the columns' blocks, each of a scale of its own.
-        seed: Of the choice among more than `MOST` rows.
+        seed: Of the choice among more than `MAX_IMAGES` rows.
 
     Returns:
         None where images are too few, or there is a single class.
@@ -142,7 +142,7 @@ def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed
     from sklearn.utils.extmath import randomized_svd
 
     found, target = np.unique(np.asarray(labels), return_inverse=True)
-    if len(found) < 2 or len(target) < len(found) + FEWEST_FREE:
+    if len(found) < 2 or len(target) < len(found) + MIN_FREE:
         return None
     chosen = _some(target, seed)
     target = target[chosen]
@@ -156,7 +156,7 @@ def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed
     _, lengths, basis = randomized_svd(inside, n_components=rank, random_state=seed)
     variances = lengths**2 / free
     others = max(0.0, total - variances.sum()) / max(1, width - rank)
-    even = max(SHRINK * total / width + (1 - SHRINK) * others, LEAST)
+    even = max(SHRINK * total / width + (1 - SHRINK) * others, MIN_VARIANCE)
     rest = 1 / np.sqrt(even)
     gain = 1 / np.sqrt(np.maximum(0.0, (1 - SHRINK) * (variances - others)) + even) - rest
     basis = basis.astype(np.float16)
@@ -198,12 +198,12 @@ def measures_unseen(
 
 
 def _some(target: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Rows to fit on: all, or `MOST` of them, of every class some."""
+    """Rows to fit on: all, or `MAX_IMAGES` of them, of every class some."""
     order = np.random.default_rng(seed).permutation(len(target))
-    if len(order) <= MOST:
+    if len(order) <= MAX_IMAGES:
         return np.sort(order)
     _, firsts = np.unique(target[order], return_index=True)
-    others = np.delete(order, firsts)[: max(0, MOST - len(firsts))]
+    others = np.delete(order, firsts)[: max(0, MAX_IMAGES - len(firsts))]
     return np.sort(np.concatenate([order[firsts], others]))
 
 

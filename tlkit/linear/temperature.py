@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 50  # held-out images, below which a temperature is mostly noise
+MIN_IMAGES = 50  # held-out images, below which a temperature is mostly noise
 SPREAD = (
     0.5  # deviation of the temperature's logarithm that is expected: where all answers are right, any sureness fits
 )
-LEAST, MOST = 0.1, 10.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
 
 
 def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: Sequence[int]) -> float:
-    """The temperature of the highest posterior probability, `LEAST` to `MOST`; above 1 where a network is too sure.
+    """The temperature of the highest posterior probability; above 1 where a network is too sure.
+
+    It lies between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`.
 
     The likelihood is that of the labels; the prior of the temperature's logarithm is normal around 0.
 
@@ -40,7 +42,7 @@ def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: Sequence[i
         likelihood = (log_sum - scaled[np.arange(len(truth)), truth]).sum()
         return float(likelihood + logarithm**2 / (2 * SPREAD**2))
 
-    found = minimize_scalar(cost, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
+    found = minimize_scalar(cost, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method="bounded")
     return float(np.exp(found.x))
 
 

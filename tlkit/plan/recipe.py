@@ -12,7 +12,7 @@ FROZEN, MOVING = "frozen", "moving"
 BEST, LAST = "best", "last"
 BATCH = 32
 STEPS_PER_ROOT = 16  # optimizer steps for each square root of a training image
-FEWEST_STEPS, MOST_STEPS = 100, 5000
+MIN_STEPS, MAX_STEPS = 100, 5000
 LEARNING_RATE = 3e-4  # where it is neither said nor could be checked
 LAYER_DECAY = 1.0  # of the rate, from one stage to the one before it: less was never better (benchmarks/recipe.py)
 WEIGHT_DECAY = 0.01
@@ -22,9 +22,9 @@ EPSILON = 1e-7
 LABEL_SMOOTHING = 0.1  # without it, Adam makes full steps along gradients that have all but vanished
 PATIENCE = 0.4  # share of the steps that may pass without a lower validation loss or a higher accuracy
 AUGMENT = "light"
-FEWEST_LOOKS = 4  # at the validation images without progress, before training ends early
-EVALUATIONS = 20  # at most, in one run
-FEWEST_TO_CHOOSE = 100  # validation images; on fewer the best of many looks is mostly luck
+MIN_EVALUATIONS = 4  # at the validation images without progress, before training ends early
+MAX_EVALUATIONS = 20  # at most, in one run
+MIN_TO_SELECT = 100  # validation images; on fewer the best of many looks is mostly luck
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def make_recipe(
 
     Args:
         images: To train on.
-        validation: Validation images. Of fewer than `FEWEST_TO_CHOOSE` no look is trusted; the schedule
+        validation: Validation images. Of fewer than `MIN_TO_SELECT` no look is trusted; the schedule
             is run to its end. None: many.
         epochs: Passes over them; None: by `step_budget`.
         batch_size: Images a step; None: `BATCH`, fewer where there are fewer.
@@ -113,7 +113,7 @@ def make_recipe(
     steps = step_budget(images) if epochs is None else max(1, math.ceil(epochs * images / size))
     every, patience = rhythm(steps, images, size)
     kind = AUGMENT if augment == "auto" else augment
-    few = validation is not None and validation < FEWEST_TO_CHOOSE
+    few = validation is not None and validation < MIN_TO_SELECT
     return Recipe(
         steps=steps,
         batch_size=size,
@@ -133,15 +133,15 @@ def step_budget(images: int) -> int:
     They grow with the square root of the images: a step budget by data set size instead of a number of epochs
     follows Kolesnikov et al. 2020, "Big Transfer", whose table has three levels.
     """
-    return min(MOST_STEPS, max(FEWEST_STEPS, round(STEPS_PER_ROOT * math.sqrt(images))))
+    return min(MAX_STEPS, max(MIN_STEPS, round(STEPS_PER_ROOT * math.sqrt(images))))
 
 
 def rhythm(steps: int, images: int, batch_size: int) -> tuple[int, int]:
-    """(steps between two evaluations, steps of patience): whole epochs, at most `EVALUATIONS` in a run."""
+    """(steps between two evaluations, steps of patience): whole epochs, at most `MAX_EVALUATIONS` in a run."""
     epoch = max(1, math.ceil(images / batch_size))
-    every = epoch * max(1, math.ceil(steps / EVALUATIONS / epoch))
+    every = epoch * max(1, math.ceil(steps / MAX_EVALUATIONS / epoch))
     every = min(every, steps)
-    return every, max(FEWEST_LOOKS * every, math.ceil(PATIENCE * steps))
+    return every, max(MIN_EVALUATIONS * every, math.ceil(PATIENCE * steps))
 
 
 def rate_at(recipe: Recipe, progress: float) -> float:

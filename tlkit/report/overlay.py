@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw
 from tlkit.evaluation.grad_cam import resized
 
 Pixels = NDArray[np.uint8]
-LEAST, MOST = 0.25, 0.6  # share of the colour where a map is 0 and where it is 1
+MIN_TINT, MAX_TINT = 0.25, 0.6  # share of the colour where a map is 0 and where it is 1
 TILE, LINE = 224, 16  # pixels of a sheet's images and of a line of text below
-MOST_CHANNELS = 64
+MAX_CHANNELS = 64
 
 
 def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
@@ -29,7 +29,7 @@ def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
 
     large = np.clip(resized(heat, pixels.shape[:2]), 0, 1)
     colour = colormaps["turbo"](large)[..., :3] * 255
-    share = (LEAST + (MOST - LEAST) * large)[..., None]
+    share = (MIN_TINT + (MAX_TINT - MIN_TINT) * large)[..., None]
     return np.asarray(np.round(pixels * (1 - share) + colour * share), dtype=np.uint8)
 
 
@@ -60,10 +60,10 @@ def map_grid(maps: NDArray[np.floating[Any]], cell: int = 72) -> Image.Image:
     """The first channels of feature maps as grey images in a grid, each scaled to its own range.
 
     Args:
-        maps: [rows, columns, channels] of one image; `MOST_CHANNELS` at most are drawn.
+        maps: [rows, columns, channels] of one image; `MAX_CHANNELS` at most are drawn.
         cell: Pixels of one map's side.
     """
-    count = min(MOST_CHANNELS, maps.shape[-1])
+    count = min(MAX_CHANNELS, maps.shape[-1])
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     grid = Image.new("L", (columns * (cell + 2), rows * (cell + 2)), 255)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INK = "#010203"  # stands for the page's text colour while matplotlib draws
 ACCENT, FAINT = "#3b82c4", "#8a8f98"
-FEW = 20  # bars, or classes, that there is much room for
+ROOMY = 20  # bars, or classes, that there is much room for
 LONGEST = 24  # characters of a name
 REM = 6.25  # of the page, for an inch of a figure
 
@@ -33,7 +33,7 @@ def interval_bars(
         highs: Upper ends, 0..1.
         chosen: Which bar is in colour; None: all.
     """
-    with _figure(6.4, 0.6 + (0.5 if len(names) <= FEW else 0.25) * len(names)) as (figure, axes):
+    with _figure(6.4, 0.6 + (0.5 if len(names) <= ROOMY else 0.25) * len(names)) as (figure, axes):
         places = range(len(names))
         colours = [ACCENT if chosen in (i, None) else FAINT for i in places]
         reach = [
@@ -102,7 +102,7 @@ def confusion_map(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Mark
                     continue
                 share = number / sum(row)
                 axes.add_patch(_square(j, i, shades(share)))
-                if count <= FEW:
+                if count <= ROOMY:
                     axes.text(j, i, str(number), ha="center", va="center", color=INK, fontsize=9)
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(count - 0.5, -0.5)

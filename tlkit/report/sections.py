@@ -12,7 +12,7 @@ from tlkit.report.thumbnails import Shown
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-MOST_BARS = 60  # classes that are drawn; with more, the table alone says it
+MAX_BARS = 60  # classes that are drawn; with more, the table alone says it
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ def draw_sections(
     """
     bars = matrix = None
     rows = [row for row in found["per_class"] if row["support"]]
-    if 1 < len(rows) <= MOST_BARS:
+    if 1 < len(rows) <= MAX_BARS:
         lows, highs = ([row["recall_ci95"][end] for row in rows] for end in (0, 1))
         bars = interval_bars([row["class"] for row in rows], [row["recall"] for row in rows], lows, highs, None)
-    if len(found["classes"]) <= MOST_BARS:
+    if len(found["classes"]) <= MAX_BARS:
         matrix = confusion_map(found["confusion_matrix"], found["classes"])
     return Sections(found, bars, matrix, reliability_diagram(reliability), mistakes, doubtful, located)

@@ -16,7 +16,7 @@ from tlkit.store.records import RecordStore
 from tlkit.store.shards import Record
 
 FORMAT = 3
-FEW_MAPPED = 4  # shards, of at most 64 MiB, mapped at once in a pass whose memory must not grow
+MAX_MAPPED = 4  # shards, of at most 64 MiB, mapped at once in a pass whose memory must not grow
 DTYPE = "<f2"  # of the vectors on disk, part of the key; benchmarks/store_precision.py has what it costs: nothing
 
 
@@ -111,8 +111,8 @@ class SpareStore:
     """
 
     def __init__(self, key: FeatureKey, images: int, spare: Path) -> None:
-        self._cache = FeatureStore(key, mapped=FEW_MAPPED)
-        self._spare = FeatureStore(key, spare, FEW_MAPPED)
+        self._cache = FeatureStore(key, mapped=MAX_MAPPED)
+        self._spare = FeatureStore(key, spare, MAX_MAPPED)
         self._too_many = images * key.columns * np.dtype(DTYPE).itemsize > cache_limit() / 2
 
     @property

@@ -49,7 +49,7 @@ def test_nothing_but_training_images_and_copies_on_one_side(prepared: tuple[Data
 
 
 def test_of_many_images_a_part_is_taken(prepared: tuple[Dataset, Extractor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 12)
+    monkeypatch.setattr(module, "MAX_TRAINING", 12)
     assert len(inner_dataset(prepared[0], 0).folder.files) in (11, 12, 13)
 
 

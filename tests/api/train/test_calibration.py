@@ -14,7 +14,7 @@ import tlkit
 from tlkit.api.train import finishing as module
 from tlkit.api.train import trained
 from tlkit.api.train.calibration import Calibration
-from tlkit.linear.temperature import FEWEST
+from tlkit.linear.temperature import MIN_IMAGES
 
 
 @pytest.mark.parametrize("strategy", ["freeze", "last-layers"])
@@ -23,10 +23,10 @@ def test_a_bundle_gives_the_confidence_that_training_says(
 ) -> None:
     monkeypatch.setattr(trained, "better", lambda ours, frozen, count: True)
     more: dict[str, Any] = {} if strategy == "freeze" else {"epochs": 1, "learning_rate": 1e-3, "augment": "none"}
-    images = make_folder({"train/a": 12, "train/b": 12, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
+    images = make_folder({"train/a": 12, "train/b": 12, "val/a": MIN_IMAGES // 2, "val/b": MIN_IMAGES // 2})
     result = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "m.tlkit", **more)
     found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
-    assert found["images"] == FEWEST
+    assert found["images"] == MIN_IMAGES
     assert found["temperature"] != 1
     assert found["ece_after"] == pytest.approx(result.metrics["val_ece"])
     assert any("temperature" in reason for reason in result.plan.reasons)
@@ -39,10 +39,10 @@ def test_a_bundle_gives_the_confidence_that_training_says(
 def test_logits_are_divided_and_nothing_else(
     make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = make_folder({"train/a": 12, "train/b": 12, "val/a": FEWEST // 2, "val/b": FEWEST // 2})
+    images = make_folder({"train/a": 12, "train/b": 12, "val/a": MIN_IMAGES // 2, "val/b": MIN_IMAGES // 2})
     options: dict[str, Any] = {"strategy": "freeze", "image_size": 32}
     ours = tlkit.train(images, output=tmp_path / "m.tlkit", **options)
-    untouched = Calibration(None, FEWEST, 0.0, 0.0, "left alone")
+    untouched = Calibration(None, MIN_IMAGES, 0.0, 0.0, "left alone")
     monkeypatch.setattr(module, "calibrate", lambda data, probabilities: (untouched, probabilities))
     plain = tlkit.train(images, output=tmp_path / "plain.tlkit", **options)
     said = [np.log(tlkit.evaluate(images, each.model, split="val").probabilities) for each in (ours, plain)]

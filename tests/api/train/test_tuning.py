@@ -206,7 +206,7 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(
     """As if the process were killed: after a step nothing is saved or tidied up any more."""
     options = {**QUICK, "strategy": strategy}
     whole, _ = tuned(strategy)
-    monkeypatch.setattr(fit, "SAVE_AT_MOST", 0.0)
+    monkeypatch.setattr(fit, "MIN_SAVE_INTERVAL", 0.0)
 
     target = tmp_path / "cut.tlkit"
     for number, step in enumerate(stops):

@@ -24,7 +24,7 @@ from tlkit.errors import TlkitError
 from tlkit.files import check_free
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
-from tlkit.store.features import FEW_MAPPED, FeatureStore, SpareStore
+from tlkit.store.features import MAX_MAPPED, FeatureStore, SpareStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,7 @@ def embed_iter(
     show = progress or SilentProgress()
     paths = find_images(images)
     source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
-    store = FeatureStore(feature_key(source.extractor), mapped=FEW_MAPPED)
+    store = FeatureStore(feature_key(source.extractor), mapped=MAX_MAPPED)
     try:
         with (
             show.phase(f"Embedding ({source.backbone})", len(paths)) as advance,

@@ -21,7 +21,7 @@ from tlkit.linear.flip_check import chosen_for_check
 from tlkit.plan.choices import AUTO, IMAGENET
 from tlkit.plan.plan import Plan
 
-COMPARED = 500  # training images at most
+MAX_COMPARED = 500  # training images at most
 
 
 def start_and_folder(request: TrainOptions, context: Context, plan: Plan | None = None) -> tuple[Start, ImageFolder]:
@@ -98,7 +98,7 @@ def _sample(request: TrainOptions, folder: ImageFolder, context: Context) -> _Sa
         test_split=request.test_split,
     )
     paths, labels, groups = dataset.paths(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
-    chosen = chosen_for_check(labels, request.seed, COMPARED)
+    chosen = chosen_for_check(labels, request.seed, MAX_COMPARED)
     return _Sample([paths[i] for i in chosen], [labels[i] for i in chosen], [groups[i] for i in chosen])
 
 

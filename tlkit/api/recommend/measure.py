@@ -27,8 +27,8 @@ from tlkit.images.folder import TRAIN
 from tlkit.plan.choices import IMAGENET
 from tlkit.plan.plan import Flips
 
-MIRRORED = 128  # training images at most that are looked at mirrored
-LOOKED_AT = 256  # training images at most that similarity is measured on, where that needs a pass of its own
+MAX_MIRRORED = 128  # training images at most that are looked at mirrored
+MAX_SIMILARITY = 256  # training images at most that similarity is measured on, where that needs a pass of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def measure(
     forward = TimedForward(extractor, context.workers)
     if probes is not None:
         pixels = read_pixels(dataset, extractor.input_size, context.workers)
-        flips = look_at_flips(dataset, extractor, pixels, context, most=MIRRORED, forward=forward)
+        flips = look_at_flips(dataset, extractor, pixels, context, most=MAX_MIRRORED, forward=forward)
         evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, forward.speed())
@@ -115,7 +115,7 @@ def similarity_of(dataset: Dataset, extractor: Extractor, context: Context) -> S
         matrix, taps = dataset.matrix(TRAIN), dataset.features.taps
     else:
         network, paths = open_extractor(catalog.DEFAULT), dataset.paths(TRAIN)
-        some = np.sort(np.random.default_rng([context.seed, 2]).permutation(len(paths))[:LOOKED_AT])
+        some = np.sort(np.random.default_rng([context.seed, 2]).permutation(len(paths))[:MAX_SIMILARITY])
         found = stored_features([paths[i] for i in some], network, context)
         matrix, taps = found.matrix, found.taps
     return judge_similarity(matrix, taps, packaged_source(), class_names())

@@ -23,8 +23,8 @@ from tlkit.store.decoded import decode_all
 
 SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
 HELD_OUT = 1 / 3  # of each class's training images
-FEWEST = 20  # held-out images: on fewer a pilot shows nothing
-MOST = 800  # training images that a pilot takes part of
+MIN_HELD_OUT = 20  # held-out images: on fewer a pilot shows nothing
+MAX_TRAINING = 800  # training images that a pilot takes part of
 TIME_SHARE = 0.2  # of the time there is, that a pilot may take
 
 
@@ -36,7 +36,7 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
         images: Training images.
         limit: Seconds that training may take; None: no limit.
     """
-    enough = round(HELD_OUT * min(images, MOST)) >= FEWEST
+    enough = round(HELD_OUT * min(images, MAX_TRAINING)) >= MIN_HELD_OUT
     seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
     return is_open(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
 
@@ -114,11 +114,11 @@ def _shortened(recipe: Recipe) -> Recipe:
 
 
 def inner_dataset(dataset: Dataset, seed: int) -> Dataset:
-    """The training images alone, or `MOST` of them, part of them held out as validation images; copies together."""
+    """The training images alone, `MAX_TRAINING` at most, part of them held out for validation; copies stay together."""
     train, labels, groups = dataset.of(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
     chosen = list(range(len(train)))
-    if len(train) > MOST:
-        kept = stratified_split(labels, MOST / len(train), seed, groups)
+    if len(train) > MAX_TRAINING:
+        kept = stratified_split(labels, MAX_TRAINING / len(train), seed, groups)
         chosen = [place for place in chosen if kept[place] == VAL]
     split = stratified_split([labels[i] for i in chosen], HELD_OUT, seed, [groups[i] for i in chosen])
     return dataset.part([train[i] for i in chosen], split)

@@ -9,7 +9,7 @@ from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.metrics import Probabilities
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import VAL
-from tlkit.linear.temperature import FEWEST, fit_temperature, tempered
+from tlkit.linear.temperature import MIN_IMAGES, fit_temperature, tempered
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,11 @@ def calibrate(dataset: Dataset, probabilities: Probabilities) -> tuple[Calibrati
     """
     labels, raw = dataset.labels(VAL), probabilities[VAL]
     before = calibration_error(exact(raw), labels)
-    if len(labels) < FEWEST:
-        why = f"confidence is as trained: {len(labels)} validation images are too few to scale it, {FEWEST} are needed"
+    if len(labels) < MIN_IMAGES:
+        why = (
+            f"confidence is as trained: {len(labels)} validation images are too few to scale it, {MIN_IMAGES} are "
+            "needed"
+        )
         return Calibration(None, len(labels), before, before, why), probabilities
     temperature = fit_temperature(raw, labels)
     scaled = {split: tempered(values, temperature) for split, values in probabilities.items()}

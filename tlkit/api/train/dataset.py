@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tlkit.images.batches import Loaded
     from tlkit.store.decoded import Decoded
 
-SMALLEST = 2  # training images a class
+MIN_PER_CLASS = 2  # training images a class
 
 Skipped = tuple[tuple[str, str], ...]
 
@@ -211,7 +211,7 @@ def prepare(
 
 
 def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None:
-    """Every class needs `SMALLEST` images to train on.
+    """Every class needs `MIN_PER_CLASS` images to train on.
 
     Args:
         folder: The images that can be used.
@@ -224,7 +224,7 @@ def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None
         raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*lost[0]))
     depth = 1 if folder.has_splits else 0
     for name, count in folder.counts(TRAIN if folder.has_splits else None).items():
-        if count >= SMALLEST:
+        if count >= MIN_PER_CLASS:
             continue
         gone = [(file, reason) for file, reason in lost if file.split("/")[depth] == name]
         kind = "usable image" if gone else "image"
@@ -232,7 +232,9 @@ def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None
         hint = "add images, or take the class folder away"
         if gone:
             hint = f"{len(gone)} could not be used, such as {gone[0][0]}: {gone[0][1]}"
-        message = f"class '{name}' has {count} {kind}{'' if count == 1 else 's'}{where}, at least {SMALLEST} are needed"
+        message = (
+            f"class '{name}' has {count} {kind}{'' if count == 1 else 's'}{where}, at least {MIN_PER_CLASS} are needed"
+        )
         raise TlkitError(message, hint)
 
 

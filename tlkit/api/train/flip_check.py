@@ -13,7 +13,7 @@ from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.context import Context
 from tlkit.images.batches import load_images
 from tlkit.images.folder import TRAIN
-from tlkit.linear.flip_check import LOOKED_AT, check_flips, chosen_for_check
+from tlkit.linear.flip_check import MAX_CHECKED, check_flips, chosen_for_check
 from tlkit.plan.plan import Flips
 from tlkit.store.features import rounded
 
@@ -26,7 +26,7 @@ def look_at_flips(
     pixels_of: Pixels,
     context: Context,
     *,
-    most: int = LOOKED_AT,
+    most: int = MAX_CHECKED,
     forward: Forward | None = None,
 ) -> Flips:
     """Run some training images through the backbone mirrored, and ask probes that have not seen them.

@@ -13,7 +13,7 @@ from tlkit.backbones.extractor import widths_of
 from tlkit.context import Context
 from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
-from tlkit.images.splits import TESTED_FROM
+from tlkit.images.splits import MIN_IMAGES_FOR_TEST
 from tlkit.plan.plan import Plan
 
 Probabilities = dict[str, NDArray[np.float32]]
@@ -53,7 +53,7 @@ def instead_of_test(dataset: Dataset, plan: Plan, solved: Solved, context: Conte
     from tlkit.linear.repeated_cv import repeated_accuracy
 
     count = dataset.count(TRAIN)
-    if dataset.count(TEST) or count >= TESTED_FROM:
+    if dataset.count(TEST) or count >= MIN_IMAGES_FOR_TEST:
         return {}
     taps = solved.choice.taps
     accuracy = repeated_accuracy(
@@ -91,6 +91,6 @@ def data_reasons(dataset: Dataset, plan: Plan) -> tuple[str, ...]:
 def _test_reason(dataset: Dataset) -> str:
     count = dataset.count(TEST)
     if not count:
-        return f"there are no test images: they are drawn from {TESTED_FROM} images on, or with --test-split"
+        return f"there are no test images: they are drawn from {MIN_IMAGES_FOR_TEST} images on, or with --test-split"
     whose = "of the folder" if dataset.own_test else "that are kept aside"
     return f"the {count} test images {whose} are never used in training"

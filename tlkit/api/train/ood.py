@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from tlkit.api.train.dataset import Dataset
 from tlkit.backbones.extractor import widths_of
 from tlkit.images.folder import TRAIN, VAL
-from tlkit.linear.ood import FEWEST, OodStatistics, fit_ood, measures_unseen
+from tlkit.linear.ood import MIN_SCORES, OodStatistics, fit_ood, measures_unseen
 from tlkit.plan.plan import Plan
 
 if TYPE_CHECKING:
     from tlkit.api.train.tuning import Tuned
 
-ENOUGH = 100  # validation images that tell a share of a few percent by themselves
+MIN_VALIDATION = 100  # validation images that tell a share of a few percent by themselves
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def ood_of_frozen(dataset: Dataset, shown: Sequence[str], plan: Plan) -> Ood:
     if statistics is None:
         return _too_few(len(labels), plan.unknown_rate)
     measures = statistics.measures(dataset.matrix(VAL, shown))
-    if len(measures) < ENOUGH:
+    if len(measures) < MIN_VALIDATION:
         unseen = measures_unseen(seen, labels, dataset.groups(TRAIN), blocks, plan.seed)
         measures = np.concatenate([measures, unseen])
     return _calibrated(statistics, measures, plan.unknown_rate)
@@ -81,7 +81,7 @@ def ood_of_tuned(dataset: Dataset, tuned: Tuned, blocks: Sequence[int], plan: Pl
 
 
 def _calibrated(statistics: OodStatistics, measures: NDArray[np.float64], rate: float) -> Ood:
-    if len(measures) < FEWEST:
+    if len(measures) < MIN_SCORES:
         return _too_few(len(measures), rate)
     why = (
         f"images less like the training images than {1 - rate:.0%} of {len(measures)} images of known classes, which "

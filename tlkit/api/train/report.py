@@ -22,8 +22,8 @@ from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
 from tlkit.report.training import Story, training_page
 
-FEW = 10  # training images of a class, below which that is said
-NAMED = 5  # files or classes in a sentence
+MIN_PER_CLASS = 10  # training images of a class, below which that is said
+MAX_NAMED = 5  # files or classes in a sentence
 
 LOOKED_AT = {
     (TEST, False): "test images, never used in training",
@@ -93,10 +93,10 @@ def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]
     """What is wrong with the images, as far as training has noticed, one sentence each."""
     found = []
     if skipped:
-        named = "; ".join(f"{file}: {reason}" for file, reason in skipped[:NAMED])
+        named = "; ".join(f"{file}: {reason}" for file, reason in skipped[:MAX_NAMED])
         found.append(f"{len(skipped)} images could not be read: {named}{_more(len(skipped))}")
     if dataset.leaks:
-        named = "; ".join(" = ".join(group[:2]) for group in dataset.leaks[:NAMED])
+        named = "; ".join(" = ".join(group[:2]) for group in dataset.leaks[:MAX_NAMED])
         found.append(f"copies in different parts of the folder's own split: {named}{_more(len(dataset.leaks))}")
     elif dataset.copies:
         found.append(f"{dataset.copies} images are copies of others; copies are on one side of the split")
@@ -106,13 +106,13 @@ def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]
         found.append(
             f"classes are imbalanced: {counts[largest]} training images of {largest}, {counts[smallest]} of {smallest}"
         )
-    if few := [name for name, count in counts.items() if count < FEW]:
-        named = ", ".join(few[:NAMED])
-        found.append(f"fewer than {FEW} training images of {named}{_more(len(few))}")
+    if few := [name for name, count in counts.items() if count < MIN_PER_CLASS]:
+        named = ", ".join(few[:MAX_NAMED])
+        found.append(f"fewer than {MIN_PER_CLASS} training images of {named}{_more(len(few))}")
     if dataset.seen:
         found.append(f"{dataset.seen} held-out images were trained on before, by the bundle that was started from")
     return found
 
 
 def _more(count: int) -> str:
-    return f" and {count - NAMED} more" if count > NAMED else ""
+    return f" and {count - MAX_NAMED} more" if count > MAX_NAMED else ""

@@ -24,7 +24,7 @@ from tlkit.plan.plan import Plan
 if TYPE_CHECKING:
     from tlkit.export.networks import Written
 
-COMPARED = 4  # validation images on which the engines must agree
+MAX_SAMPLES = 4  # validation images on which the engines must agree
 
 History = Sequence[dict[str, Any]]
 
@@ -132,4 +132,4 @@ def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifes
 
 
 def _samples(dataset: Dataset) -> list[Path]:
-    return dataset.paths(VAL)[:COMPARED]
+    return dataset.paths(VAL)[:MAX_SAMPLES]

@@ -14,7 +14,7 @@ from tlkit.context import Context
 from tlkit.images.folder import VAL
 from tlkit.plan.choices import FREEZE
 from tlkit.plan.plan import Flips, Plan
-from tlkit.plan.recipe import FEWEST_TO_CHOOSE
+from tlkit.plan.recipe import MIN_TO_SELECT
 
 if TYPE_CHECKING:
     from tlkit.api.train.tuning import Tuned
@@ -140,7 +140,7 @@ def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
     """Whether tuned weights are what to save: by validation accuracy, where that is equal by log loss.
 
     A loss that is lower by no more than what engines and half precision differ by does not count. On fewer than
-    `FEWEST_TO_CHOOSE` images a single one of them would often decide against a network that is far better on new
+    `MIN_TO_SELECT` images a single one of them would often decide against a network that is far better on new
     images: there it is enough that either accuracy or log loss speaks for the tuned one, and equal accuracy does
     (benchmarks/keep_rules.py compares ways to choose).
 
@@ -151,7 +151,7 @@ def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
     """
     mine, its = ours["val_accuracy"], frozen["val_accuracy"]
     surer = bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
-    if images < FEWEST_TO_CHOOSE:
+    if images < MIN_TO_SELECT:
         return bool(mine >= its) or surer
     return bool(mine > its) if mine != its else surer
 

@@ -26,9 +26,12 @@ from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded, decode_all
 
 if TYPE_CHECKING:
-    from tlkit.finetune.loop import Outcome
+    from tlkit.finetune.loop import FitResult
 
-SAMPLE, HASTY = 1000, 200  # training images that tell what known ones look like in the end; if time is short
+MAX_SAMPLE, MAX_HASTY_SAMPLE = (
+    1000,
+    200,
+)  # training images that tell what known ones look like in the end; if time is short
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Tuned:
 
     model: Any
     recipe: Recipe
-    outcome: Outcome
+    outcome: FitResult
     layers: dict[str, str]
     probabilities: dict[str, NDArray[np.float32]]
     features: dict[str, NDArray[np.float32]]
@@ -109,7 +112,7 @@ def tune(
         built = build(material, solved, decisions.recipe, stack)
         decisions = replace(decisions, recipe=built.job.recipe)
         job, decisions = decide_rate(built.job, decisions, len(dataset.classes), context)
-        sample = sampled(dataset, plan.seed, SAMPLE if context.deadline is None else HASTY)
+        sample = sampled(dataset, plan.seed, MAX_SAMPLE if context.deadline is None else MAX_HASTY_SAMPLE)
         decisions = decide_time(job, decisions, dataset, context.deadline, len(sample))
         keep(decisions, dataset, run)
         with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, enough_memory():

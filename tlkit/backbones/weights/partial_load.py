@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-NAMED = 3  # layers that were not filled for one reason, named in one line
+MAX_NAMED = 3  # layers that were not filled for one reason, named in one line
 
 
 class MisfitError(Exception):
@@ -48,7 +48,7 @@ class Filling:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
+    return ", ".join([*names[:MAX_NAMED], *(["..."] if len(names) > MAX_NAMED else [])])
 
 
 EVERYTHING = Filling()
