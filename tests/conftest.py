@@ -259,6 +259,14 @@ def trained(installed: Callable[..., Ran], garden: Path, make_once: Callable[[st
 
 
 @pytest.fixture(scope="session")
+def small(make_once: Callable[[str, Make], Path]) -> Path:
+    """The file of a network of three convolutions of 16 x 16 pixels: trains in seconds what does not depend on it."""
+    from digits import small_network
+
+    return make_once("small", lambda place: small_network(rescaling=True).save(place / "small.keras")) / "small.keras"
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """A larger real data set, where this machine has it."""
 

@@ -16,6 +16,7 @@ from tlkit.api.train import trained as module
 from tlkit.errors import TlkitError
 
 QUICK: dict[str, Any] = {"image_size": 32, "epochs": 1, "batch_size": 16}
+SMALL: dict[str, Any] = {**QUICK, "image_size": None, "backbone": "small"}  # that of the fixture
 Make = Callable[..., Path]
 
 
@@ -49,14 +50,16 @@ def assert_same(first: tlkit.TrainResult, second: tlkit.TrainResult) -> None:
         {"strategy": "freeze", "image_size": 32, "features": "all", "class_weights": "none"},
         {"strategy": "early-layers", "image_size": 32, "epochs": 0},
         {"strategy": "last-layers", **QUICK, "augment": "none"},
-        {"strategy": "fine-tune", **QUICK, "learning_rate": 1e-3, "mixed_precision": True},
-        {"strategy": "early-layers", **QUICK, "drop_leaks": True},
+        {"strategy": "fine-tune", **SMALL, "learning_rate": 1e-3, "mixed_precision": True},
+        {"strategy": "early-layers", **SMALL, "drop_leaks": True},
     ],
     ids=lambda options: "-".join(str(options.get(name, "")) for name in ("strategy", "features", "epochs")),
 )
 def test_the_same_plan_gives_the_same(
-    options: dict[str, Any], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], images: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if options.get("backbone") == "small":
+        options = {**options, "backbone": str(small)}
     monkeypatch.setattr(module, "better", lambda ours, frozen, images: True)
     first = tlkit.train(images, output=tmp_path / "first.tlkit", **options)
     assert first.plan.strategy == options["strategy"]

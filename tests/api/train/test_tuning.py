@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from digits import small_network
 
 import tlkit
 from tlkit.api.train import trained as module
@@ -64,14 +63,6 @@ def tuned(garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
             return tlkit.train(garden, strategy=strategy, output=output, progress=told, **QUICK), told
 
     return get
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Options that train a network of three convolutions: for what does not depend on the network."""
-    file = tmp_path_factory.mktemp("small") / "small.keras"
-    small_network(rescaling=True).save(file)
-    return {"backbone": str(file), **{name: value for name, value in QUICK.items() if name != "image_size"}}
 
 
 @pytest.mark.parametrize("strategy", TUNED)
@@ -283,12 +274,16 @@ def test_nothing_is_left_of_a_run_that_cannot_begin(make_folder: Callable[..., P
 
 
 @pytest.mark.usefixtures("keep_tuned")
-def test_a_time_budget_is_kept(garden: Path, tmp_path: Path, small: dict[str, Any]) -> None:
+def test_a_time_budget_is_kept(garden: Path, tmp_path: Path, small: Path) -> None:
     """That it ends, long before its epochs do. How closely: tests/finetune/test_loop.py, with a clock of its own, and
     benchmarks/time_budget.py.
     """
     result = tlkit.train(
-        garden, strategy="fine-tune", output=tmp_path / "m.tlkit", time_budget=8, **{**small, "epochs": 5000}
+        garden,
+        strategy="fine-tune",
+        output=tmp_path / "m.tlkit",
+        time_budget=8,
+        **{**QUICK, "image_size": None, "backbone": str(small), "epochs": 5000},
     )
     assert result.tuning is not None
     assert result.tuning.stopped == "time budget"
@@ -327,9 +322,13 @@ def test_a_bundle_to_start_from(
 
 
 @pytest.mark.usefixtures("keep_tuned")
-def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, small: dict[str, Any]) -> None:
+def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, small: Path) -> None:
     result = tlkit.train(
-        garden, strategy="fine-tune", mixed_precision=True, output=tmp_path / "m.tlkit", **{**small, "epochs": 1}
+        garden,
+        strategy="fine-tune",
+        mixed_precision=True,
+        output=tmp_path / "m.tlkit",
+        **{**QUICK, "image_size": None, "backbone": str(small), "epochs": 1},
     )
     assert result.plan.recipe is not None
     assert result.plan.recipe.precision == "bfloat16"
