@@ -145,11 +145,14 @@ def test_vectors_of_tuned_bundles_are_what_their_heads_see(tuned: Tuned, unseen:
 
 
 @pytest.mark.parametrize("strategy", ["early-layers"])
-def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", image_size=32)
+def test_what_does_not_help_is_not_saved(
+    strategy: str, garden: Path, small: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    options = {**QUICK, "image_size": None, "backbone": str(small)}
+    frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", backbone=str(small))
     monkeypatch.setattr(module, "better", lambda ours, frozen, images: False)
     told = Told()
-    result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
+    result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **options)
     assert result.tuning is not None
     assert not result.tuning.kept
     assert result.plan.strategy == "freeze"
@@ -192,11 +195,15 @@ def test_on_few_images_either_accuracy_or_loss_is_enough() -> None:
 @pytest.mark.parametrize(("strategy", "stops"), [("fine-tune", [6]), ("last-layers", [5])])
 @pytest.mark.usefixtures("keep_tuned")
 def test_a_run_that_was_cut_ends_as_one_that_was_not(
-    strategy: str, stops: list[int], garden: Path, tuned: Tuned, tmp_path: Path, monkeypatch: Patch
+    strategy: str, stops: list[int], garden: Path, tuned: Tuned, small: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """As if the process were killed: after a step nothing is saved or tidied up any more."""
     options = {**QUICK, "strategy": strategy}
-    whole, _ = tuned(strategy)
+    if strategy == "last-layers":
+        options |= {"image_size": None, "backbone": str(small)}
+        whole = tlkit.train(garden, output=tmp_path / "whole.tlkit", **options)
+    else:
+        whole, _ = tuned(strategy)
     monkeypatch.setattr(fit, "MIN_SAVE_INTERVAL", 0.0)
 
     target = tmp_path / "cut.tlkit"
