@@ -15,8 +15,8 @@ START = """# Options of `tlkit train` and `tlkit recommend`
 Made by `python docs/make_options.py` from `tlkit/api/train/options.py`; a test compares. In Python, `tlkit.train` and
 `tlkit.recommend` take the same options as keyword arguments, under the names in the second column.
 
-Options marked **r** are also options of `tlkit recommend`. With `--plan FILE`, the plan decides those marked **p**; where it
-holds a recipe, also those marked **c**. Those marked **t** only apply where weights are trained.
+Options marked **r** are also options of `tlkit recommend`. With `--plan FILE`, the plan decides those marked **p**;
+where it holds a recipe, also those marked **c**. Those marked **t** only apply where weights are trained.
 """
 
 
