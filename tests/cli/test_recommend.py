@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran, image
-from digits import small_network
 from PIL import Image
 
 import tlkit as package
@@ -21,14 +20,6 @@ Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
 STRATEGIES = ["freeze", "early-layers", "last-layers", "fine-tune"]
 SMALL = {"image_size": 64}  # pixels, for speed
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a network of three convolutions, which trains in seconds."""
-    file = tmp_path_factory.mktemp("small") / "small.keras"
-    small_network(rescaling=True).save(file)
-    return file
 
 
 @pytest.fixture(scope="module")
