@@ -218,7 +218,7 @@ def test_no_memory_left(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
         raise MemoryError
 
     monkeypatch.setattr(read, "to_rgb_or_grey", fail)
-    with pytest.raises(UnreadableImage, match="too large for the memory"):
+    with pytest.raises(UnreadableImage, match="too large for the available memory"):
         read_image(corpus.good()["plain.jpg"].data)
 
 
