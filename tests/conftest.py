@@ -295,3 +295,12 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Twenty different images."""
+    paths = [tmp_path / f"{n}.png" for n in range(20)]
+    for n, path in enumerate(paths):
+        image(n).save(path)
+    return paths
