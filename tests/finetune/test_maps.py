@@ -229,7 +229,7 @@ def test_what_vanishes_meanwhile_is_computed_again(
     decoded: Decoded, extractor: Any, sizes: list[int], own_cache: Path, monkeypatch: Patch, cleared: str
 ) -> None:
     """Maps and pixels both: another run may prune or clear the cache at any moment."""
-    monkeypatch.setattr(records, "MAPPED", 1)
+    monkeypatch.setattr(records, "MAX_MAPPED", 1)
     maps = compute(decoded, extractor)
     expected, pixels = all_of(maps), decoded.pixels(range(6)).copy()
     again = compute(decoded, extractor)  # has found all of them, and read none

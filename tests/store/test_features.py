@@ -196,7 +196,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_reuse(tmp_path: Path) -> 
     (tmp_path / "features").write_text("a file where the folder should be")
     store = fill(tmp_path, range(3))
     assert store.problem is not None
-    assert "not kept" in store.problem
+    assert "cannot be kept" in store.problem
 
 
 class Means:

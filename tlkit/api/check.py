@@ -54,7 +54,7 @@ def check(
     quick = model is None and not suspects
     if quick and workers != 1:
         start_examining(workers)
-    folder = scan(images, least=0)
+    folder = scan(images, min_classes=0)
     if not folder.files:
         raise TlkitError(f"no images in class folders in {folder.root}", LAYOUT_HINT)
     if model is not None:

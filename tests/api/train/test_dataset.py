@@ -226,8 +226,8 @@ def test_images_that_all_have_copies_are_validated_all_the_same(each: int) -> No
 
 def test_nothing_but_copies_cannot_be_validated() -> None:
     error = images([(f"{name}/{n}.png", ord(name)) for name in "ab" for n in range(5)]).refusal()
-    assert "no image can be kept for validation" in error.message
-    assert error.hint == "add different images, or give val/ images of your own"
+    assert "no image can be held out for validation" in error.message
+    assert error.hint == "add different images, or provide a val/ folder"
     own = [(f"train/{name}/{n}.png", ord(name)) for name in "ab" for n in range(3)] + [("val/a/0.png", 1)]
     assert images(own).prepare().folder.counts("val") == {"a": 1, "b": 0}
 

@@ -159,7 +159,7 @@ def embed_iter(
     show = progress or SilentProgress()
     paths = find_images(images)
     source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
-    store = FeatureStore(feature_key(source.extractor), mapped=MAX_MAPPED)
+    store = FeatureStore(feature_key(source.extractor), max_mapped=MAX_MAPPED)
     try:
         with (
             show.phase(f"Embedding ({source.backbone})", len(paths)) as advance,
