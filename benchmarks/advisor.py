@@ -251,7 +251,7 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
 @contextmanager
 def best_and_last() -> Iterator[Row]:
     """What the networks of a run that trains weights come to on the held-out images: at the best look, at the end."""
-    from tlkit.api.train import outcome, tuning
+    from tlkit.api.train import metrics, tuning
     from tlkit.finetune import loop as fit
     from tlkit.finetune import step as tuner
 
@@ -269,7 +269,7 @@ def best_and_last() -> Iterator[Row]:
         for name, each in (("last", values), ("best", best)):
             restore(variables, each)
             answers = held_out(model, sample, data, decoded, show)
-            figures = outcome.metrics_of(data, answers[0])
+            figures = metrics.metrics_of(data, answers[0])
             found[name] = {key: round(figures[key], 4) for key in figures if key.endswith(("accuracy", "loss"))}
         return answers
 

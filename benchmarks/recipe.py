@@ -146,10 +146,10 @@ class Setting:
     def _may_flip(self, extractor: Any, labels: list[int]) -> bool:
         """Whether mirroring is harmless, by the check that ``tlkit train`` makes."""
         from tlkit.backbones.extractor import TOP, columns_of
-        from tlkit.linear.flip_check import check_flips, chosen_for_check
+        from tlkit.linear.flip_check import balanced_sample, check_flips
         from tlkit.store.features import rounded
 
-        places = chosen_for_check(labels, self.seed)
+        places = balanced_sample(labels, self.seed)
         pixels = self.decoded.pixels([self.train[place] for place in places])
         forward = extractor.forward()
         parts = [np.ascontiguousarray(pixels[i : i + 32, :, ::-1]) for i in range(0, len(pixels), 32)]

@@ -30,13 +30,13 @@ from sklearn.metrics import roc_auc_score
 from tlkit.api.train.calibration import calibrate
 from tlkit.api.train.dataset import Dataset, prepare, stored_features
 from tlkit.api.train.head import solve
+from tlkit.api.train.metrics import frozen_probabilities
 from tlkit.api.train.ood import learn_frozen
 from tlkit.api.train.options import TrainOptions
-from tlkit.api.train.outcome import frozen_probabilities
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
-from tlkit.linear.classifier import watched
+from tlkit.linear.classifier import ood_taps
 from tlkit.linear.taps import rows_of
 from tlkit.plan.choices import UNKNOWN_RATE
 from tlkit.progress import SilentProgress
@@ -86,9 +86,9 @@ def unlike(
     known = learn_frozen(data, shown, UNKNOWN_RATE, seed).known
     if known is None:
         raise SystemExit(f"too few images in {data.folder.root}")
-    mine = known.unlike(vectors(data, data.of(TEST), shown))
+    mine = known.score(vectors(data, data.of(TEST), shown))
     alarms = float((mine > known.threshold(UNKNOWN_RATE)).mean())
-    return {name: auroc(mine, known.unlike(rows)) for name, rows in others.items()}, alarms
+    return {name: auroc(mine, known.score(rows)) for name, rows in others.items()}, alarms
 
 
 def calibration(data: Dataset, seed: int) -> Row:
@@ -109,7 +109,7 @@ def calibration(data: Dataset, seed: int) -> Row:
 def measurements(folders: Sequence[Path], leave_out: Sequence[str], most: int, seed: int) -> Iterator[Row]:
     """Everything, for one seed."""
     extractor = open_extractor(BACKBONE)
-    shown = watched(extractor.taps, ["top"])
+    shown = ood_taps(extractor.taps, ["top"])
     sets = {folder.name: read(folder, extractor, shown, most, seed) for folder in folders}
     for name, data in sets.items():
         others = {other: vectors(its, range(len(its.rows)), shown) for other, its in sets.items() if other != name}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.linear.folds import Fold, folds_for, make_folds
 from tlkit.linear.head import Matrix, standardise
-from tlkit.linear.ridge import ridge_answers
+from tlkit.linear.ridge import ridge_scores
 from tlkit.linear.taps import early_stages
 from tlkit.progress import Progress, SilentProgress
 
@@ -152,7 +152,7 @@ def _probe(
     """Answers to every tested row from a classifier that has not seen it; of several strengths the best one's."""
     found = np.zeros((len(strengths), len(target), int(target.max()) + 1), dtype=np.float32)
     for train, test in folds:
-        answers = ridge_answers(scaled[train], target[train], scaled[test], strengths, balanced=balanced)
+        answers = ridge_scores(scaled[train], target[train], scaled[test], strengths, balanced=balanced)
         for place, answer in enumerate(answers):
             found[place, test] = answer
     tested = _tested(folds)

@@ -99,7 +99,7 @@ def tune(
     from tlkit.finetune.hardware import enough_memory, keep_memory
     from tlkit.finetune.interrupt import gentle_interrupt
     from tlkit.finetune.loop import INTERRUPTED, fit
-    from tlkit.linear.classifier import layers_of, watched, with_features
+    from tlkit.linear.classifier import layers_of, ood_taps, with_features
 
     show, size = context.show, (extractor.input_size, extractor.input_size)
     keep_memory()
@@ -118,7 +118,7 @@ def tune(
         with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, enough_memory():
             outcome = fit(job, show, folder=run.path, seconds=decisions.seconds, stop=stop, observe=observe)
         model = _plain_model(built, extractor, solved)
-        shown = watched(extractor.taps, solved.choice.taps)
+        shown = ood_taps(extractor.taps, solved.choice.taps)
         layers = layers_of(built.network, list(dict.fromkeys((*solved.choice.taps, *shown))))
         seen = sample if outcome.why != INTERRUPTED else []
         wide = with_features(model, [layers[tap] for tap in shown])
