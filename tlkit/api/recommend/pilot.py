@@ -58,7 +58,7 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
     """
     from tlkit.api.train.network import Material, build, last_layers_from
     from tlkit.api.train.tuning_decisions import TuningDecisions, decide_rate
-    from tlkit.finetune.hardware import choose_precision, enough_memory, keep_memory
+    from tlkit.finetune.hardware import choose_precision, explain_out_of_memory, keep_memory
     from tlkit.finetune.loop import fit
 
     keep_memory()
@@ -76,7 +76,7 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
             precision=choose_precision(request.mixed_precision),
         )
     )
-    with ExitStack() as stack, enough_memory():
+    with ExitStack() as stack, explain_out_of_memory():
         size = (extractor.input_size, extractor.input_size)
         decoded = stack.enter_context(decode_all(inner.folder.paths, size, workers=context.workers, progress=show))
         require_all(decoded, inner.folder)
