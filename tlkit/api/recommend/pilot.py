@@ -6,7 +6,7 @@ import math
 from contextlib import ExitStack
 from dataclasses import replace
 
-from tlkit.advisor.advise import Advice, is_open
+from tlkit.advisor.advise import Advice, is_unclear
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.train.dataset import Dataset, require_all
 from tlkit.api.train.head import solve
@@ -38,7 +38,7 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
     """
     enough = round(HELD_OUT * min(images, MAX_TRAINING)) >= MIN_HELD_OUT
     seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
-    return is_open(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
+    return is_unclear(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
 
 
 def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, flip: bool, context: Context) -> Pilot:
