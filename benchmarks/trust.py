@@ -36,7 +36,7 @@ from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.context import Context
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
-from tlkit.linear.classifier import watched
+from tlkit.linear.classifier import ood_taps
 from tlkit.plan.choices import UNKNOWN_RATE
 from tlkit.plan.plan import Plan
 
@@ -85,9 +85,9 @@ def unlike(
     known = ood_of_frozen(data, shown, plan_of(seed)).statistics
     if known is None:
         raise SystemExit(f"too few images in {data.folder.root}")
-    mine = known.unlike(vectors(data, data.of(TEST), shown))
+    mine = known.score(vectors(data, data.of(TEST), shown))
     alarms = float((mine > known.threshold(UNKNOWN_RATE)).mean())
-    return {name: auroc(mine, known.unlike(rows)) for name, rows in others.items()}, alarms
+    return {name: auroc(mine, known.score(rows)) for name, rows in others.items()}, alarms
 
 
 def calibration(data: Dataset, seed: int) -> Row:
@@ -106,7 +106,7 @@ def calibration(data: Dataset, seed: int) -> Row:
 def measurements(folders: Sequence[Path], leave_out: Sequence[str], most: int, seed: int) -> Iterator[Row]:
     """Everything, for one seed."""
     extractor = open_extractor(BACKBONE)
-    shown = watched(extractor.taps, ["top"])
+    shown = ood_taps(extractor.taps, ["top"])
     sets = {folder.name: read(folder, extractor, shown, most, seed) for folder in folders}
     for name, data in sets.items():
         others = {other: vectors(its, range(len(its.rows)), shown) for other, its in sets.items() if other != name}

@@ -247,7 +247,7 @@ def test_the_rate_of_false_alarms_can_be_set(tlkit: Tlkit, trained: Trained, str
 def test_both_engines_agree_on_what_is_unlike(trained: Trained, unseen: Path) -> None:
     bundle = load(trained.bundle)
     files = sorted(unseen.iterdir())
-    lite, keras = ([each.unlike for each in answers(files, bundle, engine=engine)] for engine in ("litert", "keras"))
+    lite, keras = ([each.ood_score for each in answers(files, bundle, engine=engine)] for engine in ("litert", "keras"))
     np.testing.assert_allclose(np.array(lite, float), np.array(keras, float), rtol=1e-3, atol=1e-2)
 
 

@@ -28,7 +28,7 @@ def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: 
     assert refused.code == 2
     again = tlkit("train", "--resume", "m.tlkit-run", "--json", cwd=tmp_path)
     assert again.code == 0, again.err
-    assert "going on after step" in again.err
+    assert "resuming after step" in again.err
     assert again.json["metrics"]["val_accuracy"] >= best
     assert again.json["resume"] is None
     assert {path.name for path in tmp_path.iterdir()} == {"m.tlkit"}

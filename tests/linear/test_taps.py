@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlkit.errors import TlkitError
-from tlkit.linear.head import least_loss, solve_head
+from tlkit.linear.head import best_grid_point, solve_head
 from tlkit.linear.taps import Choice, check_boundary, choose_taps, early_stages, rows_of
 from tlkit.progress import SilentProgress
 
@@ -88,7 +88,7 @@ def test_there_is_always_an_early_stage_and_never_the_top(count: int) -> None:
 def test_what_cannot_be_a_boundary_is_said() -> None:
     check_boundary(None, "freeze")
     check_boundary("stage3", "early-layers", TAPS)
-    with pytest.raises(TlkitError, match="no meaning with --strategy freeze"):
+    with pytest.raises(TlkitError, match="--boundary does not apply to --strategy freeze"):
         check_boundary("stage3", "freeze")
     with pytest.raises(TlkitError, match="no stage 'stage9'") as caught:
         check_boundary("stage9", "early-layers", TAPS)
@@ -100,6 +100,6 @@ def test_what_cannot_be_a_boundary_is_said() -> None:
 def test_the_measure_is_that_of_the_head() -> None:
     rows = rows_of(matrix("stage3"), TAPS, ["stage3", "top"])
     assert rows.shape == (90, 7)
-    point = least_loss(rows, LABELS, seed=3)
+    point = best_grid_point(rows, LABELS, seed=3)
     head = solve_head(rows, LABELS, 3, seed=3)
     assert point == min(head.search, key=lambda each: each.log_loss)

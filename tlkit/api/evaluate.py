@@ -153,7 +153,7 @@ def evaluate(
                 files.append(folder.files[index])
                 labels.append(label)
                 rows.append(values)
-                unlike.append(answer.unlike)
+                unlike.append(answer.ood_score)
                 used.append(str(bundle.manifest["split"].get(item.content.hex(), "")))
             advance(1)
     if not rows:

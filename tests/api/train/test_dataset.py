@@ -258,6 +258,6 @@ def test_check_the_advisor_and_training_agree_on_what_imbalance_is(most: int, to
     rows = [(f"train/a/{n}.png", n) for n in range(most)] + [(f"train/b/{n}.png", 100 + n) for n in range(10)]
     folder = images(rows).folder
     assert is_imbalanced(folder) is told
-    assert ("times the smallest" in judge_size(list(folder.counts(TRAIN).values())).why) is told
+    assert ("times as many as the smallest" in judge_size(list(folder.counts(TRAIN).values())).why) is told
     kinds = {finding.kind for finding in Checked(most + 10, folder.counts(), imbalance=most / 10).findings()}
     assert ("imbalance" in kinds) is told

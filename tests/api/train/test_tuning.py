@@ -232,11 +232,11 @@ class _Killed(BaseException):
 @contextmanager
 def _killed_after(steps: int) -> Iterator[None]:
     """The process is as good as killed once it has done some steps."""
-    from tlkit.finetune.step import Tuner
+    from tlkit.finetune.step import Trainer
 
-    original, done = Tuner.step, 0
+    original, done = Trainer.step, 0
 
-    def step(self: Tuner, *arguments: Any) -> Any:
+    def step(self: Trainer, *arguments: Any) -> Any:
         nonlocal done
         if done == steps:
             raise _Killed
@@ -244,7 +244,7 @@ def _killed_after(steps: int) -> Iterator[None]:
         return original(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tuner, "step", step)
+        patch.setattr(Trainer, "step", step)
         with pytest.raises(_Killed):
             yield
 

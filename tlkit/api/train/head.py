@@ -97,8 +97,8 @@ def head_reasons(solved: Solved, strategy: str) -> tuple[str, ...]:
 
 def needed_taps(plan: Plan, taps: Taps) -> list[str]:
     """The blocks to hold in memory: what a head may take, and those that tell of copies and of unlike images."""
-    from tlkit.linear.classifier import watched
+    from tlkit.linear.classifier import ood_taps
 
     if plan.strategy not in (AUTO, EARLY) and plan.features == LAST:
-        return list(watched(taps, [taps[-1][0]]))
+        return list(ood_taps(taps, [taps[-1][0]]))
     return [name for name, _ in taps]
