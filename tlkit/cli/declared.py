@@ -69,12 +69,21 @@ def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation, default=default)
 
 
-def given(context: typer.Context, values: Mapping[str, Any], record: type[Any]) -> dict[str, Any]:
-    """Those of a dataclass's options that stand on the command line, parsed."""
+def given(
+    context: typer.Context, values: Mapping[str, Any], record: type[Any], *, advisor: bool = False
+) -> dict[str, Any]:
+    """Return those of a dataclass's options that stand on the command line, parsed.
+
+    Args:
+        context: Of the command.
+        values: By parameter name.
+        record: The dataclass.
+        advisor: Only those that ``recommend`` takes: a name that is not among them is the command's own.
+    """
     return {
         name: its.option.parse(values[name]) if its.option.parse is not None else values[name]
         for name, its in declared(record).items()
-        if name in values and is_given(context, name)
+        if (its.option.advisor or not advisor) and is_given(context, name)
     }
 
 
