@@ -39,7 +39,7 @@ class SilentProgress:
     """A reporter without output, the default of the Python API."""
 
     @contextmanager
-    def phase(self, title: str, total: int | None) -> Iterator[Advance]:
+    def phase(self, title: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002
         """Open a phase without output."""
         yield ignore
 

@@ -8,6 +8,7 @@ import pytest
 from tlkit.errors import TlkitError
 from tlkit.linear.head import best_grid_point, solve_head
 from tlkit.linear.taps import Choice, check_boundary, choose_taps, early_stages, rows_of
+from tlkit.plan.plan import Plan
 from tlkit.progress import SilentProgress
 
 TAPS = (("stage1", 2), ("stage2", 3), ("stage3", 3), ("stage4", 2), ("stage5", 2), ("top", 4))
@@ -36,10 +37,9 @@ def choose(telling: str = "stage3", **options: object) -> Choice:
         TAPS,
         labels,
         groups,
+        Plan("b", "imagenet", input_size=32, val_split=0.2, class_weights="none", seed=0, **given),  # type: ignore[arg-type]
         balanced=False,
-        seed=0,
         progress=SilentProgress(),
-        **given,  # type: ignore[arg-type]
     )
 
 

@@ -20,7 +20,7 @@ class PixelInputs:
     def __init__(self, decoded: Decoded) -> None:
         self._decoded = decoded
 
-    def batch(self, images: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+    def batch(self, images: Sequence[int], draws: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: ARG002
         """Return the images, uint8 [n, h, w, 3]; draws are ignored."""
         return self._decoded.pixels(images)
 

@@ -28,7 +28,7 @@ def gentle_interrupt(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]
     # leave ignored signals alone: shells make background jobs ignore SIGINT
     before = {each: handler for each in SIGNALS if (handler := signal.getsignal(each)) not in _LEFT}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(_number: int, _frame: FrameType | None) -> None:
         asked.set()
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -126,7 +126,7 @@ def fit(
     folder: Path | None = None,
     seconds: float | None = None,
     stop: Callable[[], bool] = lambda: False,
-    observe: Callable[[Row], None] = lambda row: None,
+    observe: Callable[[Row], None] = lambda _: None,
     title: str = "Fine-tuning",
 ) -> FitResult:
     """Train until the schedule, the patience or the time is used up, then restore the weights to keep.

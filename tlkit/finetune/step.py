@@ -39,7 +39,7 @@ class Trainer:
         self.trainable, self.recipe = trainable, recipe
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = int(self._strategy.num_replicas_in_sync)
-        self._tell = tell or (lambda line: None)
+        self._tell = tell or (lambda _: None)
         self._variables = trainable.variables
         self._most: int | None = None  # images per part if memory is short
         with self._strategy.scope():

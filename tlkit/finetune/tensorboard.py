@@ -19,7 +19,7 @@ from tlkit.errors import TlkitError
 def board(folder: str | None) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Provide a function that writes a row of metrics for TensorBoard; without a folder it does nothing."""
     if folder is None:
-        yield lambda row: None
+        yield lambda _: None
         return
     tf = import_tensorflow()
     writer = tf.summary.create_file_writer(folder)

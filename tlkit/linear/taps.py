@@ -9,6 +9,7 @@ from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.errors import TlkitError
 from tlkit.linear.head import Matrix, best_grid_point
 from tlkit.plan.choices import ALL, EARLY, LAST_LAYERS
+from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
 
 EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered; share of the stages that count as early or middle
@@ -62,12 +63,9 @@ def choose_taps(
     taps: Taps,
     labels: Sequence[int],
     groups: Sequence[int],
+    plan: Plan,
     *,
-    strategy: str,
-    features: str,
-    boundary: str | None,
     balanced: bool,
-    seed: int,
     progress: Progress,
 ) -> Choice:
     """Choose the taps that the head uses.
@@ -80,22 +78,20 @@ def choose_taps(
         taps: (name, width) of each tap.
         labels: Class index of each row.
         groups: Group of each row; copies of one image share a group.
-        strategy: As in the Plan.
-        features: "last" or "all".
-        boundary: The stage to cut after; None: measure. Known for "last-layers".
+        plan: The strategy with its features, its seed and, for "last-layers", its boundary.
         balanced: Weight classes by inverse frequency.
-        seed: Random seed of the folds.
         progress: Progress reporter.
     """
+    features, boundary = plan.features, plan.boundary
     names = [name for name, _ in taps]
 
     def upto(stage: str) -> tuple[str, ...]:
         return tuple(names[: names.index(stage) + 1]) if features == ALL else (stage,)
 
-    if strategy == LAST_LAYERS and boundary is not None:
+    if plan.strategy == LAST_LAYERS and boundary is not None:
         # the part below the boundary is computed once and stored, so the head cannot use its taps
         return Choice(tuple(names[names.index(boundary) :]) if features == ALL else (TOP,), boundary)
-    if strategy != EARLY:
+    if plan.strategy != EARLY:
         return Choice(upto(TOP), None)
     if boundary is not None:
         return Choice(upto(boundary), boundary)
@@ -108,7 +104,7 @@ def choose_taps(
             groups=groups,
             balanced=balanced,
             blocks=widths_of(taps, chosen),
-            seed=seed,
+            seed=plan.seed,
             progress=progress,
         )
         if point is not None:

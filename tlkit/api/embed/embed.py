@@ -90,7 +90,7 @@ class Embedded:
         }
 
 
-def embed(
+def embed(  # noqa: PLR0913  (one argument an option)
     images: Sequence[PathLike],
     *,
     backbone: str | None = None,
@@ -120,7 +120,7 @@ def embed(
     )
 
 
-def embed_iter(
+def embed_iter(  # noqa: PLR0913
     images: Sequence[PathLike],
     *,
     backbone: str | None = None,
@@ -174,7 +174,7 @@ def embed_iter(
         store.close()
 
 
-def embed_file(
+def embed_file(  # noqa: PLR0913
     images: Sequence[PathLike],
     output: PathLike,
     *,

@@ -52,11 +52,8 @@ def solve(dataset: Dataset, plan: Plan, context: Context) -> Solved:
         taps,
         labels,
         groups,
-        strategy=plan.strategy,
-        features=plan.features,
-        boundary=plan.boundary,
+        plan,
         balanced=balanced,
-        seed=plan.seed,
         progress=context.show,
     )
     head = solve_head(
