@@ -100,8 +100,8 @@ class _Rebuild:
         offset: object,
         size: object,
         stride: object,
-        grad: object,
-        hooks: object,  # noqa: ARG002
+        _grad: object,
+        _hooks: object,
     ) -> _Tensor:
         """Check the arguments and keep them: the values are read later, they stand behind the pickles."""
         if not isinstance(storage, _Storage):
