@@ -24,7 +24,7 @@ from tlkit.cli.app import run
 from tlkit.jsontext import json_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # stderr, held by a run
-NOT_FINITE = "the network gives no finite answer for it"
+NOT_FINITE = "the network returned no finite probabilities"
 
 
 def strict(text: str) -> Any:

@@ -334,9 +334,9 @@ def test_tta_says_the_same_with_every_engine(tlkit: Tlkit, few: Path, mirrored: 
 @pytest.mark.parametrize(
     ("flips", "said"),
     [
-        (None, "was not measured"),
-        ({"harmless": False, "images": 0, "plain": 0.0, "mirrored": 0.0}, "was not measured"),
-        ({"harmless": False, "images": 60, "plain": 0.9, "mirrored": 0.5}, "mean something else"),
+        (None, "has no such check"),
+        ({"harmless": False, "images": 0, "plain": 0.0, "mirrored": 0.0}, "has no such check"),
+        ({"harmless": False, "images": 60, "plain": 0.9, "mirrored": 0.5}, "mirroring changes the class"),
     ],
 )
 @pytest.mark.parametrize("command", ["predict", "evaluate"])

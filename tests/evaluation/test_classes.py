@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from tlkit.evaluation.classes import Confused, class_figures, confusion, most_confused
+from tlkit.evaluation.classes import ConfusedPair, class_figures, confusion, most_confused
 from tlkit.evaluation.metrics import exact, measure, wilson_interval
 from tlkit.evaluation.prediction_table import image_table
 
@@ -44,10 +44,10 @@ def test_figures_of_classes_equal_scikit_learns() -> None:
 
 def test_the_most_confused_pairs_come_first() -> None:
     matrix = np.array([[5, 2, 0, 0], [0, 90, 0, 2], [1, 0, 0, 1], [0, 0, 0, 0]])
-    assert most_confused(matrix, NAMES, most=3) == [
-        Confused("ant", "bee, wild", 2, pytest.approx(2 / 7)),
-        Confused("bee, wild", "dog", 2, pytest.approx(2 / 92)),
-        Confused("=cat", "ant", 1, 0.5),
+    assert most_confused(matrix, NAMES, max_pairs=3) == [
+        ConfusedPair("ant", "bee, wild", 2, pytest.approx(2 / 7)),
+        ConfusedPair("bee, wild", "dog", 2, pytest.approx(2 / 92)),
+        ConfusedPair("=cat", "ant", 1, 0.5),
     ]
     assert most_confused(np.diag([3, 4]), NAMES) == []
 

@@ -43,13 +43,13 @@ def test_it_is_what_gradients_give(backbone: str) -> None:
     weights = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
     expected = np.maximum(np.sum(weights * maps, axis=-1), 0)
     expected = expected / np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-12)
-    np.testing.assert_allclose(ClassMaps.of_keras(model)(pixels, classes), expected, atol=1e-4)
+    np.testing.assert_allclose(ClassMaps.from_keras(model)(pixels, classes), expected, atol=1e-4)
 
 
 def test_parts_of_several_stages_add_up_to_the_logit() -> None:
     network = build_backbone("efficientnet-lite0", weights="none", input_size=64)
     model = attach_head(network, random_head(112 + 1280, 2), ["stage5", "top"])
-    located = ClassMaps.of_keras(model)(np.full((1, 64, 64, 3), 90, np.uint8), np.array([1]))
+    located = ClassMaps.from_keras(model)(np.full((1, 64, 64, 3), 90, np.uint8), np.array([1]))
     assert located.shape == (1, 4, 4)  # those of the finer stage
     assert 0 <= located.min() <= located.max() <= 1
 
@@ -76,9 +76,9 @@ def composed(cutout: Path, corner: tuple[int, int], textured: bool, size: int = 
 def test_what_is_seen_lies_in_the_object(trained: Trained, unseen: Path, textured: bool) -> None:
     """At least twice the share that its area alone gives, on average over places and objects."""
     bundle = tlkit.load(trained.bundle)
-    locate = ClassMaps.of_lite((bundle.path / LITE).read_bytes())
+    locate = ClassMaps.from_lite((bundle.path / LITE).read_bytes())
     assert locate is not None
-    theirs = ClassMaps.of_keras(bundle.model)
+    theirs = ClassMaps.from_keras(bundle.model)
     shares, areas = [], []
     for file in sorted(unseen.glob("*.png")):
         label = bundle.classes.index(file.name.split("-")[0])

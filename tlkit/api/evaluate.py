@@ -15,7 +15,7 @@ from tlkit.api.predict import unknown_limit
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import answers, check_mirroring
 from tlkit.errors import TlkitError
-from tlkit.evaluation.classes import ClassFigures, Confused, class_figures, confusion, figures, most_confused
+from tlkit.evaluation.classes import ClassFigures, ConfusedPair, class_figures, confusion, figures, most_confused
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
 from tlkit.plan.choices import AUTO
@@ -64,7 +64,7 @@ class Evaluation:
         return class_figures(self.probabilities, self.labels, self.classes)
 
     @property
-    def confused(self) -> list[Confused]:
+    def confused(self) -> list[ConfusedPair]:
         """The pairs of classes with the most mistakes."""
         return most_confused(confusion(self.probabilities, self.labels), self.classes)
 

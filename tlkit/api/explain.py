@@ -143,7 +143,7 @@ def class_maps(bundle: Bundle) -> ClassMaps:
     from tlkit.evaluation.grad_cam import ClassMaps
 
     lite = bundle.path / LITE if LITE in bundle.manifest["files"] else None
-    return ClassMaps.of_files(lite, lambda: bundle.model)
+    return ClassMaps.from_files(lite, lambda: bundle.model)
 
 
 def _stage_maps(bundle: Bundle, stage: str | None) -> Any:

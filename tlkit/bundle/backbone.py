@@ -1,4 +1,4 @@
-"""The backbone inside a bundle, ready to compute features."""
+"""Use the network of a bundle as a feature extractor."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from tlkit.progress import Progress
 def bundle_extractor(
     bundle: Bundle, *, engine: str = AUTO, progress: Progress | None = None
 ) -> tuple[Extractor, tuple[str, ...]]:
-    """A bundle's network without its head, and the names of the blocks that its head takes.
+    """Return a bundle's network without its head, and the names of the taps its head uses.
 
-    Where the weights stayed as they came, features are those of the backbone itself, also in the feature store. Else
-    the network is known by the hash of its ``model.keras``. One that ends after an early stage has that for its top.
+    If the weights were not trained, the features are those of the backbone itself and share its entries in the feature
+    store. Otherwise the network is identified by the hash of its ``model.keras``. If it was cut after an early stage,
+    that stage is its top.
 
     Args:
         bundle: The bundle.
         engine: "auto", "litert" or "keras".
-        progress: Told what takes long.
+        progress: Progress reporter.
 
     Raises:
-        TlkitError: Its plan cannot be read, or the engine is not there.
+        TlkitError: The plan cannot be read, or the engine is not available.
     """
     plan, size, network = _plan(bundle), bundle.input_size[0], str(bundle.path / MODEL)
     if bundle.manifest.get("own_backbone") is not None:
-        # the bundle is all there is of it, and it ends where the head's last block does
+        # the network exists only in the bundle, and it ends at the head's last tap
         row = file_backbone(network, INCLUDED, bundle.manifest["backbone"])
         extractor = open_extractor(row, input_size=size, engine=engine, progress=progress)
         ends = plan.boundary if plan.strategy == EARLY else None
@@ -55,7 +56,7 @@ def bundle_extractor(
 
 
 def _is_same(backbone: str, digest: str) -> bool:
-    """Whether ImageNet's weights are on this machine and, as far as can be told at once, those of that hash."""
+    """Return whether the ImageNet weights are on this machine and, by a quick check, have this hash."""
     row = catalog.get(backbone)
     return catalog.is_here(row) if row.packaged else known_digest(row, IMAGENET, 0) == digest
 

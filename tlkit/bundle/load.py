@@ -19,7 +19,7 @@ from tlkit.errors import TlkitError
 from tlkit.linear.ood import OodStatistics
 from tlkit.plan.choices import AUTO, LITERT
 
-AGAIN = "train it again, or copy the whole folder again from where it came"
+AGAIN = "train again, or copy the whole folder again"
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Bundle:
     """A verified bundle, ready to run.
 
     Attributes:
-        path: Its folder.
-        manifest: What ``tlkit.json`` says.
+        path: The bundle's folder.
+        manifest: Contents of ``tlkit.json``.
     """
 
     path: Path
@@ -36,31 +36,31 @@ class Bundle:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names; column i of the probabilities belongs to name i."""
+        """Class names, in the order of the probability columns."""
         return tuple(self.manifest["classes"])
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) in pixels that `probabilities` takes."""
+        """Input size (height, width) in pixels."""
         height, width = self.manifest["input_size"]
         return int(height), int(width)
 
     def forward(self, engine: str = AUTO, images: int | None = None, workers: int | None = None) -> Forward:
-        """A function from uint8 [n, height, width, 3] (RGB, 0..255) to float32 [n, columns].
+        """Return a function from uint8 [n, height, width, 3] (RGB, 0..255) to float32 [n, columns].
 
-        The first columns are probabilities, one a class; the others, if any, are features that `known` looks at.
+        The first columns are the class probabilities; the others, if any, are the features used by `ood`.
 
         Args:
-            engine: "auto" (LiteRT on a CPU, Keras on a GPU or where there is no ``model.tflite``), "litert" or "keras".
-            images: How many there will be, if known.
-            workers: Cores to use at most; None: all.
+            engine: "auto" (LiteRT on a CPU, Keras on a GPU or without a ``model.tflite``), "litert" or "keras".
+            images: Number of images to come, if known.
+            workers: Maximum number of CPU cores; None: all.
 
         Raises:
             TlkitError: The engine is not installed, or the bundle has no network for it.
         """
         has_lite = LITE in self.manifest["files"]
         if engine == LITERT and not has_lite:
-            raise TlkitError(f"{self.path} has no {LITE}", "leave --engine out: Keras runs it")
+            raise TlkitError(f"{self.path} has no {LITE}", "omit --engine to run it with Keras")
         if choose_engine(engine, images) == LITERT and has_lite:
             return LiteRTNetwork(self.path / LITE, workers, images)
         layers = self.manifest.get("layers")
@@ -71,12 +71,12 @@ class Bundle:
         return keras_forward(with_features(self.model, layers.values()))
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [n, height, width, 3] (RGB, 0..255) to probabilities, float32 [n, classes], rows sum to 1."""
+        """Return probabilities, float32 [n, classes], rows sum to 1, of uint8 [n, height, width, 3] (RGB, 0..255)."""
         return self._forward(pixels)[:, : len(self.classes)]
 
     @cached_property
     def ood(self) -> OodStatistics | None:
-        """What images like those trained on look like; None where the bundle does not know."""
+        """Out-of-distribution statistics; None if the bundle has none."""
         if OOD not in self.manifest["files"]:
             return None
         with np.load(self.path / OOD, allow_pickle=False) as arrays:
@@ -84,12 +84,12 @@ class Bundle:
 
     @property
     def unknown_rate(self) -> float:
-        """Share of known images that are called unknown by default, 0..1."""
+        """Default share of images of the trained classes that are called unknown, 0..1."""
         return float((self.manifest.get("unknown") or {}).get("rate", 0.0))
 
     @cached_property
     def model(self) -> Any:
-        """The ``keras.Model``: float32 RGB 0..255 to probabilities. Loaded when first used."""
+        """The ``keras.Model``, from float32 RGB 0..255 to probabilities; loaded on first use."""
         keras = import_keras()
         return keras.models.load_model(self.path / MODEL, compile=False, safe_mode=True)
 
@@ -99,27 +99,27 @@ class Bundle:
 
 
 def load(model: str | os.PathLike[str] | None = None) -> Bundle:
-    """Open a bundle after checking its format version and the hash of every file.
+    """Open a bundle and verify its format version and the hash of every file.
 
     Args:
         model: The bundle's folder; None: the newest ``*.tlkit`` in the current folder.
 
     Raises:
-        TlkitError: There is none, it is not a bundle, of a newer format, or a file is missing or changed.
+        TlkitError: There is no bundle, it has a newer format, or a file is missing or changed.
     """
     path = Path(model) if model is not None else newest_bundle(Path.cwd())
     return Bundle(path, _verified(path))
 
 
 def newest_bundle(folder: Path) -> Path:
-    """The most recently made ``*.tlkit`` in ``folder``.
+    """Return the newest ``*.tlkit`` in ``folder``.
 
     Raises:
-        TlkitError: There is none.
+        TlkitError: There is no bundle.
     """
     found = [path for path in folder.glob(f"*{SUFFIX}") if (path / MANIFEST).is_file()]
     if not found:
-        hint = "name one with --model, or make one: tlkit train IMAGES"
+        hint = "choose one with --model, or train one: tlkit train IMAGES"
         raise TlkitError(f"no {SUFFIX} bundle in {folder}", hint)
     return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name))
 
@@ -128,7 +128,7 @@ def _verified(path: Path) -> dict[str, Any]:
     manifest = _read_manifest(path)
     version = manifest.get("format")
     if not isinstance(version, int):
-        raise TlkitError(f"not a tlkit bundle: {path} ({MANIFEST} names no format)")
+        raise TlkitError(f"not a tlkit bundle: {path} ({MANIFEST} has no format version)")
     if version > FORMAT:
         hint = f"upgrade tlkit: pip install --upgrade tlkit (this one reads up to format {FORMAT})"
         raise TlkitError(f"{path} has bundle format {version}, newer than this tlkit", hint)

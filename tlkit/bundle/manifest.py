@@ -1,4 +1,4 @@
-"""What ``tlkit.json`` says of a network, built once when all of it is known."""
+"""The contents of ``tlkit.json``, built once everything is known."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of its network; format, versions, date and file hashes are added when it is written.
+    """Description of a bundle's network. Format, versions, date and file hashes are added on writing.
 
     Attributes:
-        keras: Version of Keras it was trained with.
+        keras: Version of Keras used in training.
         backbone: Name of the backbone.
-        own_backbone: Where a backbone of the user's own came from; None for a catalogued one.
-        weights: "imagenet", "none", or the name of the file or bundle they came from.
+        own_backbone: Origin of the user's own backbone; None for one from the catalogue.
+        weights: "imagenet", "none", or the name of the file or bundle the initial weights came from.
         weights_sha256: SHA-256 of that file in hex.
-        strategy: How it was trained.
-        boundary: With early-layers the last stage kept, with last-layers the last one left frozen.
+        strategy: Training strategy.
+        boundary: The last stage kept (early-layers) or the last frozen stage (last-layers).
         input_size: (height, width) in pixels.
         reading: `tlkit.images.read.READING_VERSION`.
-        classes: Class names; column i of the probabilities belongs to name i.
-        metrics: Figures on the held-out images, as in the JSON contract.
-        split: Content hash to split of every image used.
-        layers: Of each block that tells of unlike images, the layer of ``model.keras`` it is averaged from.
-        calibration: How confidence was scaled.
-        unknown: How unlike images are told; None where they are not.
-        flips: What mirroring does; None where nobody looked.
-        run: Name of the run that wrote it, where weights were trained.
+        classes: Class names, in the order of the probability columns.
+        metrics: Metrics on the held-out images, as in the JSON contract.
+        split: Split of every image used, by content hash.
+        layers: The layer of ``model.keras`` behind each tap used for OOD detection.
+        calibration: Result of temperature scaling.
+        unknown: Settings of OOD detection; None without it.
+        flips: Result of the flip check; None if it was not made.
+        run: Name of the run that wrote the bundle, if weights were trained.
     """
 
     keras: str
@@ -50,5 +50,5 @@ class Manifest:
     run: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dump``."""
+        """Return plain data for ``json.dump``."""
         return {**asdict(self), "input_size": list(self.input_size), "classes": list(self.classes)}

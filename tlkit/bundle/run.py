@@ -15,17 +15,17 @@ from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded, load_batches
 from tlkit.plan.choices import AUTO
 
-NOT_FINITE = "the network gives no finite answer for it"
+NOT_FINITE = "the network returned no finite probabilities"
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a bundle says of one image.
+    """A bundle's prediction for one image.
 
     Attributes:
-        item: The image, or why there is none.
-        probabilities: float32 [classes], finite; None where it cannot be read, or the network gives none.
-        error: Why there are none, else None.
+        item: The image, or why it cannot be read.
+        probabilities: float32 [classes], finite; None if the image cannot be read or they are not finite.
+        error: Why there are no probabilities, else None.
         ood_score: Out-of-distribution score, around 0 for images of the trained classes; None if the image cannot be
             read or the bundle has no OOD statistics.
     """
@@ -45,32 +45,32 @@ def answers(
     fingerprints: bool = False,
     mirrored: bool = False,
 ) -> Iterator[Answer]:
-    """What a bundle says of images, in their order.
+    """Yield a bundle's predictions for images, in order.
 
-    Images are decoded by threads while others are computed; what is ready is passed on, and memory does not grow
-    with their number.
+    Threads decode images while the network runs. Results are yielded as soon as they are ready, and memory use does
+    not grow with the number of images.
 
     Args:
-        paths: The files.
-        bundle: What answers.
+        paths: Image files.
+        bundle: The bundle to run.
         engine: "auto", "litert" or "keras".
-        workers: Reading threads, and cores to compute with at most; None: all.
-        fingerprints: Also compute the perceptual hash of what is read.
-        mirrored: Take the mean of what is said of an image and of its mirror image; see `check_mirroring`.
+        workers: Maximum number of reading threads and CPU cores; None: all.
+        fingerprints: Also compute the perceptual hash of each image.
+        mirrored: Average the predictions for each image and its mirror image; see `check_mirroring`.
 
     Raises:
-        TlkitError: The engine is not there.
+        TlkitError: The engine is not available.
     """
     forward, ood, classes = bundle.forward(engine, len(paths), workers), bundle.ood, len(bundle.classes)
-    most = batch_size()
+    size = batch_size()
     for batch in load_batches(
-        paths, bundle.input_size, most, workers=workers, ahead=3 * most, fingerprints=fingerprints
+        paths, bundle.input_size, size, workers=workers, ahead=3 * size, fingerprints=fingerprints
     ):
         pixels = [item.image.pixels for item in batch if item.image is not None]
         found = forward(np.stack(pixels)) if pixels else np.zeros((0, classes), np.float32)
         if mirrored and pixels:
             other = forward(np.ascontiguousarray(np.stack(pixels)[:, :, ::-1]))[:, :classes]
-            # a new array: what a network gives may be its own memory, which may only be read
+            # make a new array: the output may be the network's own read-only memory
             found = np.concatenate([(found[:, :classes] + other) / 2, found[:, classes:]], axis=1)
         scores = ood.score(found[:, classes:]).tolist() if ood and len(found) else [None] * len(found)
         rows = zip(found[:, :classes], scores, strict=True)
@@ -83,20 +83,20 @@ def answers(
 
 
 def check_mirroring(bundle: Bundle) -> None:
-    """Refuse test-time augmentation where mirroring is not known to be harmless.
+    """Refuse test-time augmentation unless mirroring was found harmless.
 
     Raises:
-        TlkitError: It does harm, or nobody has looked.
+        TlkitError: Mirroring is harmful, or it was not checked.
     """
     flips = bundle.manifest.get("flips")
     if not flips or not (flips.get("images") or flips.get("pictures")):  # "pictures": bundles of tlkit 0.1
         raise TlkitError(
-            f"whether mirrored images mean the same was not measured for {bundle.path}, so --tta is not possible",
-            "training with --strategy auto measures it",
+            f"--tta requires a bundle whose training checked mirrored images; {bundle.path} has no such check",
+            "train with --strategy auto, which makes the check",
         )
     if not flips["harmless"]:
         raise TlkitError(
-            f"mirrored images mean something else to {bundle.path}, so --tta would do harm: probes were right on "
-            f"{flips['plain']:.1%} of images and on {flips['mirrored']:.1%} of them mirrored",
-            "leave --tta out",
+            f"--tta does not apply to {bundle.path}: mirroring changes the class of its images (probe accuracy "
+            f"{flips['plain']:.1%}, mirrored {flips['mirrored']:.1%})",
+            "omit --tta",
         )

@@ -1,4 +1,4 @@
-"""Write a bundle beside its final name and rename it when whole."""
+"""Write a bundle to a temporary folder and rename it when complete."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def choose_output(
     overwrite: bool,
     taken: Callable[[Path], bool] = os.path.lexists,
 ) -> Path:
-    """The folder a bundle of ``images`` goes to; makes sure, before any work, that it can be written.
+    """Choose the bundle's folder and check, before any work, that it can be written.
 
     Args:
         images: The image folder.
-        output: Where the user wants it; None gives ``<folder name>.tlkit`` in the current folder, then ``-2``, ``-3``,
-            whichever is free.
-        overwrite: A bundle there may be replaced.
-        taken: Whether a name is not free.
+        output: The folder the user asked for; None: ``<folder name>.tlkit`` in the current folder, or the first free
+            name with ``-2``, ``-3`` and so on.
+        overwrite: Whether an existing bundle may be replaced.
+        taken: Function that returns whether a name is in use.
 
     Raises:
-        TlkitError: It exists (and ``overwrite`` is false or it is no bundle), lies inside the image folder, or
+        TlkitError: The output exists (and ``overwrite`` is false or it is no bundle), is inside the image folder, or
             cannot be written.
     """
     if output is None:
@@ -52,19 +52,27 @@ def choose_output(
     else:
         target = Path(os.path.abspath(Path(output).expanduser()))  # noqa: PTH100
     if target.is_relative_to(images) or Path(os.path.realpath(target)).is_relative_to(os.path.realpath(images)):
-        raise TlkitError(f"the bundle would lie inside the image folder: {target}", "choose a place with --output")
+        raise TlkitError(
+            f"the bundle would lie inside the image folder: {target}", "choose another folder with --output"
+        )
     if os.path.lexists(target):
         if not overwrite:
             raise TlkitError(f"output exists: {target}", "add --overwrite, or choose another name with --output")
         if not (target / MANIFEST).is_file():
-            raise TlkitError(f"not a tlkit bundle, so not overwritten: {target}", "choose another name with --output")
-    if not os.path.isdir(target.parent):  # noqa: PTH112  (in contrast to Path.is_dir, raises nothing)
-        raise TlkitError(f"no such folder for the output: {target.parent}", "make it, or see --output")
+            raise TlkitError(
+                f"not a tlkit bundle, so it is not overwritten: {target}", "choose another name with --output"
+            )
+    if not os.path.isdir(target.parent):  # noqa: PTH112  (unlike Path.is_dir, never raises)
+        raise TlkitError(
+            f"no such folder for the output: {target.parent}", "create it, or choose another folder with --output"
+        )
     try:
-        # as long a name as those it is going to have until it is whole
+        # test with the longest temporary name used below
         Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-")).rmdir()
     except OSError as error:
-        raise TlkitError(f"cannot write to {target.parent}: {error.strerror or error}", "see --output") from error
+        raise TlkitError(
+            f"cannot write to {target.parent}: {error.strerror or error}", "choose another folder with --output"
+        ) from error
     return target
 
 
@@ -76,23 +84,23 @@ def save_bundle(
     history: Sequence[dict[str, Any]],
     overwrite: bool = False,
 ) -> Path:
-    """Write all files of a bundle and return where it lies.
+    """Write all files of a bundle and return its folder.
 
     Args:
-        target: The bundle's folder, as `choose_output` gave it.
-        write: Called with the folder to write ``model.keras`` and, where there is one, ``model.tflite`` into; returns
-            what ``tlkit.json`` says of them. Format, versions, date and file hashes are added here.
-        plan: ``plan.json``.
+        target: The bundle's folder, from `choose_output`.
+        write: Called with the folder to write ``model.keras`` and, if there is one, ``model.tflite`` into; returns the
+            manifest. Format, versions, date and file hashes are added here.
+        plan: Contents of ``plan.json``.
         history: Rows of ``history.csv``, all with the same keys.
-        overwrite: Replace a bundle that lies there.
+        overwrite: Whether to replace an existing bundle.
 
     Raises:
-        TlkitError: The disk is full, or the place was taken or became unwritable in the meantime.
+        TlkitError: The disk is full, or in the meantime the folder was created or became unwritable.
     """
     try:
         with _replacing(target, overwrite) as part:
             manifest = write(part).to_json()
-            # one line a class, whatever a folder's name holds; tlkit.json has the names as they are
+            # one line per class, even if a folder's name has line breaks; tlkit.json has the exact names
             lines = [" ".join(name.splitlines()) for name in manifest["classes"]]
             _write_text(part / LABELS, "".join(f"{line}\n" for line in lines))
             _write_text(part / PLAN, json_text(plan, indent=2) + "\n")
@@ -104,10 +112,10 @@ def save_bundle(
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file as hex.
+    """Return the SHA-256 of a file in hex.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -117,7 +125,7 @@ def file_hash(path: Path) -> str:
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
-    """SHA-256 over everything in a manifest but the digest itself, so that a changed one is noticed."""
+    """Return the SHA-256 of a manifest without its digest, to detect changes."""
     rest = {key: value for key, value in manifest.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -145,7 +153,7 @@ def _free_name(folder: Path, stem: str, overwrite: bool, taken: Callable[[Path],
 
 @contextlib.contextmanager
 def _replacing(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A new folder that becomes ``target`` if all goes well and vanishes if not."""
+    """Provide a new folder that becomes ``target`` on success and is deleted on failure."""
     part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     old: Path | None = None
     try:
@@ -183,5 +191,5 @@ def _write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A cell of a table: what is not finite is left empty, as where there is no figure."""
+    """Return a table cell; values that are not finite are left empty."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,1 +1,1 @@
-"""Metrics of a classifier."""
+"""Evaluate a classifier: metrics, figures by class, example images, Grad-CAM."""

@@ -1,4 +1,4 @@
-"""Where a classifier goes wrong: figures of every class, and which it takes for which."""
+"""Metrics by class, confusion matrix and most common mix-ups."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class.
+    """Metrics of one class.
 
     Attributes:
-        name: Of the class.
-        precision: Share of the images called so that are, 0..1; 0 where none was called so.
-        recall: Share of its images that were called so, 0..1; 0 where it has none.
-        recall_ci95: Wilson interval of the recall at 95%; None where the class has no images.
-        f1: Harmonic mean of both.
-        support: Its images.
+        name: Class name.
+        precision: Share of the images predicted as this class that belong to it, 0..1; 0 if there are none.
+        recall: Share of the class's images predicted correctly, 0..1; 0 if it has no images.
+        recall_ci95: 95% Wilson interval of the recall; None if the class has no images.
+        f1: Harmonic mean of precision and recall.
+        support: Number of images of the class.
     """
 
     name: str
@@ -36,14 +36,14 @@ class ClassFigures:
 
 
 @dataclass(frozen=True)
-class Confused:
-    """Images of one class that were taken for another.
+class ConfusedPair:
+    """A mix-up: images of one class predicted as another.
 
     Attributes:
-        actual: The class they are.
-        answer: The class they were called.
-        count: How many.
-        share: Of the images of their class, 0..1.
+        actual: The true class.
+        answer: The predicted class.
+        count: Number of images.
+        share: Share of the true class's images, 0..1.
     """
 
     actual: str
@@ -53,7 +53,7 @@ class Confused:
 
 
 def confusion(probabilities: Floats, labels: Sequence[int]) -> Counts:
-    """int64 [classes, classes]: images by class (row) and answer (column)."""
+    """Return the confusion matrix, int64 [classes, classes]: true class (row) by predicted class (column)."""
     from sklearn.metrics import confusion_matrix
 
     classes = np.arange(probabilities.shape[1])
@@ -61,12 +61,12 @@ def confusion(probabilities: Floats, labels: Sequence[int]) -> Counts:
 
 
 def class_figures(probabilities: Floats, labels: Sequence[int], names: Sequence[str]) -> list[ClassFigures]:
-    """Figures of every class, in the order of the names.
+    """Compute the metrics of every class, in the order of the names.
 
     Args:
         probabilities: [n, classes].
         labels: Class indices [n].
-        names: Of the classes.
+        names: Class names.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -88,30 +88,30 @@ def class_figures(probabilities: Floats, labels: Sequence[int], names: Sequence[
     ]
 
 
-def most_confused(matrix: Counts, names: Sequence[str], most: int = 5) -> list[Confused]:
-    """The pairs of classes with the most mistakes, by count, of equal ones by share.
+def most_confused(matrix: Counts, names: Sequence[str], max_pairs: int = 5) -> list[ConfusedPair]:
+    """Return the most common mix-ups, ordered by count, then by share.
 
     Args:
-        matrix: As `confusion` gives it.
-        names: Of the classes.
-        most: Pairs at most.
+        matrix: Confusion matrix from `confusion`.
+        names: Class names.
+        max_pairs: Maximum number of pairs.
     """
     support = matrix.sum(axis=1)
     found = [
-        Confused(names[i], names[j], int(matrix[i, j]), float(matrix[i, j] / support[i]))
+        ConfusedPair(names[i], names[j], int(matrix[i, j]), float(matrix[i, j] / support[i]))
         for i, j in np.argwhere(matrix > 0)
         if i != j
     ]
-    return sorted(found, key=lambda each: (-each.count, -each.share, each.actual, each.answer))[:most]
+    return sorted(found, key=lambda each: (-each.count, -each.share, each.actual, each.answer))[:max_pairs]
 
 
 def figures(probabilities: Floats, labels: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
-    """All figures as plain data: those of `measure`, of each class, the confusion matrix and the most confused pairs.
+    """Return all metrics as plain data: overall, by class, the confusion matrix and the most common mix-ups.
 
     Args:
         probabilities: [n, classes], rows sum to 1.
         labels: Class indices [n], n at least 1.
-        classes: Names.
+        classes: Class names.
     """
     matrix = confusion(probabilities, labels)
     return {

@@ -1,4 +1,4 @@
-"""Which images are worth a look: those a classifier is surest and wrong about, and those it doubts."""
+"""Choose images worth a look: the most confident mistakes and the least certain correct predictions."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 from tlkit.evaluation.metrics import Floats
 
 
-def worst_mistakes(probabilities: Floats, labels: Sequence[int], most: int) -> list[int]:
-    """Images with a wrong answer, the surest first: wrong labels are often among them.
+def worst_mistakes(probabilities: Floats, labels: Sequence[int], max_images: int) -> list[int]:
+    """Return misclassified images, most confident first; wrong labels are often among them.
 
     Args:
         probabilities: [n, classes], rows sum to 1.
         labels: Class indices [n].
-        most: How many at most.
+        max_images: Maximum number of images.
     """
     wrong = probabilities.argmax(axis=1) != np.asarray(labels)
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
-    return [int(index) for index in order if wrong[index]][:most]
+    return [int(index) for index in order if wrong[index]][:max_images]
 
 
-def most_doubtful(probabilities: Floats, labels: Sequence[int], most: int) -> list[int]:
-    """Images with a right answer whose two most probable classes are closest, the closest first.
+def most_doubtful(probabilities: Floats, labels: Sequence[int], max_images: int) -> list[int]:
+    """Return correctly classified images with the smallest gap between the top two classes, smallest first.
 
     Args:
         probabilities: [n, classes], at least two classes.
         labels: Class indices [n].
-        most: How many at most.
+        max_images: Maximum number of images.
     """
     best = np.sort(probabilities, axis=1)[:, -2:]
     right = probabilities.argmax(axis=1) == np.asarray(labels)
     order = np.argsort(best[:, 1] - best[:, 0], kind="stable")
-    return [int(index) for index in order if right[index]][:most]
+    return [int(index) for index in order if right[index]][:max_images]

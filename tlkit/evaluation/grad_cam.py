@@ -1,9 +1,9 @@
-"""Where in an image a class is seen: Grad-CAM.
+"""Grad-CAM: show where in an image the network finds evidence for a class.
 
 Selvaraju et al. 2017, "Grad-CAM". The head of every tlkit network is linear on feature maps averaged over space. For
-such networks the gradient that Grad-CAM weighs the maps with is the head's kernel, so that no gradient has to be
-computed, and Grad-CAM is CAM (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"). A head on
-several stages adds up their parts of the logit.
+such networks the gradients that weight the maps are the head's kernel. No gradient has to be computed, and Grad-CAM is
+the same as CAM (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"). For a head on several
+stages, their contributions to the logit are added.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Compute = Callable[[NDArray[np.uint8]], Sequence[Maps]]
 
 
 class ClassMaps:
-    """Says where a network sees a class.
+    """Computes class activation maps.
 
     Args:
-        compute: From uint8 [n, h, w, 3] to the maps that the head averages, each float32 [n, rows, columns, channels].
-        kernel: Of the head, float32 [channels of all maps, classes].
+        compute: Function from uint8 [n, h, w, 3] to the maps the head averages, float32 [n, rows, columns, channels].
+        kernel: Kernel of the head, float32 [channels of all maps, classes].
     """
 
     def __init__(self, compute: Compute, kernel: NDArray[np.float32]) -> None:
         self._compute = compute
-        # softmax does not see what is added to all logits: only what sets a class apart from the others counts
+        # softmax ignores what is added to all logits, so subtract the mean over classes
         self._kernel = kernel - kernel.mean(axis=1, keepdims=True)
 
     @classmethod
-    def of_keras(cls, model: Any) -> ClassMaps:
-        """Of a ``keras.Model`` from `tlkit.linear.classifier.attach_head`."""
+    def from_keras(cls, model: Any) -> ClassMaps:
+        """Create from a ``keras.Model`` made by `tlkit.linear.classifier.attach_head`."""
         keras = import_keras()
         pools = [layer for layer in model.layers if layer.name == POOL or layer.name.startswith(f"{POOL}_")]
         maps = keras.Model(model.input, [layer.input for layer in pools])
@@ -51,27 +51,27 @@ class ClassMaps:
         return cls(compute, np.asarray(model.get_layer(LOGITS).get_weights()[0]))
 
     @classmethod
-    def of_lite(cls, file: bytes) -> ClassMaps | None:
-        """Of a bundle's ``model.tflite``, without TensorFlow; None where that cannot be."""
+    def from_lite(cls, file: bytes) -> ClassMaps | None:
+        """Create from a bundle's ``model.tflite``, without TensorFlow; None if that is not possible."""
         found = head_maps(file) if has_litert() else None
         return None if found is None else cls(lite_maps(found[0]), found[1])
 
     @classmethod
-    def of_files(cls, lite: Path | None, model: Callable[[], Any]) -> ClassMaps:
-        """Of a bundle: by LiteRT where that can be, else by Keras, which is loaded by ``model`` only then."""
-        found = None if lite is None else cls.of_lite(lite.read_bytes())
-        return found or cls.of_keras(model())
+    def from_files(cls, lite: Path | None, model: Callable[[], Any]) -> ClassMaps:
+        """Create from a bundle: with LiteRT if possible, else with Keras, which only ``model`` loads."""
+        found = None if lite is None else cls.from_lite(lite.read_bytes())
+        return found or cls.from_keras(model())
 
     def __call__(self, pixels: NDArray[np.uint8], classes: NDArray[np.int64]) -> Maps:
-        """Grad-CAM of one class for each image.
+        """Compute Grad-CAM of one class for each image.
 
         Args:
-            pixels: uint8 [n, h, w, 3], RGB, of the network's size.
+            pixels: uint8 [n, h, w, 3], RGB, at the network's input size.
             classes: Class indices [n].
 
         Returns:
-            float32 [n, rows, columns], 0..1: the evidence for the class at the finest stage's places, 1 where it is
-            strongest; 0 where there is none, or evidence against it.
+            Evidence for the class, float32 [n, rows, columns], 0..1, at the resolution of the finest stage: 1 where it
+            is strongest, 0 where there is none or evidence against the class.
         """
         parts = self._compute(pixels)
         kernels = np.split(self._kernel, np.cumsum([part.shape[-1] for part in parts])[:-1])
@@ -86,7 +86,7 @@ class ClassMaps:
 
 
 def resized(values: NDArray[np.floating[Any]], size: tuple[int, int]) -> Maps:
-    """float32 [rows, columns] at another size, interpolated; the corners of the image stay its corners."""
+    """Resize values to another size, float32 [rows, columns], with bilinear interpolation."""
     from PIL import Image
 
     image = Image.fromarray(np.asarray(values, dtype=np.float32), mode="F")

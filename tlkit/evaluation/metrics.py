@@ -1,4 +1,4 @@
-"""Metrics of class probabilities against true labels, and their uncertainty."""
+"""Metrics of class probabilities against true labels, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 TOP = 5
-BINS = 15  # of confidence, as in Guo et al. 2017
+BINS = 15  # confidence bins, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a set of images says about a classifier.
+    """Metrics of a classifier on a set of images.
 
     Attributes:
-        images: How many images.
-        accuracy: Share whose most probable class is right (top-1), 0..1.
-        accuracy_ci95: Wilson interval of it at 95%.
-        top5_accuracy: Share whose class is among the five most probable ones, 0..1.
-        balanced_accuracy: Mean recall over the classes present among the labels.
-        macro_f1: Mean F1 over the classes present among labels or answers.
+        images: Number of images.
+        accuracy: Top-1 accuracy, 0..1.
+        accuracy_ci95: 95% Wilson interval of the accuracy.
+        top5_accuracy: Share of images whose class is among the five most probable ones, 0..1.
+        balanced_accuracy: Mean recall over the classes present in the labels.
+        macro_f1: Mean F1 over the classes present in labels or predictions.
         log_loss: Mean negative log probability of the true class, nats.
         ece: Expected calibration error, 0..1; see `calibration_error`.
     """
@@ -39,7 +39,7 @@ class Metrics:
     ece: float
 
     def to_json(self, prefix: str) -> dict[str, Any]:
-        """The figures of ``train`` with ``prefix`` ("val_") before each name."""
+        """Return the metrics that ``train`` reports, with ``prefix`` ("val_") before each name."""
         return {
             f"{prefix}accuracy": self.accuracy,
             f"{prefix}accuracy_ci95": list(self.accuracy_ci95),
@@ -51,13 +51,13 @@ class Metrics:
 
 
 def exact(probabilities: Floats) -> NDArray[np.float64]:
-    """Probabilities [n, classes] as float64 whose rows sum to 1: what every figure is computed from."""
+    """Return probabilities [n, classes] as float64 with rows that sum to 1; all metrics are computed from these."""
     values = np.asarray(probabilities, dtype=np.float64)
     return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
 def measure(probabilities: Floats, labels: Sequence[int]) -> Metrics:
-    """Metrics of probabilities [n, classes] against class indices [n], n at least 1; scikit-learn's but for ECE."""
+    """Compute the metrics of probabilities [n, classes] against class indices [n], n at least 1."""
     from sklearn.metrics import f1_score, log_loss, recall_score, top_k_accuracy_score
 
     values, truth = exact(probabilities), np.asarray(labels, dtype=np.int64)
@@ -80,10 +80,10 @@ def measure(probabilities: Floats, labels: Sequence[int]) -> Metrics:
 
 
 def calibration_error(probabilities: Floats, labels: Sequence[int] | NDArray[np.int64]) -> float:
-    """Expected calibration error: how far confidence and accuracy are apart, 0..1.
+    """Compute the expected calibration error (ECE): the mean gap between confidence and accuracy, 0..1.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks": images are put into `BINS` equal bins by the largest
-    probability; the distances between mean confidence and accuracy of the bins, weighed by their images.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks": images are put into `BINS` equal-width bins by the
+    largest probability; the gaps of the bins are averaged, weighted by their number of images.
 
     Args:
         probabilities: [n, classes], rows sum to 1.
@@ -96,7 +96,7 @@ def calibration_error(probabilities: Floats, labels: Sequence[int] | NDArray[np.
 
 
 def reliability(probabilities: Floats, labels: Sequence[int] | NDArray[np.int64]) -> list[tuple[float, float, int]]:
-    """(mean confidence, accuracy, images) of every bin of confidence that has images, from low to high."""
+    """Return (mean confidence, accuracy, images) of every non-empty confidence bin, from low to high."""
     sure = np.asarray(probabilities.max(axis=1), dtype=np.float64)
     right = probabilities.argmax(axis=1) == np.asarray(labels)
     place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
@@ -108,7 +108,7 @@ def reliability(probabilities: Floats, labels: Sequence[int] | NDArray[np.int64]
 
 
 def wilson_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a proportion (Wilson 1927), which stays within 0..1 and holds for few images."""
+    """Return the Wilson interval of a proportion (Wilson 1927); it stays within 0..1 and is valid for few images."""
     from scipy.stats import binomtest
 
     interval = binomtest(hits, total).proportion_ci(confidence, method="wilson")
@@ -116,6 +116,6 @@ def wilson_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[fl
 
 
 def majority_accuracy(train_labels: Sequence[int], labels: Sequence[int], classes: int) -> float:
-    """Accuracy on ``labels`` of always answering the most frequent class of ``train_labels``."""
+    """Return the accuracy on ``labels`` of always predicting the most frequent class of ``train_labels``."""
     majority = int(np.bincount(np.asarray(train_labels), minlength=classes).argmax())
     return float(np.mean(np.asarray(labels) == majority))

@@ -1,4 +1,4 @@
-"""What was said of every image, as a CSV file from which each figure can be computed again."""
+"""Predictions for every image as CSV; all metrics can be recomputed from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tlkit.evaluation.metrics import Floats
 
 COLUMNS = ("file", "label", "answer", "probability", "correct", "unknown", "used")
-PREFIX = "p:"  # before a class name, in the column of its probability
+PREFIX = "p:"  # prefix of the column with a class's probability
 
 
 def image_table(
@@ -20,25 +20,25 @@ def image_table(
     used: Sequence[str],
     classes: Sequence[str],
 ) -> str:
-    """One line an image: `COLUMNS`, then the probability of every class under ``p:NAME``.
+    """Return one line per image: `COLUMNS`, then the probability of every class under ``p:NAME``.
 
-    Probabilities are written so that reading them gives the same numbers.
+    Probabilities are written with enough digits to read back the same numbers.
 
     Args:
-        files: As shown.
+        files: File names as displayed.
         labels: Class indices [n].
         probabilities: float64 [n, classes], rows sum to 1.
-        unknown: Whether each image is called unknown; None: that is not known, and the column stays empty.
-        used: What training used each image for, or "".
-        classes: Names.
+        unknown: Whether each image is called unknown; None: not determined, and the column stays empty.
+        used: The split each image had in training, or "".
+        classes: Class names.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *(PREFIX + name for name in classes)])
-    told = [""] * len(files) if unknown is None else [str(each).lower() for each in unknown]
-    for file, label, row, strange, its in zip(files, labels, probabilities, told, used, strict=True):
+    flags = [""] * len(files) if unknown is None else [str(each).lower() for each in unknown]
+    for file, label, row, flag, split in zip(files, labels, probabilities, flags, used, strict=True):
         answer = int(row.argmax())
         values = [repr(float(value)) for value in row]
         right = str(answer == label).lower()
-        writer.writerow([file, classes[label], classes[answer], values[answer], right, strange, its, *values])
+        writer.writerow([file, classes[label], classes[answer], values[answer], right, flag, split, *values])
     return text.getvalue()

@@ -1,8 +1,8 @@
-"""The packaged backbone with a head as a ``.keras`` file, written without TensorFlow.
+"""Write the packaged backbone with a head as a ``.keras`` file, without TensorFlow.
 
-A ``.keras`` file is a zip of three: the configuration of every layer as JSON, the weights as HDF5, and versions. The
-packaged network's layers are known, so it is written at once, where importing TensorFlow to save the same network would
-take seconds of a core. What a layer's configuration leaves out is Keras's default.
+A ``.keras`` file is a zip of three files: the configuration of every layer as JSON, the weights as HDF5, and versions.
+The layers of the packaged network are known, so the file is written directly. Importing TensorFlow to save the same
+network would take seconds. Values missing from a layer's configuration are Keras defaults.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tlkit.backbones.efficientnet_lite import EPSILON, HEAD_FILTERS, blocks_of, 
 from tlkit.backbones.extractor import TOP
 from tlkit.linear.classifier import JOINED, LOGITS, MODEL, POOL, PROBABILITIES
 
-# how Keras calls a kind of layer in the weights file
+# names of the layer types in the weights file
 _GROUPS = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "BatchNormalization": "batch_normalization"}
 _GROUPS |= {"Dense": "dense"}
 
@@ -33,14 +33,14 @@ Shape = tuple[int, ...]
 
 
 class _Output(NamedTuple):
-    """What a layer gives: the layer's name, and the shape without the batch."""
+    """A layer's output: the layer's name and the shape without the batch dimension."""
 
     layer: str
     shape: Shape
 
 
 class _Archive:
-    """Layers in order, and their weights."""
+    """The layers in order, with their weights."""
 
     def __init__(self) -> None:
         self.layers: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ class _Archive:
         config: dict[str, Any],
         weights: Sequence[NDArray[Any]] = (),
     ) -> _Output:
-        """A layer of Keras's. Several inputs are one argument, a list."""
+        """Add a Keras layer. Several inputs are passed as one list."""
         tensors = [_tensor(each) for each in inputs]
         nodes: list[dict[str, Any]] = (
             [{"args": tensors if len(tensors) == 1 else [tensors], "kwargs": {}}] if tensors else []
@@ -78,7 +78,7 @@ class _Archive:
         return _Output(name, shape)
 
     def write(self, file: Path, last: _Output) -> None:
-        """The zip, uncompressed as Keras writes it."""
+        """Write the zip, uncompressed like Keras does."""
         network = {
             "module": "keras.src.models.functional",
             "class_name": "Functional",
@@ -117,18 +117,18 @@ def write_packaged(
     """Write the packaged network with its ImageNet weights and a softmax head, as `attach_head` would build it.
 
     Args:
-        file: Where it goes.
+        file: Path of the file to write.
         variant: A key of `tlkit.backbones.efficientnet_lite.VARIANTS`.
         input_size: Side of the square input in pixels.
-        kernel: Of the head, float32 [columns of the taps, classes].
-        bias: float32 [classes].
-        taps: Names of the blocks the head takes, from input to output. What lies behind the last is left out.
+        kernel: Kernel of the head, float32 [columns of the taps, classes].
+        bias: Bias of the head, float32 [classes].
+        taps: Names of the taps the head uses, from input to output. Layers after the last one are left out.
 
     Returns:
-        The layer that each block of the written network is averaged from.
+        The layer behind each tap of the written network.
 
     Raises:
-        TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
+        TlkitError: There is no such variant, its package is not installed, or its weights file is not the expected one.
     """
     archive, ends = _Archive(), {}
     for tap, end in _stages(archive, variant, input_size):
@@ -148,14 +148,14 @@ def write_packaged(
 
 
 def _stages(archive: _Archive, variant: str, input_size: int) -> Any:
-    """Add the network, and give (block of features, output) whenever one is whole."""
+    """Add the layers of the network; yield (tap, output) at the end of each stage."""
     weights, _ = packaged_weights(variant)
     image = {"batch_shape": [None, input_size, input_size, 3]}
     x = archive.add("InputLayer", "image", [], (input_size, input_size, 3), image)
     x = archive.add("Rescaling", "rescale", [x], x.shape, {"scale": 1 / 128, "offset": -127 / 128})
 
     def conv(x: _Output, name: str, *, stride: int = 1, relu6: bool = True) -> _Output:
-        """Convolution, BatchNorm and ReLU6."""
+        """Add convolution, BatchNorm and ReLU6."""
         (kernel,), statistics = weights[f"{name}_conv"], weights[f"{name}_bn"]
         depthwise = name.endswith("depthwise")
         kind, filters = ("DepthwiseConv2D", {}) if depthwise else ("Conv2D", {"filters": kernel.shape[3]})
@@ -182,7 +182,7 @@ def _stages(archive: _Archive, variant: str, input_size: int) -> Any:
         if block.stride == 1 and entry.shape[2] == block.filters:
             x = archive.add("Add", f"{block.name}_add", [entry, x], x.shape, {})
         stage = block.name.split("_")[0]
-        # the last group ends in the top and has no block of features of its own
+        # the last group ends in the top and is not a tap of its own
         if following is not None and not following.name.startswith(f"{stage}_"):
             yield stage.replace("block", "stage"), x
     x = conv(x, "top")

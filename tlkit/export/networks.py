@@ -1,4 +1,4 @@
-"""Backbone and head become one network: a flat Keras model, and the same in LiteRT's format."""
+"""Write backbone and head as one network: a flat Keras model and its LiteRT version."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tlkit.plan.choices import IMAGENET
 
 @dataclass(frozen=True)
 class Written:
-    """What came of writing a network.
+    """Result of writing a network.
 
     Attributes:
-        layers: Of each block that tells of unlike images, the layer of ``model.keras`` it is averaged from.
-        problem: Why there is no network for LiteRT although there could be one, else "".
+        layers: The layer of ``model.keras`` behind each tap used for OOD detection.
+        problem: Why writing the LiteRT network failed, else "".
     """
 
     layers: dict[str, str]
@@ -44,16 +44,18 @@ def write_networks(
     samples: Sequence[Path],
     taps: Sequence[str] = (TOP,),
 ) -> Written:
-    """Write the network for Keras and, where the backbone has a LiteRT graph that agrees with it, for LiteRT.
+    """Write a frozen network with its head for Keras and, if the backbone has a LiteRT graph, for LiteRT.
+
+    The LiteRT file is written only if both agree on the samples. With the packaged weights, and if Keras is not loaded
+    yet, the Keras file is written without Keras.
 
     Args:
-        keras_file: Where the first goes.
-        lite_file: Where the second goes; besides probabilities it gives the features of the `ood_taps` blocks.
-        extractor: The frozen backbone; its graph gets the head attached, nothing is converted again. With the packaged
-            weights, and where Keras is not at work anyway, the file for Keras is written without it.
-        head: On the pooled features of ``taps``.
-        samples: Images on which both must give the same probabilities.
-        taps: Names of the blocks the head takes, from input to output.
+        keras_file: Path of the Keras file.
+        lite_file: Path of the LiteRT file; besides probabilities it outputs the features of `ood_taps`.
+        extractor: The frozen backbone. The head is attached to its LiteRT graph; nothing is converted again.
+        head: Head on the pooled features of ``taps``.
+        samples: Images on which both networks must return the same probabilities.
+        taps: Names of the taps the head uses, from input to output.
     """
     pixels, shown = _sample_pixels(extractor, samples), ood_taps(extractor.taps, taps)
     if _is_packaged(extractor):
@@ -82,16 +84,16 @@ def write_tuned(
     layers: dict[str, str],
     samples: Sequence[Path],
 ) -> Written:
-    """Write a network whose weights were tuned, for Keras and, where it can be converted, for LiteRT.
+    """Write a fine-tuned network for Keras and, if it can be converted, for LiteRT.
 
     Args:
-        keras_file: Where the first goes.
-        lite_file: Where the second goes; besides probabilities it gives the features of the `ood_taps` blocks.
-        model: As from `attach_head`, float32.
-        extractor: Of the backbone it came from.
-        taps: Names of the blocks its head takes.
-        layers: As from `layers_of`, of the `ood_taps` blocks and the head's.
-        samples: Images on which both must give the same probabilities.
+        keras_file: Path of the Keras file.
+        lite_file: Path of the LiteRT file; besides probabilities it outputs the features of `ood_taps`.
+        model: A float32 model from `attach_head`.
+        extractor: Extractor of the backbone it was trained from.
+        taps: Names of the taps the head uses.
+        layers: Layers from `layers_of`, for `ood_taps` and the head's taps.
+        samples: Images on which both networks must return the same probabilities.
     """
     pixels, shown = _sample_pixels(extractor, samples), ood_taps(extractor.taps, taps)
     model.save(keras_file)
@@ -103,14 +105,12 @@ def write_tuned(
         lite = _converted(model, extractor, taps, shown, layers)
     except Exception as error:  # noqa: BLE001  (a converter may fail in any way; Keras runs every network)
         reason = " ".join(str(error).split())[:120]
-        return Written(
-            kept, f"this network cannot be converted for LiteRT, so Keras, the slower one, runs it: {reason}"
-        )
+        return Written(kept, f"cannot convert this network for LiteRT, so the slower Keras will run it: {reason}")
     return Written(kept, _write_if_alike(lite_file, lite, pixels, theirs))
 
 
 def _is_packaged(extractor: Extractor) -> bool:
-    """Whether the network can be written without Keras: it is the packaged one as it came, and Keras is not at work."""
+    """Return whether to write without Keras: for the packaged network with its own weights, if Keras is not loaded."""
     return extractor.backbone.packaged and extractor.weights == IMAGENET and not extractor.is_built
 
 
@@ -149,9 +149,9 @@ def _sample_pixels(extractor: Extractor, samples: Sequence[Path]) -> NDArray[np.
 
 
 def _write_if_alike(file: Path, lite: bytes, pixels: NDArray[np.uint8], theirs: NDArray[np.float32]) -> str:
-    """Write the LiteRT network if it gives what Keras gave; else say why not."""
+    """Write the LiteRT network if it agrees with Keras; else return the reason why not."""
     apart = float(np.abs(LiteRTNetwork(lite)(pixels)[:, : theirs.shape[1]] - theirs).max())
-    if not apart <= AGREEMENT:  # also where it is not a number
-        return f"LiteRT and Keras differ by {apart:.1g} in probability, so Keras, the slower one, will run this bundle"
+    if not apart <= AGREEMENT:  # also if it is not a number
+        return f"probabilities from LiteRT and Keras differ by {apart:.1g}, so the slower Keras will run this bundle"
     file.write_bytes(lite)
     return ""

@@ -86,7 +86,7 @@ def _class_maps(place: Path) -> ClassMaps:
     def model() -> Any:
         return import_keras().models.load_model(place / MODEL, compile=False, safe_mode=True)
 
-    return ClassMaps.of_files(lite if lite.is_file() else None, model)
+    return ClassMaps.from_files(lite if lite.is_file() else None, model)
 
 
 def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]:
