@@ -121,7 +121,7 @@ def test_speed_is_measured_without_weights_too(tlkit: Tlkit, tmp_path: Path) -> 
         (["--max-operations", "-1G"], "not a number such as 5M: --max-operations '-1G'"),
         (["--match", "transformer"], "no backbone is left"),
         (["--measure", "--engine", "steam"], "unknown engine 'steam'"),
-        (["--plot", "plot.pdf"], "cannot draw 'plot.pdf'"),
+        (["--plot", "plot.pdf"], "--plot requires an .svg or .png file, not 'plot.pdf'"),
         (["--plot", "nowhere/plot.svg"], "no such folder: nowhere"),
         (["--plot", "there.svg"], "output exists: there.svg"),
         (["fetch"], "Missing argument"),
