@@ -14,7 +14,8 @@ test:
 lint:
 	bash .ci/lint $(VENV)/bin
 
-docs: # links between documents lead somewhere
+docs: # the page of the options; links between documents lead somewhere
+	$(VENV)/bin/python docs/make_options.py
 	$(VENV)/bin/pytest -n 0 tests/docs
 
 ci: # all that a change must pass

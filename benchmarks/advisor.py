@@ -144,60 +144,44 @@ def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
     """Data set and extractor, as `tlkit recommend` has them."""
     from tlkit.api.train.dataset import prepare, read_features
     from tlkit.backbones.extractor import open_extractor
+    from tlkit.context import Context
     from tlkit.images.folder import scan
-    from tlkit.progress import SilentProgress
 
     extractor = open_extractor("efficientnet-lite0", input_size=size)
     folder = scan(tree)
-    found = read_features(folder, extractor, None, SilentProgress(), taps=[name for name, _ in extractor.taps])
+    found = read_features(folder, extractor, Context(), taps=[name for name, _ in extractor.taps])
     return prepare(folder, found, 0.2, seed, False), extractor
 
 
 def pilot(tree: Path, size: int, seed: int) -> Row:
     """What the pilot finds."""
     from tlkit.api.recommend.pilot import run_pilot
-    from tlkit.api.train.dataset import is_uneven
     from tlkit.api.train.flip_check import look_at_flips, read_pixels
     from tlkit.api.train.options import TrainOptions
     from tlkit.backbones.runtime import import_keras
-    from tlkit.progress import SilentProgress
+    from tlkit.context import Context
 
     import_keras().backend.clear_session()
-    show = SilentProgress()
+    context = Context(seed=seed)
     data, extractor = prepared(tree, size, seed)
-    flips = look_at_flips(data, extractor, read_pixels(data, size, None), seed=seed, workers=None, show=show, most=128)
+    flips = look_at_flips(data, extractor, read_pixels(data, size, None), context, most=128)
     start = time.perf_counter()
-    found = run_pilot(
-        data,
-        extractor,
-        TrainOptions(images=str(tree), seed=seed),
-        flip=flips.harmless,
-        balanced=is_uneven(data.folder),
-        workers=None,
-        show=show,
-    )
-    return {**found.to_json(), "seconds": round(time.perf_counter() - start, 1)}
+    found = run_pilot(data, extractor, TrainOptions(str(tree), seed=seed), flips.harmless, context)
+    figures = {"count" if name == "images" else name: value for name, value in found.to_json().items()}
+    return {**figures, "seconds": round(time.perf_counter() - start, 1)}
 
 
 def measure(tree: Path, size: int, seed: int) -> Row:
     """What the advisor measures, as `tlkit recommend` does."""
-    from tlkit.api.recommend.measure import look
-    from tlkit.api.train.dataset import is_uneven
+    from tlkit.api.recommend import measure as measuring
     from tlkit.api.train.options import TrainOptions
-    from tlkit.progress import SilentProgress
+    from tlkit.context import Context
 
-    start, show = time.perf_counter(), SilentProgress()
+    start = time.perf_counter()
     data, extractor = prepared(tree, size, seed)
     read = time.perf_counter()
-    looked = look(
-        data,
-        extractor,
-        TrainOptions(images=str(tree), seed=seed),
-        balanced=is_uneven(data.folder),
-        limit=None,
-        workers=None,
-        show=show,
-    )
+    request = TrainOptions(str(tree), seed=seed)
+    looked = measuring.measure(data, extractor, request, data.imbalanced, Context(seed=seed))
     if looked.evidence is None:
         raise SystemExit(f"{tree}: too few images")
     return {
@@ -227,7 +211,7 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
             progress=SilentProgress(),
             **STRATEGIES[name],
         )
-    tuning = result.tuning or {}
+    tuning = result.tuning.to_json() if result.tuning else {}
     if tuning.get("stopped") == "interrupted":  # a signal ends a run gently: its result is none of the grid's
         raise SystemExit("interrupted")
     recipe = result.plan.recipe
@@ -251,7 +235,7 @@ def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row
 @contextmanager
 def best_and_last() -> Iterator[Row]:
     """What the networks of a run that trains weights come to on the held-out images: at the best look, at the end."""
-    from tlkit.api.train import outcome, tuning
+    from tlkit.api.train import metrics, tuning
     from tlkit.finetune import loop as fit
     from tlkit.finetune import step as tuner
 
@@ -269,7 +253,7 @@ def best_and_last() -> Iterator[Row]:
         for name, each in (("last", values), ("best", best)):
             restore(variables, each)
             answers = held_out(model, sample, data, decoded, show)
-            figures = outcome.metrics_of(data, answers[0])
+            figures = metrics.metrics_of(data, answers[0])
             found[name] = {key: round(figures[key], 4) for key in figures if key.endswith(("accuracy", "loss"))}
         return answers
 

@@ -91,8 +91,7 @@ def gain(row: Row | None) -> float | None:
 
 def reached(run: Row, freeze: Row, first: Row) -> float:
     """Test accuracy of what tlkit would save now, whatever it chose when the grid was run."""
-    from tlkit.api.train.outcome import better
-
+    from tlkit.api.train.trained import better
     from tlkit.plan.recipe import MIN_TO_SELECT
 
     if "last" not in run:

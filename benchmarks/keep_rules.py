@@ -66,7 +66,7 @@ def networks(table: Path) -> list[tuple[int, Row, Row]]:
 
 def rules(ours: Row, frozen: Row, count: int) -> dict[str, bool]:
     """Whether the tuned network is kept, by the name of the rule."""
-    from tlkit.api.train.outcome import better
+    from tlkit.api.train.trained import better
 
     mine, its = ours["val_accuracy"], frozen["val_accuracy"]
     inside = min(max(its, 0.5 / count), 1 - 0.5 / count)

@@ -146,10 +146,10 @@ class Setting:
     def _may_flip(self, extractor: Any, labels: list[int]) -> bool:
         """Whether mirroring is harmless, by the check that ``tlkit train`` makes."""
         from tlkit.backbones.extractor import TOP, columns_of
-        from tlkit.linear.flip_check import check_flips, chosen_for_check
+        from tlkit.linear.flip_check import balanced_sample, check_flips
         from tlkit.store.features import rounded
 
-        places = chosen_for_check(labels, self.seed)
+        places = balanced_sample(labels, self.seed)
         pixels = self.decoded.pixels([self.train[place] for place in places])
         forward = extractor.forward()
         parts = [np.ascontiguousarray(pixels[i : i + 32, :, ::-1]) for i in range(0, len(pixels), 32)]
@@ -220,7 +220,7 @@ def run(setting: Setting, name: str, recipe: Any, change: Change, known: dict[st
     looks: list[Row] = []
 
     def look(its: Row) -> None:
-        loss, accuracy = fitting.evaluate(job.tuner, job.feed, setting.test, setting.labels)
+        loss, accuracy = fitting.evaluate(job.trainer, job.inputs, setting.test, setting.labels)
         figures = {"val_accuracy": its["val_accuracy"], "val_loss": its["val_loss"]}
         looks.append({**figures, "test_accuracy": accuracy, "test_loss": loss})
 
@@ -242,9 +242,9 @@ def job_of(setting: Setting, recipe: Any, change: Change) -> Any:
     """A new network, with the head it starts from."""
     from tlkit.backbones.build import build_backbone
     from tlkit.backbones.extractor import TOP
-    from tlkit.finetune.inputs import PixelFeed
+    from tlkit.finetune.inputs import PixelInputs
     from tlkit.finetune.loop import Job
-    from tlkit.finetune.step import Tuner
+    from tlkit.finetune.step import Trainer
     from tlkit.finetune.trainable import make_trainable
 
     head = setting.head
@@ -260,8 +260,10 @@ def job_of(setting: Setting, recipe: Any, change: Change) -> Any:
         layer_decay=recipe.layer_decay,
         batch_norm=recipe.batch_norm,
     )
-    feed = PixelFeed(setting.decoded)
-    return Job(Tuner(trainable, recipe), recipe, feed, setting.labels, setting.train, setting.val, None, setting.seed)
+    inputs = PixelInputs(setting.decoded)
+    return Job(
+        Trainer(trainable, recipe), recipe, inputs, setting.labels, setting.train, setting.val, None, setting.seed
+    )
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Row]:

@@ -30,21 +30,25 @@ from sklearn.metrics import roc_auc_score
 from tlkit.api.train.calibration import calibrate
 from tlkit.api.train.dataset import Dataset, prepare, stored_features
 from tlkit.api.train.head import solve
-from tlkit.api.train.ood import learn_frozen
-from tlkit.api.train.options import TrainOptions
-from tlkit.api.train.outcome import frozen_probabilities
+from tlkit.api.train.metrics import frozen_probabilities
+from tlkit.api.train.ood import ood_of_frozen
 from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.context import Context
 from tlkit.evaluation.metrics import calibration_error, exact
 from tlkit.images.folder import TEST, TRAIN, VAL, scan
-from tlkit.linear.classifier import watched
-from tlkit.linear.taps import rows_of
+from tlkit.linear.classifier import ood_taps
 from tlkit.plan.choices import UNKNOWN_RATE
-from tlkit.progress import SilentProgress
+from tlkit.plan.plan import Plan
 
 BACKBONE = "efficientnet-lite0"
 SHARE = 0.2  # of each class that is validated on, and that is tested on
 
 Row = dict[str, Any]
+
+
+def plan_of(seed: int) -> Plan:
+    """A frozen backbone with a head on its last stage."""
+    return Plan(BACKBONE, "imagenet", "freeze", 224, SHARE, "none", seed)
 
 
 def read(folder: Path, extractor: Extractor, shown: Sequence[str], most: int, seed: int) -> Dataset:
@@ -53,24 +57,19 @@ def read(folder: Path, extractor: Extractor, shown: Sequence[str], most: int, se
     if len(found.files) > most:
         found = found.keep(sorted(np.random.default_rng(seed).choice(len(found.files), most, replace=False).tolist()))
     found = replace(found, splits=("",) * len(found.files))
-    features = stored_features(found.paths, extractor, None, SilentProgress(), taps=shown)
+    features = stored_features(found.paths, extractor, Context(), taps=shown)
     return prepare(found, features, SHARE, seed, drop_leaks=False, test_split=SHARE)
 
 
 def without(data: Dataset, label: int) -> Dataset:
     """The same without the images of one class, whose number goes to no other."""
     kept = [index for index, its in enumerate(data.folder.labels) if its != label]
-    return replace(
-        data,
-        folder=data.folder.keep(kept),
-        rows=tuple(data.rows[index] for index in kept),
-        groups=tuple(data.groups[index] for index in kept),
-    )
+    return data.part(kept, [data.folder.splits[index] for index in kept])
 
 
 def vectors(data: Dataset, chosen: Sequence[int], shown: Sequence[str]) -> np.ndarray:
     """Features of some images, float32 [n, columns]."""
-    return rows_of(data.features.matrix[[data.rows[index] for index in chosen]], data.features.taps, shown)
+    return data.features_of(chosen, shown)
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
@@ -83,19 +82,17 @@ def unlike(
     data: Dataset, shown: Sequence[str], others: dict[str, np.ndarray], seed: int
 ) -> tuple[dict[str, float], float]:
     """AUROC against each of the others, and the share of false alarms."""
-    known = learn_frozen(data, shown, UNKNOWN_RATE, seed).known
+    known = ood_of_frozen(data, shown, plan_of(seed)).statistics
     if known is None:
         raise SystemExit(f"too few images in {data.folder.root}")
-    mine = known.unlike(vectors(data, data.of(TEST), shown))
+    mine = known.score(vectors(data, data.of(TEST), shown))
     alarms = float((mine > known.threshold(UNKNOWN_RATE)).mean())
-    return {name: auroc(mine, known.unlike(rows)) for name, rows in others.items()}, alarms
+    return {name: auroc(mine, known.score(rows)) for name, rows in others.items()}, alarms
 
 
 def calibration(data: Dataset, seed: int) -> Row:
     """ECE on the test images before and after."""
-    options = TrainOptions(images=str(data.folder.root), strategy="freeze", seed=seed)
-    choice, head = solve(data, options, balanced=False, show=SilentProgress())
-    before = frozen_probabilities(data, head, choice)
+    before = frozen_probabilities(data, solve(data, plan_of(seed), Context(seed=seed)))
     made, after = calibrate(data, before)
     labels = [data.folder.labels[index] for index in data.of(TEST)]
     return {
@@ -109,7 +106,7 @@ def calibration(data: Dataset, seed: int) -> Row:
 def measurements(folders: Sequence[Path], leave_out: Sequence[str], most: int, seed: int) -> Iterator[Row]:
     """Everything, for one seed."""
     extractor = open_extractor(BACKBONE)
-    shown = watched(extractor.taps, ["top"])
+    shown = ood_taps(extractor.taps, ["top"])
     sets = {folder.name: read(folder, extractor, shown, most, seed) for folder in folders}
     for name, data in sets.items():
         others = {other: vectors(its, range(len(its.rows)), shown) for other, its in sets.items() if other != name}

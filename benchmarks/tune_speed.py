@@ -167,11 +167,11 @@ class Setting:
         return self.decoded.pixels(rows.tolist()).astype(np.float32), self.labels[rows]
 
 
-def job_of(setting: Setting, boundary: str | None = None, feed: Any = None) -> Any:
-    """What ``tlkit train`` would run; with a boundary on stored outputs, which ``feed`` gives."""
-    from tlkit.finetune.inputs import PixelFeed
+def job_of(setting: Setting, boundary: str | None = None, inputs: Any = None) -> Any:
+    """What ``tlkit train`` would run; with a boundary on stored outputs, which ``inputs`` gives."""
+    from tlkit.finetune.inputs import PixelInputs
     from tlkit.finetune.loop import Job
-    from tlkit.finetune.step import Tuner
+    from tlkit.finetune.step import Trainer
     from tlkit.finetune.trainable import make_trainable
     from tlkit.linear.head import Head
 
@@ -188,7 +188,7 @@ def job_of(setting: Setting, boundary: str | None = None, feed: Any = None) -> A
     )
     rows = tuple(setting.rows)
     return Job(
-        Tuner(trainable, recipe), recipe, feed or PixelFeed(setting.decoded), setting.labels, rows, rows, None, 0
+        Trainer(trainable, recipe), recipe, inputs or PixelInputs(setting.decoded), setting.labels, rows, rows, None, 0
     )
 
 
@@ -201,7 +201,7 @@ def stepping(job: Any) -> Contender:
             batch = pool.submit(job.batch, 0)
             for step in range(steps):
                 now, batch = batch.result(), pool.submit(job.batch, step + 1)
-                job.tuner.step(*now, RATE)
+                job.trainer.step(*now, RATE)
                 ends.append(time.perf_counter())
         return ends
 
@@ -252,17 +252,17 @@ def fitting(setting: Setting, moving: bool) -> Contender:
 
 
 def last_layers(setting: Setting) -> Contender:
-    from tlkit.finetune.inputs import MapFeed
+    from tlkit.finetune.inputs import MapInputs
 
     boundary, maps = frozen_maps(setting, VERSIONS)
-    return stepping(job_of(setting, boundary, MapFeed(maps, maps, VERSIONS)))
+    return stepping(job_of(setting, boundary, MapInputs(maps, maps, VERSIONS)))
 
 
 def frozen_maps(setting: Setting, versions: int, advance: Callable[[int], None] = lambda steps: None) -> Any:
     """The default boundary, and the stored outputs of what lies below."""
     from tlkit.backbones.extractor import open_extractor
     from tlkit.backbones.operations import count_operations
-    from tlkit.finetune.inputs import changer
+    from tlkit.finetune.inputs import make_augmenter
     from tlkit.finetune.maps import compute_maps
     from tlkit.finetune.trainable import default_boundary
     from tlkit.progress import SilentProgress
@@ -283,7 +283,7 @@ def frozen_maps(setting: Setting, versions: int, advance: Callable[[int], None] 
         stage,
         versions=versions,
         kind=f"benchmark {time.perf_counter()}",  # never found in the cache
-        change=changer(setting.recipe),
+        augment=make_augmenter(setting.recipe),
         workers=None,
         progress=Watching(),
     )
@@ -314,7 +314,7 @@ def frozen_part(setting: Setting) -> Contender:
 
 def forward(setting: Setting) -> Contender:
     job = job_of(setting)
-    return passing(setting, job.tuner.logits)
+    return passing(setting, job.trainer.logits)
 
 
 def litert(setting: Setting) -> Contender:

@@ -259,6 +259,14 @@ def trained(installed: Callable[..., Ran], garden: Path, make_once: Callable[[st
 
 
 @pytest.fixture(scope="session")
+def small(make_once: Callable[[str, Make], Path]) -> Path:
+    """The file of a network of three convolutions of 16 x 16 pixels: trains in seconds what does not depend on it."""
+    from digits import small_network
+
+    return make_once("small", lambda place: small_network(rescaling=True).save(place / "small.keras")) / "small.keras"
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """A larger real data set, where this machine has it."""
 
@@ -295,3 +303,12 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Twenty different images."""
+    paths = [tmp_path / f"{n}.png" for n in range(20)]
+    for n, path in enumerate(paths):
+        image(n).save(path)
+    return paths

@@ -1,4 +1,4 @@
-"""What surrounds a run: who is told of its progress, its clock, its cores, its random seed and its deadline."""
+"""The context of a run: progress reporter, clock, number of cores, random seed and deadline."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from tlkit.progress import Progress, SilentProgress
 
 
 class Clock:
-    """Seconds in all and by lap, to a millisecond."""
+    """Measure the total time and the time of each lap, in seconds rounded to a millisecond."""
 
     def __init__(self) -> None:
         self.start = self.last = time.perf_counter()
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
-        """Note the seconds since the last lap."""
+        """Record the seconds since the last lap."""
         now = time.perf_counter()
         self.laps[name], self.last = round(now - self.last, 3), now
 
     def total(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return round(time.perf_counter() - self.start, 3)
 
     def seconds(self, *laps: str) -> dict[str, float]:
-        """The total, and those of the laps that were run."""
+        """Return the total and the given laps; laps that were not recorded are left out."""
         return {"total": self.total(), **{name: self.laps[name] for name in laps if name in self.laps}}
 
 
 @dataclass(frozen=True)
 class Context:
-    """What surrounds a run.
+    """The context of a run.
 
     Attributes:
         show: Progress reporter.
-        workers: Threads to read with and cores to compute with; None: all.
-        seed: Of every random choice.
-        budget: Seconds that everything may take, from the clock's start; None: no limit.
-        clock: Started with the run.
+        workers: Number of reading threads and of cores to compute with; None: all.
+        seed: Random seed.
+        budget: Time limit for the whole run, in seconds from the clock's start; None: no limit.
+        clock: The run's clock.
     """
 
     show: Progress = field(default_factory=SilentProgress)
@@ -49,9 +49,9 @@ class Context:
 
     @property
     def deadline(self) -> float | None:
-        """`time.perf_counter` at which the run is to end; None: no limit."""
+        """The value of `time.perf_counter` by which the run must end; None: no limit."""
         return None if self.budget is None else self.clock.start + self.budget
 
     def left(self) -> float | None:
-        """Seconds until the deadline; None: no limit."""
+        """Return the seconds until the deadline; None: no limit."""
         return None if self.deadline is None else self.deadline - time.perf_counter()

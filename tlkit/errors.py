@@ -1,16 +1,16 @@
-"""The one exception a user's mistake may raise."""
+"""The exception for problems that the user can fix."""
 
 from __future__ import annotations
 
 
 class TlkitError(Exception):
-    """Something the user can put right: a bad path, option, image or file.
+    """A problem that the user can fix: a bad path, option, image or file.
 
     The command line prints it as ``error: <message>`` and, if given, ``hint: <hint>``, and exits with 2.
 
     Args:
-        message: What is wrong, in one line, without a full stop.
-        hint: What to do about it, in one line.
+        message: The problem, in one line without a full stop.
+        hint: How to fix it, in one line.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:

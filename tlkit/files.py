@@ -1,4 +1,4 @@
-"""Files written whole: a new one that nobody had, or a small one replaced at once."""
+"""Check the paths of output files before any work is done, and write the files."""
 
 from __future__ import annotations
 
@@ -13,36 +13,41 @@ from tlkit.jsontext import json_text
 
 
 def check_free(path: Path, images: Path | None, option: str = "--report") -> None:
-    """Refuse a file that exists, has no folder, cannot be written or would lie among the images, before any work.
+    """Check that a new file can be written, before any work is done.
+
+    Args:
+        path: The new file. It must not exist, its folder must exist and be writable.
+        images: The image folder, which the file must not be in; None: no such folder.
+        option: Name of the option, for messages.
 
     Raises:
-        TlkitError: It cannot be written.
+        TlkitError: The file cannot be written.
     """
     if os.path.lexists(path):
         raise TlkitError(f"output exists: {path}", f"choose another name for {option}")
     if not os.path.isdir(path.parent):  # noqa: PTH112  (in contrast to Path.is_dir, raises nothing)
-        raise TlkitError(f"no such folder: {path.parent}", f"make it, or choose another place for {option}")
+        raise TlkitError(f"no such folder: {path.parent}", f"create it, or choose another path for {option}")
     if images is not None and images.is_dir() and path.parent.resolve().is_relative_to(images.resolve()):
-        raise TlkitError(f"{option} would lie inside the image folder: {path}", "choose another place")
-    # not under its own name, which another run may be about to give to its file; but with one of that length
+        raise TlkitError(f"{option} is inside the image folder: {path}", "choose another path")
+    # not under its own name, which another run may be about to use, but under one of the same length
     trial = path.with_name(f".tlkit-{secrets.token_hex(4)}".ljust(len(os.fsencode(path.name)), "-"))
     try:
         trial.open("x").close()
         trial.unlink()
     except OSError as error:
         reason = error.strerror or error
-        raise TlkitError(f"cannot write {path}: {reason}", f"choose another place for {option}") from None
+        raise TlkitError(f"cannot write {path}: {reason}", f"choose another path for {option}") from None
 
 
 def check_outputs(images: Path | None, outputs: dict[str, Path | None]) -> None:
-    """As `check_free`, of several options, which must not name the same file.
+    """Check the files of several options as `check_free` does, and that no two are the same.
 
     Args:
-        images: The folder of the images.
-        outputs: File by option; None: not asked for.
+        images: The image folder; None: no such folder.
+        outputs: File of each option; None: the option is not used.
 
     Raises:
-        TlkitError: One cannot be written.
+        TlkitError: A file cannot be written, or two are the same.
     """
     seen: dict[Path, str] = {}
     for option, path in outputs.items():
@@ -56,10 +61,10 @@ def check_outputs(images: Path | None, outputs: dict[str, Path | None]) -> None:
 
 
 def write_new(path: Path, text: str) -> None:
-    r"""Write a new file; what is no Unicode, as in the names of some files, becomes escapes such as ``\udcff``.
+    r"""Write a new text file. What UTF-8 cannot encode, as in some file names, becomes escapes such as ``\udcff``.
 
     Raises:
-        TlkitError: It is there already, or cannot be written.
+        TlkitError: The file exists or cannot be written.
     """
     try:
         with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
@@ -69,10 +74,10 @@ def write_new(path: Path, text: str) -> None:
 
 
 def replace_json(file: Path, data: dict[str, Any]) -> None:
-    """Replace a small JSON file at once.
+    """Replace a small JSON file atomically.
 
     Raises:
-        TlkitError: It cannot be written.
+        TlkitError: The file cannot be written.
     """
     part = file.with_suffix(".part")
     try:
@@ -88,5 +93,5 @@ def replace_json(file: Path, data: dict[str, Any]) -> None:
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """A path that means the same from another folder."""
+    """Return the absolute path, with ``~`` expanded."""
     return str(Path(path).expanduser().absolute())

@@ -1,4 +1,4 @@
-"""JSON that every reader takes: the one place that writes it for others than tlkit."""
+"""Write strictly valid JSON; all JSON that other programs read is written here."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def json_text(data: object, indent: int | None = None) -> str:
-    """Plain data as JSON. Numbers that are not finite, which JSON cannot write, become null.
+    """Return plain data as JSON. NaN and infinities, which JSON cannot represent, become null.
 
     Args:
-        data: What `json.dumps` takes.
-        indent: Spaces a level; None: one line.
+        data: Anything that `json.dumps` accepts.
+        indent: Spaces per level; None: one line.
     """
     try:
         return json.dumps(data, indent=indent, allow_nan=False)

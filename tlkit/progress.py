@@ -1,4 +1,4 @@
-"""How long work reports that it moves on, without knowing who is watching."""
+"""The interface through which long-running work reports its progress."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Told that some steps of a phase are done."""
+    """A callback that advances the progress of a phase."""
 
     def __call__(self, steps: int, status: str = "", /) -> None:
-        """``steps`` more are done; ``status``, if not empty, is what there is to say of the work just now."""
+        """Report ``steps`` more steps as done; a ``status`` that is not empty is shown beside the progress."""
         ...
 
 
 class Progress(Protocol):
-    """What the command line shows and a library caller may leave out."""
+    """A progress reporter. The command line passes one; library callers may leave it out."""
 
     def phase(self, title: str, total: int | None) -> AbstractContextManager[Advance]:
-        """Open a phase of ``total`` steps (None: unknown); call the returned function with steps done."""
+        """Open a phase of ``total`` steps (None: unknown); call the returned function as steps are done."""
         ...
 
     def milestone(self, message: str) -> None:
-        """Tell one line of a long phase where no bar is shown."""
+        """Show one line about a long phase if no progress bar is shown."""
         ...
 
     def note(self, message: str) -> None:
-        """Tell the user one line that is not the result."""
+        """Show the user one line that is not part of the result."""
         ...
 
 
 def ignore(steps: int, status: str = "", /) -> None:
-    """An `Advance` that nobody sees."""
+    """Do nothing: an `Advance` without output."""
 
 
 class SilentProgress:
-    """Shows nothing: the default of the Python API."""
+    """A reporter without output, the default of the Python API."""
 
     @contextmanager
-    def phase(self, title: str, total: int | None) -> Iterator[Advance]:
-        """Open a phase nobody sees."""
+    def phase(self, title: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002
+        """Open a phase without output."""
         yield ignore
 
     def milestone(self, message: str) -> None:

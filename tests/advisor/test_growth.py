@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlkit.advisor.growth import WORTHWHILE, foresee_growth
+from tlkit.advisor.growth import WORTHWHILE, predict_growth
 from tlkit.advisor.probes import Probe, Probes
 
 
@@ -23,7 +23,7 @@ def probes(
 
 
 def test_the_next_doubling_leaves_the_share_of_errors_that_the_last_two_left() -> None:
-    found = foresee_growth(probes(0.60, 0.72, 0.80), ("a", "b", "c"))
+    found = predict_growth(probes(0.60, 0.72, 0.80), ("a", "b", "c"))
     # errors fell from 0.4 to 0.2 in two doublings: by the root of a half in one
     assert found.gain == pytest.approx(0.2 * (1 - np.sqrt(0.5)))
     assert found.accuracy == pytest.approx(0.8 + found.gain)
@@ -31,25 +31,25 @@ def test_the_next_doubling_leaves_the_share_of_errors_that_the_last_two_left() -
 
 
 def test_a_flat_curve_is_not_worth_more_images() -> None:
-    found = foresee_growth(probes(0.85, 0.85, 0.85, (0.2, 0.9, 0.9)), ("a", "b", "c"))
+    found = predict_growth(probes(0.85, 0.85, 0.85, (0.2, 0.9, 0.9)), ("a", "b", "c"))
     assert (found.gain, found.worthwhile, found.classes) == (0.0, False, ())
     assert "hardly worth" in found.why
 
 
 def test_a_curve_that_falls_promises_nothing() -> None:
-    assert foresee_growth(probes(0.9, 0.88, 0.85), ("a", "b", "c")).gain == 0.0
+    assert predict_growth(probes(0.9, 0.88, 0.85), ("a", "b", "c")).gain == 0.0
 
 
 def test_classes_that_are_mistaken_far_more_often_come_first() -> None:
-    found = foresee_growth(probes(0.6, 0.7, 0.8, (0.9, 0.5, 0.85)), ("ants", "bees", "cats"))
+    found = predict_growth(probes(0.6, 0.7, 0.8, (0.9, 0.5, 0.85)), ("ants", "bees", "cats"))
     assert found.classes == ("bees",)
     assert "bees" in found.why
-    noisy = foresee_growth(probes(0.6, 0.7, 0.8, (0.9, 0.5, 0.85), noise=0.2), ("ants", "bees", "cats"))
+    noisy = predict_growth(probes(0.6, 0.7, 0.8, (0.9, 0.5, 0.85), noise=0.2), ("ants", "bees", "cats"))
     assert noisy.classes == ()
 
 
 @given(curve=st.tuples(*[st.floats(0, 1)] * 3), images=st.integers(4, 10**6))
 def test_nothing_is_promised_beyond_half_of_the_errors(curve: tuple[float, float, float], images: int) -> None:
-    found = foresee_growth(probes(*curve, images=images), ("a", "b", "c"))
+    found = predict_growth(probes(*curve, images=images), ("a", "b", "c"))
     assert 0 <= found.gain <= (1 - curve[2]) / 2 + 1e-9
     assert found.worthwhile == (found.gain >= WORTHWHILE)

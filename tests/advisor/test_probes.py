@@ -229,7 +229,7 @@ def test_right_has_an_entry_for_each_image_in_its_order() -> None:
 
 def test_few_of_many_images_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ROWS", 60)
-    monkeypatch.setattr(module, "NEIGHBOURED", 50)
+    monkeypatch.setattr(module, "MAX_NEIGHBOUR_ROWS", 50)
     matrix, labels = blobs([100, 50], {"stage3": 4.0, "top": 4.0})
     found = probed(matrix, labels)
     assert {len(probe.right) for probe in (found.last, found.together, *found.early)} == {60}

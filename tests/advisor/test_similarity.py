@@ -90,8 +90,8 @@ def test_each_taps_divergence_is_of_its_own_columns() -> None:
     matrix[:, 3] -= 8.0  # four deviations in one of four channels: root mean square 2
     found = judge_similarity(matrix, TAPS, source, NAMES)
     assert found.divergence == pytest.approx({"stage1": 0.5, "stage2": 2.0, "top": 0.0}, abs=1e-4)
-    assert "farthest in stage2 (2.00)" in found.evidence[2]
-    assert "lie 0.83 of" in found.evidence[2]
+    assert "largest in stage2 (2.00)" in found.evidence[2]
+    assert ": 0.83 standard" in found.evidence[2]
 
 
 def test_it_is_the_mean_over_the_images_that_diverges() -> None:
@@ -108,7 +108,7 @@ def test_confidence_is_that_of_the_best_guess(sharpness: float, confidence: floa
     found = judge_similarity(matrix, TAPS, invented(sharpness), NAMES)
     assert found.confidence == pytest.approx(confidence, abs=1e-3)
     assert found.images == 12
-    assert f"{confidence:.0%} sure" in found.evidence[0]
+    assert f"classifier: {confidence:.0%} (" in found.evidence[0]
 
 
 def test_classes_are_named_by_their_mean_share() -> None:
@@ -118,7 +118,7 @@ def test_classes_are_named_by_their_mean_share() -> None:
     found = judge_similarity(matrix, TAPS, invented(50), NAMES)
     assert [name for name, _ in found.classes] == ["class 4", "class 1", "class 11"]  # not those without a share
     assert [share for _, share in found.classes] == pytest.approx([0.7, 0.2, 0.1], abs=1e-3)
-    assert found.evidence[1] == "the images remind it of: class 4 (70%), class 1 (20%), class 11 (10%)"
+    assert found.evidence[1] == "most similar ImageNet classes: class 4 (70%), class 1 (20%), class 11 (10%)"
 
 
 def test_no_more_classes_are_named_than_anyone_reads() -> None:
@@ -131,7 +131,7 @@ def test_where_no_class_has_a_share_none_is_named() -> None:
     many = Source(np.zeros((12, 200), np.float32), np.zeros(200, np.float32), source.moments)
     found = judge_similarity(np.zeros((3, 19), np.float32), TAPS, many, [str(number) for number in range(200)])
     assert found.classes == ()
-    assert found.evidence[1] == "they remind it of none of its classes in particular"
+    assert found.evidence[1] == "most similar ImageNet classes: none in particular"
 
 
 def test_the_level_follows_the_score() -> None:

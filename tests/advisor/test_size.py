@@ -59,15 +59,15 @@ def test_large_for_the_rule_is_from_medium_on() -> None:
         ([20, 10], "30 training images, 15 in the median class (10 to 20)"),
         (
             [99, 10, 50],
-            "159 training images, 50 in the median class, and the largest class has 9.9 times the smallest one's",
+            "159 training images, 50 in the median class; the largest class has 9.9 times as many as the smallest",
         ),
         (
             [100, 10, 50],
-            "160 training images, 50 in the median class, and the largest class has 10 times the smallest one's",
+            "160 training images, 50 in the median class; the largest class has 10 times as many as the smallest",
         ),
         (
             [4, 174],
-            "178 training images, 89 in the median class, and the largest class has 44 times the smallest one's",
+            "178 training images, 89 in the median class; the largest class has 44 times as many as the smallest",
         ),
     ],
 )

@@ -175,5 +175,5 @@ def test_a_plan_of_an_earlier_version_is_read(trained: Trained) -> None:
     for name in ("features", "boundary", "taps"):
         del data[name]
     assert Plan.from_json(data).taps == ("top",)
-    with pytest.raises(tlkit.TlkitError, match="not a plan of this version: seed"):
+    with pytest.raises(tlkit.TlkitError, match="not a plan of this version; missing or unknown fields: seed"):
         Plan.from_json({name: value for name, value in data.items() if name != "seed"})

@@ -48,9 +48,18 @@ def files(keras, tmp_path_factory):
     return folder, [value for layer in body.layers for value in layer.get_weights()]
 
 
+@pytest.fixture(scope="module")
+def built(keras):
+    model = build_backbone(NAME, weights="none", input_size=32).model
+    return model, model.get_weights()
+
+
 @pytest.fixture
-def model(keras):
-    return build_backbone(NAME, weights="none", input_size=32).model
+def model(built):
+    """The network, its weights as random as when it was built."""
+    model, weights = built
+    model.set_weights(weights)
+    return model
 
 
 @pytest.mark.parametrize(

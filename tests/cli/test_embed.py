@@ -204,7 +204,7 @@ def test_what_cannot_be_embedded_is_said(tlkit: Tlkit, unseen: Path, tmp_path: P
     (images / "inner" / "text.png").write_text("no image")
     cases: list[tuple[list[object], str]] = [
         ([images, "-o", "v.npz"], "none of 1 images can be read"),
-        ([images, "-o", images / "v.npz"], "--output would lie inside the image folder"),
+        ([images, "-o", images / "v.npz"], "--output is inside the image folder"),
         ([unseen], "Missing option '--output'"),
     ]
     before = sorted(tmp_path.rglob("*"))

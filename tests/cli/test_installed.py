@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Ran, Trained
+
+from tlkit.errors import TlkitError
 
 Tlkit = Callable[..., Ran]
 # {bundle}, {garden} and {unseen} stand for places; a new folder is the current one
@@ -49,3 +55,24 @@ def test_a_process_of_its_own_says_the_same(
         lines = [line for line in ran.err.splitlines() if "reused from an earlier run" not in line]
         said.append((lasting(rows), lines))
     assert said[0] == said[1]  # on stderr too nothing more, of a library that is imported or of native code
+
+
+def test_a_run_in_process_leaves_no_trace(tlkit: Tlkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the other tests rely on: each starts as a process does, whatever ran before it."""
+    monkeypatch.setattr("tlkit.cli.app.app", noisy)
+    state = os.environ.copy(), Path.cwd(), sys.stdout, sys.stderr, signal.getsignal(signal.SIGINT)
+    ran = tlkit("any", cwd=tmp_path, env={"TLKIT_CACHE": "elsewhere"})
+    assert (ran.code, ran.out) == (2, f"{tmp_path} elsewhere\nnative\n")
+    assert ran.err.splitlines() == ["of a child", "error: as planned"]
+    assert (os.environ.copy(), Path.cwd(), sys.stdout, sys.stderr, signal.getsignal(signal.SIGINT)) == state
+
+
+def noisy(**_: object) -> None:
+    """In place of the command line: changes what it can reach, and writes to both streams in all ways."""
+    print(Path.cwd(), os.environ["TLKIT_CACHE"], flush=True)
+    os.write(1, b"native\n")
+    subprocess.run([sys.executable, "-c", "import os; os.write(2, b'of a child\\n')"], check=True)
+    os.environ["TLKIT_DEBUG"] = ""
+    os.chdir("/")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise TlkitError("as planned")

@@ -15,9 +15,10 @@ import pytest
 from conftest import ROOT, Trained
 
 import tlkit
-from tlkit.api.train.run import tuning
+from tlkit.api.train import tuning
 from tlkit.backbones.extractor import Extractor
 from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.manifest import Manifest
 from tlkit.bundle.save import save_bundle
 from tlkit.cli.app import run
 from tlkit.jsontext import json_text
@@ -123,14 +124,15 @@ def test_a_network_that_gives_no_number_at_all(
 
 
 def test_a_bundle_of_figures_that_are_no_numbers(tmp_path: Path) -> None:
-    def model(place: Path) -> None:
-        (place / "model.keras").write_bytes(b"network")
-
     figures = {"val_loss": math.nan, "worst": [math.inf]}
+
+    def write(place: Path) -> Manifest:
+        (place / "model.keras").write_bytes(b"network")
+        return Manifest("3", "", None, "none", "", "freeze", None, (8, 8), 1, ("a", "b"), figures, {}, {})
+
     target = save_bundle(
         tmp_path / "m.tlkit",
-        write_model=model,
-        manifest={"classes": ["a", "b"], "metrics": figures},
+        write=write,
         plan={"expected": [math.nan]},
         history=[{"step": 1, "loss": math.nan}],
     )

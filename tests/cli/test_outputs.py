@@ -11,7 +11,7 @@ import pytest
 from conftest import Trained
 
 import tlkit
-from tlkit.api.train.run import run as training
+from tlkit.api.train import run as training
 from tlkit.api.train.run_dir import RUN, run_folder
 from tlkit.cli.app import run
 from tlkit.errors import TlkitError

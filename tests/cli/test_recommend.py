@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran, image
-from digits import small_network
 from PIL import Image
 
 import tlkit as package
@@ -21,14 +20,6 @@ Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
 STRATEGIES = ["freeze", "early-layers", "last-layers", "fine-tune"]
 SMALL = {"image_size": 64}  # pixels, for speed
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a network of three convolutions, which trains in seconds."""
-    file = tmp_path_factory.mktemp("small") / "small.keras"
-    small_network(rescaling=True).save(file)
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -127,25 +118,25 @@ def test_the_rule_advises_by_size_and_similarity(garden: Path) -> None:
     assert found.plan.strategy == "freeze"  # small and similar
 
 
-@pytest.mark.parametrize("is_open", [True, False])
-def test_a_pilot_is_run_where_it_is_open_whether_training_helps(
-    make_folder: Make, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
+@pytest.mark.parametrize("is_unclear", [True, False])
+def test_a_pilot_is_run_if_it_is_unclear_whether_fine_tuning_helps(
+    make_folder: Make, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_unclear: bool
 ) -> None:
     images, place = make_folder({"a": 40, "b": 40}), tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr("tlkit.api.recommend.pilot.is_open", lambda advice: is_open)
+    monkeypatch.setattr("tlkit.api.recommend.pilot.is_unclear", lambda advice: is_unclear)
     result = package.recommend(images, backbone=str(small), pilot=True)
     found, train = result.to_json(), f"tlkit train {images}"
     assert _command(images, Path("plan.json"), result) == f"{train} --plan plan.json"
-    if is_open:
+    if is_unclear:
         # train would come to another advice by itself
         assert _command(images, None, result).startswith(f"{train} --strategy {found['strategy']}")
         assert found["pilot"]["images"] == found["dataset"]["images"] - 2 * 21  # a third of each class
         assert found["pilot"]["steps"] == 42  # 0.4 of 16 times the root of 42
         assert found["measured"]["pilot"] <= 1
-        assert sum("a pilot, 42 steps" in line for line in found["reasons"]) == 1
-        assert "a pilot, 42 steps" in " ".join(found["plan"]["reasons"])
+        assert sum("pilot: 42 steps" in line for line in found["reasons"]) == 1
+        assert "pilot: 42 steps" in " ".join(found["plan"]["reasons"])
     else:
         assert found["pilot"] is None
         assert found["measured"]["pilot"] is None

@@ -160,7 +160,10 @@ def refused(ran: Ran, place: Path, before: set[Path]) -> str:
         (["--boundary", "stage3"], "--boundary does not apply to --strategy auto"),
         ([*FREEZE, "--pilot"], "--pilot requires --strategy auto"),
         ([*FREEZE, "--boundary", "stage3"], "--boundary does not apply to --strategy freeze"),
-        (["--strategy", "early-layers", "--boundary", "stage9"], "no stage 'stage9' to cut after\nhint: one of stage1"),
+        (
+            ["--strategy", "early-layers", "--boundary", "stage9"],
+            "no stage 'stage9' in this backbone\nhint: one of stage1",
+        ),
     ],
 )
 def test_bad_options(tlkit: Tlkit, good: Path, tmp_path: Path, options: list[str], message: str) -> None:

@@ -25,7 +25,7 @@ from tlkit.finetune.augmentation import DRAWS
 from tlkit.finetune.checkpoint import STATE, load_state
 from tlkit.finetune.loop import FitResult, Job, evaluate, fit
 from tlkit.finetune.lr_search import Trial, best_rate, try_rates
-from tlkit.finetune.step import Tuner, snapshot
+from tlkit.finetune.step import Trainer, snapshot
 from tlkit.plan.recipe import FROZEN, MOVING, Recipe, rate_at
 from tlkit.progress import SilentProgress
 
@@ -34,7 +34,7 @@ SILENT = SilentProgress()
 
 
 class Memory:
-    """A feed whose inputs are the images' own numbers, or their pixels."""
+    """Inputs that are the images' own numbers, or their pixels."""
 
     def __init__(self, pixels: np.ndarray | None = None) -> None:
         self._pixels = pixels
@@ -67,7 +67,7 @@ class Number:
 
 
 class Counter:
-    """In place of a tuner: its only variable counts steps and mixes in what each was given.
+    """Stands in for a trainer: its only variable counts steps and mixes in what each was given.
 
     The validation loss after a step is that of ``curve``; of two losses, images have one and the other in turn. Below
     the logarithm of 2 the answer is right.
@@ -121,7 +121,7 @@ def test_the_best_weights_are_left_in_the_network() -> None:
     outcome = fit(job, SILENT)
     assert (outcome.why, outcome.steps) == ("schedule", 24)
     assert [row["step"] for row in outcome.rows] == list(range(0, 25, 3))
-    assert outcome.best["step"] == job.tuner.count == 9
+    assert outcome.best["step"] == job.trainer.count == 9
     assert outcome.best["val_loss"] == min(row["val_loss"] for row in outcome.rows) == pytest.approx(1)
 
 
@@ -134,7 +134,7 @@ def test_what_is_kept_is_best_in_accuracy_and_of_equal_ones_in_loss() -> None:
     job = counting(curve)
     outcome = fit(job, SILENT)
     assert [row["val_accuracy"] for row in outcome.rows] == [0, 0, 0.5, 0.5, 0.5, 0.5, 0, 0, 0]
-    assert outcome.best["step"] == job.tuner.count == 12
+    assert outcome.best["step"] == job.trainer.count == 12
     assert outcome.best["val_loss"] == pytest.approx(1.3)
     assert outcome.rows[-1]["val_loss"] < outcome.best["val_loss"]
 
@@ -155,19 +155,19 @@ def test_either_figure_that_gets_better_is_worth_waiting(curve: list[Any], ends:
 def test_where_looks_are_not_trusted_the_last_weights_are_kept() -> None:
     job = counting(falling(24, turn=9), keep="last")
     outcome = fit(job, SILENT)
-    assert outcome.best["step"] == job.tuner.count == 24
+    assert outcome.best["step"] == job.trainer.count == 24
     assert outcome.best["val_loss"] > min(row["val_loss"] for row in outcome.rows)
 
 
 def test_of_equal_ones_the_first_is_the_best() -> None:
     job = counting([1.0])
-    assert fit(job, SILENT).best["step"] == job.tuner.count == 0
+    assert fit(job, SILENT).best["step"] == job.trainer.count == 0
 
 
 def test_where_nothing_gets_better_the_start_stays() -> None:
     job = counting(falling(24, turn=0))
     assert fit(job, SILENT).best["step"] == 0
-    np.testing.assert_array_equal(job.tuner.state()[0], [0, 0])
+    np.testing.assert_array_equal(job.trainer.state()[0], [0, 0])
 
 
 @pytest.mark.parametrize("patience", [3, 5, 9])
@@ -177,7 +177,7 @@ def test_training_ends_when_patience_does(patience: int) -> None:
     assert outcome.why == "early stopping"
     assert outcome.steps == 6 + patience
     assert outcome.rows[-1]["step"] == outcome.steps  # looked at also between two evaluations
-    assert job.tuner.count == 6
+    assert job.trainer.count == 6
 
 
 def test_patience_begins_anew_with_every_better_look() -> None:
@@ -189,7 +189,7 @@ def test_rates_are_those_of_the_schedule() -> None:
     job = counting(falling(24))
     outcome = fit(job, SILENT)
     expected = [0.01 * rate_at(job.recipe, (step + 0.5) / 24) for step in range(24)]
-    np.testing.assert_allclose(job.tuner.rates, expected)
+    np.testing.assert_allclose(job.trainer.rates, expected)
     assert outcome.rows[1]["learning_rate"] == pytest.approx(expected[2])
 
 
@@ -209,7 +209,7 @@ def test_rows_say_what_happened() -> None:
     assert second["epoch"] == pytest.approx(3 * 4 / 10)
     again = counting(falling(24))
     losses = [
-        again.tuner.step(*again.batch(step), 0.01 * rate_at(again.recipe, (step + 0.5) / 24))[0] for step in range(6)
+        again.trainer.step(*again.batch(step), 0.01 * rate_at(again.recipe, (step + 0.5) / 24))[0] for step in range(6)
     ]
     assert second["loss"] == pytest.approx(np.mean(losses[:3]))
     assert outcome.rows[2]["loss"] == pytest.approx(np.mean(losses[3:]))
@@ -229,7 +229,7 @@ def test_progress_is_told_of_every_step() -> None:
 
 
 def steps_done(job: Job) -> int:
-    return job.tuner.count if isinstance(job.tuner, Counter) else job.tuner.steps
+    return job.trainer.count if isinstance(job.trainer, Counter) else job.trainer.steps
 
 
 def stop_after(job: Job, *steps: int) -> Callable[[], bool]:
@@ -241,7 +241,7 @@ def test_a_stop_keeps_a_state_and_leaves_the_best_weights(tmp_path: Path) -> Non
     outcome = fit(job, SILENT, folder=tmp_path, stop=stop_after(job, 7))
     assert (outcome.why, outcome.steps) == ("interrupted", 7)
     assert [row["step"] for row in outcome.rows] == [0, 3, 6]
-    assert job.tuner.count == 3
+    assert job.trainer.count == 3
     found = load_state(tmp_path)
     assert found is not None
     assert found[0]["now0"][0] == 7
@@ -287,7 +287,7 @@ def test_a_run_in_pieces_is_the_same_run(
     assert (outcome.why, outcome.steps) == (expected.why, expected.steps)
     assert without_time(outcome.rows) == without_time(expected.rows)
     assert without_time([outcome.best]) == without_time([expected.best])
-    np.testing.assert_array_equal(job.tuner.state()[0], whole.tuner.state()[0])
+    np.testing.assert_array_equal(job.trainer.state()[0], whole.trainer.state()[0])
 
 
 @pytest.mark.parametrize("killed", [2, 3, 4, 11, 23])
@@ -300,16 +300,16 @@ def test_a_killed_run_goes_on_from_its_last_state(tmp_path: Path, monkeypatch: P
 
     whole, first, second = (counting(falling(24, turn=9)) for _ in range(3))
     expected = fit(whole, SILENT)
-    first.tuner.before_step = die
+    first.trainer.before_step = die
     with pytest.raises(KeyboardInterrupt):
         fit(first, SILENT, folder=tmp_path)
     assert (tmp_path / STATE).exists() == (killed >= 3)
     began: list[int] = []
-    second.tuner.before_step = began.append
+    second.trainer.before_step = began.append
     outcome = fit(second, SILENT, folder=tmp_path)
     assert began[0] == killed // 3 * 3
     assert without_time(outcome.rows) == without_time(expected.rows)
-    np.testing.assert_array_equal(second.tuner.state()[0], whole.tuner.state()[0])
+    np.testing.assert_array_equal(second.trainer.state()[0], whole.trainer.state()[0])
 
 
 def test_a_run_stopped_where_its_patience_ends_is_the_same_run(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ class Clock:
         def tick(step: int) -> None:
             self.now += 1
 
-        job.tuner.before_step = tick
+        job.trainer.before_step = tick
         return job
 
 
@@ -357,8 +357,8 @@ def test_the_schedule_is_bent_to_end_with_the_time(monkeypatch: Patch, seconds: 
     assert outcome.why == "time budget"
     assert seconds - 2 <= clock.now - 100 <= seconds
     assert outcome.rows[-1]["step"] == outcome.steps
-    assert max(job.tuner.rates) > 0.005
-    assert job.tuner.rates[-1] < 0.2 * max(job.tuner.rates)
+    assert max(job.trainer.rates) > 0.005
+    assert job.trainer.rates[-1] < 0.2 * max(job.trainer.rates)
 
 
 def test_time_that_is_used_up_counts_when_a_run_is_taken_up_again(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -374,7 +374,7 @@ def test_with_time_enough_the_schedule_is_as_without_a_limit(monkeypatch: Patch)
     clock = Clock(monkeypatch)
     job = clock.driving(counting(falling(24)))
     assert fit(job, SILENT, seconds=1e6).why == "schedule"
-    np.testing.assert_allclose(job.tuner.rates, [0.01 * rate_at(job.recipe, (step + 0.5) / 24) for step in range(24)])
+    np.testing.assert_allclose(job.trainer.rates, [0.01 * rate_at(job.recipe, (step + 0.5) / 24) for step in range(24)])
 
 
 @given(count=st.integers(1, 12), size=st.integers(1, 30), seed=st.integers(0, 9))
@@ -419,10 +419,10 @@ def test_validation_images_are_looked_at_whole_and_plain() -> None:
     rng = np.random.default_rng(0)
     table = rng.normal(0, 30, (16, 3)).astype(np.float32)  # large: exponentials would overflow
     labels = rng.integers(0, 3, 16).astype(np.int32)
-    tuner = types.SimpleNamespace(recipe=RECIPE, logits=lambda numbers: table[numbers])
-    feed, chosen = Memory(), (15, 3, 8, 0, 11, 7)
-    loss, accuracy = evaluate(tuner, feed, chosen, labels)
-    assert feed.plain == list(chosen)
+    trainer = types.SimpleNamespace(recipe=RECIPE, logits=lambda numbers: table[numbers])
+    inputs, chosen = Memory(), (15, 3, 8, 0, 11, 7)
+    loss, accuracy = evaluate(trainer, inputs, chosen, labels)
+    assert inputs.plain == list(chosen)
     wide = table[list(chosen)].astype(np.float64)
     target = labels[list(chosen)]
     losses = [np.logaddexp.reduce(row) - row[label] for row, label in zip(wide, target, strict=True)]
@@ -433,9 +433,9 @@ def test_validation_images_are_looked_at_whole_and_plain() -> None:
 def real(batch_norm: str = MOVING, steps: int = 9, rate: float = 0.02) -> Job:
     pixels, labels = images(24)
     recipe = Recipe(steps, 5, rate, augment="light", flip=True, batch_norm=batch_norm, evaluate_every=2, patience=steps)
-    tuner = Tuner(tiny(folded=batch_norm == FROZEN), recipe)
+    trainer = Trainer(tiny(folded=batch_norm == FROZEN), recipe)
     weights = np.linspace(0.5, 2, CLASSES).astype(np.float32)
-    return Job(tuner, recipe, Memory(pixels), labels, tuple(range(16)), tuple(range(16, 24)), weights, 3)
+    return Job(trainer, recipe, Memory(pixels), labels, tuple(range(16)), tuple(range(16, 24)), weights, 3)
 
 
 @pytest.mark.parametrize("batch_norm", [FROZEN, MOVING])
@@ -445,14 +445,14 @@ def test_a_real_run_in_pieces_is_the_same_to_the_last_bit(tmp_path: Path, batch_
     job, outcome = in_pieces(lambda: real(batch_norm), tmp_path, [2, 5])
     assert expected.best["step"] > 0
     assert without_time(outcome.rows) == without_time(expected.rows)
-    for one, other in zip(snapshot(job.tuner.trainable.state), snapshot(whole.tuner.trainable.state), strict=True):
+    for one, other in zip(snapshot(job.trainer.trainable.state), snapshot(whole.trainer.trainable.state), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_the_network_gives_what_its_best_row_says() -> None:
     job = real()
     outcome = fit(job, SILENT)
-    loss, accuracy = evaluate(job.tuner, job.feed, job.val, job.labels)
+    loss, accuracy = evaluate(job.trainer, job.inputs, job.val, job.labels)
     assert (loss, accuracy) == (outcome.best["val_loss"], outcome.best["val_accuracy"])
 
 
@@ -462,23 +462,23 @@ def test_trying_rates_leaves_everything_as_it_was(monkeypatch: Patch) -> None:
     monkeypatch.setattr(rates, "RATE_PER_IMAGE", 1.0)
     monkeypatch.setattr(rates, "HARMLESS", 0.0)  # so that all are tried
     job = real()
-    job.tuner.step(*job.batch(1), 0.01)
-    before = snapshot(job.tuner.state())
+    job.trainer.step(*job.batch(1), 0.01)
+    before = snapshot(job.trainer.state())
     tried: list[float] = []
-    step = job.tuner.step
-    monkeypatch.setattr(job.tuner, "step", lambda *arrays: (tried.append(arrays[-1]), step(*arrays))[1])
+    step = job.trainer.step
+    monkeypatch.setattr(job.trainer, "step", lambda *arrays: (tried.append(arrays[-1]), step(*arrays))[1])
     trials = try_rates(job, 2, SILENT)
     assert tuple(trial.rate for trial in trials) == (1e-2, 1e-3)
     assert all(np.isfinite(trial.loss) for trial in trials)
     assert trials[0].loss != trials[1].loss
     assert len(tried) >= 6
-    for one, other in zip(snapshot(job.tuner.state()), before, strict=True):
+    for one, other in zip(snapshot(job.trainer.state()), before, strict=True):
         np.testing.assert_array_equal(one, other)
     assert try_rates(job, 2, SILENT) == trials  # each starts from the same weights on the same images
     del tried[:]
     assert try_rates(job, 2, SILENT, seconds=0.0) == ()
     assert len(tried) < 6
-    for one, other in zip(snapshot(job.tuner.state()), before, strict=True):
+    for one, other in zip(snapshot(job.trainer.state()), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -487,7 +487,7 @@ def rate_losses(monkeypatch: Patch, losses: dict[float, float]) -> list[Trial]:
     monkeypatch.setattr(rates, "CANDIDATES", tuple(losses))
     monkeypatch.setattr(rates, "RATE_PER_IMAGE", 1.0)
     job = counting([1.0])
-    monkeypatch.setattr(job.tuner, "step", lambda *arrays: (losses.get(arrays[-1], 0.0), 1.0))
+    monkeypatch.setattr(job.trainer, "step", lambda *arrays: (losses.get(arrays[-1], 0.0), 1.0))
     return list(try_rates(job, 2, SILENT))
 
 

@@ -19,7 +19,7 @@ from tlkit.backbones.litert.graph import Graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import Stage
 from tlkit.finetune import maps as module
-from tlkit.finetune.inputs import MapFeed, changer
+from tlkit.finetune.inputs import MapInputs, make_augmenter
 from tlkit.finetune.maps import Maps, compute_maps, lower_part, version_seed
 from tlkit.plan.choices import LIGHT
 from tlkit.plan.recipe import Recipe
@@ -87,7 +87,7 @@ def sizes(monkeypatch: Patch) -> list[int]:
 def compute(
     decoded: Decoded, extractor: Any, images: Sequence[int] = range(6), versions: int = 3, **changed: Any
 ) -> Maps:
-    options: dict[str, Any] = {"kind": "shifted", "change": shifted, "workers": 1, "progress": SilentProgress()}
+    options: dict[str, Any] = {"kind": "shifted", "augment": shifted, "workers": 1, "progress": SilentProgress()}
     return compute_maps(decoded, images, extractor, STAGE, versions=versions, **(options | changed))
 
 
@@ -129,7 +129,7 @@ def test_what_is_there_is_not_computed_again(decoded: Decoded, extractor: Any, m
         raise AssertionError("the frozen part was opened again")
 
     monkeypatch.setattr(module, "lower_part", never)
-    second = compute(decoded, extractor, change=never)
+    second = compute(decoded, extractor, augment=never)
     np.testing.assert_array_equal(all_of(second), expected)
     second.close()
 
@@ -157,7 +157,7 @@ def test_what_would_differ_is_kept_apart(decoded: Decoded, extractor: Any, sizes
     elif what == "versions":
         options["versions"] = 2
     stage = replace(STAGE, name="stage3") if what == "boundary" else STAGE
-    options = {"versions": 3, "kind": "shifted", "change": shifted, "workers": 1, **options}
+    options = {"versions": 3, "kind": "shifted", "augment": shifted, "workers": 1, **options}
     compute_maps(decoded, range(6), extractor, stage, progress=SilentProgress(), **options).close()
     assert sum(sizes) > 0
 
@@ -182,14 +182,14 @@ def test_versions_are_the_same_whatever_the_order(
     decoded: Decoded, extractor: Any, sizes: list[int], tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """With the real augmentation, and with other images in the batch."""
-    change = changer(Recipe(1, 1, None, augment=LIGHT, flip=True))
-    one = compute(decoded, extractor, [0, 1, 2, 3, 4], change=change)
+    augment = make_augmenter(Recipe(1, 1, None, augment=LIGHT, flip=True))
+    one = compute(decoded, extractor, [0, 1, 2, 3, 4], augment=augment)
     expected = all_of(one)
     one.close()
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "another"))
-    compute(decoded, extractor, [3], change=change).close()
-    two = compute(decoded, extractor, [4, 5, 2, 1], change=change)
-    whole = compute(decoded, extractor, range(6), change=change)
+    compute(decoded, extractor, [3], augment=augment).close()
+    two = compute(decoded, extractor, [4, 5, 2, 1], augment=augment)
+    whole = compute(decoded, extractor, range(6), augment=augment)
     # a pixel may be rounded the other way where a batch's size changes the order of a sum
     assert np.abs(all_of(whole).astype(np.float32) - expected).max() <= 1 / 4
     np.testing.assert_array_equal(two.get([1, 2, 4, 5], [1] * 4), all_of(whole)[1][[1, 2, 4, 5]])
@@ -229,7 +229,7 @@ def test_what_vanishes_meanwhile_is_computed_again(
     decoded: Decoded, extractor: Any, sizes: list[int], own_cache: Path, monkeypatch: Patch, cleared: str
 ) -> None:
     """Maps and pixels both: another run may prune or clear the cache at any moment."""
-    monkeypatch.setattr(records, "MAPPED", 1)
+    monkeypatch.setattr(records, "MAX_MAPPED", 1)
     maps = compute(decoded, extractor)
     expected, pixels = all_of(maps), decoded.pixels(range(6)).copy()
     again = compute(decoded, extractor)  # has found all of them, and read none
@@ -284,14 +284,14 @@ def test_what_was_done_stays_done_when_interrupted(decoded: Decoded, extractor: 
     assert sum(ran) == 3 * 3
 
 
-def test_a_feed_draws_versions_to_train_on_and_gives_plain_ones_to_look_at(
+def test_map_inputs_draw_versions_for_training_and_give_originals_for_validation(
     decoded: Decoded, extractor: Any, sizes: list[int]
 ) -> None:
     train, plain = compute(decoded, extractor), compute(decoded, extractor, versions=1)
-    feed, every = MapFeed(train, plain, 3), all_of(train)
+    inputs, every = MapInputs(train, plain, 3), all_of(train)
     draws = np.array([[0.0], [0.34], [0.99999994]], np.float32)
-    np.testing.assert_array_equal(feed.batch([4, 2, 1], draws), np.stack([every[0, 4], every[1, 2], every[2, 1]]))
-    np.testing.assert_array_equal(feed.batch([4, 2], None), every[0, [4, 2]])
+    np.testing.assert_array_equal(inputs.batch([4, 2, 1], draws), np.stack([every[0, 4], every[1, 2], every[2, 1]]))
+    np.testing.assert_array_equal(inputs.batch([4, 2], None), every[0, [4, 2]])
     train.close()
     plain.close()
 

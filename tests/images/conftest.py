@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import image
 
 from tlkit.images import read
 
@@ -51,12 +50,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, cases in (("good_image", _corpus.good), ("bad_image", _corpus.bad)):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, cases().values(), ids=cases().keys())
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    """Twenty different images."""
-    paths = [tmp_path / f"{n}.png" for n in range(20)]
-    for n, path in enumerate(paths):
-        image(n).save(path)
-    return paths

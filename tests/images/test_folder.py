@@ -100,7 +100,7 @@ def test_what_cannot_be_used_is_said(make_folder: Make, tmp_path: Path) -> None:
     assert str(tmp_path / "images") in message(tmp_path / "imagez")[1]
     assert "not a folder" in message(root / "only" / "0.png")[0]
     assert "only one class ('only')" in message(root)[0]
-    assert "3 loose images" in message(root / "only")[0]
+    assert "3 images outside class folders" in message(root / "only")[0]
     (tmp_path / "empty").mkdir()
     assert "no images" in message(tmp_path / "empty")[0]
     nested = make_folder({"wrapped/a": 2, "wrapped/b": 2}, name="nested")

@@ -15,7 +15,7 @@ Make = Callable[..., Path]
 
 
 def problems(root: Path) -> list[LayoutProblem]:
-    return layout_problems(scan(root, least=0))
+    return layout_problems(scan(root, min_classes=0))
 
 
 def only(root: Path) -> tuple[str, str]:
@@ -50,7 +50,7 @@ def test_hidden_folders_and_other_files_are_no_problem(make_folder: Make) -> Non
 def test_class_folders_one_level_down(make_folder: Make) -> None:
     root = make_folder({"photos/a": 2, "photos/b": 2})
     message, advice = only(root)
-    assert message == "all class folders lie one level down, in 'photos'"
+    assert message == "all class folders are one level down, in 'photos'"
     assert advice == f"use {root / 'photos'}"
 
 
@@ -65,7 +65,7 @@ def test_splits_one_level_down_are_told_once(make_folder: Make) -> None:
 def test_splits_inside_the_class_folders(make_folder: Make, val: str) -> None:
     root = make_folder({"a/train": 2, f"a/{val}": 1, "b/train": 2, f"b/{val}": 1})
     message, advice = only(root)
-    assert "splits lie inside the class folders" in message
+    assert "split folders are inside the class folders" in message
     assert "train/<class>/" in advice
 
 
@@ -73,7 +73,7 @@ def test_classes_that_one_split_lacks(make_folder: Make) -> None:
     root = make_folder({"train/a": 2, "train/b": 2, "train/c": 2, "val/a": 1, "val/new": 1, "test/a": 1, "test/b": 1})
     assert [(each.message, each.advice) for each in problems(root)] == [
         ("test/ lacks classes: c", "add images of them to test/"),
-        ("val/ has classes that train/ lacks: new", "add them to train/"),
+        ("val/ has classes that train/ does not have: new", "add them to train/"),
         ("val/ lacks classes: b, c", "add images of them to val/"),
     ]
 
@@ -85,12 +85,12 @@ def test_many_classes_are_named_in_part(make_folder: Make) -> None:
 
 def test_what_is_not_used(make_folder: Make) -> None:
     root = make_folder({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "extra/c": 1, "old/d": 1})
-    assert only(root)[0] == "folders beside train/ are not used: extra, old"
+    assert only(root)[0] == "folders next to train/ are not used: extra, old"
     root = make_folder({"a": 1, "b": 1, "empty": 0}, name="flat")
     image(5).save(root / "one.png")
     image(6).save(root / "two.png")
     assert [each.message for each in problems(root)] == [
-        "2 images lie outside any class folder and are not used",
+        "2 images outside any class folder, not used",
         "no images in: empty",
     ]
 
@@ -106,7 +106,7 @@ def test_classes_that_differ_only_in_case_or_outer_spaces(make_folder: Make, one
 
 
 def test_too_few_classes(make_folder: Make, tmp_path: Path) -> None:
-    assert only(make_folder({"a": 2}, name="one"))[0] == "1 class"
-    assert only(make_folder({"train/a": 2, "val/a": 1}, name="split"))[0] == "1 class"
+    assert only(make_folder({"a": 2}, name="one"))[0] == "only 1 class"
+    assert only(make_folder({"train/a": 2, "val/a": 1}, name="split"))[0] == "only 1 class"
     (tmp_path / "none").mkdir()
-    assert only(tmp_path / "none")[1] == "a classifier needs two class folders or more"
+    assert only(tmp_path / "none")[1] == "a classifier needs at least two class folders"

@@ -218,7 +218,7 @@ def test_no_memory_left(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
         raise MemoryError
 
     monkeypatch.setattr(read, "to_rgb_or_grey", fail)
-    with pytest.raises(UnreadableImage, match="too large for the memory"):
+    with pytest.raises(UnreadableImage, match="too large for the available memory"):
         read_image(corpus.good()["plain.jpg"].data)
 
 
@@ -245,7 +245,7 @@ def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     formats.register_heif.cache_clear()
     try:
-        with pytest.raises(UnreadableImage, match="HEIC images need the extra 'heif'") as caught:
+        with pytest.raises(UnreadableImage, match="HEIC images require the extra 'heif'") as caught:
             read_image(HEIC_HEADER)
     finally:
         formats.register_heif.cache_clear()

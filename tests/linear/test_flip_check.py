@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.linear import flip_check as module
-from tlkit.linear.flip_check import check_flips, chosen_for_check
+from tlkit.linear.flip_check import balanced_sample, check_flips
 
 CLASSES, EACH, WIDTH = 2, 30, 6
 LABELS = np.repeat(np.arange(CLASSES), EACH)
@@ -89,8 +89,8 @@ def test_probes_have_not_seen_what_they_are_asked() -> None:
 @given(counts=st.lists(st.integers(0, 500), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_the_images_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: list[int], seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)).tolist()
-    chosen = chosen_for_check(labels, seed)
-    assert chosen == chosen_for_check(labels, seed)
+    chosen = balanced_sample(labels, seed)
+    assert chosen == balanced_sample(labels, seed)
     assert len(chosen) == min(len(labels), module.MAX_CHECKED)
     assert chosen == sorted(set(chosen))
     assert all(0 <= place < len(labels) for place in chosen)
@@ -102,4 +102,4 @@ def test_the_images_to_look_at_are_bounded_and_of_all_classes_in_turn(counts: li
 
 def test_another_seed_looks_at_other_images() -> None:
     labels = [0, 1] * module.MAX_CHECKED
-    assert chosen_for_check(labels, 0) != chosen_for_check(labels, 1)
+    assert balanced_sample(labels, 0) != balanced_sample(labels, 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlkit.linear.folds import FEW_FOLDS, FOLDS, MANY, folds_for, make_folds
+from tlkit.linear.folds import FEW_FOLDS, FOLDS, MANY_ROWS, folds_for, make_folds
 
 
 def test_folds_keep_groups_whole_and_classes_present() -> None:
@@ -90,5 +90,5 @@ def test_many_images_take_no_time() -> None:
 
 
 def test_fewer_folds_do_for_many() -> None:
-    assert folds_for(MANY - 1) == FOLDS
-    assert folds_for(MANY) == FEW_FOLDS
+    assert folds_for(MANY_ROWS - 1) == FOLDS
+    assert folds_for(MANY_ROWS) == FEW_FOLDS

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from tlkit.linear import folds
 from tlkit.linear import head as module
 from tlkit.linear.folds import make_folds
-from tlkit.linear.head import FALLBACK, FLOOR, least_loss, solve_head, standardise
+from tlkit.linear.head import FALLBACK, FLOOR, best_grid_point, solve_head, standardise
 
 
 def blobs(classes: int, per_class: int, width: int = 12, noise: float = 1.0) -> tuple[np.ndarray, list[int]]:
@@ -84,7 +84,7 @@ def test_each_block_has_a_scale_of_its_own() -> None:
     assert np.abs(standardise(together)[0][:, :width]).max() < 0.1
     head = solve_head(together, labels, 3, blocks=[width, width], seed=2)
     np.testing.assert_allclose(head.kernel[:width], 100 * head.kernel[width:], rtol=1e-2, atol=1e-3)
-    point = least_loss(together, labels, blocks=[width, width], seed=2)
+    point = best_grid_point(together, labels, blocks=[width, width], seed=2)
     assert point in head.search
 
 
@@ -107,8 +107,8 @@ def test_the_search_ends_after_the_loss_has_risen(monkeypatch: pytest.MonkeyPatc
 
 def test_many_images_are_compared_on_few_folds_and_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time and memory of the search do not grow without end; the head itself is solved on all images."""
-    monkeypatch.setattr(folds, "MANY", 100)
-    monkeypatch.setattr(module, "SEARCHED", 40)
+    monkeypatch.setattr(folds, "MANY_ROWS", 100)
+    monkeypatch.setattr(module, "MAX_SEARCH_ROWS", 40)
     solved: list[int] = []
     fit = LogisticRegression.fit
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tlkit.linear.label_issues import HIGHEST_OWN, MIN_NAMED, SHARE, LabelIssue, find_suspects, probe_probabilities
+from tlkit.linear.label_issues import HIGHEST_OWN, MIN_NAMED, SHARE, LabelIssue, find_label_issues, probe_probabilities
 
 Matrix = NDArray[np.float32]
 
@@ -26,7 +26,7 @@ def suspects_of(features: Matrix, labels: list[int], groups: list[int] | None = 
     assert found is not None
     assert found.shape == (len(labels), len(set(labels)))
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-4)
-    return find_suspects(found, labels)
+    return find_label_issues(found, labels)
 
 
 @pytest.mark.parametrize(("classes", "each", "seed"), [(2, 60, 0), (2, 60, 1), (4, 40, 0), (4, 40, 1)])
@@ -92,27 +92,29 @@ def test_no_more_are_named_than_people_look_at(images: int) -> None:
     own = np.full(images, 0.999, np.float32)
     wrong = range(0, images, images // 100)  # a hundred of them
     own[list(wrong)] = np.linspace(0.001, 0.0001, len(wrong))
-    found = find_suspects(np.where(np.eye(2)[labels] == 1, own[:, None], 1 - own[:, None]).astype(np.float32), labels)
+    found = find_label_issues(
+        np.where(np.eye(2)[labels] == 1, own[:, None], 1 - own[:, None]).astype(np.float32), labels
+    )
     assert [each.index for each in found] == list(wrong)[::-1][: max(MIN_NAMED, images // SHARE)]
 
 
 def test_a_class_without_images_attracts_none() -> None:
     probabilities = np.array([[0.9, 0.05, 0.05], [0.02, 0.03, 0.95], [0.1, 0.8, 0.1]], np.float32)
-    assert find_suspects(probabilities, [0, 0, 1]) == []
+    assert find_label_issues(probabilities, [0, 0, 1]) == []
 
 
 def test_less_than_usual_confidence_in_the_other_class_is_no_suspicion() -> None:
     sure, less, own = [0.1, 0.85, 0.05], [0.05, 0.8, 0.15], [0.9, 0.05, 0.05]
     probabilities = np.array([less, own, own, sure, sure], np.float32)
-    assert find_suspects(probabilities, [0, 0, 0, 1, 1]) == []
+    assert find_label_issues(probabilities, [0, 0, 0, 1, 1]) == []
     probabilities[0] = [0.05, 0.86, 0.09]
-    assert [each.index for each in find_suspects(probabilities, [0, 0, 0, 1, 1])] == [0]
+    assert [each.index for each in find_label_issues(probabilities, [0, 0, 0, 1, 1])] == [0]
 
 
 def test_a_probability_of_exactly_zero_gives_a_margin_that_json_can_hold() -> None:
     probabilities = np.array([[0, 1], [1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
     with np.errstate(all="raise"):
-        (suspect,) = find_suspects(probabilities, [0, 0, 0, 1, 1])
+        (suspect,) = find_label_issues(probabilities, [0, 0, 0, 1, 1])
     assert suspect.index == 0
     assert np.isfinite(suspect.margin)
     assert suspect.margin < -20
@@ -123,7 +125,7 @@ def test_worst_first_each_once_and_only_confident_ones(seed: int, classes: int, 
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(classes, spread), images).astype(np.float32)
     labels = rng.integers(0, classes, images).tolist()
-    found = find_suspects(probabilities, labels)
+    found = find_label_issues(probabilities, labels)
     margins = [each.margin for each in found]
     assert margins == sorted(margins)
     assert len({each.index for each in found}) == len(found) <= MIN_NAMED

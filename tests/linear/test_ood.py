@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
 from tlkit.linear import ood as module
-from tlkit.linear.ood import OodStatistics, check_rate, fit_ood, measures_unseen
+from tlkit.linear.ood import OodStatistics, check_rate, cross_validated_measures, fit_ood
 
 WIDTHS = [6, 18]
 
@@ -61,7 +61,7 @@ def test_a_class_that_was_not_trained_on_is_told_and_known_ones_are_not() -> Non
     limit = known.threshold(0.05)
     rows, labels = clusters(2000, 9, 3)
     strange = np.asarray(labels) >= 5
-    marked = known.unlike(rows) > limit
+    marked = known.score(rows) > limit
     assert marked[strange].mean() > 0.9
     assert 0.02 < marked[~strange].mean() < 0.10
 
@@ -72,7 +72,7 @@ def test_false_alarms_come_at_the_rate_asked_for(rate: float, seed: int) -> None
     known = fit_ood(features, labels, WIDTHS)
     assert known is not None
     known = known.calibrated(known.measures(clusters(1000, 4, seed + 100)[0]))
-    marked = (known.unlike(clusters(2000, 4, seed + 200)[0]) > known.threshold(rate)).mean()
+    marked = (known.score(clusters(2000, 4, seed + 200)[0]) > known.threshold(rate)).mean()
     assert abs(marked - rate) < 0.05
 
 
@@ -80,7 +80,7 @@ def test_cross_validation_scores_training_images_as_if_new() -> None:
     features, labels = clusters(150, 5, 0)
     known = fit_ood(features, labels, WIDTHS)
     assert known is not None
-    unseen = measures_unseen(features, labels, list(range(150)), WIDTHS)
+    unseen = cross_validated_measures(features, labels, list(range(150)), WIDTHS)
     fresh = known.measures(clusters(1000, 5, 9)[0])
     assert len(unseen) == 150
     assert abs(unseen[:, 0].mean() / fresh[:, 0].mean() - 1) < 0.15
@@ -93,7 +93,7 @@ def test_what_is_written_is_what_is_read(tmp_path) -> None:
     with np.load(tmp_path / "known.npz", allow_pickle=False) as arrays:
         again = OodStatistics.from_arrays(dict(arrays))
     rows = clusters(10, 9, 4)[0]
-    assert (again.unlike(rows) == known.unlike(rows)).all()
+    assert (again.score(rows) == known.score(rows)).all()
     assert again.threshold(0.1) == known.threshold(0.1)
 
 
@@ -115,7 +115,7 @@ def test_too_little_to_learn_from() -> None:
     features, labels = clusters(12, 5, 0)
     assert fit_ood(features, labels, WIDTHS) is None
     assert fit_ood(features, [3] * 12, WIDTHS) is None
-    assert measures_unseen(features, labels, list(range(12)), WIDTHS).shape[1] == 3
+    assert cross_validated_measures(features, labels, list(range(12)), WIDTHS).shape[1] == 3
 
 
 @pytest.mark.parametrize("features", [np.zeros((40, 24)), np.repeat(np.eye(2, 24), 20, axis=0)])
@@ -123,7 +123,7 @@ def test_images_that_are_all_alike_give_numbers(features) -> None:
     known = fit_ood(features.astype(np.float32), [0] * 20 + [1] * 20, WIDTHS)
     assert known is not None
     known = known.calibrated(known.measures(features.astype(np.float32)))
-    assert np.isfinite(known.unlike(clusters(5, 5, 0)[0])).all()
+    assert np.isfinite(known.score(clusters(5, 5, 0)[0])).all()
 
 
 def test_more_rows_than_are_fitted_on_keep_every_class(monkeypatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from tlkit.linear.ridge import ridge_answers
+from tlkit.linear.ridge import ridge_scores
 
 
 def problem(rows: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def test_it_is_ridge_regression_on_one_hot_targets(rows: int, width: int, balanc
     labels[labels == 2] = np.where(np.arange((labels == 2).sum()) % 2, 2, 0)  # uneven classes
     counts = np.bincount(labels)
     weights = (len(labels) / (3 * counts))[labels] if balanced else np.ones(len(labels))
-    answers = ridge_answers(features, labels, tested, (0.1, 10.0), balanced=balanced)
+    answers = ridge_scores(features, labels, tested, (0.1, 10.0), balanced=balanced)
     for strength, found in zip((0.1, 10.0), answers, strict=True):
         mean = np.average(features, axis=0, weights=weights)
         scale = (weights[:, None] * (features - mean) ** 2).sum() / len(features)
@@ -36,7 +36,7 @@ def test_it_is_ridge_regression_on_one_hot_targets(rows: int, width: int, balanc
 
 def test_more_regularisation_comes_nearer_to_the_classes_shares() -> None:
     features, labels, tested = problem(90, 20, 3)
-    apart = [float(np.abs(each - 1 / 3).max()) for each in ridge_answers(features, labels, tested, (0.01, 1.0, 1e4))]
+    apart = [float(np.abs(each - 1 / 3).max()) for each in ridge_scores(features, labels, tested, (0.01, 1.0, 1e4))]
     assert apart[0] > apart[1] > apart[2]
     assert apart[2] < 1e-2
 
@@ -44,14 +44,14 @@ def test_more_regularisation_comes_nearer_to_the_classes_shares() -> None:
 @given(rows=st.integers(4, 30), width=st.integers(1, 40), classes=st.integers(2, 4), scale=st.floats(1e-3, 1e3))
 def test_answers_are_finite_and_do_not_depend_on_the_scale(rows: int, width: int, classes: int, scale: float) -> None:
     features, labels, tested = problem(rows, width, classes)
-    one = ridge_answers(features, labels, tested, (0.3,))[0]
-    other = ridge_answers(features * np.float32(scale), labels, tested * np.float32(scale), (0.3,))[0]
+    one = ridge_scores(features, labels, tested, (0.3,))[0]
+    other = ridge_scores(features * np.float32(scale), labels, tested * np.float32(scale), (0.3,))[0]
     assert np.isfinite(one).all()
     np.testing.assert_allclose(one, other, atol=1e-2)
 
 
 def test_identical_images_get_the_classes_shares() -> None:
-    answers = ridge_answers(
+    answers = ridge_scores(
         np.ones((6, 4), np.float32), np.array([0, 0, 0, 0, 1, 1]), np.ones((1, 4), np.float32), (0.1,)
     )
     np.testing.assert_allclose(answers[0], [[2 / 3, 1 / 3]], atol=1e-6)
@@ -63,6 +63,6 @@ def test_images_that_are_all_but_the_same_are_no_trouble_in_float32(rows: int, w
     rng = np.random.default_rng(0)
     labels = np.arange(rows) % 2
     features = np.outer(labels - 0.5, rng.normal(size=width)) + 1e-6 * rng.normal(size=(rows, width))
-    answers = ridge_answers(features.astype(np.float32), labels, features[:40].astype(np.float32), (0.03,))[0]
+    answers = ridge_scores(features.astype(np.float32), labels, features[:40].astype(np.float32), (0.03,))[0]
     assert np.isfinite(answers).all()
     assert (answers.argmax(axis=1) == labels[:40]).all()

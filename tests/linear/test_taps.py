@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tlkit.errors import TlkitError
-from tlkit.linear.head import least_loss, solve_head
+from tlkit.linear.head import best_grid_point, solve_head
 from tlkit.linear.taps import Choice, check_boundary, choose_taps, early_stages, rows_of
+from tlkit.plan.plan import Plan
 from tlkit.progress import SilentProgress
 
 TAPS = (("stage1", 2), ("stage2", 3), ("stage3", 3), ("stage4", 2), ("stage5", 2), ("top", 4))
@@ -36,10 +37,9 @@ def choose(telling: str = "stage3", **options: object) -> Choice:
         TAPS,
         labels,
         groups,
+        Plan("b", "imagenet", input_size=32, val_split=0.2, class_weights="none", seed=0, **given),  # type: ignore[arg-type]
         balanced=False,
-        seed=0,
         progress=SilentProgress(),
-        **given,  # type: ignore[arg-type]
     )
 
 
@@ -88,7 +88,7 @@ def test_there_is_always_an_early_stage_and_never_the_top(count: int) -> None:
 def test_what_cannot_be_a_boundary_is_said() -> None:
     check_boundary(None, "freeze")
     check_boundary("stage3", "early-layers", TAPS)
-    with pytest.raises(TlkitError, match="no meaning with --strategy freeze"):
+    with pytest.raises(TlkitError, match="--boundary does not apply to --strategy freeze"):
         check_boundary("stage3", "freeze")
     with pytest.raises(TlkitError, match="no stage 'stage9'") as caught:
         check_boundary("stage9", "early-layers", TAPS)
@@ -100,6 +100,6 @@ def test_what_cannot_be_a_boundary_is_said() -> None:
 def test_the_measure_is_that_of_the_head() -> None:
     rows = rows_of(matrix("stage3"), TAPS, ["stage3", "top"])
     assert rows.shape == (90, 7)
-    point = least_loss(rows, LABELS, seed=3)
+    point = best_grid_point(rows, LABELS, seed=3)
     head = solve_head(rows, LABELS, 3, seed=3)
     assert point == min(head.search, key=lambda each: each.log_loss)

@@ -146,7 +146,7 @@ def test_killed_writers_leave_whole_rows_only(tmp_path: Path) -> None:
         "import sys, itertools\n"
         "sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
-        "from test_store import FeatureStore, KEY, rows\n"
+        "from test_features import FeatureStore, KEY, rows\n"
         "store = FeatureStore(KEY, Path(sys.argv[1]))\n"
         "print('ready', flush=True)\n"
         "for n in itertools.count():\n"
@@ -196,7 +196,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_reuse(tmp_path: Path) -> 
     (tmp_path / "features").write_text("a file where the folder should be")
     store = fill(tmp_path, range(3))
     assert store.problem is not None
-    assert "not kept" in store.problem
+    assert "cannot be kept" in store.problem
 
 
 class Means:

@@ -94,7 +94,7 @@ def test_whatever_is_kept_comes_back_exactly(data: st.DataObject) -> None:
 def test_in_any_order_rows_are_right_and_only_pruning_loses_them(steps: list[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MERGE_ABOVE", 2)
-        patch.setattr(module, "MAPPED", 2)
+        patch.setattr(module, "MAX_MAPPED", 2)
         root = Path(folder)
         one, sure = store(root), set()
         for step, value in steps:
@@ -299,7 +299,7 @@ def test_merging_leaves_damaged_rows_out_and_keeps_the_age(tmp_path: Path) -> No
 
 
 def test_more_shards_than_are_mapped_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAPPED", 3)
+    monkeypatch.setattr(module, "MAX_MAPPED", 3)
     one = store(tmp_path)
     for n in range(12):
         one.add(rows(n))
@@ -364,7 +364,7 @@ def test_a_full_disk_costs_only_the_reuse(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(np, "save", full)
     one.add(rows(0))
-    assert one.problem == f"images are not kept: No space left on device ({tmp_path / 'images'})"
+    assert one.problem == f"images cannot be kept: No space left on device ({tmp_path / 'images'})"
     assert {file.name for file in one.folder.iterdir()} == {MARKER, "key.json"}
 
 

@@ -1,1 +1,1 @@
-"""What to do with a data set, and why: size, similarity to ImageNet, probes, and a rule that makes them advice."""
+"""The strategy advisor: dataset size, similarity to ImageNet, probes, and the rule that turns them into advice."""

@@ -1,4 +1,4 @@
-"""From evidence to advice: expected accuracies side by side, a choice, and why."""
+"""Turn evidence into advice: predicted accuracies, the recommended strategy, and the reasons."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity
 from tlkit.advisor.size import Size
 from tlkit.plan.choices import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS, MEASURED, RULE
+from tlkit.words import duration
 
 STRATEGIES = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is expected of a strategy.
+    """A strategy with its predicted accuracy.
 
     Attributes:
         strategy: As in the Plan.
         features: "last" or "all".
-        expected: Accuracy with its interval; None where nothing could be measured.
-        seconds: Time it will take on this machine, from the images' features on.
-        measured: Whether the accuracy was cross-validated as such, rather than predicted from what was.
+        expected: Predicted accuracy with its interval; None if nothing could be measured.
+        seconds: Estimated time on this machine once the features are computed.
+        measured: Whether the accuracy was cross-validated directly rather than predicted.
     """
 
     strategy: str
@@ -37,15 +38,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and why.
+    """The recommended strategy and the reasons for it.
 
     Attributes:
         strategy: As in the Plan.
         features: "last" or "all".
-        boundary: The stage to cut after, with "early-layers"; None: whatever training finds.
+        boundary: The stage to cut after, with "early-layers"; None: training chooses it.
         by: "measured" or "rule".
         candidates: All strategies, in the order of `STRATEGIES`.
-        close: Those that may as well be the best: within the margin of it.
+        close: The strategies within the margin of the best one.
         reasons: One sentence each.
     """
 
@@ -59,18 +60,18 @@ class Advice:
 
     @property
     def chosen(self) -> Candidate:
-        """The candidate that is advised."""
+        """The recommended candidate."""
         return next(each for each in self.candidates if each.strategy == self.strategy)
 
     @property
     def expected(self) -> tuple[float, float, float] | None:
-        """Accuracy expected of what is advised, with its interval's ends, 0..1."""
+        """Predicted accuracy of the recommended strategy and the ends of its interval, 0..1."""
         its = self.chosen.expected
         return None if its is None else (round(its.accuracy, 4), round(its.low, 4), round(its.high, 4))
 
 
-def is_open(advice: Advice) -> bool:
-    """Whether training weights may as well help as not: the frozen network's accuracy is within what is expected."""
+def is_unclear(advice: Advice) -> bool:
+    """Return whether it is unclear if fine-tuning helps: its predicted interval includes the frozen accuracy."""
     found = {each.strategy: each.expected for each in advice.candidates}
     frozen, trained = found[FREEZE], [each for name, each in found.items() if name != FREEZE and each is not None]
     if advice.by != MEASURED or frozen is None or not trained:
@@ -89,18 +90,18 @@ def advise(
     limit: float | None = None,
     more: Sequence[str] = (),
 ) -> Advice:
-    """Choose a strategy.
+    """Recommend a strategy.
 
-    The one with the highest expected accuracy is taken, or a cheaper one that is expected to be at most `MARGIN` worse.
+    Takes the fastest strategy whose predicted accuracy is at most `MARGIN` below the highest.
 
     Args:
-        evidence: What was measured; None where a class has too few images for cross-validation.
-        size: Of the data set.
-        similarity: To ImageNet.
-        seconds: What each strategy takes on this machine.
-        by: "measured", or "rule": the two-by-two rule.
-        limit: Seconds there are; strategies that take longer are not advised, unless all do.
-        more: Further reasons.
+        evidence: The measurements; None if a class has too few images for cross-validation.
+        size: Size of the dataset.
+        similarity: Similarity to ImageNet.
+        seconds: Estimated time of each strategy on this machine.
+        by: "measured", or "rule" for the two-by-two rule.
+        limit: Time limit in seconds; slower strategies are not recommended, unless all are slower.
+        more: Further reasons to add.
     """
     candidates = _candidates(evidence, seconds)
     facts = (
@@ -112,7 +113,7 @@ def advise(
         features = next(each.features for each in candidates if each.strategy == strategy)
         return Advice(strategy, features, _boundary(strategy, evidence), RULE, candidates, (), (reason, *facts))
     if evidence is None:
-        reason = "a class has too few images to measure anything, so nothing but the head is trained"
+        reason = "a class has too few images to measure anything, so only the head is trained"
         return Advice(FREEZE, LAST, None, MEASURED, candidates, (), (reason, *facts))
     within = [each for each in candidates if limit is None or each.seconds <= limit] or list(candidates[:1])
     best = max(_accuracy(each) for each in within)
@@ -155,25 +156,28 @@ def _reasons(evidence: Evidence, chosen: Candidate, within: list[Candidate], lim
     if chosen is best:
         others = [each for each in within if each is not best and each.expected is not None]
         second = max(others, key=_accuracy) if others else None
-        lines.append(
-            f"{chosen.strategy} is expected to be right on {_accuracy(chosen):.1%} of new images"
-            + (f", {second.strategy} on {_accuracy(second):.1%}" if second else "")
-        )
+        lines.append(f"highest predicted accuracy, {_prediction(chosen)}" + (f"; {_brief(second)}" if second else ""))
     else:
-        lines.append(
-            f"{chosen.strategy} is expected to be right on {_accuracy(chosen):.1%} of new images; {best.strategy} "
-            f"might reach {_accuracy(best):.1%}, which is within the noise, and takes {_times(best, chosen)} as long"
-        )
+        lines.append(f"predicted accuracy {_prediction(chosen)}; {_brief(best)}, no better within the noise")
     lines.append(
-        f"cross-validated heads on frozen features are right on {evidence.last:.1%} with the last stage's, "
-        f"{evidence.together:.1%} with all stages', {evidence.early:.1%} with {evidence.early_stage}'s alone; nearest "
-        f"neighbours on {evidence.neighbours:.1%}"
+        f"cross-validated accuracy on frozen features: {evidence.last:.1%} (last stage), {evidence.together:.1%} (all "
+        f"stages), {evidence.early:.1%} ({evidence.early_stage} alone); nearest neighbours: {evidence.neighbours:.1%}"
     )
-    lines.append(f"with half of the images {evidence.half:.1%}, with a quarter {evidence.quarter:.1%}")
+    lines.append(
+        f"learning curve: {evidence.quarter:.1%} with a quarter of the images, {evidence.half:.1%} with half of them"
+    )
     if limit is not None:
-        lines.append(f"only what takes at most {limit:.0f} s was considered")
+        lines.append(f"only strategies that take at most {duration(limit)} were considered")
     return tuple(lines)
 
 
-def _times(one: Candidate, other: Candidate) -> str:
-    return f"{one.seconds / max(1.0, other.seconds):.0f} times"
+def _prediction(candidate: Candidate) -> str:
+    """Accuracy, interval and time, such as "82.1% (53 to 93%), about 50 min"."""
+    its = candidate.expected
+    interval = f" ({100 * its.low:.0f} to {its.high:.0%})" if its else ""
+    return f"{_accuracy(candidate):.1%}{interval}, about {duration(candidate.seconds)}"
+
+
+def _brief(candidate: Candidate) -> str:
+    """Strategy, accuracy and time, such as "freeze: 69.0%, 5 s"."""
+    return f"{candidate.strategy}: {_accuracy(candidate):.1%}, {duration(candidate.seconds)}"

@@ -1,4 +1,4 @@
-"""Which of several backbones to take: by what cross-validation says of their features, their size and their speed."""
+"""Choose between backbones by cross-validated accuracy and size."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A backbone on a sample of the images.
+    """A backbone, measured on a sample of the images.
 
     Attributes:
-        name: In the catalogue.
-        params: Parameters without the classifier.
-        latency: Seconds an image on one core of this machine.
-        accuracy: Of the better of two cross-validated probes, on the top's and on all stages' features, 0..1.
-        right: Whether each image of the sample was classified right by it, bool [n], the same images for all.
+        name: Name in the catalogue.
+        params: Number of parameters without the classifier.
+        latency: Seconds per image on one core of this machine.
+        accuracy: Accuracy of the better of two cross-validated probes, on the top and on all stages, 0..1.
+        right: Whether that probe classified each image correctly, bool [n]; the same images for all backbones.
     """
 
     name: str
@@ -29,24 +29,24 @@ class Candidate:
 
 
 def choose_backbone(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
-    """The smallest backbone that is not clearly worse than the most accurate one, and why.
+    """Return the smallest backbone that is not clearly worse than the most accurate one, and the reason.
 
-    Clearly: by more than one standard error of the difference between paired answers (McNemar 1947).
+    Clearly worse means by more than one standard error of the paired difference (McNemar 1947).
 
     Args:
-        candidates: At least one, on the same images.
+        candidates: At least one, all measured on the same images.
     """
     best = max(candidates, key=lambda each: each.accuracy)
     as_good = [each for each in candidates if not _is_worse(each, best)]
     chosen = min(as_good, key=lambda each: (each.params, each.name))
     figures = ", ".join(
-        f"{each.name} {each.accuracy:.1%} ({each.params / 1e6:.1f}M parameters, {1000 * each.latency:.0f} ms an image)"
+        f"{each.name} {each.accuracy:.1%} ({each.params / 1e6:.1f}M parameters, {1000 * each.latency:.0f} ms per image)"
         for each in candidates
     )
     if len(candidates) == 1:
         return chosen, f"{chosen.name} is the only backbone on this machine within the limits"
     why = "is the most accurate" if chosen is best else f"is smaller than {best.name} and as good within the noise"
-    return chosen, f"{chosen.name} {why}: probes are right on {figures}"
+    return chosen, f"{chosen.name} {why}; probe accuracies: {figures}"
 
 
 def _is_worse(one: Candidate, other: Candidate) -> bool:

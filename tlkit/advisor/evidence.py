@@ -1,4 +1,4 @@
-"""All that the advisor's rule looks at, as plain numbers."""
+"""The measurements behind the advisor's rule, as plain numbers."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured on a data set's training images; accuracies are 0..1, of cross-validated heads.
+    """Measurements on the training images of a dataset. Accuracies are cross-validated, 0..1.
 
     Attributes:
-        images: Training images.
-        classes: Classes.
+        images: Number of training images.
+        classes: Number of classes.
         per_class: Training images of the median class.
         input_size: Side of the network's input in pixels.
         chance: Share of the largest class.
-        last: Accuracy of a head on the top's features.
-        together: Of one on all stages' features.
-        early: Of one on the best early or middle stage's.
-        early_stage: Which one that is.
-        neighbours: Of the nearest neighbours in the top's features.
-        half: Of a head on the top's features that has seen half of the images.
-        quarter: Of one that has seen a quarter.
+        last: Accuracy of a head on the features of the top.
+        together: Accuracy of a head on the features of all stages.
+        early: Accuracy of a head on the features of the best early or middle stage.
+        early_stage: Name of that stage.
+        neighbours: Accuracy of nearest neighbours in the features of the top.
+        half: Accuracy of a head on the top, trained on half of the images.
+        quarter: Accuracy of a head on the top, trained on a quarter of the images.
         noise: Standard error of ``last``.
-        similarity: To ImageNet, 0..1.
-        confidence: Of the ImageNet classifier, 0..1.
-        divergence: Of the activations from ImageNet's, mean over the stages.
-        mirrored: Share of some images that a head on the top's features gets right mirrored, less that of the same
-            images plain; 0 where too few could be looked at.
-        pilot: What a pilot found, see `tlkit.advisor.pilot.Pilot.gain`; None: there was none.
+        similarity: Similarity to ImageNet, 0..1.
+        confidence: Mean confidence of the ImageNet classifier, 0..1.
+        divergence: Divergence of the activations from ImageNet's, mean over the stages.
+        mirrored: Change in the accuracy of a head on the top if images are mirrored; 0 if there were too few images to
+            measure it.
+        pilot: Result of a pilot, see `tlkit.advisor.pilot.Pilot.gain`; None without a pilot.
     """
 
     images: int
@@ -59,18 +59,18 @@ class Evidence:
     pilot: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)
 
 
 def gather(probes: Probes, similarity: Similarity, flips: Flips, per_class: Sequence[int], input_size: int) -> Evidence:
-    """The numbers of probes, similarity and mirrored images.
+    """Collect the results of probes, similarity and flip check.
 
     Args:
-        probes: On the training images.
-        similarity: Of some of them.
-        flips: Of some of them, mirrored.
-        per_class: Training images of each class.
+        probes: Probes on the training images.
+        similarity: Similarity to ImageNet of a sample of them.
+        flips: Flip check on a sample of them.
+        per_class: Number of training images of each class.
         input_size: Side of the network's input in pixels.
     """
     curve = dict(probes.curve)

@@ -1,8 +1,8 @@
-"""From what was measured to the accuracy that each strategy will reach: a rule fitted on a grid of data sets.
+"""Predict the accuracy of each strategy from measurements, by a rule fitted on a grid of datasets.
 
-Frozen backbones reach what cross-validation says. For a strategy that trains weights, the share that it leaves of the
-errors of a head on all stages' features is a log-linear function of what was measured; with a pilot, of that too.
-``benchmarks/advisor.py`` made the grid, ``advisor_fit.py`` the coefficients in `tlkit.advisor.fitted`.
+For frozen backbones the prediction is the cross-validated accuracy. A strategy that fine-tunes leaves a share of the
+errors of a head on all stages; the logarithm of this share is a linear function of the measurements, including the
+pilot if there was one. ``benchmarks/advisor.py`` ran the grid, ``advisor_fit.py`` fitted `tlkit.advisor.fitted`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_IMAGES, QUANTILE
 from tlkit.plan.choices import FREEZE
 
-LONGEST = 50.0  # reach of an interval on the log scale: anything at all
-FROZEN_ALL = "freeze-all"  # the name here of a frozen backbone with all stages' features
+MAX_REACH = 50.0  # maximum half-width of an interval on the log scale, effectively unbounded
+FROZEN_ALL = "freeze-all"  # name used here for a frozen backbone with the features of all stages
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a strategy is expected to reach on images that nothing was chosen on.
+    """Predicted accuracy of a strategy on new images.
 
     Attributes:
-        accuracy: 0..1.
+        accuracy: Predicted accuracy, 0..1.
         low: Lower end of the 90% interval, 0..1.
-        high: Upper end.
+        high: Upper end of the 90% interval, 0..1.
     """
 
     accuracy: float
@@ -36,26 +36,26 @@ class Expectation:
 
 
 def error_of(accuracy: float, images: int) -> float:
-    """The error, above 0 and below 1, that a measured accuracy stands for.
+    """Estimate the error rate, above 0 and below 1, behind a measured accuracy.
 
-    A few images without an error do not mean that there are none: `PRIOR_IMAGES` more are thought to have been
-    measured, with an error of `PRIOR_ERROR`.
+    No errors on a few images do not mean an error rate of zero, so a prior is added: `PRIOR_IMAGES` images with an
+    error rate of `PRIOR_ERROR`.
 
     Args:
-        accuracy: Measured, 0..1.
-        images: On how many.
+        accuracy: Measured accuracy, 0..1.
+        images: Number of images it was measured on.
     """
     return ((1.0 - accuracy) * images + PRIOR_ERROR * PRIOR_IMAGES) / (images + PRIOR_IMAGES)
 
 
 def inputs_of(evidence: Evidence) -> dict[str, float]:
-    """The numbers that a fitted rule takes, by name; all of the order of 1."""
+    """Return the inputs of the fitted rule by name; all are of the order of 1."""
     together, neighbours = (
         error_of(accuracy, evidence.images) for accuracy in (evidence.together, evidence.neighbours)
     )
     return {
         "constant": 1.0,
-        # of the errors of always naming the largest class: what is far from clear may never become so
+        # relative to the error of always predicting the largest class
         "relative": math.log(together / error_of(evidence.chance, evidence.images)),
         "images": math.log(evidence.images / 100),
         "dissimilarity": 1.0 - evidence.similarity,
@@ -69,13 +69,13 @@ def expect(
     coefficients: Mapping[str, Mapping[str, float]] | None = None,
     spread: Mapping[str, float] | None = None,
 ) -> dict[str, Expectation]:
-    """The accuracy of the frozen strategies, and of those that the coefficients are for.
+    """Predict the accuracy of the frozen strategies and of those with coefficients.
 
     Args:
-        evidence: Measured on the training images.
-        coefficients: By strategy and input; None: the fitted ones, with or without a pilot.
-        spread: By strategy, deviation of the error's logarithm beyond the noise of what was measured; 0 where missing.
-            None: likewise.
+        evidence: Measurements on the training images.
+        coefficients: Coefficients by strategy and input; None: the fitted ones, with or without a pilot.
+        spread: Standard deviation of the log error beyond measurement noise, by strategy, 0 if missing; None: the
+            fitted ones, with or without a pilot.
     """
     if coefficients is None:
         coefficients = fitted.COEFFICIENTS if evidence.pilot is None else fitted.PILOT_COEFFICIENTS
@@ -94,7 +94,7 @@ def expect(
 
 
 def _interval(error: float, evidence: Evidence, spread: float) -> tuple[float, float]:
-    """90% interval of an accuracy: from the rule's spread and the noise of what was measured, on the log scale."""
+    """Return the 90% interval of an accuracy, from the rule's spread and measurement noise on the log scale."""
     noise = evidence.noise / error_of(evidence.last, evidence.images)
-    reach = min(LONGEST, QUANTILE * math.hypot(spread, noise))
+    reach = min(MAX_REACH, QUANTILE * math.hypot(spread, noise))
     return 1.0 - min(1.0, error * math.exp(reach)), 1.0 - error * math.exp(-reach)

@@ -1,4 +1,4 @@
-"""Whether more images would help, and of which class: from the learning curve of the frozen head."""
+"""Predict from the learning curve of the frozen head whether more images would help, and of which classes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from tlkit.advisor.probes import Probes
 
-WORTHWHILE = 0.01  # gain in accuracy from twice the images, below which they are not worth the work
+WORTHWHILE = 0.01  # minimum gain in accuracy that is worth doubling the number of images
 MAX_NAMED = 3
-MIN_ERROR = 0.5  # images: the error of a set without any
+MIN_ERROR = 0.5  # images; used in place of zero errors
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What twice the images would bring.
+    """Predicted effect of doubling the number of images.
 
     Attributes:
-        gain: Expected gain in accuracy, 0..1.
-        accuracy: Of a head on the frozen backbone with them, 0..1.
-        worthwhile: Whether it is more than `WORTHWHILE`.
-        classes: Those to collect first: most often mistaken, and still gaining; empty where none stands out.
+        gain: Predicted gain in accuracy, 0..1.
+        accuracy: Predicted accuracy of a head on the frozen backbone, 0..1.
+        worthwhile: Whether the gain is at least `WORTHWHILE`.
+        classes: Classes to collect first, those with the lowest recall; empty if none stands out.
         why: One sentence.
     """
 
@@ -33,15 +33,15 @@ class Growth:
     why: str
 
 
-def foresee_growth(probes: Probes, names: Sequence[str]) -> Growth:
-    """Extend the learning curve by one doubling.
+def predict_growth(probes: Probes, names: Sequence[str]) -> Growth:
+    """Extrapolate the learning curve by one doubling of the number of images.
 
     Errors fall as a power of the number of images (Hestness et al. 2017, "Deep Learning Scaling is Predictable,
-    Empirically"), so the next doubling leaves the same share of them as the mean of the last two did.
+    Empirically"), so the next doubling reduces them by the mean factor of the last two.
 
     Args:
-        probes: With a learning curve, and the share of each class's images that were classified right.
-        names: Of the classes.
+        probes: Probes with a learning curve and recalls.
+        names: Class names.
     """
     floor = MIN_ERROR / probes.images
     errors = [max(floor, 1.0 - accuracy) for _, accuracy in probes.curve]
@@ -51,9 +51,9 @@ def foresee_growth(probes: Probes, names: Sequence[str]) -> Growth:
     order = np.argsort(np.asarray(recalls), kind="stable")
     mean = float(np.mean(recalls))
     needy = tuple(names[i] for i in order[:MAX_NAMED] if recalls[i] < mean - 2 * probes.noise)
-    why = f"twice the images would make a head on the frozen backbone right on {gain:.1%} more of new ones"
+    why = f"doubling the number of images is predicted to raise accuracy by {100 * gain:.1f} percentage points"
     if gain < WORTHWHILE:
-        why += ": hardly worth collecting them"
+        why += ", so collecting more is hardly worth it"
     elif needy:
-        why += f"; begin with {', '.join(needy)}, which it mistakes most often"
+        why += f"; start with {', '.join(needy)}, most often misclassified"
     return Growth(gain, probes.last.accuracy + gain, gain >= WORTHWHILE, needy if gain >= WORTHWHILE else (), why)

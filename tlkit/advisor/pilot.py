@@ -1,4 +1,4 @@
-"""What a pilot found: some steps of training weights on a part of the training images, judged on the rest."""
+"""Result of a pilot: a short trial of fine-tuning on part of the training images, evaluated on the rest."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tlkit.plan.choices import LAST_LAYERS
+from tlkit.words import plural
 
-TRUSTED = 30  # images on which what a pilot found counts half
+HALF_WEIGHT = 30  # evaluation images at which the result of a pilot gets half its weight
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """The last layers trained for a part of the steps.
+    """A short trial of training the last layers.
 
     Attributes:
-        images: How many it was judged on; none of them was trained on.
-        steps: Optimizer steps it made.
-        frozen_accuracy: Of a solved head on the frozen backbone, on those images, 0..1.
-        frozen_loss: Its mean cross-entropy, nats.
-        accuracy: After the steps.
-        loss: Likewise.
+        images: Number of evaluation images, not used in training.
+        steps: Number of optimizer steps.
+        frozen_accuracy: Accuracy of a solved head on the frozen backbone on those images, 0..1.
+        frozen_loss: Mean cross-entropy of that head, nats.
+        accuracy: Accuracy after the steps, 0..1.
+        loss: Mean cross-entropy after the steps, nats.
     """
 
     images: int
@@ -33,23 +34,23 @@ class Pilot:
 
     @property
     def log_share(self) -> float:
-        """Logarithm of the share of errors the steps left; half an error is added to both, so that none is infinite."""
+        """Logarithm of the share of errors left; half an error is added to both counts to keep it finite."""
         left, before = ((1 - each) * self.images + 0.5 for each in (self.accuracy, self.frozen_accuracy))
         return math.log(left / before)
 
     @property
     def gain(self) -> float:
-        """What the advisor's rule takes: `log_share`, the nearer to 0 the fewer images it was judged on."""
-        return self.log_share * self.images / (self.images + TRUSTED)
+        """Input of the advisor's rule: `log_share`, shrunk towards 0 if there are few evaluation images."""
+        return self.log_share * self.images / (self.images + HALF_WEIGHT)
 
     @property
     def why(self) -> str:
         """One sentence."""
         return (
-            f"a pilot, {self.steps} steps of {LAST_LAYERS} on a part of the training images, took the accuracy on "
-            f"{self.images} others from {self.frozen_accuracy:.1%} to {self.accuracy:.1%}"
+            f"pilot: {plural(self.steps, 'step')} of {LAST_LAYERS} on part of the training images; accuracy on the "
+            f"other {plural(self.images, 'image')}: {self.frozen_accuracy:.1%} before, {self.accuracy:.1%} after"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)

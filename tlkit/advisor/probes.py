@@ -1,7 +1,7 @@
-"""What cross-validation on the frozen features says about a data set: one forward pass, no training of the network.
+"""Cross-validated probes on frozen features: one forward pass, no training of the network.
 
-Linear probes and nearest neighbours predict the outcome of transfer as well as the scores made for it do (Agostinelli
-et al. 2022, "How stable are Transferability Metrics evaluations?"), and they are accuracies, which anyone understands.
+Linear probes and nearest neighbours predict the outcome of transfer learning as well as dedicated scores do
+(Agostinelli et al. 2022, "How stable are Transferability Metrics evaluations?"), and accuracies are easy to understand.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.linear.folds import Fold, folds_for, make_folds
 from tlkit.linear.head import Matrix, standardise
-from tlkit.linear.ridge import ridge_answers
+from tlkit.linear.ridge import ridge_scores
 from tlkit.linear.taps import early_stages
 from tlkit.progress import Progress, SilentProgress
 
 ALL_STAGES = "all"
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # of the L2 regularisation, see `tlkit.linear.ridge`
-MAX_ROWS = 10_000  # rows looked at
-MIN_OF_CLASS = 4  # of a class, at least, among them
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # L2 strengths, see `tlkit.linear.ridge`
+MAX_ROWS = 10_000  # sampled training images
+MIN_OF_CLASS = 4  # sampled images per class, if there are as many
 NEIGHBOURS = 5
-NEIGHBOURED = 4000  # rows at most that neighbours are looked for among
-SHARES = (0.25, 0.5)  # of the training rows of each fold, for the learning curve
+MAX_NEIGHBOUR_ROWS = 4000  # sampled images for nearest neighbours
+SHARES = (0.25, 0.5)  # shares of the training rows of each fold, for the learning curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,10 @@ class Probe:
 
     Attributes:
         name: "top", a stage, or "all".
-        accuracy: On images that the head has not seen, 0..1.
-        squared_error: Of its answers to the same, from the one-hot labels.
-        strength: Of the L2 regularisation, chosen by that error.
-        right: Whether each of them was classified right, bool [n].
+        accuracy: Accuracy on held-out images, 0..1.
+        squared_error: Mean squared error of the scores against one-hot labels, on the same images.
+        strength: L2 strength with the lowest such error.
+        right: Whether each image was classified correctly, bool [n].
     """
 
     name: str
@@ -49,19 +49,19 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Probes:
-    """What cross-validation says about a data set.
+    """Results of cross-validation on a dataset.
 
     Attributes:
-        images: How many there are to train on.
-        classes: How many classes.
+        images: Number of training images.
+        classes: Number of classes.
         chance: Share of the largest class, 0..1.
-        last: On the top's features.
-        together: On all stages' features.
-        early: On each early or middle stage's, from input to output.
-        neighbours: Accuracy of the nearest neighbours in the top's features, 0..1.
-        curve: (share of the training images, accuracy on the top's features), ending with (1.0, ``last.accuracy``).
-        recalls: Share of each class's images that the head on the top's features got right, 0..1.
-        noise: Standard error of ``last.accuracy``: from the folds or the number of images, the larger.
+        last: Probe on the features of the top.
+        together: Probe on the features of all stages.
+        early: Probes on each early or middle stage, from input to output.
+        neighbours: Accuracy of nearest neighbours in the features of the top, 0..1.
+        curve: Learning curve on the top: (share of the training images, accuracy), up to (1.0, ``last.accuracy``).
+        recalls: Recall of each class with the probe on the top, 0..1.
+        noise: Standard error of ``last.accuracy``: from the folds or from the number of images, whichever is larger.
     """
 
     images: int
@@ -77,7 +77,7 @@ class Probes:
 
     @property
     def best_early(self) -> Probe:
-        """That of the early or middle stage with the least squared error."""
+        """The probe with the lowest squared error among the early and middle stages."""
         return min(self.early, key=lambda probe: probe.squared_error)
 
 
@@ -91,16 +91,16 @@ def run_probes(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Probes | None:
-    """Cross-validate heads on the features of every depth; None where a class is too small for it.
+    """Cross-validate probes on the features of every depth; return None if a class is too small for it.
 
     Args:
-        matrix: float32 [n, columns] of the training images, the blocks ``taps`` one after another.
-        taps: (name, width) of each block, the top last.
-        labels: Class index of each row, every class with at least one.
-        groups: Copies of one image share a group.
-        balanced: Weigh classes by the inverse of their share.
-        seed: Of folds and samples.
-        progress: Told about every probe.
+        matrix: Features of the training images, float32 [n, columns], the ``taps`` concatenated.
+        taps: (name, width) of each tap, the top last.
+        labels: Class index of each row; every class has at least one row.
+        groups: Group of each row; copies of one image share a group.
+        balanced: Weight classes by inverse frequency.
+        seed: Random seed of folds and samples.
+        progress: Progress reporter.
     """
     given = np.asarray(labels, dtype=np.int64)
     rows = _sample(given, np.asarray(groups, dtype=np.int64), MAX_ROWS, seed)
@@ -149,12 +149,12 @@ def _probe(
     strengths: Sequence[float],
     balanced: bool,
 ) -> Probe:
-    """Answers to every tested row from a classifier that has not seen it; of several strengths the best one's."""
+    """Cross-validate a classifier at several L2 strengths and return the best result."""
     found = np.zeros((len(strengths), len(target), int(target.max()) + 1), dtype=np.float32)
     for train, test in folds:
-        answers = ridge_answers(scaled[train], target[train], scaled[test], strengths, balanced=balanced)
-        for place, answer in enumerate(answers):
-            found[place, test] = answer
+        scores = ridge_scores(scaled[train], target[train], scaled[test], strengths, balanced=balanced)
+        for number, values in enumerate(scores):
+            found[number, test] = values
     tested = _tested(folds)
     truth = np.eye(found.shape[2], dtype=np.float32)[target[tested]]
     errors = [float(((each[tested] - truth) ** 2).sum(axis=1).mean()) for each in found]
@@ -167,12 +167,12 @@ def _tested(folds: list[Fold]) -> NDArray[np.int64]:
     return np.sort(np.concatenate([test for _, test in folds]))
 
 
-def _sample(target: NDArray[np.int64], group: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """Rows by chance, about so many at most, with a few of every class that are no copies, in order."""
-    if len(target) <= most:
+def _sample(target: NDArray[np.int64], group: NDArray[np.int64], max_rows: int, seed: int) -> NDArray[np.int64]:
+    """Return about ``max_rows`` random rows, ascending, with a few distinct images of every class."""
+    if len(target) <= max_rows:
         return np.arange(len(target))
     order = np.random.default_rng([seed, 1]).permutation(len(target))
-    chosen = [order[:most]]
+    chosen = [order[:max_rows]]
     for label in np.unique(target):
         its = order[target[order] == label]
         _, firsts = np.unique(group[its], return_index=True)
@@ -183,7 +183,7 @@ def _sample(target: NDArray[np.int64], group: NDArray[np.int64], most: int, seed
 def _learning_curve(
     scaled: Matrix, target: NDArray[np.int64], folds: list[Fold], last: Probe, balanced: bool, seed: int
 ) -> tuple[tuple[float, float], ...]:
-    """(share of the training images, accuracy), up to all of them."""
+    """Return (share of the training images, accuracy) up to all images."""
     points = []
     for share in SHARES:
         fewer = [(_part(train, target, share, seed), test) for train, test in folds]
@@ -192,14 +192,14 @@ def _learning_curve(
 
 
 def _part(rows: NDArray[np.int64], target: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
-    """A share of some rows, the same of each class, and at least one of it."""
+    """Return a random share of rows, stratified by class, with at least one row of each."""
     order = np.random.default_rng([seed, 3]).permutation(rows)
     classes = [order[target[order] == label] for label in np.unique(target[rows])]
     return np.sort(np.concatenate([its[: max(1, round(share * len(its)))] for its in classes]))
 
 
 def _recalls(right: NDArray[np.bool_], target: NDArray[np.int64], folds: list[Fold]) -> tuple[float, ...]:
-    """Share of each present class's tested images that are right."""
+    """Return the recall of each class present; 0 if none of its images was tested."""
     tested = target[_tested(folds)]
     return tuple(
         float(right[tested == label].mean()) if (tested == label).any() else 0.0 for label in np.unique(target)
@@ -207,8 +207,8 @@ def _recalls(right: NDArray[np.bool_], target: NDArray[np.int64], folds: list[Fo
 
 
 def _nearest(scaled: Matrix, target: NDArray[np.int64], group: NDArray[np.int64], seed: int) -> float:
-    """Accuracy of the majority among the nearest images by cosine that are no copies, leaving one out."""
-    rows = _sample(target, group, NEIGHBOURED, seed)
+    """Return the leave-one-out accuracy of nearest neighbours by cosine similarity, ignoring copies."""
+    rows = _sample(target, group, MAX_NEIGHBOUR_ROWS, seed)
     unit = scaled[rows] / np.maximum(np.linalg.norm(scaled[rows], axis=1, keepdims=True), 1e-12)
     labels, groups = target[rows], group[rows]
     kinds = np.unique(np.stack([labels, groups]), axis=1)[0]
@@ -220,7 +220,7 @@ def _nearest(scaled: Matrix, target: NDArray[np.int64], group: NDArray[np.int64]
         best = np.argpartition(-near, count - 1, axis=1)[:, :count]
         closeness = np.take_along_axis(near, best, axis=1)
         votes = np.zeros((len(best), int(labels.max()) + 1))
-        # a vote counts a little more the closer it is, which decides between equally many
+        # closer neighbours get slightly more weight, to break ties
         np.add.at(
             votes, (np.arange(len(best))[:, None], labels[best]), 1 + 1e-3 * np.nan_to_num(closeness, neginf=-1e3)
         )
@@ -229,7 +229,7 @@ def _nearest(scaled: Matrix, target: NDArray[np.int64], group: NDArray[np.int64]
 
 
 def _noise(right: NDArray[np.bool_], folds: list[Fold]) -> float:
-    """Standard error of an accuracy: binomial, with two images added (Agresti & Coull 1998), or that of the folds."""
+    """Return the standard error of an accuracy: binomial (Agresti & Coull 1998) or over folds, whichever is larger."""
     share = (right.sum() + 1) / (len(right) + 2)
     binomial = np.sqrt(share * (1 - share) / len(right))
     tested = _tested(folds)

@@ -1,4 +1,4 @@
-"""The two-by-two rule of transfer learning's lecture notes: by data set size and similarity, nothing else."""
+"""The two-by-two rule from transfer-learning lecture notes: by dataset size and similarity alone."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tlkit.plan.choices import EARLY, FINE_TUNE, FREEZE, LAST_LAYERS
 
 
 def rule_of_thumb(size: Size, similarity: Similarity) -> tuple[str, str]:
-    """Strategy and reason by the rule, which is the baseline that the measured advisor is held against.
+    """Return strategy and reason by the rule, the baseline of the measured advisor.
 
-    Small and similar: freeze. Small and dissimilar: keep the first layers, which are generic. Large and similar:
-    fine-tune, and the last layers alone where that is unclear. Large and dissimilar: fine-tune everything from the
-    weights as a start. Large is from "medium" on (`tlkit.advisor.size.BOUNDS`), similar from a score of
-    `tlkit.advisor.similarity.SIMILAR` on.
+    Small and similar: freeze. Small and dissimilar: keep only the early layers, which are generic. Large and similar:
+    fine-tune. Large and in between: train the last layers. Large and dissimilar: fine-tune, with the weights as the
+    starting point. Large means at least "medium" (`tlkit.advisor.size.BOUNDS`); similar means a score of at least
+    `tlkit.advisor.similarity.SIMILAR`.
 
     Args:
-        size: Of the data set.
-        similarity: To ImageNet.
+        size: Size of the dataset.
+        similarity: Similarity to ImageNet.
     """
     similar = similarity.score >= SIMILAR
     if not size.is_large:
@@ -26,5 +26,5 @@ def rule_of_thumb(size: Size, similarity: Similarity) -> tuple[str, str]:
         chosen = FINE_TUNE
     else:
         chosen = LAST_LAYERS
-    kind = "similar to ImageNet" if similar else "unlike ImageNet"
-    return chosen, f"the two-by-two rule: {'large' if size.is_large else 'small'} and {kind}, so {chosen}"
+    kind = "similar to" if similar else "unlike"
+    return chosen, f"the two-by-two rule for a {'large' if size.is_large else 'small'} dataset {kind} ImageNet"

@@ -18,7 +18,7 @@ from tlkit.images.check import Checked, assess
 from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
 from tlkit.images.folder import LAYOUT_HINT, ImageFolder, scan
-from tlkit.linear.label_issues import LabelIssue, find_suspects, probe_probabilities
+from tlkit.linear.label_issues import LabelIssue, find_label_issues, probe_probabilities
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
@@ -54,7 +54,7 @@ def check(
     quick = model is None and not suspects
     if quick and workers != 1:
         start_examining(workers)
-    folder = scan(images, least=0)
+    folder = scan(images, min_classes=0)
     if not folder.files:
         raise TlkitError(f"no images in class folders in {folder.root}", LAYOUT_HINT)
     if model is not None:
@@ -103,7 +103,9 @@ def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
         return found
     found.suspects_by = f"cross-validated probes on the frozen features of {extractor.backbone.name}"
     names = [folder.classes[label] for label in labels]
-    _name_suspects(found, find_suspects(probabilities, present.tolist()), [folder.files[row] for row in rows], names)
+    _name_suspects(
+        found, find_label_issues(probabilities, present.tolist()), [folder.files[row] for row in rows], names
+    )
     return found
 
 
@@ -129,7 +131,7 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Cont
     labels = [number[folder.classes[folder.labels[index]]] for index in order]
     found.suspects_by = f"predictions of {bundle.path}"
     if order:
-        worst = find_suspects(np.stack([predicted[index] for index in order]), labels)
+        worst = find_label_issues(np.stack([predicted[index] for index in order]), labels)
         _name_suspects(found, worst, [folder.files[index] for index in order], bundle.classes)
     return found
 

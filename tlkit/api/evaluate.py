@@ -135,7 +135,7 @@ def evaluate(
     if split not in SPLITS:
         raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
     bundle = model if isinstance(model, Bundle) else load(model)
-    folder, part = _part(scan(images, least=1), split)
+    folder, part = _part(scan(images, min_classes=1), split)
     known, unknown = _matched(folder, bundle.classes)
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
@@ -152,7 +152,7 @@ def evaluate(
                 files.append(folder.files[index])
                 labels.append(label)
                 rows.append(values)
-                unlike.append(answer.unlike)
+                unlike.append(answer.ood_score)
                 used.append(str(bundle.manifest["split"].get(item.content.hex(), "")))
             advance(1)
     if not rows:

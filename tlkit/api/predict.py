@@ -169,5 +169,5 @@ def _prediction(path: Path, answer: Answer, classes: Sequence[str], limit: float
         return Prediction(str(path), None, None, (), None, answer.error)
     best = np.argsort(-values, kind="stable")[:TOP]
     top = tuple((classes[i], float(values[i])) for i in best)
-    unknown = None if limit is None or answer.unlike is None else not answer.unlike <= limit
+    unknown = None if limit is None or answer.ood_score is None else not answer.ood_score <= limit
     return Prediction(str(path), *top[0], top, unknown, None)

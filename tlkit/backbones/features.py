@@ -134,7 +134,7 @@ def each_feature(
         workers: Reading threads, and cores to compute with at most; None: one a processor.
         decode_all: Also decode images whose features are in the store.
     """
-    lookup = store.get if store is not None else lambda content: None
+    lookup = store.get if store is not None else lambda _: None
     size = (extractor.input_size, extractor.input_size)
     images = load_images(
         paths,

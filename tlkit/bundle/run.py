@@ -26,13 +26,13 @@ class Answer:
         item: The image, or why there is none.
         probabilities: float32 [classes], finite; None where it cannot be read, or the network gives none.
         error: Why there are none, else None.
-        unlike: How unlike the images trained on it is, around 0 for those of known classes; None where it cannot be
-            read or the bundle does not know.
+        ood_score: Out-of-distribution score, around 0 for images of the trained classes; None if the image cannot be
+            read or the bundle has no OOD statistics.
     """
 
     item: Loaded
     probabilities: NDArray[np.float32] | None = None
-    unlike: float | None = None
+    ood_score: float | None = None
     error: str | None = None
 
 
@@ -61,7 +61,7 @@ def answers(
     Raises:
         TlkitError: The engine is not there.
     """
-    forward, known, classes = bundle.forward(engine, len(paths), workers), bundle.ood, len(bundle.classes)
+    forward, ood, classes = bundle.forward(engine, len(paths), workers), bundle.ood, len(bundle.classes)
     most = batch_size()
     for batch in load_batches(
         paths, bundle.input_size, most, workers=workers, ahead=3 * most, fingerprints=fingerprints
@@ -72,14 +72,14 @@ def answers(
             other = forward(np.ascontiguousarray(np.stack(pixels)[:, :, ::-1]))[:, :classes]
             # a new array: what a network gives may be its own memory, which may only be read
             found = np.concatenate([(found[:, :classes] + other) / 2, found[:, classes:]], axis=1)
-        unlike = known.unlike(found[:, classes:]).tolist() if known and len(found) else [None] * len(found)
-        rows = zip(found[:, :classes], unlike, strict=True)
+        scores = ood.score(found[:, classes:]).tolist() if ood and len(found) else [None] * len(found)
+        rows = zip(found[:, :classes], scores, strict=True)
         for item in batch:
             if item.image is None:
                 yield Answer(item, error=item.error)
                 continue
-            values, strange = next(rows)
-            yield Answer(item, values, strange) if np.isfinite(values).all() else Answer(item, error=NOT_FINITE)
+            values, score = next(rows)
+            yield Answer(item, values, score) if np.isfinite(values).all() else Answer(item, error=NOT_FINITE)
 
 
 def check_mirroring(bundle: Bundle) -> None:

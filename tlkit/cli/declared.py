@@ -76,12 +76,21 @@ def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation, default=default)
 
 
-def given(context: typer.Context, values: Mapping[str, Any], record: type[Any]) -> dict[str, Any]:
-    """Return the options of a dataclass that are on the command line, parsed."""
+def given(
+    context: typer.Context, values: Mapping[str, Any], record: type[Any], *, advisor: bool = False
+) -> dict[str, Any]:
+    """Return the options of a dataclass that are on the command line, parsed.
+
+    Args:
+        context: Context of the command.
+        values: Values by parameter name.
+        record: The dataclass.
+        advisor: Include only those that ``recommend`` takes; other names are options of the command itself.
+    """
     return {
         name: its.option.parse(values[name]) if its.option.parse is not None else values[name]
         for name, its in declared(record).items()
-        if name in values and is_given(context, name)
+        if (its.option.advisor or not advisor) and is_given(context, name)
     }
 
 

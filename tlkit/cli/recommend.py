@@ -37,7 +37,7 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
     from tlkit.cli.console import ConsoleProgress
 
     images, report, plan = values["images"], values["report"], values["plan"]
-    asked = given(context, values, TrainOptions)
+    asked = given(context, values, TrainOptions, advisor=True)
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.recommend.plan_file import write_plan

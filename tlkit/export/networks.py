@@ -18,7 +18,7 @@ from tlkit.backbones.litert.efficientnet_lite import lite_graph
 from tlkit.backbones.runtime import import_keras
 from tlkit.export.keras_archive import write_packaged
 from tlkit.images.batches import load_image
-from tlkit.linear.classifier import LOGITS, attach_head, layers_of, watched
+from tlkit.linear.classifier import LOGITS, attach_head, layers_of, ood_taps
 from tlkit.linear.head import Head
 from tlkit.plan.choices import IMAGENET
 
@@ -48,14 +48,14 @@ def write_networks(
 
     Args:
         keras_file: Where the first goes.
-        lite_file: Where the second goes; besides probabilities it gives the features of the `watched` blocks.
+        lite_file: Where the second goes; besides probabilities it gives the features of the `ood_taps` blocks.
         extractor: The frozen backbone; its graph gets the head attached, nothing is converted again. With the packaged
             weights, and where Keras is not at work anyway, the file for Keras is written without it.
         head: On the pooled features of ``taps``.
         samples: Images on which both must give the same probabilities.
         taps: Names of the blocks the head takes, from input to output.
     """
-    pixels, shown = _sample_pixels(extractor, samples), watched(extractor.taps, taps)
+    pixels, shown = _sample_pixels(extractor, samples), ood_taps(extractor.taps, taps)
     if _is_packaged(extractor):
         layers = write_packaged(
             keras_file, extractor.backbone.variant, extractor.input_size, head.kernel, head.bias, taps
@@ -86,14 +86,14 @@ def write_tuned(
 
     Args:
         keras_file: Where the first goes.
-        lite_file: Where the second goes; besides probabilities it gives the features of the `watched` blocks.
+        lite_file: Where the second goes; besides probabilities it gives the features of the `ood_taps` blocks.
         model: As from `attach_head`, float32.
         extractor: Of the backbone it came from.
         taps: Names of the blocks its head takes.
-        layers: As from `layers_of`, of the `watched` blocks and the head's.
+        layers: As from `layers_of`, of the `ood_taps` blocks and the head's.
         samples: Images on which both must give the same probabilities.
     """
-    pixels, shown = _sample_pixels(extractor, samples), watched(extractor.taps, taps)
+    pixels, shown = _sample_pixels(extractor, samples), ood_taps(extractor.taps, taps)
     model.save(keras_file)
     theirs = np.asarray(model(pixels.astype(np.float32), training=False))
     kept = {tap: layers[tap] for tap in shown}

@@ -1,1 +1,1 @@
-"""Trains a network's weights: the loop, one step of it, and all it needs."""
+"""Train a network's weights: the loop, its steps, inputs and state."""

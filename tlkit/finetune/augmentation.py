@@ -1,7 +1,7 @@
-"""Augmentation: each image of a batch turned, shifted, zoomed, mirrored and lit differently, in TensorFlow.
+"""Augmentation in TensorFlow: rotate, shift, zoom, mirror and relight each image of a batch differently.
 
-All random numbers are drawn outside, from seed and step, so that a step is the same after a resume, on several
-replicas, and where a batch is computed in parts.
+All random numbers are drawn outside the graph, from seed and step. A step is therefore the same after a resume, on
+several replicas, and if a batch is computed in parts.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from tlkit.backbones.runtime import import_tensorflow
 from tlkit.plan.choices import LIGHT, NONE, STRONG
 
-DRAWS = 11  # random numbers an image needs
+DRAWS = 11  # random numbers per image
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How far an image may be changed.
+    """Ranges of the random changes to an image.
 
     Attributes:
         zoom: Smallest share of each side that stays in view, 0..1.
-        stretch: Largest factor between the sides' zooms, >= 1.
-        turn: Largest rotation to either side, in degrees.
-        light: Largest relative change of brightness, contrast and saturation, each.
-        hole: Side of a grey square laid over the image, as a share of the image's side; 0 for none.
+        stretch: Largest ratio between the zooms of the two sides, >= 1.
+        turn: Largest rotation in either direction, degrees.
+        light: Largest relative change of brightness, contrast and saturation.
+        hole: Side of the grey square that covers part of the image, as a share of the image's side; 0: none.
     """
 
     zoom: float
@@ -38,8 +38,8 @@ class Amount:
     hole: float
 
 
-# zoom and stretch follow the random resized crop of Szegedy et al. 2015, milder, as little is trained on few images;
-# the hole is Cutout (DeVries & Taylor 2017)
+# zoom and stretch follow the random resized crop of Szegedy et al. 2015, milder for short training on few images; the
+# hole is Cutout (DeVries & Taylor 2017)
 AMOUNTS = {
     LIGHT: Amount(zoom=0.8, stretch=1.1, turn=8.0, light=0.15, hole=0.0),
     STRONG: Amount(zoom=0.55, stretch=1.3, turn=15.0, light=0.3, hole=0.3),
@@ -47,21 +47,21 @@ AMOUNTS = {
 
 
 def draw(images: int, seed: int, step: int) -> NDArray[np.float32]:
-    """The random numbers of one batch: float32 [images, DRAWS], uniform in 0..1."""
+    """Draw the random numbers of one batch: float32 [images, DRAWS], uniform in 0..1."""
     return np.random.default_rng([seed, step]).random((images, DRAWS), dtype=np.float32)
 
 
 def augment(pixels: Any, draws: Any, kind: str, flip: bool) -> Any:
-    """Change every image of a batch by its own random numbers.
+    """Augment every image of a batch with its own random numbers.
 
     Args:
         pixels: Tensor, float32 [n, h, w, 3], RGB, 0..255.
-        draws: Tensor, float32 [n, DRAWS], as `draw` gives them.
+        draws: Tensor, float32 [n, DRAWS], from `draw`.
         kind: "none", "light" or "strong".
-        flip: Whether half of the images are mirrored; not with "none".
+        flip: Whether to mirror half of the images; ignored with "none".
 
     Returns:
-        Tensor, float32 [n, h, w, 3], 0..255; what comes into view from outside is the image reflected at its edge.
+        Tensor, float32 [n, h, w, 3], 0..255. Areas outside the image are filled by reflection at its edges.
     """
     if kind == NONE:
         return pixels
@@ -70,7 +70,7 @@ def augment(pixels: Any, draws: Any, kind: str, flip: bool) -> Any:
 
 
 def _move(pixels: Any, draws: Any, amount: Amount, flip: bool) -> Any:
-    """Zoom, stretch, shift, turn and mirror in one resampling."""
+    """Zoom, stretch, shift, rotate and mirror in one resampling."""
     tf = import_tensorflow()
     shape = tf.shape(pixels)
     height, width = tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
@@ -81,7 +81,7 @@ def _move(pixels: Any, draws: Any, amount: Amount, flip: bool) -> Any:
     angle = math.radians(amount.turn) * (2 * draws[:, 4] - 1)
     mirror = tf.where(draws[:, 5] < 0.5, -1.0, 1.0) if flip else tf.ones_like(angle)
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # from a place in the result, measured from its middle, to the place it is taken from
+    # maps output coordinates, relative to the centre, to input coordinates
     x_of_x, x_of_y = mirror * cos * wide, -sin * wide
     y_of_x, y_of_y = mirror * sin * high, cos * high
     x_middle, y_middle = (width - 1) / 2, (height - 1) / 2
@@ -100,19 +100,19 @@ def _move(pixels: Any, draws: Any, amount: Amount, flip: bool) -> Any:
 
 
 def _light(pixels: Any, draws: Any, amount: Amount) -> Any:
-    """Brightness, contrast and saturation."""
+    """Change brightness, contrast and saturation."""
     tf = import_tensorflow()
     factors = 1 + amount.light * (2 * draws[:, 6:9] - 1)
     brightness, contrast, saturation = (factors[:, i, None, None, None] for i in range(3))
     grey = tf.reduce_mean(pixels, axis=3, keepdims=True)
     middle = tf.reduce_mean(grey, axis=(1, 2), keepdims=True)
-    # one factor and one offset for each image and for its grey image: fewer passes over the memory
+    # one factor each for the image and its grey version, and one offset: fewer passes over memory
     changed = pixels * (brightness * contrast * saturation) + grey * (brightness * contrast * (1 - saturation))
     return tf.clip_by_value(changed + middle * (brightness * (1 - contrast)), 0.0, 255.0)
 
 
 def _cover(pixels: Any, draws: Any, amount: Amount) -> Any:
-    """Lay a grey square over each image."""
+    """Cover part of each image with a grey square."""
     if not amount.hole:
         return pixels
     tf = import_tensorflow()

@@ -1,4 +1,4 @@
-"""The state of a training run on disk: whole or not there, so that a run killed at any moment goes on from the last."""
+"""Save the state of a training run atomically, so that a run killed at any time can resume."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def save_state(folder: Path, arrays: Mapping[str, NDArray[Any]], note: dict[str, Any]) -> None:
-    """Replace the state in a folder, at once: a reader finds the old one or the new one, never a part.
+    """Replace the state in a folder atomically: readers find the old or the new state, never a partial one.
 
     Args:
-        folder: Exists.
-        arrays: By name; not "note".
-        note: Plain data that goes with them.
+        folder: An existing folder.
+        arrays: Arrays by name; "note" is reserved.
+        note: Plain data to save with them.
 
     Raises:
-        TlkitError: It cannot be written; the old state is still there.
+        TlkitError: The state cannot be written; the old one is kept.
     """
     text = json.dumps({"format": _FORMAT, "names": sorted(arrays), **note})
     try:
@@ -53,10 +53,10 @@ def save_state(folder: Path, arrays: Mapping[str, NDArray[Any]], note: dict[str,
 
 
 def load_state(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
-    """What `save_state` kept, or None if there is nothing yet.
+    """Return the arrays and note saved by `save_state`, or None if there are none.
 
     Raises:
-        TlkitError: It is damaged or of another version.
+        TlkitError: The state is damaged or from another version.
     """
     try:
         with (folder / STATE).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -68,10 +68,10 @@ def load_state(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise TlkitError(f"damaged state {folder / STATE}", "delete that file to begin this run anew") from error
+        raise TlkitError(f"damaged state {folder / STATE}", "delete this file to restart the run") from error
     if not known:
-        raise TlkitError(f"{folder / STATE} was written by another version of tlkit", "train anew")
-    for left in folder.glob(".state-*.part"):  # of a run that was killed while it wrote
+        raise TlkitError(f"{folder / STATE} was written by another version of tlkit", "start a new run")
+    for left in folder.glob(".state-*.part"):  # left by a run killed while saving
         with contextlib.suppress(OSError):
             left.unlink()
     return arrays, note

@@ -1,8 +1,8 @@
-"""Convolution and BatchNorm as one operation for training, where the normalisation's statistics stay as they are.
+"""Fold BatchNorm with frozen statistics into the preceding convolution during training.
 
-With fixed statistics, BatchNorm is a factor and an offset a channel, so both can be folded into the kernel instead of
-being applied to every pixel. The result and the gradients of kernel, gamma and beta are the same; on a CPU it is faster
-and takes less memory (figures: benchmarks/README.md, `tune_speed.py`).
+With frozen statistics, BatchNorm is a factor and an offset per channel. Both can be folded into the kernel instead of
+being applied to every pixel. The output and the gradients of kernel, gamma and beta stay the same; on a CPU it is
+faster and takes less memory (figures: benchmarks/README.md, `tune_speed.py`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from tlkit.backbones.runtime import import_keras, import_tensorflow
 
 
 def fold(model: Any) -> Any:
-    """The same network with every convolution and the BatchNorm behind it in one step.
+    """Fold every BatchNorm of a network into the convolution before it.
 
     Args:
         model: Functional ``keras.Model``.
 
     Returns:
-        A ``keras.Model`` that shares all variables with ``model`` and gives the same in inference mode.
+        A ``keras.Model`` that shares all variables with ``model`` and returns the same in inference mode.
     """
     keras = import_keras()
     pairs = _pairs(model)
@@ -40,13 +40,13 @@ def fold(model: Any) -> Any:
 
 
 def _pairs(model: Any) -> dict[str, Any]:
-    """The BatchNorm behind each convolution that nothing else follows, by the convolution's name."""
+    """Map the name of each convolution to the BatchNorm that is its only consumer."""
     keras = import_keras()
     operations = list(model.operations)
     followers: Counter[str] = Counter()
     for operation in operations:
         if not isinstance(operation, keras.layers.InputLayer):
-            # where a tensor comes from has no public name in Keras
+            # Keras has no public attribute for the layer that produced a tensor
             followers.update(each._keras_history.operation.name for each in keras.tree.flatten(operation.input))
     ends = {tensor._keras_history.operation.name for tensor in keras.tree.flatten(model.output)}
     pairs = {}
@@ -73,7 +73,7 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _folded_layer(keras: Any) -> Any:
-    """The layer's class, which can only be made once Keras is imported."""
+    """Define the layer class, which requires that Keras is imported."""
     tf = import_tensorflow()
 
     class Folded(keras.layers.Layer):  # type: ignore[misc]

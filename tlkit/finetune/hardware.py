@@ -1,4 +1,4 @@
-"""What fine-tuning runs on: precision, devices, and memory that is not handed back between steps."""
+"""Precision, devices and memory settings for fine-tuning."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from tlkit.backbones.runtime import import_keras, import_tensorflow
 from tlkit.errors import TlkitError
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
-_BFLOAT16_FROM = (8, 0)  # compute capability of the first NVIDIA GPUs whose matrix units take bfloat16
+_BFLOAT16_FROM = (8, 0)  # lowest compute capability of NVIDIA GPUs with bfloat16 matrix units
 # glibc's mallopt: parameters and values
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 
 
 def choose_precision(wanted: bool | None) -> str:
-    """What is computed in: "float32" or "bfloat16".
+    """Choose the compute precision: "float32" or "bfloat16".
+
+    bfloat16 needs no loss scaling, unlike float16.
 
     Args:
-        wanted: Whether the user asked for mixed precision; None: where it helps, which is on GPUs made for bfloat16.
-            It needs no loss scaling, unlike float16.
+        wanted: Whether the user asked for mixed precision; None: use it if all GPUs support bfloat16.
     """
     if wanted is not None:
         return BFLOAT16 if wanted else FLOAT32
@@ -34,7 +35,7 @@ def choose_precision(wanted: bool | None) -> str:
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Layers that are built meanwhile compute in this precision; their weights are float32 in any case."""
+    """Build layers that compute in this precision; their weights are always float32."""
     keras = import_keras()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == BFLOAT16 else "float32")
@@ -45,8 +46,8 @@ def computing_in(precision: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def enough_memory() -> Iterator[None]:
-    """Where not even one image at a time fits into memory, that is told as what it is.
+def explain_out_of_memory() -> Iterator[None]:
+    """Turn a MemoryError, raised if not even one image at a time fits, into a clear message.
 
     Raises:
         TlkitError: Memory ran out.
@@ -58,17 +59,17 @@ def enough_memory() -> Iterator[None]:
 
 
 def device_strategy() -> Any:
-    """A ``tf.distribute.Strategy``: all GPUs of this machine where there are several, else the default."""
+    """Return a ``tf.distribute.Strategy``: all GPUs of this machine if there are several, else the default."""
     tf = import_tensorflow()
     gpus = tf.config.list_logical_devices("GPU")
     return tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else tf.distribute.get_strategy()
 
 
 def keep_memory() -> bool:
-    """Ask the C library to keep freed memory for the next step (glibc; elsewhere nothing happens).
+    """Make glibc keep freed memory for the next step; return whether it does. Without glibc, do nothing.
 
-    Every step allocates and frees the same large activations. By default glibc gives each back to the system, and
-    the system clears it anew (`benchmarks/tune_speed.py --memory-kept` measures what that costs).
+    Every step allocates and frees the same large activations. By default glibc returns them to the system, which has
+    to clear them again (`benchmarks/tune_speed.py --memory-kept` measures the cost).
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Ctrl-C during training: finish the step, keep what there is."""
+"""Handle Ctrl-C during training: finish the step and save."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ _LEFT = (signal.SIG_IGN, None)  # ignored, or handled by native code
 
 @contextlib.contextmanager
 def gentle_interrupt(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """A function that says whether to stop; the first signal makes it true, a second one interrupts at once.
+    """Provide a function that returns whether to stop: true after the first signal; a second one interrupts at once.
 
-    Where signals cannot be handled, outside the main thread, it is never true.
+    Outside the main thread, where signals cannot be handled, it is never true.
 
     Args:
-        tell: Called with a line at the first signal.
+        tell: Called with a message at the first signal.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    # what is ignored stays so: the shell wants that of background jobs
+    # leave ignored signals alone: shells make background jobs ignore SIGINT
     before = {each: handler for each in SIGNALS if (handler := signal.getsignal(each)) not in _LEFT}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(_number: int, _frame: FrameType | None) -> None:
         asked.set()
         for each, handler in before.items():
             signal.signal(each, handler)
-        # in a thread: the signal may have come in the midst of writing to the same stream
-        teller = threading.Thread(target=tell, args=("finishing this step, then saving; once more to stop at once",))
+        # in a thread: the signal may have interrupted a write to the same stream
+        teller = threading.Thread(
+            target=tell, args=("finishing this step, then saving; press Ctrl-C again to stop at once",)
+        )
         teller.daemon = True
         teller.start()
 

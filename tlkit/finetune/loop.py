@@ -1,4 +1,4 @@
-"""The loop of fine-tuning: steps, looks at the validation images, early stopping, state saved on the way."""
+"""The fine-tuning loop: optimizer steps, evaluation on the validation images, early stopping, checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tlkit.finetune.augmentation import draw
 from tlkit.finetune.checkpoint import load_state, save_state
-from tlkit.finetune.step import Tuner, restore, snapshot
+from tlkit.finetune.step import Trainer, restore, snapshot
 from tlkit.finetune.time_budget import Stopwatch, TimeBudget
 from tlkit.plan.recipe import LAST, Recipe, rate_at
 from tlkit.progress import Progress
@@ -24,35 +24,35 @@ from tlkit.progress import Progress
 Array = NDArray[Any]
 Row = dict[str, Any]
 INTERRUPTED = "interrupted"
-MAX_SAVE_INTERVAL, MIN_SAVE_INTERVAL = 300.0, 10.0  # seconds: between two saved states at most, and at least
+MAX_SAVE_INTERVAL, MIN_SAVE_INTERVAL = 300.0, 10.0  # seconds between two checkpoints
 
 
-class Feed(Protocol):
-    """Where the inputs of a network come from."""
+class Inputs(Protocol):
+    """Source of a network's inputs."""
 
     def batch(self, images: Sequence[int], draws: NDArray[np.float32] | None) -> Array:
-        """Inputs of some images; with ``draws`` [n, DRAWS] versions to train on, else the plain ones."""
+        """Return the inputs of some images: augmented if ``draws`` [n, DRAWS] are given, else the originals."""
         ...
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained on what.
+    """A training job: network, recipe and data.
 
     Attributes:
-        tuner: Does the steps.
-        recipe: Says how many and at which rates.
-        feed: Gives the inputs.
+        trainer: Makes the optimizer steps.
+        recipe: Number of steps, learning rates and other settings.
+        inputs: Source of the network's inputs.
         labels: Class index of every image.
-        train: Training images.
-        val: Validation images.
-        class_weights: float32 [classes], the weight of a class's images in the loss, or None.
-        seed: Of the order and the augmentation.
+        train: Indices of the training images.
+        val: Indices of the validation images.
+        class_weights: Weight of each class's images in the loss, float32 [classes], or None.
+        seed: Random seed of the order and the augmentation.
     """
 
-    tuner: Tuner
+    trainer: Trainer
     recipe: Recipe
-    feed: Feed
+    inputs: Inputs
     labels: NDArray[np.int32]
     train: tuple[int, ...]
     val: tuple[int, ...]
@@ -60,9 +60,9 @@ class Job:
     seed: int
 
     def batch(self, step: int) -> tuple[Array, Array, Array, Array]:
-        """Inputs, labels, weights and random numbers of one step: a function of the seed and the step alone.
+        """Return inputs, labels, weights and random numbers of one step; they depend only on the seed and the step.
 
-        Every epoch is a new permutation; batches run on over its end, so that all have the same size.
+        Every epoch is a new permutation. A batch may span two epochs, so that all batches have the same size.
         """
         size, count = self.recipe.batch_size, len(self.train)
         chosen: list[int] = []
@@ -73,22 +73,22 @@ class Job:
         draws = draw(size, self.seed, step)
         labels = self.labels[chosen]
         weights = np.ones(size, np.float32) if self.class_weights is None else self.class_weights[labels]
-        return self.feed.batch(chosen, draws), labels, np.asarray(weights / weights.sum(), np.float32), draws
+        return self.inputs.batch(chosen, draws), labels, np.asarray(weights / weights.sum(), np.float32), draws
 
 
 @dataclass
 class TrainState:
-    """Where a training run is: all of it is kept in its state.
+    """Progress of a training run; all of it is saved in checkpoints.
 
     Attributes:
         step: Steps done.
-        seconds: Time they took, evaluations included.
-        rows: A row of figures for each look at the validation images.
-        best: Values of `Trainable.state` at the look whose weights the recipe says to keep.
-        best_row: Index into ``rows`` of that look.
-        loss: Sum of the losses since the last look.
-        right: Sum of the accuracies since the last look.
-        since: Steps since the last look.
+        seconds: Time taken, including evaluations.
+        rows: Metrics of each evaluation on the validation images.
+        best: Values of `Trainable.state` at the evaluation whose weights are kept.
+        best_row: Index of that evaluation in ``rows``.
+        loss: Sum of the losses since the last evaluation.
+        right: Sum of the accuracies since the last evaluation.
+        since: Steps since the last evaluation.
     """
 
     step: int = 0
@@ -103,13 +103,13 @@ class TrainState:
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a run ended; the network holds the weights the recipe says to keep.
+    """Result of a run; the network holds the weights to keep.
 
     Attributes:
-        rows: A row of figures for each look at the validation images; the first is the start's.
-        best: The row whose weights are kept: that of the highest validation accuracy, of equal ones that of the lowest
-            loss; or the last one.
-        why: "schedule", "early stopping", "time budget" or "interrupted".
+        rows: Metrics of each evaluation on the validation images; the first is before training.
+        best: The row whose weights are kept: highest validation accuracy, then lowest loss; or the last row, depending
+            on the recipe.
+        why: Why training ended: "schedule", "early stopping", "time budget" or "interrupted".
         steps: Steps done.
     """
 
@@ -126,32 +126,32 @@ def fit(
     folder: Path | None = None,
     seconds: float | None = None,
     stop: Callable[[], bool] = lambda: False,
-    observe: Callable[[Row], None] = lambda row: None,
+    observe: Callable[[Row], None] = lambda _: None,
     title: str = "Fine-tuning",
 ) -> FitResult:
-    """Train until the schedule, the patience or the time is used up, and leave the weights to keep in the network.
+    """Train until the schedule, the patience or the time is used up, then restore the weights to keep.
 
     Args:
-        job: What is trained on what.
-        progress: Told about every step.
-        folder: Where the state is kept, and found if there is one; None: nowhere.
-        seconds: Time that may be used; the schedule is bent to end with it. None: no limit.
-        stop: Asked after every step whether to end now.
-        observe: Given each row of figures.
-        title: Of the phase that is shown.
+        job: The training job.
+        progress: Progress reporter.
+        folder: Folder of the checkpoint; a run found there is resumed. None: no checkpoints.
+        seconds: Time budget; the schedule is shortened to fit. None: no limit.
+        stop: Called after every step; returns whether to stop now.
+        observe: Called with the metrics of each evaluation.
+        title: Title of the progress phase.
     """
     recipe, clock = job.recipe, Stopwatch()
-    run = _restored(job, folder)
+    run = _restore_run(job, folder)
     clock.before = run.seconds
     if run.step:
-        progress.note(f"going on after step {run.step}")
+        progress.note(f"resuming after step {run.step}")
     why, rate = "schedule", 0.0
     saved = time.monotonic()
-    cost = TimeBudget(seconds)
-    with progress.phase(title, recipe.steps) as advance, _ahead(job) as batch_of:
+    budget = TimeBudget(seconds)
+    with progress.phase(title, recipe.steps) as advance, _prefetch(job) as batch_of:
         advance(run.step)
         if not run.rows:
-            _look(job, run, clock, rate, cost)
+            _validate(job, run, clock, rate, budget)
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
         for each in run.rows[-1:]:
@@ -160,20 +160,20 @@ def fit(
             if run.step - _last_progress(run) >= recipe.patience:
                 why = "early stopping"
                 break
-            used = cost.share(clock())
+            used = budget.share(clock())
             if used >= 1:
                 why = "time budget"
                 break
             share = max((run.step + 0.5) / recipe.steps, used)
             rate = (recipe.learning_rate or 0.0) * rate_at(recipe, share)
-            with cost.of_step(clock):
-                loss, right = job.tuner.step(*batch_of(run.step), rate)
+            with budget.time_step(clock):
+                loss, right = job.trainer.step(*batch_of(run.step), rate)
             run.step, run.since = run.step + 1, run.since + 1
             run.loss, run.right = run.loss + loss, run.right + right
             advance(1, _status(run, run.rows[-1], recipe, len(job.train)))
             asked = stop()
             if run.step % recipe.evaluate_every == 0 or run.step == recipe.steps:
-                _look(job, run, clock, rate, cost)
+                _validate(job, run, clock, rate, budget)
                 observe(run.rows[-1])
                 progress.milestone(_line(run, recipe))
                 due = time.monotonic() - saved > MIN_SAVE_INTERVAL
@@ -186,17 +186,17 @@ def fit(
                 why = INTERRUPTED
                 break
         if run.since and why != INTERRUPTED:
-            _look(job, run, clock, rate, cost)
+            _validate(job, run, clock, rate, budget)
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
-    restore(job.tuner.trainable.state, run.best)
+    restore(job.trainer.trainable.state, run.best)
     return FitResult(tuple(run.rows), run.rows[run.best_row], why, run.step)
 
 
-def _look(job: Job, run: TrainState, clock: Stopwatch, rate: float, cost: TimeBudget) -> None:
-    """Measure on the validation images, and keep the weights if they are the ones to keep so far."""
-    with cost.of_look(clock):
-        loss, accuracy = evaluate(job.tuner, job.feed, job.val, job.labels)
+def _validate(job: Job, run: TrainState, clock: Stopwatch, rate: float, budget: TimeBudget) -> None:
+    """Evaluate on the validation images, and keep a copy of the weights if they are the best so far."""
+    with budget.time_evaluation(clock):
+        loss, accuracy = evaluate(job.trainer, job.inputs, job.val, job.labels)
         row = {
             "step": run.step,
             "epoch": round(run.step * job.recipe.batch_size / len(job.train), 2),
@@ -207,29 +207,29 @@ def _look(job: Job, run: TrainState, clock: Stopwatch, rate: float, cost: TimeBu
             "val_accuracy": accuracy,
         }
         run.loss, run.right, run.since = 0.0, 0.0, 0
-        # on few images the loss of a confident network jumps: what is kept is best in what users ask for
+        # on few images the loss of a confident network jumps, so compare what users want: accuracy
         finer = math.isfinite(loss) and (accuracy, -loss) > _merit(run.rows[run.best_row]) if run.rows else True
         if finer or job.recipe.keep == LAST:
             run.best_row = len(run.rows)
-            run.best = snapshot(job.tuner.trainable.state)
+            run.best = snapshot(job.trainer.trainable.state)
     row["seconds"] = round(clock(), 3)
     run.rows.append(row)
 
 
 def _merit(row: Row) -> tuple[float, float]:
-    """Accuracy, then loss: the higher the better."""
+    """Return the sort key of an evaluation: accuracy, then loss; higher is better."""
     return row["val_accuracy"], -row["val_loss"]
 
 
 def _last_progress(run: TrainState) -> int:
-    """The step of the lowest validation loss or of the best network, whichever came later."""
+    """Return the step of the lowest validation loss or of the best network, whichever is later."""
     lowest = min(run.rows, key=lambda row: row["val_loss"])
     return int(max(lowest["step"], run.rows[run.best_row]["step"]))
 
 
-def evaluate(tuner: Tuner, feed: Feed, images: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy, 0..1, on some images."""
-    logits = all_logits(tuner, feed, images)
+def evaluate(trainer: Trainer, inputs: Inputs, images: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:
+    """Return mean cross-entropy, nats, and accuracy, 0..1, on some images."""
+    logits = all_logits(trainer, inputs, images)
     target = labels[list(images)]
     largest = logits.max(axis=1)
     log_sum = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
@@ -237,16 +237,16 @@ def evaluate(tuner: Tuner, feed: Feed, images: Sequence[int], labels: NDArray[np
     return float(losses.mean()), float((logits.argmax(axis=1) == target).mean())
 
 
-def all_logits(tuner: Tuner, feed: Feed, images: Sequence[int]) -> NDArray[np.float64]:
-    """float64 [n, classes] of some images, unaugmented."""
-    size = tuner.recipe.batch_size
+def all_logits(trainer: Trainer, inputs: Inputs, images: Sequence[int]) -> NDArray[np.float64]:
+    """Return the logits of some images, not augmented, float64 [n, classes]."""
+    size = trainer.recipe.batch_size
     parts = [images[start : start + size] for start in range(0, len(images), size)]
-    return np.concatenate([tuner.logits(feed.batch(part, None)) for part in parts]).astype(np.float64)
+    return np.concatenate([trainer.logits(inputs.batch(part, None)) for part in parts]).astype(np.float64)
 
 
 @contextmanager
-def _ahead(job: Job) -> Iterator[Callable[[int], tuple[Array, Array, Array, Array]]]:
-    """A function that gives the batch of a step, the next one being read meanwhile."""
+def _prefetch(job: Job) -> Iterator[Callable[[int], tuple[Array, Array, Array, Array]]]:
+    """Provide a function that returns the batch of a step and loads the next one in the background."""
     with ThreadPoolExecutor(1, thread_name_prefix="tlkit-batch") as pool:
         waiting: dict[int, Future[tuple[Array, Array, Array, Array]]] = {}
 
@@ -258,20 +258,20 @@ def _ahead(job: Job) -> Iterator[Callable[[int], tuple[Array, Array, Array, Arra
         yield batch_of
 
 
-def _restored(job: Job, folder: Path | None) -> TrainState:
-    """The run that a folder's state says, its values put into the network and the optimizers; else a new one."""
+def _restore_run(job: Job, folder: Path | None) -> TrainState:
+    """Restore a run from a folder's checkpoint, including network and optimizer; without one, start a new run."""
     found = load_state(folder) if folder else None
     if found is None:
         return TrainState()
     arrays, its = found
-    variables = job.tuner.state()
+    variables = job.trainer.state()
     restore(variables, [arrays[f"now{i}"] for i in range(len(variables))])
-    best = [arrays[f"best{i}"] for i in range(len(job.tuner.trainable.state))]
+    best = [arrays[f"best{i}"] for i in range(len(job.trainer.trainable.state))]
     return TrainState(best=best, **its["run"])
 
 
 def _save(job: Job, run: TrainState, folder: Path, clock: Stopwatch) -> None:
-    arrays = {f"now{i}": each for i, each in enumerate(snapshot(job.tuner.state()))}
+    arrays = {f"now{i}": each for i, each in enumerate(snapshot(job.trainer.state()))}
     arrays |= {f"best{i}": each for i, each in enumerate(run.best)}
     run.seconds = clock()
     plain = {name: value for name, value in vars(run).items() if name != "best"}
@@ -279,16 +279,16 @@ def _save(job: Job, run: TrainState, folder: Path, clock: Stopwatch) -> None:
 
 
 def _status(run: TrainState, row: Row, recipe: Recipe, images: int) -> str:
-    """What the progress display says beside the bar."""
+    """Return the text beside the progress bar."""
     loss = f", loss {run.loss / run.since:.3f}" if run.since else ""
     epoch = run.step * recipe.batch_size / images
     rate = f", rate {row['learning_rate']:.1g}" if row["learning_rate"] else ""
     start = run.rows[0]["val_accuracy"]
-    return f"epoch {epoch:.1f}, {row['val_accuracy']:.1%} right (frozen {start:.1%}){loss}{rate}"
+    return f"epoch {epoch:.1f}, accuracy {row['val_accuracy']:.1%} (frozen {start:.1%}){loss}{rate}"
 
 
 def _line(run: TrainState, recipe: Recipe) -> str:
-    """What stands for the display where there is no terminal."""
+    """Return the line logged for an evaluation if there is no terminal."""
     row = run.rows[-1]
     trained = "" if row["loss"] is None else f"rate {row['learning_rate']:.2g}, loss {row['loss']:.3f}, "
     return (

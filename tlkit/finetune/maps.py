@@ -1,7 +1,7 @@
-"""The output of a network's frozen lower part, computed once for each image and kept on disk.
+"""Feature maps at the end of a network's frozen part, computed once per image and cached on disk.
 
-What stays frozen gives the same in every epoch, so it is run once: on the plain image and on a few augmented
-versions of it, from which each epoch draws one.
+The frozen part returns the same in every epoch, so it runs only once: on the original image and on a few augmented
+versions, one of which is drawn in each epoch.
 """
 
 from __future__ import annotations
@@ -31,36 +31,34 @@ from tlkit.store.shards import SHARD_BYTES, Record
 FORMAT = 1
 DTYPE = "<f2"
 
-Change = Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]
+Augment = Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Outputs of the frozen part for some images.
-
-    To be closed when no more are needed.
+    """Feature maps of images. Close when done.
 
     Attributes:
-        contents: SHA-256 of each image's bytes as hex, by its index.
-        store: Where they lie, float16 [versions, h, w, channels] an image.
-        memory: Those that could not be kept on disk, by content hash.
-        again: Computes some anew, by their index: the cache may lose them at any time.
+        contents: SHA-256 of each image's bytes as hex, by image index.
+        store: The maps on disk, float16 [versions, h, w, channels] per image.
+        memory: Maps that could not be stored on disk, by content hash.
+        recompute: Recomputes maps by image index: the cache may lose them at any time.
     """
 
     contents: Sequence[str]
     store: RecordStore = field(repr=False)
     memory: dict[bytes, NDArray[np.float16]] = field(repr=False)
-    again: Callable[[Sequence[int]], dict[bytes, NDArray[np.float16]]] = field(repr=False)
+    recompute: Callable[[Sequence[int]], dict[bytes, NDArray[np.float16]]] = field(repr=False)
 
     def get(self, images: Sequence[int], versions: Sequence[int]) -> NDArray[np.float16]:
-        """One version of each image, float16 [n, h, w, channels].
+        """Return one version of each image, float16 [n, h, w, channels].
 
         Raises:
-            KeyError: An image is none of those that were computed.
+            KeyError: An image is not one of those computed.
         """
         kept = {image: self._kept(image) for image in images}
         lost = [image for image, its in kept.items() if its is None]
-        new = self.again(lost) if lost else {}
+        new = self.recompute(lost) if lost else {}
         rows = []
         for image, version in zip(images, versions, strict=True):
             its = kept[image]
@@ -75,7 +73,7 @@ class Maps:
         return None if record is None else record.payload
 
     def close(self) -> None:
-        """Let go of the files, and keep the cache within its bound."""
+        """Close the files and keep the cache within its size limit."""
         self.store.close()
         self.memory.clear()
 
@@ -88,22 +86,22 @@ def compute_maps(
     *,
     versions: int,
     kind: str,
-    change: Change,
+    augment: Augment,
     workers: int | None,
     progress: Progress,
 ) -> Maps:
-    """Run the frozen part once on every image and version that the cache does not hold.
+    """Run the frozen part once on every image and version that is not cached.
 
     Args:
-        decoded: The images' pixels.
-        images: Indices into it.
+        decoded: Pixels of the images.
+        images: Indices into ``decoded``.
         extractor: The backbone.
-        stage: The last frozen one.
-        versions: How many of each image; number 0 is the plain one.
-        kind: Says how the others are made, with everything they depend on besides the image's bytes.
-        change: Makes the other versions: (uint8 [n, h, w, 3], `version_seed` of each image) to the same shape.
-        workers: Cores to compute with; None: all.
-        progress: Told about every version.
+        stage: The last frozen stage.
+        versions: Number of versions per image; version 0 is the original.
+        kind: Describes the augmentation, including everything it depends on besides the image's bytes.
+        augment: Makes the other versions, from uint8 [n, h, w, 3] and the `version_seed` of each image.
+        workers: CPU cores to use; None: all.
+        progress: Progress reporter.
     """
     shape = (versions, stage.height, stage.width, stage.channels)
     key = {
@@ -120,8 +118,8 @@ def compute_maps(
     known = {decoded.contents[image] for image in images}
     memory: dict[bytes, NDArray[np.float16]] = {}
 
-    def again(lost: Sequence[int]) -> dict[bytes, NDArray[np.float16]]:
-        """Keep them, too: on disk, or in memory where that cannot be."""
+    def recompute(lost: Sequence[int]) -> dict[bytes, NDArray[np.float16]]:
+        """Compute maps again and store them: on disk, or in memory if that fails."""
         missing: dict[bytes, int] = {}
         for image in lost:
             if decoded.contents[image] not in known:
@@ -129,21 +127,21 @@ def compute_maps(
             missing.setdefault(bytes.fromhex(decoded.contents[image]), image)
         new: dict[bytes, NDArray[np.float16]] = {}
         forward = lower_part(extractor, stage, workers)
-        for group in _computed(decoded, missing, forward, shape, change, ignore):
+        for group in _computed(decoded, missing, forward, shape, augment, ignore):
             store.add(group)
             new.update((content, record.payload) for content, record in group)
         store.refresh()
         memory.update((content, each) for content, each in new.items() if store.get(content) is None)
         return new
 
-    maps = Maps(decoded.contents, store, memory, again)
+    maps = Maps(decoded.contents, store, memory, recompute)
     try:
         missing: dict[bytes, int] = {}
         for image in images:
             content = bytes.fromhex(decoded.contents[image])
             if store.get(content) is None:
                 missing.setdefault(content, image)
-        _fill(maps, decoded, missing, extractor, stage, shape, change, workers, progress)
+        _fill(maps, decoded, missing, extractor, stage, shape, augment, workers, progress)
     except BaseException:
         store.close()
         raise
@@ -157,7 +155,7 @@ def _fill(
     extractor: Extractor,
     stage: Stage,
     shape: tuple[int, ...],
-    change: Change,
+    augment: Augment,
     workers: int | None,
     progress: Progress,
 ) -> None:
@@ -174,12 +172,12 @@ def _fill(
 
     try:
         with progress.phase(f"Frozen part, up to {stage.name}", len(missing) * shape[0]) as advance:
-            for group in _computed(decoded, missing, forward, shape, change, advance):
+            for group in _computed(decoded, missing, forward, shape, augment, advance):
                 kept.extend(group)
                 if len(kept) * 2 * math.prod(shape) >= SHARD_BYTES // 2:
                     keep()
     finally:
-        keep()  # also when interrupted: what is done stays done
+        keep()  # also if interrupted: keep what has been computed
     maps.store.refresh()
 
 
@@ -188,10 +186,10 @@ def _computed(
     missing: dict[bytes, int],
     forward: Forward,
     shape: tuple[int, ...],
-    change: Change,
+    augment: Augment,
     advance: Advance,
 ) -> Iterator[list[tuple[bytes, Record]]]:
-    """All versions of some images, by content hash, a batch at a time."""
+    """Yield batches of (content hash, all versions of the image)."""
     size = max(1, min(batch_size(), SHARD_BYTES // (2 * math.prod(shape))))
     limit = np.finfo(DTYPE).max
     todo = list(missing.items())
@@ -201,19 +199,19 @@ def _computed(
         block = np.empty((len(some), *shape), DTYPE)
         for version in range(shape[0]):
             seeds = [version_seed(content, version) for content, _ in some]
-            given = change(pixels, seeds) if version else pixels
+            given = augment(pixels, seeds) if version else pixels
             block[:, version] = np.clip(forward(given), -limit, limit)
             advance(len(some))
         yield [(content, Record(row, b"")) for (content, _), row in zip(some, block, strict=True)]
 
 
 def version_seed(content: bytes, version: int) -> int:
-    """The seed of one version of an image: of its bytes alone, so that versions can be kept by content."""
+    """Return the seed of one version of an image. It depends only on the image's bytes, as the cache does."""
     return int.from_bytes(content[:7], "big") * 256 + version
 
 
 def lower_part(extractor: Extractor, stage: Stage, workers: int | None = None) -> Forward:
-    """A function from uint8 [n, h, w, 3] (RGB, 0..255) to the output of a stage, float32 [n, h, w, channels]."""
+    """Return a function from uint8 [n, h, w, 3] (RGB, 0..255) to a stage's output, float32 [n, h, w, channels]."""
     if extractor.engine == LITERT and extractor.graph is not None:
         names = [name for name, _ in extractor.taps]
         part = lite_heads.cut_at(extractor.graph, names.index(stage.name)) if stage.name in names else None

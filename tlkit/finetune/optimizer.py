@@ -1,7 +1,7 @@
-"""AdamW by TensorFlow's fused kernels: two operations a variable.
+"""AdamW with TensorFlow's fused kernels: two operations per variable.
 
-Keras's optimizer makes some twenty small operations a variable. Building their graph takes several seconds for the
-hundreds of variables of a backbone, longer than a short run trains.
+The Keras optimizer needs some twenty small operations per variable. For the hundreds of variables of a backbone,
+building their graph takes several seconds, longer than the training of a short run.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ BETA_1, BETA_2 = 0.9, 0.999
 
 
 class AdamW:
-    """Adam with decoupled weight decay and a rate for each group of variables.
+    """Adam with decoupled weight decay and a learning rate per group of variables.
 
     Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"; as in ``keras.optimizers.AdamW``, the decay is
     proportional to the rate.
 
     Args:
-        groups: Variables and their share of the rate; made in the distribution scope that this is made in.
-        weight_decay: Share of a kernel that decays at a rate of 1.
-        epsilon: Added to the root of the second moment.
+        groups: Variables and their learning-rate factors, created in the same distribution scope as the optimizer.
+        weight_decay: Share by which kernels decay per step at a learning rate of 1.
+        epsilon: Added to the square root of the second moment.
     """
 
     def __init__(self, groups: Sequence[Group], weight_decay: float, epsilon: float) -> None:
@@ -36,20 +36,20 @@ class AdamW:
 
     @property
     def variables(self) -> list[Any]:
-        """All that `apply` changes beside the variables trained: the steps done, two moments for each variable."""
+        """The optimizer's own variables: the step count and two moments per trained variable."""
         return [self._step, *(slot for pair in self._slots for slot in pair)]
 
     @property
     def steps(self) -> int:
-        """Steps done."""
+        """Number of steps done."""
         return int(self._step.numpy())
 
     def apply(self, gradients: Sequence[Any], rate: Any) -> None:
-        """One step, on the device it is called on.
+        """Apply one step on the current device.
 
         Args:
-            gradients: Of all variables, in the groups' order.
-            rate: float32 scalar, the learning rate of a group whose share is 1.
+            gradients: Gradients of all variables, in the order of the groups.
+            rate: Learning rate of a group with factor 1, float32 scalar.
         """
         tf = import_tensorflow()
         rest = iter(zip(gradients, self._slots, strict=True))
@@ -59,7 +59,7 @@ class AdamW:
             its = rate * group.rate
             for number, variable in enumerate((*group.decayed, *group.plain)):
                 gradient, (momentum, velocity) = next(rest)
-                # operations by handle act on the copy of a mirrored variable that is on this device
+                # raw operations update the copy of a mirrored variable on this device
                 handle = variable.value.handle
                 if number < len(group.decayed) and self._decay:
                     tf.raw_ops.AssignSubVariableOp(resource=handle, value=variable.value * (its * self._decay))

@@ -1,4 +1,4 @@
-"""One step of fine-tuning: gradients on one or several devices, AdamW with a rate for each group of variables."""
+"""One step of fine-tuning: gradients on one or several devices, AdamW with a learning rate per group."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from tlkit.finetune.augmentation import augment
 from tlkit.finetune.optimizer import AdamW
 from tlkit.finetune.trainable import Trainable
 from tlkit.plan.recipe import MOVING, Recipe
+from tlkit.words import plural
 
 Array = NDArray[Any]
-MIN_SPLIT = 1  # images at a time, below which out of memory is final
+MIN_SPLIT = 1  # smallest part of a batch per replica, in images; if it does not fit, memory is out
 
 
-class Tuner:
-    """Trains a `Trainable`, step by step.
+class Trainer:
+    """Trains a `Trainable` step by step.
 
-    Gradients of a batch are sums of its images' with weights that add up to 1, so that it does not matter how a
-    batch is divided: among replicas, or in parts that are accumulated where memory is short.
+    The gradient of a batch is the weighted sum of its images' gradients, with weights that add up to 1. How a batch is
+    split does not matter: across replicas, or into parts that are accumulated if memory is short.
 
     Args:
-        trainable: What is trained; made within ``strategy.scope()``.
-        recipe: Rates, augmentation and the rest.
+        trainable: The network to train, created within ``strategy.scope()``.
+        recipe: Learning rates, augmentation and other settings.
         strategy: A ``tf.distribute.Strategy``; None: the default, one device.
-        tell: Called with a line when the batch is divided because memory is short.
+        tell: Called with a message if batches are split because memory is short.
     """
 
     def __init__(
@@ -38,9 +39,9 @@ class Tuner:
         self.trainable, self.recipe = trainable, recipe
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = int(self._strategy.num_replicas_in_sync)
-        self._tell = tell or (lambda line: None)
+        self._tell = tell or (lambda _: None)
         self._variables = trainable.variables
-        self._most: int | None = None  # images a part, where memory is short
+        self._most: int | None = None  # images per part if memory is short
         with self._strategy.scope():
             self._optimizer = AdamW(trainable.groups, recipe.weight_decay, recipe.epsilon)
         self._gradients_of = tf.function(self._distributed, reduce_retracing=True, autograph=False)
@@ -48,13 +49,13 @@ class Tuner:
         self._infer = tf.function(self._logits, reduce_retracing=True, autograph=False)
 
     def step(self, inputs: Array, labels: Array, weights: Array, draws: Array, rate: float) -> tuple[float, float]:
-        """One optimizer step.
+        """Make one optimizer step.
 
         Args:
-            inputs: uint8 pixels [n, h, w, 3], or stored outputs of the frozen part, float16 [n, h, w, c].
-            labels: int32 [n].
-            weights: float32 [n], sum 1: the share of each image in the loss.
-            draws: float32 [n, DRAWS]: random numbers for the augmentation of pixels.
+            inputs: Pixels, uint8 [n, h, w, 3], or stored outputs of the frozen part, float16 [n, h, w, c].
+            labels: Class indices, int32 [n].
+            weights: Share of each image in the loss, float32 [n], sum 1.
+            draws: Random numbers for the augmentation of pixels, float32 [n, DRAWS].
             rate: Learning rate of the head.
 
         Returns:
@@ -71,23 +72,23 @@ class Tuner:
                     raise MemoryError from None
                 self._most = max(MIN_SPLIT * self._replicas, now // 2)
                 self._tell(
-                    f"out of memory: {self._most} images at a time from here on, "
-                    f"still {len(labels)} for each optimizer step"
+                    f"out of memory: using {plural(self._most, 'image')} at a time from now on; "
+                    f"the batch size stays {len(labels)}"
                 )
         self._update(gradients, tf.constant(rate, tf.float32))
         return float(loss), float(right) / len(labels)
 
     def logits(self, inputs: Array) -> NDArray[np.float32]:
-        """Inference: inputs as for `step`, not augmented, to float32 [n, classes]."""
+        """Return logits in inference mode, float32 [n, classes]; inputs as for `step`, not augmented."""
         return np.asarray(self._infer(inputs), dtype=np.float32)
 
     def state(self) -> list[Any]:
-        """Every variable that a step may change: of the network, then of the optimizer."""
+        """Return every variable that a step may change: those of the network, then those of the optimizer."""
         return [*self.trainable.state, *self._optimizer.variables]
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that led to the variables' values."""
+        """Number of optimizer steps done."""
         return self._optimizer.steps
 
     def _accumulate(self, inputs: Array, labels: Array, weights: Array, draws: Array) -> tuple[list[Any], Any, Any]:
@@ -103,7 +104,7 @@ class Tuner:
         return total, loss, right
 
     def _spread(self, array: Array) -> Any:
-        """A batch's part for each replica."""
+        """Distribute a batch across the replicas."""
         tf = import_tensorflow()
         if self._replicas == 1:
             return tf.constant(array)
@@ -148,11 +149,11 @@ class Tuner:
 
 
 def snapshot(variables: Sequence[Any]) -> list[Array]:
-    """The values of some variables."""
+    """Return the values of variables."""
     return [np.array(each.value.numpy()) for each in variables]
 
 
 def restore(variables: Sequence[Any], values: Sequence[Array]) -> None:
-    """Put values back that `snapshot` gave."""
+    """Set variables to values from `snapshot`."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

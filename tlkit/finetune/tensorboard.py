@@ -1,4 +1,4 @@
-"""Figures of a training run for TensorBoard."""
+"""Write the metrics of a training run for TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tlkit.errors import TlkitError
 
 @contextlib.contextmanager
 def board(folder: str | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Something that writes each row of figures for TensorBoard, where that was asked for."""
+    """Provide a function that writes a row of metrics for TensorBoard; without a folder it does nothing."""
     if folder is None:
-        yield lambda row: None
+        yield lambda _: None
         return
     tf = import_tensorflow()
     writer = tf.summary.create_file_writer(folder)
@@ -38,10 +38,10 @@ def board(folder: str | None) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def check_board(folder: str) -> None:
-    """Refuse a folder that cannot be made or written, before any work.
+    """Refuse a folder that cannot be created or written, before any work.
 
     Raises:
-        TlkitError: It cannot.
+        TlkitError: The folder cannot be created or written.
     """
     place = next(each for each in (Path(folder), *Path(folder).parents) if os.path.lexists(each))
     try:
@@ -53,10 +53,10 @@ def check_board(folder: str) -> None:
 
 
 def require_tensorboard() -> None:
-    """Raise where the package is missing.
+    """Refuse to continue without the tensorboard package.
 
     Raises:
-        TlkitError: It is.
+        TlkitError: TensorBoard is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise TlkitError("TensorBoard is not installed", 'pip install "tlkit[tensorboard]", or leave --tensorboard out')
+        raise TlkitError("TensorBoard is not installed", 'run pip install "tlkit[tensorboard]", or omit --tensorboard')

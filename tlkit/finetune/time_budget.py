@@ -1,4 +1,4 @@
-"""How long training has taken, and what the next step will."""
+"""Measure training time and keep within a time budget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds since the run began, earlier sessions included."""
+    """Seconds since the run started, including earlier sessions."""
 
     def __init__(self) -> None:
         self.before = 0.0
@@ -20,29 +20,29 @@ class Stopwatch:
 
 
 class TimeBudget:
-    """What a step and a look at the validation images take, so that a run ends in time."""
+    """Times steps and evaluations, so that a run ends within its time budget."""
 
     def __init__(self, seconds: float | None) -> None:
         self._limit = seconds
-        self._step, self._look = 0.0, 0.0
+        self._step, self._evaluation = 0.0, 0.0
 
     @contextmanager
-    def of_step(self, clock: Stopwatch) -> Iterator[None]:
-        """Time a step."""
+    def time_step(self, clock: Stopwatch) -> Iterator[None]:
+        """Time one optimizer step."""
         start = clock()
         yield
         self._step = clock() - start
 
     @contextmanager
-    def of_look(self, clock: Stopwatch) -> Iterator[None]:
-        """Time a look."""
+    def time_evaluation(self, clock: Stopwatch) -> Iterator[None]:
+        """Time one evaluation on the validation images."""
         start = clock()
         yield
-        self._look = clock() - start
+        self._evaluation = clock() - start
 
     def share(self, now: float) -> float:
-        """Share of the time that is used, leaving room for another step and the last look; 0 without a limit."""
+        """Return the share of the time used, reserving one more step and evaluation; 0 without a limit."""
         if self._limit is None:
             return 0.0
-        room = self._limit - self._look - self._step
+        room = self._limit - self._evaluation - self._step
         return now / room if room > 0 else 1.0

@@ -1,4 +1,4 @@
-"""What of a network is trained, and how fast: all of it, or the stages above a boundary."""
+"""Choose which part of a network is trained, all of it or the stages above a boundary, and at which rates."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tlkit.linear.classifier import LOGITS, attach_head
 from tlkit.linear.head import Head
 from tlkit.plan.recipe import MOVING
 
-UPPER_SHARE = 0.4  # of the multiplications, at most, that stages above the default boundary take
+UPPER_SHARE = 0.4  # maximum share of the multiplications above the default boundary
 
 
 @dataclass(frozen=True)
 class Group:
-    """Variables that are trained at the same rate.
+    """Variables trained at the same rate.
 
     Attributes:
         rate: Factor on the learning rate.
-        decayed: Kernels, which weight decay pulls towards zero.
-        plain: Biases and the parameters of norms, which it does not.
+        decayed: Variables with weight decay: kernels.
+        plain: Variables without weight decay: biases and normalisation parameters.
     """
 
     rate: float
@@ -36,13 +36,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Trainable:
-    """A network with its head, part of which is trained.
+    """A network with a head, all or part of which is trained.
 
     Attributes:
         model: The whole ``keras.Model``, float32 [n, h, w, 3] (RGB, 0..255) to probabilities.
-        part: What is run in training, from pixels or from the boundary's output to logits; shares the variables.
-        groups: What is trained.
-        boundary: The last stage that stays as it is, or None.
+        part: The part that runs in training, from pixels or the boundary's output to logits; shares the variables.
+        groups: The variables to train.
+        boundary: The last frozen stage, or None.
         split: Whether ``part`` starts at the boundary.
     """
 
@@ -54,12 +54,12 @@ class Trainable:
 
     @property
     def variables(self) -> list[Any]:
-        """All that are trained, in the order of the groups."""
+        """All variables to train, in the order of the groups."""
         return [each for group in self.groups for each in (*group.decayed, *group.plain)]
 
     @property
     def state(self) -> list[Any]:
-        """All variables that training may change: those of ``part``, statistics included."""
+        """All variables that training may change: those of ``part``, including statistics."""
         return list(self.part.weights)
 
 
@@ -73,15 +73,15 @@ def make_trainable(
     layer_decay: float,
     batch_norm: str,
 ) -> Trainable:
-    """Put a head on a backbone and say what is trained.
+    """Attach a head to a backbone and group the variables to train.
 
     Args:
-        network: The backbone; its variables become the model's.
-        head: Where the head starts from.
-        taps: Names of the pooled blocks the head takes; with a boundary, none below it.
-        boundary: Name of the last stage that stays as it is; None: everything is trained.
+        network: The backbone; the model uses its variables.
+        head: Initial values of the head.
+        taps: Names of the taps the head uses; with a boundary, none below it.
+        boundary: Name of the last frozen stage; None: everything is trained.
         split: Start at the boundary's output instead of at the pixels.
-        layer_decay: Factor on the rate from one stage to the one before it.
+        layer_decay: Factor on the learning rate from each stage to the one before it.
         batch_norm: "frozen" or "moving".
     """
     keras = import_keras()
@@ -92,7 +92,7 @@ def make_trainable(
     start = network.model.get_layer(network.stages[floor - 1].layer).output if split and floor else model.input
     part = keras.Model(start, logits)
     kept = [layer.name for layer in part.layers]
-    last = max(stage_of.get(name, 0) for name in kept)  # later stages were dropped
+    last = max(stage_of.get(name, 0) for name in kept)  # later stages were cut off
     groups = []
     for number in range(last + 1, floor, -1):
         # the head counts as one more stage
@@ -107,14 +107,14 @@ def make_trainable(
 
 
 def default_boundary(stages: Sequence[Stage], operations: Mapping[str, float]) -> str:
-    """The last stage that ``last-layers`` leaves as it is, if nobody says: as deep a part as is cheap is trained.
+    """Return the default boundary of ``last-layers``: trains as many stages as is cheap.
 
     Args:
-        stages: Of the backbone.
+        stages: Stages of the backbone.
         operations: Multiplications up to the end of each stage, and of the whole backbone under "top".
 
     Returns:
-        The first stage behind which at most `UPPER_SHARE` of the multiplications are done; at least one stage stays
+        The first stage above which at most `UPPER_SHARE` of the multiplications take place. At least one stage is
         frozen and one is trained.
     """
     names = [stage.name for stage in stages]
@@ -125,7 +125,7 @@ def default_boundary(stages: Sequence[Stage], operations: Mapping[str, float]) -
 
 
 def _stage_numbers(network: Network) -> dict[str, int]:
-    """The stage each layer of the backbone belongs to, from 1; what follows the last stage's end belongs to it."""
+    """Map each layer of the backbone to its stage number, from 1; layers after the last stage count as part of it."""
     ends = [stage.layer for stage in network.stages]
     number, numbers = 1, {}
     for operation in network.model.operations:

@@ -1,4 +1,4 @@
-"""Many files to arrays: threads that read, hash and decode ahead of whoever uses the pixels."""
+"""Read many image files with threads that read, hash and decode ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tlkit.images.opening import RefusedError, opened_file
 from tlkit.images.read import ReadImage, UnreadableImage, read_details
 
 RETRY_SECONDS = 0.2
-MAX_BYTES = 1 << 30  # no image within the pixel limit needs more, and the file is held in memory
+MAX_BYTES = 1 << 30  # files are held in memory, and no image within the pixel limit needs more
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One file after reading.
+    """The result of reading one file.
 
     Attributes:
         index: Position in the list of paths.
         content: SHA-256 of the file's bytes, 32 bytes; empty if the file could not be read at all.
-        image: What was read, or None if decoding was not wanted or failed.
+        image: The decoded image, or None if decoding was not wanted or failed.
         error: Why the image could not be read, or None.
-        fingerprint: Perceptual hash, where asked for; else empty.
+        fingerprint: Perceptual hash if requested, else empty.
     """
 
     index: int
@@ -40,7 +40,7 @@ class Loaded:
 
 
 def cpu_count() -> int:
-    """Processors this process may use."""
+    """Return the number of processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -48,10 +48,10 @@ def cpu_count() -> int:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; a failing read is tried once more, as network drives hiccup.
+    """Return the file's bytes. A failed read is tried once more, for the sake of network drives.
 
     Raises:
-        UnreadableImage: The file cannot be read, is no regular file, or larger than `MAX_BYTES`.
+        UnreadableImage: The file cannot be read, is not a regular file, or is larger than `MAX_BYTES`.
     """
     try:
         return _bytes_of(path)
@@ -67,10 +67,10 @@ def read_bytes(path: Path) -> bytes:
 
 def _bytes_of(path: Path) -> bytes:
     with opened_file(path) as file:
-        # asked for by size: a reader told to expect a gigabyte makes room for it first, which takes longer than reading
+        # by the file's size: read(MAX_BYTES) would allocate a gigabyte first, which takes longer than reading
         expected = min(os.fstat(file.fileno()).st_size, MAX_BYTES)
         data = file.read(expected + 1)
-        if len(data) > expected:  # it grew, or its file system does not know sizes
+        if len(data) > expected:  # the file grew, or its file system does not report sizes
             data += file.read(MAX_BYTES + 1 - len(data))
     if len(data) > MAX_BYTES:
         raise RefusedError("too large: more than 1 GiB")
@@ -85,7 +85,7 @@ def load_image(
     wanted: Callable[[bytes], bool] | None = None,
     fingerprints: bool = False,
 ) -> Loaded:
-    """Read one image; what goes wrong is told in the result. See `load_images` for the arguments."""
+    """Read one image; errors are returned in the result. See `load_images` for the arguments."""
     content = b""
     try:
         data = read_bytes(path)
@@ -112,10 +112,10 @@ def load_images(
     Args:
         paths: Files to read; each is read once.
         size: (height, width) in pixels to resize to, None for full size.
-        workers: Reading threads; None: one a processor.
-        ahead: How many images may be under way or waiting.
-        wanted: Called with the content hash (in the reading threads); False leaves the image undecoded.
-        fingerprints: Also compute the perceptual hash of what is decoded (in the reading threads).
+        workers: Number of reading threads; None: one per processor.
+        ahead: Maximum number of images in progress or waiting.
+        wanted: Called with the content hash, in the reading threads; if it returns False, the image is not decoded.
+        fingerprints: Also compute the perceptual hash of each decoded image, in the reading threads.
     """
     options: Any = {"workers": workers, "ahead": ahead, "wanted": wanted, "fingerprints": fingerprints}
     for batch in load_batches(paths, size, 1, **options):
@@ -125,14 +125,14 @@ def load_images(
 def load_batches(
     paths: Sequence[Path],
     size: tuple[int, int] | None,
-    most: int,
+    max_images: int,
     *,
     workers: int | None = None,
     ahead: int = 64,
     wanted: Callable[[bytes], bool] | None = None,
     fingerprints: bool = False,
 ) -> Iterator[list[Loaded]]:
-    """As `load_images`, but what is ready together comes together, at most ``most`` at a time."""
+    """Read images as `load_images` does, but yield those that are ready together, at most ``max_images`` at a time."""
 
     def work(index: int) -> Loaded:
         return load_image(paths[index], size, index=index, wanted=wanted, fingerprints=fingerprints)
@@ -147,7 +147,7 @@ def load_batches(
                 if not pending:
                     return
                 batch = [pending.popleft().result()]
-                while pending and len(batch) < most and pending[0].done():
+                while pending and len(batch) < max_images and pending[0].done():
                     batch.append(pending.popleft().result())
                 yield batch
         finally:

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, from the facts of its files."""
+"""Find the problems of a data set from the facts of its files."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from tlkit.images.duplicates import Pair, exact_copies, group_pairs, groups_of
 from tlkit.images.facts import Facts
 from tlkit.images.folder import IMBALANCE, TRAIN, ImageFolder
 from tlkit.images.layout import LayoutProblem, layout_problems
+from tlkit.words import plural
 
-TINY = 32  # pixels; below, little is left to see at a network's input size
-HUGE = 50_000_000  # pixels; such images only cost time
-EXTREME = 5.0  # long side over short; stretching to a square distorts such images beyond recognition
-MIN_PER_CLASS = 10  # training images a class, below which no accuracy can be expected
+TINY = 32  # pixels; a smaller side shows little at a network's input size
+HUGE = 50_000_000  # pixels; larger images only cost time
+EXTREME = 5.0  # long side / short side; stretching such images to a square distorts them beyond recognition
+MIN_PER_CLASS = 10  # training images per class; with fewer, no useful accuracy can be expected
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of problem, as it is told to the user.
+    """One kind of problem, as reported to the user.
 
     Attributes:
-        kind: Its name, as in the JSON result.
-        message: What was found, with how many.
-        advice: What to do.
-        rows: (file, detail) for each image concerned; empty where it is about classes or folders.
+        kind: Name of the problem, as in the JSON result.
+        message: What was found, with its count.
+        advice: How to fix it.
+        rows: (file, detail) of each affected image; empty for problems of classes or folders.
     """
 
     kind: str
@@ -37,27 +38,28 @@ class Finding:
 
 @dataclass
 class Checked:
-    """All that a check finds; every list holds file names relative to the folder.
+    """The result of a check. File names are relative to the folder.
 
     Attributes:
-        images: Files looked at.
-        classes: Images per class.
+        images: Number of files checked.
+        classes: Number of images by class.
         unreadable: (file, reason).
-        wrong_extension: (file, what it really is).
-        duplicates: Groups of files with the same bytes.
-        near_duplicates: Groups of files that show one image, resized or encoded anew.
-        conflicts: Those groups, exact or near, that have more than one class.
-        leaks: Those groups that lie in more than one split.
-        blank: Images that show nothing.
+        wrong_extension: (file, actual format).
+        duplicates: Groups of files with identical bytes.
+        near_duplicates: Groups of resized or re-encoded copies of one image.
+        conflicts: Groups of copies, exact or near, with more than one class.
+        leaks: Groups of copies, exact or near, in more than one split.
+        blank: Images of one nearly uniform colour.
         tiny: Images with a side below `TINY` pixels.
         huge: Images above `HUGE` pixels.
         extreme: Images with one side over `EXTREME` times the other.
-        imbalance: Training images of the largest class over those of the smallest.
-        small_classes: Classes with fewer than `MIN_PER_CLASS` training images, and how many they have.
-        layout: Folders that are not as they should be.
-        modes: How many images are stored in which Pillow mode.
-        suspects: (file, its class, the class it looks like, margin in log probability), worst first.
-        suspects_by: How suspects were looked for, or why not.
+        imbalance: Training images of the largest class divided by those of the smallest.
+        small_classes: Number of training images of each class with fewer than `MIN_PER_CLASS`.
+        layout: Problems with the folder layout.
+        modes: Number of images by Pillow mode.
+        suspects: Likely label errors: (file, its class, the class it looks like, margin in log probability), worst
+            first.
+        suspects_by: How label errors were searched for, or why they were not.
     """
 
     images: int
@@ -85,63 +87,66 @@ class Checked:
         return not self.findings()
 
     def findings(self) -> list[Finding]:
-        """Every problem found, worst first."""
+        """Return all problems, worst first."""
         found = [
             *(Finding("layout", problem.message, problem.advice) for problem in self.layout),
-            _group_finding("leaks", self.leaks, "images lie in more than one split", "train with --drop-leaks"),
+            _group_finding("leaks", self.leaks, "image", "in more than one split", "train with --drop-leaks"),
             _group_finding(
-                "conflicts",
-                self.conflicts,
-                "images have copies in another class",
-                "keep the copy whose class is right",
+                "conflicts", self.conflicts, "image", "with copies in another class", "keep the copy in the right class"
             ),
             _finding(
-                "unreadable", self.unreadable, "files cannot be read", "replace or remove them; training skips them"
+                "unreadable", self.unreadable, "unreadable file", "", "replace or remove them; training skips them"
             ),
-            _finding("blank", [(file, "") for file in self.blank], "images show nothing", "remove them"),
+            _finding("blank", [(file, "") for file in self.blank], "blank image", "", "remove them"),
             _finding(
                 "suspects",
                 [(file, f"in {label}, looks like {other}") for file, label, other, _ in self.suspects],
-                "labels look wrong",
-                "look at them, worst first, and move what is wrong",
+                "label",
+                "probably wrong",
+                "review them, worst first, and move the images to the right class",
             ),
             *_class_findings(self.small_classes, self.imbalance),
-            _group_finding("duplicates", self.duplicates, "groups of identical files", "keep one of each"),
+            _group_finding("duplicates", self.duplicates, "group", "of identical files", "keep one file of each group"),
             _group_finding(
                 "near_duplicates",
                 self.near_duplicates,
-                "groups of resized or re-encoded copies",
-                "keep the best of each; training keeps a group on one side of its split",
+                "group",
+                "of resized or re-encoded copies",
+                "keep the best of each group; training never splits a group",
             ),
             _finding(
                 "wrong_extension",
                 [(file, f"is {form}") for file, form in self.wrong_extension],
-                "files are not what their extension says",
-                "rename them; they are read as what they are",
+                "file",
+                "with the wrong extension",
+                "rename them; they are read by their actual format",
             ),
             _finding(
                 "tiny",
                 [(file, "") for file in self.tiny],
-                f"images have a side below {TINY} pixels",
-                "use larger ones",
+                "image",
+                f"with a side below {TINY} pixels",
+                "use larger images",
             ),
             _finding(
                 "extreme",
                 [(file, "") for file in self.extreme],
-                f"images have one side over {EXTREME:g} times the other",
+                "image",
+                f"with one side over {EXTREME:g} times the other",
                 "crop them: they are stretched to a square",
             ),
             _finding(
                 "huge",
                 [(file, "") for file in self.huge],
-                f"images have over {HUGE // 1_000_000} megapixels",
+                "image",
+                f"over {HUGE // 1_000_000} megapixels",
                 "scale them down: they only cost time",
             ),
         ]
         return [finding for finding in found if finding is not None]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data, the fields of the command line's JSON."""
         return {
             "images": self.images,
             "classes": self.classes,
@@ -169,11 +174,11 @@ class Checked:
 
 
 def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) -> Checked:
-    """Put together all that facts say.
+    """Assess a data set.
 
     Args:
-        folder: Which images there are.
-        facts: One for each file of ``folder``.
+        folder: The images.
+        facts: The facts of each file of ``folder``, in order.
         copies: Pairs of file indices that are copies of one image, exact or near.
     """
     files = folder.files
@@ -187,7 +192,7 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
     def named(groups: Sequence[Sequence[int]]) -> list[list[str]]:
         return [[files[index] for index in group] for group in groups]
 
-    def those(test: Any) -> list[str]:
+    def matching(test: Any) -> list[str]:
         return [files[index] for index in readable if test(facts[index])]
 
     return Checked(
@@ -199,10 +204,10 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
         near_duplicates=named([group for group in alike if tuple(group) not in identical]),
         conflicts=named([group for group in alike if len({folder.labels[i] for i in group}) > 1]),
         leaks=named([group for group in alike if len({folder.splits[i] for i in group}) > 1]),
-        blank=those(lambda fact: fact.blank),
-        tiny=those(lambda fact: min(fact.width, fact.height) < TINY),
-        huge=those(lambda fact: fact.width * fact.height > HUGE),
-        extreme=those(lambda fact: max(fact.width, fact.height) > EXTREME * min(fact.width, fact.height)),
+        blank=matching(lambda fact: fact.blank),
+        tiny=matching(lambda fact: min(fact.width, fact.height) < TINY),
+        huge=matching(lambda fact: fact.width * fact.height > HUGE),
+        extreme=matching(lambda fact: max(fact.width, fact.height) > EXTREME * min(fact.width, fact.height)),
         imbalance=max(1, *training.values()) / max(1, min(training.values(), default=1)),
         small_classes={name: count for name, count in training.items() if count < MIN_PER_CLASS},
         layout=layout_problems(folder),
@@ -210,22 +215,23 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
     )
 
 
-def _finding(kind: str, rows: Sequence[tuple[str, str]], message: str, advice: str) -> Finding | None:
-    return Finding(kind, f"{len(rows)} {message}", advice, tuple(rows)) if rows else None
+def _finding(kind: str, rows: Sequence[tuple[str, str]], noun: str, problem: str, advice: str) -> Finding | None:
+    return Finding(kind, f"{plural(len(rows), noun)} {problem}".rstrip(), advice, tuple(rows)) if rows else None
 
 
-def _group_finding(kind: str, groups: Sequence[Sequence[str]], message: str, advice: str) -> Finding | None:
+def _group_finding(kind: str, groups: Sequence[Sequence[str]], noun: str, problem: str, advice: str) -> Finding | None:
     rows = [(group[0], "copies: " + ", ".join(group[1:])) for group in groups]
-    return _finding(kind, rows, message, advice)
+    return _finding(kind, rows, noun, problem, advice)
 
 
 def _class_findings(small: dict[str, int], imbalance: float) -> list[Finding]:
     found = []
     if small:
         names = ", ".join(f"{name} ({count})" for name, count in list(small.items())[:8])
-        message = f"{len(small)} classes have fewer than {MIN_PER_CLASS} training images: {names}"
-        found.append(Finding("small_classes", message, "add images of them"))
+        message = f"{plural(len(small), 'class', 'classes')} with fewer than {MIN_PER_CLASS} training images: {names}"
+        found.append(Finding("small_classes", message, "add images to them"))
     if imbalance > IMBALANCE:
-        message = f"the largest class has {imbalance:.1f} times the training images of the smallest"
-        found.append(Finding("imbalance", message, "add images of the small ones; training weighs classes meanwhile"))
+        message = f"the largest class has {imbalance:.1f} times as many training images as the smallest"
+        advice = "add images to the small classes; until then, training weights classes by inverse frequency"
+        found.append(Finding("imbalance", message, advice))
     return found

@@ -1,8 +1,8 @@
-"""Copies of images: exact ones by content hash, near ones by perceptual hash.
+"""Find copies of images: exact copies by content hash, near copies by perceptual hash.
 
-The perceptual hash is the difference hash (dHash, Krawetz 2013), along rows and along columns: 128 bits, the same as
-those of the ImageHash library. Re-encoded and resized copies differ in few of them; ``benchmarks/near_duplicates.py``
-has the figures.
+The perceptual hash is the difference hash (dHash, Krawetz 2013) along rows and columns: 128 bits, identical to those of
+the ImageHash library. Re-encoded and resized copies differ in few bits; ``benchmarks/near_duplicates.py`` measures how
+few.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FINGERPRINT_BYTES = 16
-SURE_BITS = 6  # at most this far apart: copies
-LIKELY_BITS = 8  # at most this far apart: copies if the frozen features agree
-HASH = 8  # bits a row and a column
-GRID = 32  # pixels a side that the hash is taken from
+SURE_BITS = 6  # hashes that differ in at most this many bits: copies
+LIKELY_BITS = 8  # hashes that differ in at most this many bits: copies if the frozen features agree
+HASH = 8  # bits per row and per column
+GRID = 32  # side, in pixels, of the image that the hash is computed from
 PLAIN = 64  # an image with a wider range of grey is never blank
-BLANK = 3.0  # standard deviation, of 255, below which an image shows nothing
-_BLOCK = 128  # rows compared at a time: what is in between stays in the processor's cache
+BLANK = 3.0  # standard deviation, on the scale 0..255, below which an image is blank
+_BLOCK = 128  # rows compared at a time, so that intermediate results stay in the processor's cache
 
 Pair = tuple[int, int]
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
-    """Perceptual hash of an image, 16 bytes; empty for a blank one, which would look like any other blank one.
+    """Return the perceptual hash of an image, 16 bytes; empty for a blank image, since all blank images look alike.
 
     Args:
         pixels: uint8 [height, width, 3], RGB, of any size.
     """
     height, width = pixels.shape[:2]
     image = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(pixels), "raw", "RGB", 0, 1)
-    # one small size first, whatever the image's own; a plain average (box filter) would shift edges by parts of a
-    # pixel and double the bits that copies are apart
+    # first to one small size for all images; a plain average (box filter) would shift edges by fractions of a pixel
+    # and double the number of bits in which copies differ
     grey = image.convert("L").resize((GRID, GRID), Image.Resampling.BILINEAR)
     darkest, lightest = np.asarray(grey.getextrema())
-    # cheap looks first; grey alone misses images whose colours are equally bright
+    # the cheap test first; grey alone would miss images with colours of equal brightness
     if lightest - darkest < PLAIN and np.asarray(image).std(axis=(0, 1)).max() < BLANK:
         return b""
-    # LANCZOS, and grey values as bytes: any other way gives other bits than the fingerprints already stored
+    # LANCZOS on grey values as bytes: anything else would not match the fingerprints already stored
     rows = np.asarray(grey.resize((HASH + 1, HASH), Image.Resampling.LANCZOS))
     columns = np.asarray(grey.resize((HASH, HASH + 1), Image.Resampling.LANCZOS))
     bits = np.stack([rows[:, 1:] > rows[:, :-1], columns[1:] > columns[:-1]])
@@ -49,7 +49,7 @@ def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def exact_copies(contents: Sequence[str]) -> list[list[int]]:
-    """Groups of indices with the same content hash, two or more each; an empty hash is never a copy."""
+    """Return the groups of two or more indices with the same content hash; empty hashes are ignored."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, content in enumerate(contents):
         if content:
@@ -58,9 +58,10 @@ def exact_copies(contents: Sequence[str]) -> list[list[int]]:
 
 
 def near_pairs(prints: Sequence[bytes], bits: int = SURE_BITS) -> Iterator[tuple[int, int, int]]:
-    """(i, j, bits apart), i < j, of all fingerprints at most ``bits`` apart; empty ones never are.
+    """Yield (i, j, differing bits), i < j, for all fingerprints that differ in at most ``bits``.
 
-    Every pair is compared unless the counts of set bits already differ by more; memory stays small.
+    Empty fingerprints are ignored. All pairs are compared except those where the numbers of set bits already differ by
+    more. Memory use stays small.
     """
     rows = np.array([index for index, each in enumerate(prints) if len(each) == FINGERPRINT_BYTES], dtype=np.int64)
     if len(rows) < 2:
@@ -73,7 +74,7 @@ def near_pairs(prints: Sequence[bytes], bits: int = SURE_BITS) -> Iterator[tuple
         block = words[start : start + _BLOCK]
         stop = int(np.searchsorted(counts, counts[min(start + _BLOCK, len(rows)) - 1] + bits, side="right"))
         other = words[start:stop]
-        # the second half of the bits matters only for the few pairs whose first half agrees
+        # compare the second half of the bits only for the few pairs that agree in the first half
         half = np.bitwise_count(block[:, 0, None] ^ other[None, :, 0])
         one, two = np.nonzero(half <= bits)
         one, two = one[one < two], two[one < two]
@@ -84,9 +85,9 @@ def near_pairs(prints: Sequence[bytes], bits: int = SURE_BITS) -> Iterator[tuple
 
 
 def group_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
-    """A group number for each of ``count`` items: those joined by pairs, however indirectly, share one.
+    """Return a group number for each of ``count`` items; items connected by pairs, even indirectly, share one.
 
-    Union by the smaller index; a library's is slow to import, which a quick check would feel.
+    A union-find with the smaller index as the root. Libraries that have one are slow to import.
     """
     above = list(range(count))
 
@@ -103,7 +104,7 @@ def group_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
 
 
 def groups_of(numbers: Sequence[int]) -> list[list[int]]:
-    """The groups with two members or more, from the group number of each item."""
+    """Return the groups with two or more members, from the group number of each item."""
     groups: dict[int, list[int]] = defaultdict(list)
     for index, number in enumerate(numbers):
         groups[number].append(index)
@@ -113,17 +114,17 @@ def groups_of(numbers: Sequence[int]) -> list[list[int]]:
 def copy_pairs(
     contents: Sequence[str], prints: Sequence[bytes], confirm: Callable[[int, int, int], bool] | None = None
 ) -> list[Pair]:
-    """All pairs that are copies of one image.
+    """Return all pairs that are copies of one image.
 
     Args:
-        contents: Content hash of each image; "" where it could not be read.
-        prints: Fingerprint of each image; empty where there is none.
-        confirm: Given two indices and the bits they are apart, whether the features agree. With it, fingerprints
-            up to `LIKELY_BITS` apart are considered and every pair must be confirmed; without, those up to
-            `SURE_BITS` apart are taken.
+        contents: Content hash of each image; "" if it could not be read.
+        prints: Fingerprint of each image; empty if there is none.
+        confirm: Called with two indices and the number of bits in which their fingerprints differ; returns whether the
+            features agree. With it, pairs that differ in up to `LIKELY_BITS` are considered and each must be
+            confirmed; without it, pairs that differ in up to `SURE_BITS` are copies.
     """
     exact = [(group[0], other) for group in exact_copies(contents) for other in group[1:]]
-    later = {other for _, other in exact}  # of exact copies only the first is compared
+    later = {other for _, other in exact}  # only the first of several exact copies is compared
     alone = [b"" if index in later else each for index, each in enumerate(prints)]
     near = near_pairs(alone, SURE_BITS if confirm is None else LIKELY_BITS)
     return exact + [(one, two) for one, two, apart in near if confirm is None or confirm(one, two, apart)]

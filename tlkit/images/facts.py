@@ -1,4 +1,4 @@
-"""What one look at an image file says about it."""
+"""Collect the facts of image files, reading each file once."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 from tlkit.images.batches import Loaded, cpu_count, load_image
 from tlkit.images.read import suffix_matches
 
-SIZE = (96, 96)  # what images are shrunk to where no network needs them
+SIZE = (96, 96)  # size in pixels that images are reduced to if no network needs them
 SMALL = 100_000  # bytes
-CHUNK = 64  # files a process takes at a time
+CHUNK = 64  # files that a process takes at a time
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of one file.
+    """The facts of one file.
 
     Attributes:
         content: SHA-256 of its bytes as hex; "" if unreadable.
         error: Why it cannot be read, or None.
-        format: What it really is, such as "JPEG"; "" if unreadable.
-        fits_suffix: Whether the name's extension says so too.
-        mode: Pillow's name of how pixels are stored, such as "RGB".
-        width: In pixels, as shown.
-        height: Likewise.
-        fingerprint: Perceptual hash; empty for an image that shows nothing.
+        format: Its actual format, such as "JPEG"; "" if unreadable.
+        fits_suffix: Whether the file's extension matches its format.
+        mode: Pillow mode of the stored pixels, such as "RGB".
+        width: Width in pixels, after EXIF rotation.
+        height: Height in pixels, after EXIF rotation.
+        fingerprint: Perceptual hash; empty for a blank image.
     """
 
     content: str
@@ -42,12 +42,12 @@ class Facts:
 
     @property
     def blank(self) -> bool:
-        """Whether the image shows nothing."""
+        """Whether the image is blank."""
         return self.error is None and not self.fingerprint
 
 
 def facts_of(path: Path, item: Loaded) -> Facts:
-    """Facts of a file that was read and decoded with its fingerprint."""
+    """Return the facts of a file that was read and decoded with its fingerprint."""
     if item.image is None:
         return Facts(content="", error=item.error or "cannot be read")
     image = item.image
@@ -64,15 +64,15 @@ def facts_of(path: Path, item: Loaded) -> Facts:
 
 
 def start_examining(workers: int | None = None) -> None:
-    """Start the processes `examine` will use, which takes half a second, while something else is being done."""
+    """Start the processes for `examine` in advance, since starting them takes half a second."""
     _pool(workers)
 
 
 def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts]:
-    """Facts of many files, in order, each read once.
+    """Yield the facts of many files, in order, reading each once.
 
-    Small images spend much of their time in Python code, which threads cannot share; processes can. They are
-    loky's: unlike the standard library's, they work from a script without a main guard.
+    Reading small images spends much of its time in Python code, which needs processes to run in parallel. They are
+    loky's, which, unlike the standard library's, also work in a script without a main guard.
     """
     names = [str(path) for path in paths]  # cheaper to send than paths
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
@@ -85,13 +85,13 @@ def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts
 
 
 def _pool(workers: int | None) -> Any:
-    """Processes that are running and leave an interrupt to this one: they would each show a traceback."""
+    """Return running processes that ignore interrupts; otherwise each of them would print a traceback."""
     from loky import get_reusable_executor
 
     pool = get_reusable_executor(max_workers=workers or cpu_count())
     try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is started now
-    except ValueError:  # only the main thread may do this, and only it is interrupted
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the processes started now
+    except ValueError:  # only the main thread may do this, and only it receives interrupts
         return pool
     try:
         pool.submit(_examine, [])
@@ -106,7 +106,7 @@ def _examine(names: Sequence[str]) -> list[Facts]:
 
 
 def _size_for(path: Path) -> tuple[int, int] | None:
-    """Large files are decoded at a reduced scale; for small ones resampling would cost more than it saves."""
+    """Return `SIZE` for a large file, None for a small one: there, resampling would cost more than it saves."""
     try:
         return SIZE if path.stat().st_size > SMALL else None
     except OSError:

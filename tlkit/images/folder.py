@@ -1,4 +1,4 @@
-"""A folder with one sub-folder per class becomes an `ImageFolder`."""
+"""Scan a folder with one sub-folder per class into an `ImageFolder`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from natsort import natsorted, ns
 
 from tlkit.errors import TlkitError
 from tlkit.images.read import IMAGE_SUFFIXES
+from tlkit.words import plural
 
 TRAIN, VAL, TEST = "train", "val", "test"
-IMBALANCE = 2.0  # largest class over smallest; above, plain accuracy misleads, and training weights classes
+IMBALANCE = 2.0  # largest class / smallest class; above, plain accuracy misleads, and training weights classes
 SPLIT_NAMES = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT_HINT = "IMAGES must hold one sub-folder per class, or train/ (and val/, test/) with class folders in it"
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """What images there are, their labels, class names and split.
+    """The images of a data set, their labels, class names and splits.
 
     Attributes:
         root: The folder, absolute.
         classes: Class names in natural order; a label is an index into it.
         files: Paths relative to ``root``, with ``/`` between parts.
-        labels: One class index a file.
-        splits: One of "train", "val", "test" a file, or "" for all where the folder has no split of its own.
-        loose: Images that lie outside any class folder and are not used.
-        ignored: Folders beside train/, val/ and test/ that are not used.
-        empty_classes: Class folders without an image.
+        labels: Class index of each file.
+        splits: "train", "val" or "test" for each file; "" for all files if the folder has no splits of its own.
+        loose: Number of images outside any class folder, which are not used.
+        ignored: Folders next to train/, val/ and test/, which are not used.
+        empty_classes: Class folders without images.
     """
 
     root: Path
@@ -46,22 +47,21 @@ class ImageFolder:
 
     @property
     def has_splits(self) -> bool:
-        """Whether the folder came with train/ and so on."""
+        """Whether the folder has its own splits, such as train/ and val/."""
         return any(self.splits)
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """Where each image lies; kept, as callers ask for one after the other."""
+        """The path of each image; cached, since callers index it again and again."""
         return tuple(self.root / file for file in self.files)
 
     def counts(self, split: str | None = None) -> dict[str, int]:
-        """Images per class name, all classes present, of one split or (None) of all."""
-        chosen = (label for label, its in zip(self.labels, self.splits, strict=True) if split in (None, its))
-        tally = Counter(chosen)
+        """Return the number of images of every class, in one split or (None) in all."""
+        tally = Counter(label for label, own in zip(self.labels, self.splits, strict=True) if split in (None, own))
         return {name: tally[index] for index, name in enumerate(self.classes)}
 
     def keep(self, indices: list[int]) -> ImageFolder:
-        """The same folder with only these images, in this order."""
+        """Return the folder with only these images, in this order."""
         return replace(
             self,
             files=tuple(self.files[i] for i in indices),
@@ -70,11 +70,11 @@ class ImageFolder:
         )
 
     def with_splits(self, splits: list[str]) -> ImageFolder:
-        """The same images, each assigned to a split."""
+        """Return the folder with a split for each image."""
         return replace(self, splits=tuple(splits))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dump``."""
+        """Return plain data for ``json.dump``."""
         return {
             "root": str(self.root),
             "classes": list(self.classes),
@@ -88,7 +88,7 @@ class ImageFolder:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ImageFolder:
-        """Rebuild what `to_json` gave."""
+        """Rebuild a folder from the result of `to_json`."""
         return cls(
             root=Path(data["root"]),
             classes=tuple(data["classes"]),
@@ -101,18 +101,18 @@ class ImageFolder:
         )
 
 
-def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
+def scan(images: str | os.PathLike[str], *, min_classes: int = 2) -> ImageFolder:
     """Find class folders and the images in them, without opening any image.
 
     Sub-folders of a class folder belong to the class. Links to folders are followed, each real folder once.
-    Hidden entries and tlkit's own ``.tlkit`` folders are passed over.
+    Hidden entries and tlkit's own ``.tlkit`` folders are skipped.
 
     Args:
         images: The folder.
-        least: How many classes must have images.
+        min_classes: Number of classes that must have images.
 
     Raises:
-        TlkitError: Not a readable folder, or fewer classes than ``least`` have images.
+        TlkitError: The folder cannot be read, or fewer than ``min_classes`` classes have images.
     """
     root = existing_folder(images)
     split_folders, ignored = _split_folders(root)
@@ -121,13 +121,13 @@ def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
     else:
         found = [("", name, file) for name, file in _class_files(root)]
     classes = tuple(natural(dict.fromkeys(name for _, name, file in found if file is not None)))
-    every = dict.fromkeys(name for _, name, _ in found)
+    all_names = dict.fromkeys(name for _, name, _ in found)
     tops = [top for _, top in split_folders] or [root]
     loose = sum(len(_listing(top)[1]) for top in tops)
     named = [(split, name, file) for split, name, file in found if file is not None]
-    if len(classes) < least:
+    if len(classes) < min_classes:
         raise _too_few_classes(root, classes, loose)
-    prefix = root.as_posix().rstrip("/") + "/"  # cheaper than relative_to, which counts with many files
+    prefix = root.as_posix().rstrip("/") + "/"  # cheaper than relative_to, which matters with many files
     number = {name: index for index, name in enumerate(classes)}
     return ImageFolder(
         root=root,
@@ -137,15 +137,15 @@ def scan(images: str | os.PathLike[str], *, least: int = 2) -> ImageFolder:
         splits=tuple(split for split, _, _ in named),
         loose=loose,
         ignored=ignored,
-        empty_classes=tuple(name for name in every if name not in number),
+        empty_classes=tuple(name for name in all_names if name not in number),
     )
 
 
 def existing_folder(path: str | os.PathLike[str]) -> Path:
-    """``path`` made absolute.
+    """Return the absolute path of a readable folder.
 
     Raises:
-        TlkitError: It does not exist, is not a folder or may not be read.
+        TlkitError: It does not exist, is not a folder, or cannot be read.
     """
     folder = Path(path)
     try:
@@ -154,14 +154,14 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
             raise TlkitError(f"no such folder: {folder}", f"did you mean {near}?" if near else None)
         if not folder.is_dir():
             raise TlkitError(f"not a folder: {folder}", LAYOUT_HINT)
-        os.listdir(folder)  # noqa: PTH208  (only to learn whether it may be read)
+        os.listdir(folder)  # noqa: PTH208  (only to find out whether it can be read)
     except OSError as error:
         raise TlkitError(f"cannot read {folder}: {error.strerror or error}") from error
     return Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would replace the user's links)
 
 
 def walk_images(top: Path) -> list[Path]:
-    """All images below ``top`` in natural order; each real folder is entered once, so link loops end."""
+    """Return all images below ``top`` in natural order; each real folder is entered once, so link loops end."""
     found: list[Path] = []
     seen: set[str] = set()
 
@@ -172,22 +172,22 @@ def walk_images(top: Path) -> list[Path]:
         seen.add(real)
         folders, images = _listing(folder)
         found.extend(images)
-        for each in folders:
-            enter(each)
+        for inner in folders:
+            enter(inner)
 
     enter(top)
     return found
 
 
 def natural(names: Any) -> list[Any]:
-    """Sort as people count: ``img2`` before ``img10``, whatever the case."""
+    """Sort names in natural order, ignoring case: ``img2`` before ``img10``."""
     return natsorted(names, alg=ns.IGNORECASE)
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Visible sub-folders and images of a folder, each in natural order; none if it may not be read.
+    """Return the visible sub-folders and images of a folder, each in natural order; none if it cannot be read.
 
-    A link that leads nowhere counts as what its name says: whoever reads it learns that it is broken.
+    A broken link with the name of an image counts as an image, so that it is reported as unreadable.
     """
     try:
         with os.scandir(folder) as entries:
@@ -200,15 +200,15 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _hidden(name: str) -> bool:
-    # "..name" is no convention for hidden files; somebody named a class so
+    # "..name" is not a convention for hidden files, and classes with such names exist
     return (name.startswith(".") and not name.startswith("..")) or name == "__MACOSX" or name.endswith(".tlkit")
 
 
 def _split_folders(root: Path) -> tuple[list[tuple[str, Path]], tuple[str, ...]]:
-    """The train/val/test folders and the names of folders beside them, where the folder has that layout.
+    """Return the train/val/test folders and the names of folders next to them, if the folder has that layout.
 
-    A class may be called "train" (an image of a railway). So splits must hold class folders and no images, and
-    any other folder beside them makes a layout only if there are two splits or it holds no images.
+    A class may be called "train" (railways). So split folders must hold class folders and no images, and if there is
+    only one split folder, no other folder next to it may hold images.
     """
     folders, _ = _listing(root)
     splits = [(SPLIT_NAMES[folder.name.lower()], folder) for folder in folders if folder.name.lower() in SPLIT_NAMES]
@@ -226,7 +226,7 @@ def _holds_classes(folder: Path) -> bool:
 
 
 def _class_files(top: Path) -> list[tuple[str, Path | None]]:
-    """(class name, image) for each image; (class name, None) for a class folder without one."""
+    """Return (class name, image) for each image, and (class name, None) for each class folder without images."""
     found: list[tuple[str, Path | None]] = []
     for folder in _listing(top)[0]:
         if os.path.realpath(folder) not in _ancestors(top):
@@ -243,10 +243,11 @@ def _ancestors(folder: Path) -> set[str]:
 def _too_few_classes(root: Path, classes: tuple[str, ...], loose: int) -> TlkitError:
     if not classes:
         if loose:
-            return TlkitError(f"no class folders in {root}, only {loose} loose images", LAYOUT_HINT)
+            images = plural(loose, "image")
+            return TlkitError(f"no class folders in {root}, only {images} outside class folders", LAYOUT_HINT)
         return TlkitError(f"no images in {root}", LAYOUT_HINT)
     inner = [folder for folder in _listing(root / classes[0])[0] if walk_images(folder)]
-    hint = f"did you mean {root / classes[0]}?" if len(inner) > 1 else "a classifier needs two class folders or more"
+    hint = f"did you mean {root / classes[0]}?" if len(inner) > 1 else "a classifier needs at least two class folders"
     return TlkitError(f"only one class ('{classes[0]}') in {root}", hint)
 
 

@@ -1,7 +1,7 @@
-"""Which files count as images, and what a file really is by its first bytes.
+"""Decide which files count as images, and detect a file's actual format from its first bytes.
 
-Formats go by Pillow's names (``"JPEG"``, ``"PNG"``, ...), except that HEIF images are called ``"HEIC"``,
-the name people know them by.
+Formats have Pillow's names (``"JPEG"``, ``"PNG"``, ...), except that HEIF images are called ``"HEIC"``, the name that
+people know.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final
 from PIL import Image, features
 
 HEADER_BYTES: Final = 512
-"""How many of a file's first bytes `sniff_format` needs."""
+"""Number of bytes at the start of a file that `sniff_format` needs."""
 
-# What Pillow decodes by itself, from pixels in the file. Left out are the formats that start another program
-# (EPS), need a handler from elsewhere (WMF, FITS, HDF5, GRIB, BUFR), or hold no photographs, so that a file
-# made to attack one of those rarely exercised decoders never reaches it. TGA is last: it has no magic bytes.
+# Formats that Pillow decodes by itself. Formats that start another program (EPS), need an external handler (WMF, FITS,
+# HDF5, GRIB, BUFR) or hold no photographs are left out, so that a malicious file never reaches one of those rarely
+# exercised decoders. TGA is last: it has no magic bytes.
 FORMATS: Final = (
     "JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF",
     "PPM", "JPEG2000", "ICO", "PCX", "SGI", "QOI", "PSD", "TGA",
@@ -49,9 +49,9 @@ _SUFFIXES: Final[dict[str, frozenset[str]]] = {
 }
 
 IMAGE_SUFFIXES: Final[frozenset[str]] = frozenset().union(*_SUFFIXES.values())
-"""Suffixes, lower-case with their dot, that make folder scanning take a file as an image."""
+"""Suffixes of image files for folder scanning, lower case with the dot."""
 
-# How files start. Those below the gap are known only to say what a file is instead.
+# The first bytes of files. The formats below the gap are not read; they are only named in error messages.
 _MAGIC: Final = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -82,15 +82,15 @@ _TGA_FOOTER: Final = b"TRUEVISION-XFILE.\0"
 
 
 def sniff_format(header: bytes) -> str | None:
-    """Tell a file's real format from its first bytes, whatever its name says.
+    """Detect a file's actual format from its first bytes, regardless of its name.
 
     Args:
-        header: The first `HEADER_BYTES` bytes of the file, or all of a shorter one.
+        header: The first `HEADER_BYTES` bytes of the file, or all bytes of a shorter file.
 
     Returns:
-        A format such as ``"JPEG"``; ``"PDF"``, ``"EPS"``, ``"SVG"``, ``"HTML"`` or ``"JPEG XL"`` for files
-        often met in the place of a readable image; None if the bytes are no known format's. TGA has no
-        magic bytes, so it is never returned.
+        A format such as ``"JPEG"``; ``"PDF"``, ``"EPS"``, ``"SVG"``, ``"HTML"`` or ``"JPEG XL"`` for unreadable files
+        that are often named like images; None if the format is unknown. TGA has no magic bytes, so it is never
+        returned.
 
     Example:
         >>> sniff_format(bytes([0xFF, 0xD8, 0xFF, 0xE0]))
@@ -113,7 +113,7 @@ def sniff_format(header: bytes) -> str | None:
 
 
 def _sniff_brands(header: bytes) -> str | None:
-    """Tell AVIF from HEIC, which share one container, by the brands the file says it conforms to."""
+    """Tell AVIF from HEIC, which share one container, by the file's list of brands."""
     box = header[: min(int.from_bytes(header[:4], "big"), len(header))]
     brands = {box[8:12], *(box[start : start + 4] for start in range(16, len(box) - 3, 4))}
     if brands & _AVIF_BRANDS:
@@ -122,7 +122,7 @@ def _sniff_brands(header: bytes) -> str | None:
 
 
 def _sniff_text(header: bytes) -> str | None:
-    """Tell two kinds of text found under an image's name: drawings, and error pages of a failed download."""
+    """Detect two kinds of text in files named like images: SVG drawings and HTML error pages of failed downloads."""
     text = header.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
         return "HTML"
@@ -132,11 +132,11 @@ def _sniff_text(header: bytes) -> str | None:
 
 
 def suffix_matches(path: str | os.PathLike[str], format: str) -> bool:
-    """Tell whether a file's suffix is one that its format goes by.
+    """Return whether a file's suffix fits its format.
 
     Args:
-        path: The file's name or path; upper and lower case are alike.
-        format: Its real format, as `sniff_format` or a `ReadImage` gives it.
+        path: The file's name or path; case is ignored.
+        format: Its actual format, from `sniff_format` or a `ReadImage`.
 
     Example:
         >>> suffix_matches("holiday.JPG", "JPEG"), suffix_matches("holiday.jpg", "PNG")
@@ -147,7 +147,7 @@ def suffix_matches(path: str | os.PathLike[str], format: str) -> bool:
 
 @cache
 def decodable() -> tuple[str, ...]:
-    """List which of `FORMATS` the installed Pillow can decode."""
+    """Return those of `FORMATS` that the installed Pillow can decode."""
     Image.init()
     return tuple(
         name for name in FORMATS if name in Image.OPEN and (name not in _FEATURE or features.check(_FEATURE[name]))
@@ -155,14 +155,13 @@ def decodable() -> tuple[str, ...]:
 
 
 def candidates(format: str | None, path: str | None, tail: bytes) -> tuple[str, ...]:
-    """List the formats worth trying on one file; none if it is a known format that Pillow does not decode.
+    """Return the formats to try on a file; none if it has a known format that Pillow cannot decode.
 
-    A file without magic bytes may be a TGA, but so may any text: only one that is called so, or that ends in
-    the footer of a TGA file, is tried as one.
+    Any file without magic bytes could be a TGA. Only one with a TGA suffix or footer is tried as TGA.
 
     Args:
-        format: What `sniff_format` says.
-        path: Where the file is, if it is one.
+        format: The result of `sniff_format`.
+        path: The file's path; None: not a file.
         tail: The last 18 bytes of the file, or more.
     """
     known = decodable()
@@ -175,7 +174,7 @@ def candidates(format: str | None, path: str | None, tail: bytes) -> tuple[str, 
 
 @cache
 def register_heif() -> bool:
-    """Teach Pillow to open HEIC images, once; False where `pillow_heif` is not installed."""
+    """Register HEIC images with Pillow, once; return False if `pillow_heif` is not installed."""
     try:
         import pillow_heif
     except ImportError:

@@ -1,4 +1,4 @@
-"""Every way of storing pixels, turned into 8-bit grey or RGB without losing what can be seen."""
+"""Convert pixels of any Pillow mode to 8-bit grey or RGB without losing visible detail."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-# Depths that sensors and scanners really use: 12-bit data in a 16-bit file is common, and almost black if it
-# is read as 16-bit.
+# Bit depths that sensors and scanners use: 12-bit data in a 16-bit file is common, and almost black if read as 16-bit.
 _DEPTHS: Final = (8, 10, 12, 14, 16, 24, 32)
 _BAND_PIXELS: Final = 1 << 20
 _SAMPLE_FORMAT: Final = 339
@@ -17,10 +16,10 @@ _UNSIGNED: Final = 1
 
 
 def prepare_key_colour(image: Image.Image) -> None:
-    """Put a PNG's transparent colour on the scale of the pixels Pillow is about to decode.
+    """Scale a PNG's transparent colour as Pillow will scale the pixels.
 
-    The file holds it at the file's own bit depth, and Pillow passes it on as it is while it scales the pixels
-    to 8 bits. A key that no pixel can have is dropped.
+    The file stores the colour at its own bit depth. Pillow scales the pixels to 8 bits, but not this colour. A colour
+    that no pixel can have is removed.
 
     Args:
         image: An opened image that is not loaded yet; its ``info`` is changed.
@@ -44,16 +43,16 @@ def prepare_key_colour(image: Image.Image) -> None:
 
 
 def to_rgb_or_grey(image: Image.Image) -> Image.Image:
-    """Turn a loaded image of any mode into ``"RGB"``, or ``"L"`` where all three channels would be equal.
+    """Convert a loaded image of any mode to ``"RGB"``, or to ``"L"`` if all three channels would be equal.
 
     Transparent pixels are laid over white. Integers and floats beyond 8 bits are scaled by their range, see
-    `scale_to_8_bits`. Colour spaces are converted by Pillow, embedded ICC profiles are not applied.
+    `scale_to_8_bits`. Pillow converts colour spaces; embedded ICC profiles are not applied.
 
     Args:
-        image: Any Pillow image whose pixels are loaded. It is returned itself if there is nothing to do.
+        image: A Pillow image with its pixels loaded. It is returned unchanged if there is nothing to convert.
 
     Raises:
-        ValueError: Pillow knows no way from this mode to RGB.
+        ValueError: Pillow cannot convert this mode to RGB.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_wide_to_grey(image))
@@ -74,7 +73,7 @@ def _wide_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Scale a deep one-channel image to uint8 [height, width], with its key colour made white."""
     values: npt.NDArray[Any] = np.asarray(image)
     if image.mode == "I" and values.size and values.min() < 0 and _is_unsigned(image):
-        # Pillow keeps unsigned 32-bit samples in a signed mode: the large ones come out negative.
+        # Pillow keeps unsigned 32-bit samples in a signed mode, so large values come out negative.
         values = values.view(np.uint32)
     grey = scale_to_8_bits(values)
     key = image.info.get("transparency")
@@ -84,7 +83,7 @@ def _wide_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _is_unsigned(image: Image.Image) -> bool:
-    """Tell whether a TIFF says that its samples have no sign."""
+    """Return whether the image is a TIFF with unsigned samples."""
     formats = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (_UNSIGNED,))
     return image.format == "TIFF" and tuple(formats)[:1] == (_UNSIGNED,)
 
@@ -92,11 +91,10 @@ def _is_unsigned(image: Image.Image) -> bool:
 def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Scale integers or floats of any range to 0..255 without clipping.
 
-    Integers are divided by the largest value of the bit depth that holds them, out of 8, 10, 12, 14, 16, 24
-    and 32 bits, so that images of one sensor keep their brightness relative to one another. Floats in 0..1
-    are multiplied by 255, floats in 0..255 are only rounded. What fits none of these, negative values for
-    instance, is stretched from its own lowest to its own highest value. NaN becomes black, infinities the end
-    they point to.
+    Integers are divided by the maximum of the smallest bit depth that holds them (8, 10, 12, 14, 16, 24 or 32 bits), so
+    that images of one sensor keep their relative brightness. Floats in 0..1 are multiplied by 255; floats in 0..255 are
+    only rounded. All other values, such as negative ones, are stretched from their minimum to their maximum. NaN
+    becomes black, infinities become black or white.
 
     Args:
         values: [height, width], integers or floats.
@@ -110,7 +108,7 @@ def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     # In bands, so that a large image never exists as float64.
     rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))
     for start in range(0, values.shape[0], rows):
-        with np.errstate(invalid="ignore"):  # a signalling NaN, which damage makes, is a NaN all the same
+        with np.errstate(invalid="ignore"):  # damaged files may hold signalling NaNs
             band = values[start : start + rows].astype(np.float64)
         np.nan_to_num(band, copy=False, nan=offset, posinf=high, neginf=low)
         grey[start : start + rows] = np.rint((band - offset) * scale)
@@ -118,7 +116,7 @@ def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _finite_range(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """Give the lowest and highest value that is neither NaN nor infinite; (0, 0) if there is none."""
+    """Return the lowest and highest finite value; (0, 0) if there is none."""
     if np.issubdtype(values.dtype, np.integer):
         return float(values.min()), float(values.max())
     finite = np.isfinite(values)
@@ -130,7 +128,7 @@ def _finite_range(values: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def _offset_and_scale(low: float, high: float, integers: bool) -> tuple[float, float]:
-    """Choose what to subtract and then multiply by so that low..high lands in 0..255."""
+    """Return what to subtract and then multiply by to map low..high into 0..255."""
     if low >= 0 and integers:
         top = next(2**depth - 1 for depth in _DEPTHS if high < 2**depth)
         return 0.0, 255 / top

@@ -1,4 +1,4 @@
-"""From a path or bytes to an opened image: whatever can be refused is refused before a pixel is decoded."""
+"""Open an image from a path or bytes, refusing as much as possible before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from PIL import Image, UnidentifiedImageError
 from tlkit.images.formats import FORMATS, HEADER_BYTES, candidates, register_heif, sniff_format
 
 MAX_PIXELS: Final = 178_956_970
-"""The largest image that is decoded: half a GiB as RGB, and where Pillow too suspects an attack."""
+"""The largest image that is decoded: half a GiB as RGB, and the size at which Pillow suspects an attack."""
 
 
-# Bytes per value of each TIFF type, and the tags without which the pixels would come out wrong.
+# Bytes per value of each TIFF type, and the tags that are needed to decode the pixels correctly.
 _TIFF_WIDTHS: Final = {
     3: 2,
     4: 4,
@@ -38,7 +38,7 @@ _TIFF_PIXEL_TAGS: Final = frozenset({258, 273, 279, 320, 324, 325, 338, 339, 347
 
 
 class RefusedError(Exception):
-    """A reason found while reading, before it is put together with the file's name."""
+    """The reason why an image cannot be read, without the file's name."""
 
     def __init__(self, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
@@ -48,10 +48,10 @@ class RefusedError(Exception):
 
 @contextmanager
 def opened_file(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
-    """Open a regular file, or bytes as if they were one, and close it again.
+    """Open a regular file, or bytes as if they were one, and close it at the end.
 
     Raises:
-        RefusedError: There is no such file, it may not be read, or it is something else than a file.
+        RefusedError: There is no such file, it cannot be read, or it is not a regular file.
     """
     if isinstance(source, bytes):
         yield io.BytesIO(source)
@@ -75,10 +75,10 @@ def opened_file(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
 
 @contextmanager
 def opened_image(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
-    """Read a file's header, but no pixels, and refuse what should not be decoded.
+    """Read a file's header, but no pixels, and refuse files that should not be decoded.
 
     Raises:
-        RefusedError: The file is empty, not an image, of a format that cannot be decoded here, or too large.
+        RefusedError: The file is empty, not an image, in a format that cannot be decoded here, or too large.
     """
     header = file.read(HEADER_BYTES)
     if not header:
@@ -87,7 +87,7 @@ def opened_image(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
     formats = candidates(format, path, b"" if format else tail(file, 18))
     if format == "HEIC":
         if not register_heif():
-            raise RefusedError("HEIC images need the extra 'heif'", 'pip install "tlkit[heif]"')
+            raise RefusedError("HEIC images require the extra 'heif'", 'pip install "tlkit[heif]"')
         formats = ("HEIF",)
     elif not formats:
         raise _unsupported(str(format))
@@ -106,20 +106,20 @@ def opened_image(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
 
 
 def _unsupported(format: str) -> RefusedError:
-    """Say that a file is sound for all we know, but nothing here reads its format."""
+    """Return the error for a format that cannot be read here."""
     if format in FORMATS:
         return RefusedError(f"the installed Pillow cannot read {format}", "pip install --upgrade pillow")
     return RefusedError(f"{format} files cannot be read", "save it as JPEG or PNG")
 
 
 def tail(file: BinaryIO, count: int) -> bytes:
-    """Read the last bytes of a file, all of them if there are fewer."""
+    """Read the last ``count`` bytes of a file, or all of a shorter file."""
     file.seek(max(0, file.seek(0, os.SEEK_END) - count))
     return file.read()
 
 
 def _declared_size(file: BinaryIO, formats: tuple[str, ...]) -> str:
-    """Say how large an image claims to be that ``Image.open`` refused to open without telling."""
+    """Return the declared size of an image that ``Image.open`` refused as too large without giving the size."""
     for name in formats:
         with suppress(Exception):
             file.seek(0)
@@ -129,16 +129,15 @@ def _declared_size(file: BinaryIO, formats: tuple[str, ...]) -> str:
 
 
 def refuse_too_large(image: Image.Image) -> None:
-    """Hold an image against `MAX_PIXELS`; Pillow looks too, but may have been told not to."""
+    """Refuse an image above `MAX_PIXELS`; Pillow has the same check, but it can be turned off."""
     if image.width * image.height > MAX_PIXELS:
         raise RefusedError(f"too large: {image.width}x{image.height} pixels")
 
 
 def _tiff_directory_is_cut(file: BinaryIO) -> bool:
-    """Tell whether a TIFF ends within the table that says how its pixels are stored.
+    """Return whether a TIFF is cut off within the table that describes its pixels.
 
-    The table is often at the end of the file. Pillow takes what is left of it, and may then read floats as
-    integers.
+    The table is often at the end of the file. Pillow uses what is left of it, and may then read floats as integers.
     """
     at = file.tell()
     end = file.seek(0, os.SEEK_END)

@@ -1,15 +1,14 @@
-"""One image file to one RGB array: the only code that opens an image, in training and in predict.
+"""Read one image file into one RGB array. All images are read here, in training as in predict.
 
     >>> read_image("photo.jpg", size=(224, 224)).shape
     (224, 224, 3)
 
-Whatever the file holds comes out as 8-bit RGB, upright: the EXIF turn is applied, transparency is laid over
-white, grey becomes three equal channels, deep integers and floats are scaled by their range, other colour
-spaces are converted, and of several frames or pages the first is taken. Embedded ICC profiles are *not*
-applied: the ImageNet networks this feeds were trained on pixels as they are stored, and a profile would move
-them away from that.
+The result is always 8-bit RGB, upright: EXIF rotation is applied, transparency is laid over white, grey becomes three
+equal channels, deep integers and floats are scaled by their range, other colour spaces are converted, and only the
+first of several frames or pages is read. Embedded ICC profiles are *not* applied: ImageNet networks were trained on
+pixels as stored.
 
-A file either reads whole or raises `UnreadableImage`. There is no half-grey image, no black stand-in and no
+A file is either read completely or raises `UnreadableImage`. There is no half-grey image, no black placeholder and no
 warning.
 """
 
@@ -46,10 +45,10 @@ __all__ = [
 ]
 
 READING_VERSION: Final = 1
-"""Raised whenever the pixels read from some file would change. It is part of the key of cached features."""
+"""Incremented whenever the pixels read from some file would change. It is part of the key of cached features."""
 
-# Decoded one at a time, so that the threads of a batch do not hold several of them. A phone's photo is below
-# it.
+# Larger images are decoded one at a time, so that the threads of a batch do not hold several of them. Photos from
+# phones are smaller.
 _LARGE_PIXELS: Final = 30_000_000
 _large = threading.Lock()
 
@@ -66,9 +65,9 @@ _TURNS: Final = {
 
 
 def _silence_pillow() -> None:
-    """Keep Pillow's remarks on odd files off the terminal: what matters is raised as `UnreadableImage`.
+    """Silence Pillow's warnings about odd files; real problems are raised as `UnreadableImage`.
 
-    A filter is all that is safe with threads; ``warnings.catch_warnings`` swaps the filters of all of them.
+    Only a filter is safe with threads: ``warnings.catch_warnings`` changes the filters of all threads.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -77,17 +76,17 @@ def _silence_pillow() -> None:
 _silence_pillow()
 
 
-class UnreadableImage(TlkitError):  # noqa: N818 - a name users meet, and it says enough
+class UnreadableImage(TlkitError):  # noqa: N818 - users see this name, and it is clear without "Error"
     """A file that cannot be read as an image.
 
     Args:
         reason: Why, in a few words, such as ``"truncated"``.
-        source: The file's path, if it is a file.
-        hint: What to do about it, in one line.
+        source: The file's path; None: not a file.
+        hint: How to fix it, in one line.
 
     Attributes:
-        reason: As given.
-        source: As given.
+        reason: As above.
+        source: As above.
     """
 
     def __init__(self, reason: str, source: str | None = None, hint: str | None = None) -> None:
@@ -96,21 +95,21 @@ class UnreadableImage(TlkitError):  # noqa: N818 - a name users meet, and it say
         self.source = source
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let the error travel between processes, which rebuild it from the arguments."""
+        """Make the error picklable, so that it can be passed between processes."""
         return type(self), (self.reason, self.source, self.hint)
 
 
 @dataclass(frozen=True, eq=False)
 class ReadImage:
-    """An image as it was read, and what its file said about it.
+    """An image and the properties of its file.
 
     Attributes:
         pixels: uint8 [height, width, 3], RGB, 0..255, upright. Read-only.
-        format: The file's real format, such as ``"JPEG"``.
-        mode: How the pixels are stored, by Pillow's names, such as ``"CMYK"``.
-        width: Of the image in the file as it is shown, that is after the EXIF turn, in pixels.
-        height: Likewise.
-        frames: Frames or pages in the file; `pixels` is the first.
+        format: The file's actual format, such as ``"JPEG"``.
+        mode: Pillow mode of the stored pixels, such as ``"CMYK"``.
+        width: Width of the image in the file, in pixels, after EXIF rotation.
+        height: Height of the image in the file, in pixels, after EXIF rotation.
+        frames: Number of frames or pages in the file; `pixels` is the first.
         orientation: The EXIF orientation that was applied, 1..8; 1 is upright.
     """
 
@@ -127,7 +126,7 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
     """Read an image's pixels.
 
     Args:
-        source: A file's path, or the content of one as bytes.
+        source: A file's path, or its content as bytes.
         size: (height, width) to which the image is stretched; None keeps its own.
 
     Returns:
@@ -143,12 +142,12 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
 def read_details(
     source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None, *, count_frames: bool = True
 ) -> ReadImage:
-    """Read an image's pixels, and what its file says about it.
+    """Read an image's pixels and the properties of its file.
 
     Args:
-        source: A file's path, or the content of one as bytes.
+        source: A file's path, or its content as bytes.
         size: (height, width) to which the image is stretched; None keeps its own.
-        count_frames: Count the frames, which takes a look at the whole file for some formats; False says 1.
+        count_frames: Whether to count frames, which needs the whole file for some formats; if False, the count is 1.
 
     Returns:
         The image.
@@ -161,7 +160,7 @@ def read_details(
 
 
 def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, *, count_frames: bool) -> ReadImage:
-    """Read an image, with whatever goes wrong told as `UnreadableImage`."""
+    """Read an image, turning every exception into `UnreadableImage`."""
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be at least 1x1, not {size}")
     path = None if isinstance(source, bytes) else os.fspath(source)
@@ -182,17 +181,17 @@ def _opened_and_decoded(
     *,
     count_frames: bool,
 ) -> ReadImage:
-    """Read an image; a call of its own, so that what it held can be let go of when it fails."""
+    """Read an image; a separate call, so that its memory can be released if it fails."""
     with opened_file(source) as file, opened_image(file, path) as image:
         return _decoded(image, file, size, count_frames=count_frames)
 
 
 def _explained(error: Exception) -> tuple[str, str | None]:
-    """Give the short reason, and the hint if there is one, for an exception raised while reading."""
+    """Return the short reason, and the hint if any, for an exception raised while reading."""
     if isinstance(error, RefusedError):
         return error.reason, error.hint
     if isinstance(error, MemoryError):
-        return "too large for the memory there is", None
+        return "too large for the available memory", None
     text = str(error).lower()
     if isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text or "not enough" in text:
         return "truncated", None
@@ -206,11 +205,11 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
     format = "HEIC" if image.format == "HEIF" else str(image.format)
     mode = image.mode
     width, height = image.size
-    # Pillow would decode a PNG to answer this, and turns a TIFF by itself when it decodes it.
+    # Pillow would have to decode a PNG to find out; a TIFF it rotates by itself while decoding.
     orientation = 1 if format == "PNG" else _orientation(image)
     if size is not None:
         _decode_at_reduced_scale(image, _swapped_if(orientation >= 5, size[::-1]))
-    # A progressive JPEG is held at full size whatever the scale.
+    # A progressive JPEG is held at full size, even if decoded at a reduced scale.
     held = width * height if image.info.get("progressive") else image.width * image.height
     with _large if held > _LARGE_PIXELS else nullcontext():
         prepare_key_colour(image)
@@ -219,7 +218,7 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
         if format == "JPEG" and _stops_in_zeros(file):
             raise RefusedError("truncated")
         if format not in ("JPEG", "MPO"):
-            # An icon may hold another size than it says, and only the decoder finds out.
+            # The declared size of an icon may be wrong, and only the decoder finds out.
             width, height = image.size
         turn = _orientation(image)
         frames = _frames(image) if count_frames else 1
@@ -229,20 +228,20 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
 
 
 def _decode_at_reduced_scale(image: Image.Image, target: tuple[int, int]) -> None:
-    """Have a large JPEG decoded at 1/2, 1/4 or 1/8: cheaper, and still twice the target.
+    """Have a large JPEG decoded at 1/2, 1/4 or 1/8 of its size: cheaper, and still at least twice the target.
 
     Args:
-        image: An opened image of any format; only a JPEG can do this.
-        target: (width, height) wanted, along the axes of the stored image.
+        image: An opened image; formats other than JPEG are left as they are.
+        target: Final (width, height), along the axes of the stored image.
     """
-    # No mode is named, so that the colours stay as they are stored.
+    # No mode is given, so that the colours stay as stored.
     image.draft(None, (2 * target[0], 2 * target[1]))
 
 
 def _stops_in_zeros(file: BinaryIO) -> bool:
-    """Tell whether a JPEG's pixels end in zeros, as a broken-off download may leave them.
+    """Return whether a JPEG's pixels end in zeros, as after an interrupted download.
 
-    The decoder takes the zeros for grey. In a whole file an end marker follows the last start of a scan.
+    The decoder would read the zeros as grey. In a complete file, an end marker follows the last start of a scan.
     """
     if tail(file, 16) != bytes(16):
         return False
@@ -252,8 +251,8 @@ def _stops_in_zeros(file: BinaryIO) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Give the EXIF orientation, 1..8; broken EXIF counts as upright."""
-    # A photo is worth more than its notes, and broken ones make Pillow raise anything.
+    """Return the EXIF orientation, 1..8; broken EXIF data counts as upright."""
+    # Broken EXIF data can make Pillow raise anything, and is no reason to refuse the image.
     with suppress(Exception):
         value = image.getexif().get(_ORIENTATION_TAG)
         if value in _TURNS:
@@ -262,7 +261,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _frames(image: Image.Image) -> int:
-    """Count frames or pages; damage behind the first leaves 1. The layers of a PSD are one image."""
+    """Return the number of frames or pages; 1 if those after the first are damaged. The layers of a PSD count as 1."""
     if image.format != "PSD":
         with suppress(Exception):
             return max(1, int(getattr(image, "n_frames", 1)))
@@ -270,12 +269,12 @@ def _frames(image: Image.Image) -> int:
 
 
 def _upright_pixels(image: Image.Image, turn: int, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    """Resize, then turn: the smaller image is turned faster.
+    """Resize, then rotate: rotating the smaller image is faster.
 
     Args:
         image: Mode RGB or L.
         turn: EXIF orientation, 1..8.
-        size: (height, width) wanted once it is upright; None keeps the image's own.
+        size: (height, width) of the upright result; None keeps the image's own.
 
     Returns:
         uint8 [height, width, 3], read-only.
@@ -292,5 +291,5 @@ def _upright_pixels(image: Image.Image, turn: int, size: tuple[int, int] | None)
 
 
 def _swapped_if(condition: bool, pair: tuple[int, int]) -> tuple[int, int]:
-    """Swap width and height on condition."""
+    """Return the pair, swapped if ``condition`` holds."""
     return pair[::-1] if condition else pair

@@ -1,4 +1,4 @@
-"""Which images are trained on, which ones choices are made by, and which ones nothing was chosen on."""
+"""Split images into training, validation (used to select the model) and test (never used in training)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.stratified import stratified_split
 
-MIN_IMAGES_FOR_TEST = 300  # images to draw from, below which a tenth of them says next to nothing
+MIN_IMAGES_FOR_TEST = 300  # images to draw from; with fewer, a tenth of them is too few for a test
 TEST_SHARE = 0.1
-Sides = Sequence[str | None]  # what an earlier training used each image for
+EarlierSplits = Sequence[str | None]  # split of each image in an earlier training run; None: not used in it
 
 
 def with_test(
-    folder: ImageFolder, groups: Sequence[int], test_split: float | None, seed: int, sides: Sides
+    folder: ImageFolder, groups: Sequence[int], test_split: float | None, seed: int, earlier: EarlierSplits
 ) -> ImageFolder:
-    """The folder with test images: its own, or a part kept aside on which nothing is chosen.
+    """Return the folder with test images: its own, or a share held out and never used in training.
 
-    Classes of which that share is not even one image give none. Copies stay together; images that an earlier
-    training used otherwise stay what they were.
+    Classes in which that share is less than one image have no test images. Copies stay together. Images that an earlier
+    training run used for training or validation do not become test images.
 
     Args:
         folder: Readable images.
-        groups: Copies of one image share a group.
-        test_split: Share of each class; None: `TEST_SHARE` where there are `MIN_IMAGES_FOR_TEST` images to draw from.
-        seed: Of the draw.
-        sides: What an earlier training used each image for.
+        groups: Group of each image; copies of one image share a group.
+        test_split: Share of each class; None: `TEST_SHARE` if there are `MIN_IMAGES_FOR_TEST` images to draw from,
+            else 0.
+        seed: Random seed.
+        earlier: Split of each image in an earlier training run.
 
     Raises:
-        TlkitError: A share was asked for, and the folder has test images of its own.
+        TlkitError: A share is given, but the folder has its own test images.
     """
     if TEST in folder.splits:
         if test_split:
-            raise TlkitError("--test-split has no meaning: the folder has its own test/", "leave it out")
+            raise TlkitError("--test-split does not apply: the folder has its own test/", "leave it out")
         return folder
     inner = _whole([i for i, split in enumerate(folder.splits) if split != VAL], groups)
     if test_split is None:
@@ -47,36 +48,36 @@ def with_test(
     if not inner:
         return folder
     drawn = stratified_split([folder.labels[i] for i in inner], test_split, seed, [groups[i] for i in inner])
-    used = {groups[i] for i, side in enumerate(sides) if side in (TRAIN, VAL)}
-    spared = {groups[i] for i, side in enumerate(sides) if side == TEST} - used
+    used = {groups[i] for i, split in enumerate(earlier) if split in (TRAIN, VAL)}
+    unused = {groups[i] for i, split in enumerate(earlier) if split == TEST} - used
     splits = list(folder.splits)
     for index, split in zip(inner, drawn, strict=True):
-        if groups[index] in spared or (split == VAL and groups[index] not in used):
+        if groups[index] in unused or (split == VAL and groups[index] not in used):
             splits[index] = TEST
     return folder.with_splits(splits)
 
 
 def _whole(chosen: list[int], groups: Sequence[int]) -> list[int]:
-    """Of some images, those all of whose copies are among them."""
+    """Return the chosen images that have all their copies among the chosen ones."""
     among = set(chosen)
     divided = {group for index, group in enumerate(groups) if index not in among}
     return [index for index in chosen if groups[index] not in divided]
 
 
 def with_validation(
-    folder: ImageFolder, groups: Sequence[int], val_split: float, seed: int, sides: Sides
+    folder: ImageFolder, groups: Sequence[int], val_split: float, seed: int, earlier: EarlierSplits
 ) -> ImageFolder:
-    """The folder with validation images: its own, or a part split off the training images.
+    """Return the folder with validation images: its own, or a share of the training images.
 
     Args:
-        folder: Readable images, with test images where there are to be some.
-        groups: Copies of one image share a group.
-        val_split: Share of each class, test images included.
-        seed: Of the draw.
-        sides: What an earlier training used each image for.
+        folder: Readable images, with test images already assigned.
+        groups: Group of each image; copies of one image share a group.
+        val_split: Share of the images of each class that are not test images.
+        seed: Random seed.
+        earlier: Split of each image in an earlier training run.
 
     Raises:
-        TlkitError: None can be kept, as in every class all are copies of one another.
+        TlkitError: No image can be held out: in every class, all images are copies of one another.
     """
     if VAL in folder.splits:
         return folder.with_splits([split or TRAIN for split in folder.splits])
@@ -87,24 +88,25 @@ def with_validation(
     splits = list(folder.splits)
     for index, split in zip(inner, drawn, strict=True):
         splits[index] = split
-    splits = _as_before(folder, splits, groups, sides)
+    splits = _as_before(folder, splits, groups, earlier)
     if VAL not in splits:
         raise TlkitError(
-            "no image can be kept for validation: in every class all are copies of one another",
-            "add different images, or give val/ images of your own",
+            "no image can be held out for validation: in every class, all images are copies of one another",
+            "add different images, or provide a val/ folder",
         )
     return folder.with_splits(splits)
 
 
-def _as_before(folder: ImageFolder, drawn: list[str], groups: Sequence[int], sides: Sides) -> list[str]:
-    """The drawn split, with images of an earlier training on the side they were on then.
+def _as_before(folder: ImageFolder, drawn: list[str], groups: Sequence[int], earlier: EarlierSplits) -> list[str]:
+    """Return the drawn splits, except that images of an earlier training run keep their split.
 
-    Where that would leave a class without training images, or nothing for validation, it stays as drawn.
+    A class that would be left without training images keeps the drawn splits; so do all classes if no validation image
+    would be left.
     """
-    seen = {groups[index] for index, side in enumerate(sides) if side == TRAIN}
-    spared = {groups[index] for index, side in enumerate(sides) if side in (VAL, TEST)} - seen
+    seen = {groups[index] for index, split in enumerate(earlier) if split == TRAIN}
+    held_out = {groups[index] for index, split in enumerate(earlier) if split in (VAL, TEST)} - seen
     splits = [
-        split if split == TEST else TRAIN if group in seen else VAL if group in spared else split
+        split if split == TEST else TRAIN if group in seen else VAL if group in held_out else split
         for split, group in zip(drawn, groups, strict=True)
     ]
     trained = {label for label, split in zip(folder.labels, splits, strict=True) if split == TRAIN}

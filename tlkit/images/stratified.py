@@ -1,4 +1,4 @@
-"""A seeded, stratified split that keeps groups of alike images on one side."""
+"""Draw a seeded, stratified split that keeps copies of one image together."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ def stratified_split(
 ) -> list[str]:
     """Assign each image to "train" or "val".
 
-    In every class, whole groups are drawn in random order until the class has ``fraction`` of its images in
-    "val": at least one image, and never so many that "train" is left without. A class that is one single
-    group stays in "train".
+    In every class, whole groups are drawn in random order until the class has ``fraction`` of its images in "val": at
+    least one image, and never all of them. A class with a single group stays in "train".
 
     Args:
         labels: Class index of each image, at least two images a class.
-        fraction: Share of each class that is kept out of training, 0 < fraction < 1.
-        seed: Makes the draw repeatable.
-        groups: Group number of each image; images of one group (copies of one photograph) are never
-            divided. None: each image is its own group. A group with several classes goes to "train".
+        fraction: Share of each class that is held out, 0 < fraction < 1.
+        seed: Random seed.
+        groups: Group number of each image. A group (copies of one photo) is never divided; one with several classes
+            goes to "train". None: each image is its own group.
 
     Returns:
         One of "train", "val" for each image.
@@ -57,7 +56,7 @@ def stratified_split(
             for index in members[group]:
                 splits[index] = VAL
             taken += count
-        if order and not taken:  # every group is larger than what is wanted
+        if order and not taken:  # every group is larger than needed
             smallest = min(order, key=lambda group: len(members[group]))
             if len(members[smallest]) < int(size[label]):
                 for index in members[smallest]:
@@ -66,10 +65,10 @@ def stratified_split(
 
 
 def check_fraction(fraction: float) -> None:
-    """Refuse a share that leaves one side without images.
+    """Check that a share leaves images on both sides.
 
     Raises:
-        TlkitError: It is not above 0 and below 1.
+        TlkitError: The share is not above 0 and below 1.
     """
     if not 0 < fraction < 1:
         raise TlkitError(f"--val-split must be above 0 and below 1, not {fraction:g}")

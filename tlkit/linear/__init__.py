@@ -1,1 +1,1 @@
-"""What is solved on frozen features: heads, probes, folds, calibration, OOD statistics, label issues."""
+"""Everything computed on frozen features: heads, probes, folds, calibration, OOD statistics, label issues."""

@@ -1,4 +1,4 @@
-"""Backbone and head as one Keras network, and the names its layers have."""
+"""Join backbone and head into one Keras network, and name its layers."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from tlkit.backbones.network import Network
 from tlkit.backbones.runtime import import_keras
 from tlkit.linear.head import Head
 
-# what the layers of the head are called
+# names of the model and of the head's layers
 MODEL, POOL, JOINED, LOGITS, PROBABILITIES = "tlkit", "head_pool", "head_features", "logits", "probabilities"
-WATCHED = 3  # last stages whose features tell whether an image is like those trained on
+MAX_OOD_TAPS = 3  # last stages whose features are used for out-of-distribution (OOD) detection
 
 
-def watched(taps: Taps, head_taps: Sequence[str]) -> tuple[str, ...]:
-    """Names of the last blocks, `WATCHED` at most, of a network that ends where its head's last block does.
+def ood_taps(taps: Taps, head_taps: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the taps used for OOD detection: the last `MAX_OOD_TAPS` up to the head's last tap.
 
     Args:
-        taps: The backbone's.
-        head_taps: Those that the head takes, from input to output.
+        taps: All taps of the backbone.
+        head_taps: Names of the taps the head uses, from input to output.
     """
     names = [name for name, _ in taps]
-    return tuple(names[: names.index(head_taps[-1]) + 1][-WATCHED:])
+    return tuple(names[: names.index(head_taps[-1]) + 1][-MAX_OOD_TAPS:])
 
 
 def layers_of(network: Network, taps: Sequence[str]) -> dict[str, str]:
-    """The layers that blocks are averaged from, by the blocks' names."""
+    """Map tap names to the layers whose outputs they average."""
     ends = {stage.name: stage.layer for stage in network.stages}
-    ends[TOP] = network.model.output._keras_history.operation.name  # the layer that made a tensor
+    ends[TOP] = network.model.output._keras_history.operation.name  # the layer that produced the output
     return {tap: ends[tap] for tap in taps}
 
 
 def with_features(model: Any, layers: Iterable[str]) -> Any:
-    """A network from `attach_head` whose output is probabilities and then features, float32 [n, classes + columns].
+    """Extend a network from `attach_head` to output probabilities, then features: float32 [n, classes + columns].
 
     Args:
         model: The network.
-        layers: Of these the outputs are averaged over space, as the features.
+        layers: Layers whose outputs, averaged over space, are the features.
     """
     keras = import_keras()
     pooled = [keras.ops.mean(model.get_layer(name).output, axis=(1, 2)) for name in layers]
@@ -48,11 +48,11 @@ def with_features(model: Any, layers: Iterable[str]) -> Any:
 
 
 def attach_head(network: Network, head: Head, taps: Sequence[str] = (TOP,)) -> Any:
-    """A ``keras.Model`` from RGB 0..255, float32 [n, h, w, 3], to probabilities, float32 [n, classes].
+    """Build a ``keras.Model`` from RGB 0..255, float32 [n, h, w, 3], to probabilities, float32 [n, classes].
 
-    The backbone's layers are the model's own layers, those that the head does not need are left out. The head is
-    ``head_pool`` (average over space), ``logits`` (dense) and ``probabilities`` (softmax); of several taps each has a
-    pooling layer, and ``head_features`` puts them one after another.
+    The backbone's layers become layers of the model; layers the head does not need are left out. The head is
+    ``head_pool`` (average over space), ``logits`` (dense) and ``probabilities`` (softmax). With several taps, each has
+    its own pooling layer, and ``head_features`` concatenates them.
     """
     keras = import_keras()
     classes = len(head.bias)

@@ -1,8 +1,8 @@
-"""The softmax head on frozen features: multinomial logistic regression, solved to the end.
+"""The softmax head on frozen features: multinomial logistic regression, solved to convergence.
 
-A linear head on fixed features is a convex problem, so it is solved (L-BFGS) instead of trained for some epochs.
-Some published deficits of linear probes come from heads that were not solved; see Kornblith et al. 2019, "Do Better
-ImageNet Models Transfer Better?", for logistic regression on frozen features as a baseline.
+A linear head on fixed features is a convex problem, so it is solved (L-BFGS) rather than trained for some epochs.
+Some linear probes in the literature do badly only because they were not trained to convergence. See Kornblith et al.
+2019, "Do Better ImageNet Models Transfer Better?", for logistic regression on frozen features as a baseline.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tlkit.linear.folds import Fold, folds_for, make_folds
 from tlkit.progress import Progress, SilentProgress
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5, 1.01, 0.5))  # C = 1 / (L2 strength)
-FALLBACK = 1e-2  # where a class is too small to be divided into folds
-SEARCHED = 5000  # rows at most that values of C are compared on
-FLOOR = 1.0  # share of a block's mean variance that is added to each column's
-PATIENCE = 2  # steps of the grid without a lower loss before the search ends
-LARGE = 5_000_000  # numbers in the features; below, one BLAS thread is as fast and unmoved by other programs
-FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the head itself, and to compare values of C
+FALLBACK = 1e-2  # C if a class is too small for cross-validation
+MAX_SEARCH_ROWS = 5000  # rows used to compare values of C
+FLOOR = 1.0  # share of a block's mean variance added to the variance of each column
+PATIENCE = 2  # grid points without a lower loss before the search stops
+LARGE = 5_000_000  # matrix elements; below this, one BLAS thread is as fast, and other programs do not slow it down
+FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the final head, and for comparing values of C
 
 Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class GridPoint:
-    """One regularisation strength tried: C (inverse L2 strength), mean log loss and accuracy over the folds."""
+    """Cross-validation result at one C (inverse L2 strength): mean log loss and accuracy over the folds."""
 
     c: float
     log_loss: float
@@ -49,8 +49,8 @@ class Head:
     Attributes:
         kernel: float32 [features, classes].
         bias: float32 [classes].
-        c: The inverse L2 strength chosen, on standardised features.
-        search: What cross-validation measured; empty where it was not possible.
+        c: Inverse L2 strength, on standardised features.
+        search: Cross-validation results; empty if cross-validation was not possible.
     """
 
     kernel: Matrix
@@ -59,15 +59,15 @@ class Head:
     search: tuple[GridPoint, ...]
 
     def logits(self, features: Matrix) -> Matrix:
-        """float32 [n, features] to float32 [n, classes]."""
+        """Return logits, float32 [n, classes], for features, float32 [n, features]."""
         return np.asarray(features @ self.kernel + self.bias, dtype=np.float32)
 
-    def cooled(self, temperature: float) -> Head:
-        """The same head with its logits divided by a temperature."""
+    def with_temperature(self, temperature: float) -> Head:
+        """Return a copy of the head that divides its logits by a temperature."""
         return replace(self, kernel=self.kernel / np.float32(temperature), bias=self.bias / np.float32(temperature))
 
     def probabilities(self, features: Matrix) -> Matrix:
-        """float32 [n, features] to softmax probabilities, float32 [n, classes], rows sum to 1."""
+        """Return softmax probabilities, float32 [n, classes], rows sum to 1, for features, float32 [n, features]."""
         logits = self.logits(features)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
@@ -85,21 +85,21 @@ def solve_head(
     c: float | None = None,
     progress: Progress | None = None,
 ) -> Head:
-    """Solve the head, with the L2 strength of least cross-validated log loss.
+    """Solve the head at the L2 strength with the lowest cross-validated log loss.
 
-    Features are standardised by the training images; the scaling is folded into the head, so that it applies to raw
-    features.
+    Features are standardised with the training images' statistics. The scaling is folded into the head, which therefore
+    applies to raw features.
 
     Args:
         features: float32 [n, d].
-        labels: Class index of each row; every class has at least one.
-        classes: How many classes there are.
-        groups: Rows of one group (copies of a photograph) are never on both sides of a fold.
-        balanced: Weigh each class by the inverse of its share.
-        blocks: Widths of the columns' blocks, each of a scale of its own; empty: one block.
-        seed: Of the folds.
-        c: Inverse L2 strength to use; None: by cross-validation.
-        progress: Told about every value tried.
+        labels: Class index of each row; every class has at least one row.
+        classes: Number of classes.
+        groups: Group of each row; a group (copies of one photo) is never on both sides of a fold.
+        balanced: Weight classes by inverse frequency.
+        blocks: Widths of the column blocks, which are scaled separately; empty: one block.
+        seed: Random seed of the folds.
+        c: Inverse L2 strength; None: choose it by cross-validation.
+        progress: Progress reporter.
     """
     target = np.asarray(labels, dtype=np.int64)
     scaled, mean, deviation = standardise(features, blocks)
@@ -119,7 +119,7 @@ def solve_head(
     )
 
 
-def least_loss(
+def best_grid_point(
     features: Matrix,
     labels: Sequence[int],
     *,
@@ -129,9 +129,9 @@ def least_loss(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> GridPoint | None:
-    """What cross-validation measures of these features at the best L2 strength; None where it is not possible.
+    """Return the cross-validation result at the best L2 strength, or None if cross-validation is not possible.
 
-    The arguments are those of `solve_head`, which would find the same.
+    The arguments are those of `solve_head`, which makes the same choice.
     """
     search = _search(standardise(features, blocks)[0], labels, groups, balanced, seed, progress)
     return min(search, key=lambda point: point.log_loss) if search else None
@@ -153,18 +153,21 @@ def _search(
 def standardise(
     features: Matrix, blocks: Sequence[int] = ()
 ) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64]]:
-    """Features less their mean over a deviation that is not too small, float32 [n, d], with both [d].
+    """Standardise features, with a lower bound on the deviations.
 
-    The variance of each column is raised by `FLOOR` times its block's mean variance. With few images some channels
-    are all but silent on them; dividing by their own deviation would make those the loudest on other images
+    `FLOOR` times the mean variance of its block is added to the variance of each column. On few images some channels
+    hardly vary. Dividing by their own deviation would make them dominate on other images
     (``benchmarks/head_scaling.py``).
 
     Args:
         features: float32 [n, d].
-        blocks: Widths of the columns' blocks, which add up to d; empty: one block.
+        blocks: Widths of the column blocks, which add up to d; empty: one block.
+
+    Returns:
+        Standardised features, float32 [n, d]; mean, float64 [d]; deviation, float64 [d].
     """
     mean = features.mean(axis=0, dtype=np.float64)
-    scaled = features - mean.astype(np.float32)  # changed in place from here on: it may be most of the memory
+    scaled = features - mean.astype(np.float32)  # modified in place from here on: it may take most of the memory
     variance = np.einsum("ij,ij->j", scaled, scaled, dtype=np.float64) / len(scaled)
     parts = np.split(variance, np.cumsum(blocks)[:-1]) if blocks else [variance]
     deviation = np.sqrt(np.concatenate([part + FLOOR * part.mean() for part in parts]))
@@ -174,16 +177,16 @@ def standardise(
 
 
 def _thinned(folds: list[Fold], target: NDArray[np.int64], seed: int) -> list[Fold]:
-    """Folds with at most `SEARCHED` rows to solve on and as many to test on, every class among them."""
+    """Limit folds to `MAX_SEARCH_ROWS` training rows and as many test rows, keeping every class."""
     rng = np.random.default_rng(seed)
 
     def thin(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        if len(rows) <= SEARCHED:
+        if len(rows) <= MAX_SEARCH_ROWS:
             return rows
         mixed = rng.permutation(rows)
         _, firsts = np.unique(target[mixed], return_index=True)
         order = np.concatenate([firsts, np.setdiff1d(np.arange(len(mixed)), firsts)])
-        return np.sort(mixed[order[: max(SEARCHED, len(firsts))]])
+        return np.sort(mixed[order[: max(MAX_SEARCH_ROWS, len(firsts))]])
 
     return [(thin(train), thin(test)) for train, test in folds]
 
@@ -197,18 +200,18 @@ def cross_validate(
     balanced: bool = False,
     progress: Progress | None = None,
 ) -> tuple[list[GridPoint], Matrix]:
-    """Walk the grid of C from strong to weak regularisation until the loss has risen; each step starts from the last.
+    """Search the grid of C from strong to weak regularisation until the loss rises, warm-starting each solution.
 
     Args:
         scaled: Standardised features, float32 [n, d].
         target: Class indices, int64 [n].
-        folds: As `make_folds` gives them; none gives an empty search.
-        grid: Values of C, from small to large.
-        balanced: Weigh classes by the inverse of their share.
-        progress: Told about every solution.
+        folds: From `make_folds`; without folds the result is empty.
+        grid: Values of C, ascending.
+        balanced: Weight classes by inverse frequency.
+        progress: Progress reporter.
 
     Returns:
-        What was measured at each C, and the out-of-fold probabilities at the best, float32 [n, classes present].
+        The result at each C, and the out-of-fold probabilities at the best C, float32 [n, classes present].
     """
     points: list[GridPoint] = []
     best = np.zeros((len(target), len(np.unique(target))), dtype=np.float32)
@@ -221,8 +224,8 @@ def cross_validate(
         solvers[number].set_params(C=c).fit(scaled[train], target[train])
         return np.asarray(np.clip(solvers[number].predict_proba(scaled[test]), 1e-12, 1.0), dtype=np.float32)
 
-    # a thread a fold, each with one BLAS thread: many small products gain nothing from more, and lose much when
-    # other programs keep the cores busy
+    # one thread per fold, each with one BLAS thread: small matrix products gain nothing from more threads, and lose
+    # much when other programs keep the cores busy
     phase = (progress or SilentProgress()).phase("Cross-validation", None)
     with _quiet(), threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool, phase as advance:
         for c in grid:
@@ -251,21 +254,21 @@ def _solver(c: float, balanced: bool, tolerance: float):  # type: ignore[no-unty
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings: an unfinished solution at one grid point is scored as it is."""
+    """Suppress convergence warnings: a solution that has not converged is scored as it is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _score(probabilities: Matrix, column: NDArray[np.int64], balanced: bool) -> tuple[float, float]:
-    """Mean log loss (mean of the classes' means, if balanced) and accuracy."""
+    """Return mean log loss (if balanced, the mean of the class means) and accuracy."""
     losses = -np.log(probabilities[np.arange(len(column)), column])
     parts = [losses[column == label].mean() for label in np.unique(column)] if balanced else losses
     return float(np.mean(parts)), float((probabilities.argmax(axis=1) == column).mean())
 
 
 def _softmax_form(solver, classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # type: ignore[no-untyped-def]
-    """Weights [classes, d] and bias [classes]; two classes come as one logit, half for each side."""
+    """Return weights [classes, d] and bias [classes]; with two classes, split scikit-learn's single logit evenly."""
     weights, bias = np.asarray(solver.coef_, np.float64), np.asarray(solver.intercept_, np.float64)
     if len(solver.classes_) == 2:
         weights, bias = np.vstack([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])

@@ -1,14 +1,14 @@
-"""Whether an image is like those trained on, by the features of a network's last stages.
+"""Out-of-distribution (OOD) detection on the features of a network's last stages.
 
-Three measures are added up, each in deviations of what held-out images of known classes give:
+The score is the sum of three measures, each standardised on held-out images of the trained classes:
 
-- the squared Mahalanobis distance to the nearest class, with one covariance for all classes (Lee et al. 2018, "A Simple
-  Unified Framework for Detecting Out-of-Distribution Samples"), which finds images of another kind;
-- that distance less the one to all classes together (Ren et al. 2021, "A Simple Fix to Mahalanobis Distance for
-  Improving Near-OOD Detection"), which finds classes of the same kind that were not trained on;
-- the cosine to the nearest class in the whitened space.
+- the squared Mahalanobis distance to the nearest class, with a covariance shared by all classes (Lee et al. 2018, "A
+  Simple Unified Framework for Detecting Out-of-Distribution Samples"), which finds images of a different kind;
+- that distance minus the distance to all classes together (Ren et al. 2021, "A Simple Fix to Mahalanobis Distance for
+  Improving Near-OOD Detection"), which finds untrained classes of the same kind;
+- the negative cosine similarity to the nearest class in the whitened space.
 
-Which measures, the rank and the shrinkage were chosen by measurement; `benchmarks/trust.py` measures what is built.
+The measures, the rank and the shrinkage were chosen by measurement; `benchmarks/trust.py` evaluates the result.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from tlkit.linear.folds import make_folds
 from tlkit.linear.head import Matrix, standardise
 from tlkit.plan.choices import MAX_UNKNOWN_RATE
 
-RANK = 128  # directions of the covariance that are kept; the rest counts as equal in all directions
-SHRINK = 0.4  # share of the mean variance in it: it comes from few images for so many columns
-MIN_VARIANCE = 1e-4  # mean variance of standardised columns: images of a class may all be alike
-MAX_IMAGES = 2000  # images that it comes from at most
-MIN_SCORES = 12  # scores of known images, below which a share of them means little
-MIN_FREE = 8  # training images more than classes
+RANK = 128  # leading directions of the covariance; all others share one variance
+SHRINK = 0.4  # share of the mean variance in the covariance: there are few images for so many columns
+MIN_VARIANCE = 1e-4  # of a standardised column: all images of a class may be identical
+MAX_IMAGES = 2000  # used to fit the covariance
+MIN_SCORES = 12  # held-out scores; a quantile of fewer means little
+MIN_FREE = 8  # degrees of freedom: training images minus classes
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class OodStatistics:
-    """What known images look like.
+    """Out-of-distribution statistics of a network.
 
     Attributes:
-        mean: float32 [d], of the training images' features.
-        scale: float32 [d], what they are divided by.
-        basis: float16 [r, d], the directions in which images of one class differ most.
-        gain: float32 [r], by which these are shrunk, less `rest`.
-        rest: float32 [], by which all directions are.
-        centre: float32 [d], the whitened mean of all classes.
-        classes: float16 [k, d], the whitened mean of each class less the centre.
-        shares: float32 [k], of the classes among the training images.
+        mean: float32 [d], mean of the training images' features.
+        scale: float32 [d], divisor of the centred features.
+        basis: float16 [r, d], leading directions of the within-class covariance.
+        gain: float32 [r], whitening factors along the basis, minus `rest`.
+        rest: float32 [], whitening factor of all other directions.
+        centre: float32 [d], weighted mean of the whitened class means.
+        classes: float16 [k, d], whitened class means minus the centre.
+        shares: float32 [k], share of each class among the training images.
         typical: float32 [2, 3], mean and deviation of the three measures on held-out images.
-        scores: float32 [m], sums of the measures on those images, ascending; empty before `calibrated`.
+        scores: float32 [m], scores of the held-out images, ascending; empty before `calibrated`.
     """
 
     mean: NDArray[np.float32]
@@ -65,37 +65,38 @@ class OodStatistics:
     scores: NDArray[np.float32]
 
     def measures(self, features: Matrix) -> Floats:
-        """float32 [n, d] to the three measures, float64 [n, 3], larger where an image is less like the known ones."""
+        """Return the three measures, float64 [n, 3], of features, float32 [n, d]; larger means less like training."""
         classes = self.classes.astype(np.float64)
         white = _whitened((features - self.mean) / self.scale, self.basis, self.gain, self.rest) - self.centre
         lengths, sizes = (white**2).sum(axis=1), (classes**2).sum(axis=1)
         along = white @ classes.T
         nearest = (lengths[:, None] + sizes - 2 * along).min(axis=1)
-        # all classes together: covariance 1 within them and theirs between them, inverted by Woodbury's identity
+        # all classes together: unit covariance within plus covariance between classes, inverted by Woodbury's identity
         inner = np.linalg.inv(np.diag(1 / self.shares.astype(np.float64)) + classes @ classes.T)
         together = lengths - np.einsum("ni,ij,nj->n", along, inner, along)
         cosine = (along / np.sqrt(np.maximum(lengths[:, None] * sizes, 1e-12))).max(axis=1)
         return np.stack([nearest, nearest - together, -cosine], axis=1)
 
-    def unlike(self, features: Matrix) -> Floats:
-        """float32 [n, d] to scores, float64 [n]: around 0 for known images, larger for others."""
+    def score(self, features: Matrix) -> Floats:
+        """Return OOD scores, float64 [n], of features, float32 [n, d]: around 0 in distribution, larger outside."""
         mean, deviation = self.typical.astype(np.float64)
         return np.asarray(((self.measures(features) - mean) / deviation).sum(axis=1))
 
     def calibrated(self, measures: Floats) -> OodStatistics:
-        """The same with what known images give that it was not fitted on: float64 [m, 3], m at least 2."""
+        """Return a copy calibrated on the measures of held-out images, float64 [m, 3], m at least 2."""
         mean, deviation = measures.mean(axis=0), np.maximum(measures.std(axis=0), 1e-6)
         scores = np.sort(((measures - mean) / deviation).sum(axis=1)).astype(np.float32)
         return replace(self, typical=np.stack([mean, deviation]).astype(np.float32), scores=scores)
 
     def threshold(self, rate: float) -> float:
-        """The score above which an image is unknown, so that a share ``rate`` of known images lies above it.
+        """Return the score above which an image is called unknown.
 
-        By rank, so that it holds for any distribution (Vovk et al. 2005, "Algorithmic Learning in a Random World"); a
-        rate below one in their number cannot be told, and gives the largest score there was.
+        It is a quantile of the held-out scores, so it holds for any distribution (Vovk et al. 2005, "Algorithmic
+        Learning in a Random World"). A rate below 1 / number of scores gives the largest score.
 
         Args:
-            rate: 0..1; 0: infinity, nothing is unknown.
+            rate: Share of images of the trained classes that are called unknown, 0..1. With 0 the threshold is
+                infinite: nothing is unknown.
         """
         if rate == 0:
             return math.inf
@@ -103,24 +104,24 @@ class OodStatistics:
         return float(self.scores[min(max(rank, 1), len(self.scores)) - 1])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Every array by name, for ``np.savez``; `from_arrays` is the way back."""
+        """Return all arrays by name, for ``np.savez``; `from_arrays` is the inverse."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> OodStatistics:
-        """Rebuild what `arrays` gave.
+        """Rebuild the statistics from `arrays`.
 
         Raises:
-            KeyError: One is missing.
+            KeyError: An array is missing.
         """
         return cls(**{each.name: arrays[each.name] for each in fields(cls)})
 
 
 def check_rate(rate: float) -> float:
-    """``rate`` if it can be a share of false alarms.
+    """Return ``rate`` if it is a valid false-alarm rate.
 
     Raises:
-        TlkitError: It is not within 0..`MAX_UNKNOWN_RATE`.
+        TlkitError: The rate is not within 0..`MAX_UNKNOWN_RATE`.
     """
     if not 0 <= rate <= MAX_UNKNOWN_RATE:
         raise TlkitError(f"--unknown-rate must be at least 0 and at most {MAX_UNKNOWN_RATE:g}, not {rate:g}")
@@ -128,23 +129,23 @@ def check_rate(rate: float) -> float:
 
 
 def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed: int = 0) -> OodStatistics | None:
-    """What training images look like, not calibrated yet.
+    """Fit OOD statistics to training images; they still have to be calibrated.
 
     Args:
         features: float32 [n, d].
         labels: Class of each row; any integers.
-        blocks: Widths of the columns' blocks, each of a scale of its own.
-        seed: Of the choice among more than `MAX_IMAGES` rows.
+        blocks: Widths of the column blocks, which are scaled separately.
+        seed: Random seed for sampling `MAX_IMAGES` of more rows.
 
     Returns:
-        None where images are too few, or there is a single class.
+        The statistics, or None if there are too few images or only one class.
     """
     from sklearn.utils.extmath import randomized_svd
 
     found, target = np.unique(np.asarray(labels), return_inverse=True)
     if len(found) < 2 or len(target) < len(found) + MIN_FREE:
         return None
-    chosen = _some(target, seed)
+    chosen = _sample(target, seed)
     target = target[chosen]
     rows, mean, scale = standardise(features[chosen], blocks)
     counts = np.bincount(target)
@@ -177,17 +178,17 @@ def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed
     )
 
 
-def measures_unseen(
+def cross_validated_measures(
     features: Matrix, labels: Sequence[int], groups: Sequence[int], blocks: Sequence[int], seed: int = 0
 ) -> Floats:
-    """The measures of training images, each by a fit without it: float64 [m, 3], m up to n, by cross-validation.
+    """Return out-of-fold measures of training images, float64 [m, 3], m at most n.
 
     Args:
         features: float32 [n, d].
         labels: Class index of each row.
-        groups: Rows of one group are never on both sides of a fold.
+        groups: Group of each row; a group is never on both sides of a fold.
         blocks: As for `fit_ood`.
-        seed: Of the folds.
+        seed: Random seed of the folds.
     """
     target, found = np.asarray(labels, dtype=np.int64), [np.zeros((0, 3))]
     for train, test in make_folds(target, groups, seed):
@@ -197,8 +198,8 @@ def measures_unseen(
     return np.concatenate(found)
 
 
-def _some(target: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Rows to fit on: all, or `MAX_IMAGES` of them, of every class some."""
+def _sample(target: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return the rows to fit on: all, or `MAX_IMAGES` random ones that include every class."""
     order = np.random.default_rng(seed).permutation(len(target))
     if len(order) <= MAX_IMAGES:
         return np.sort(order)

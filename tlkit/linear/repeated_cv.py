@@ -1,4 +1,4 @@
-"""What a frozen head is worth where no image can be spared for a test: repeated cross-validation."""
+"""Repeated cross-validation: estimates a frozen head's accuracy if there are too few images for a test set."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def repeated_accuracy(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> float | None:
-    """Mean accuracy, 0..1, of heads on images they have not seen, over `REPEATS` draws of the folds.
+    """Return the cross-validated accuracy, 0..1, averaged over `REPEATS` random sets of folds.
 
-    Kohavi 1995, "A Study of Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection". The strength
-    ``c`` was chosen on the same images, which flatters a little.
+    Kohavi 1995, "A Study of Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection". The L2
+    strength was chosen on the same images, so the result is slightly optimistic.
 
     Args:
         features: float32 [n, d].
         labels: Class index of each row.
         c: Inverse L2 strength.
-        groups: Rows of one group are never on both sides of a fold.
-        balanced: Weigh each class by the inverse of its share.
-        blocks: Widths of the columns' blocks.
-        seed: Of the folds.
-        progress: Told about every solution.
+        groups: Group of each row; a group is never on both sides of a fold.
+        balanced: Weight classes by inverse frequency.
+        blocks: Widths of the column blocks.
+        seed: Random seed of the folds.
+        progress: Progress reporter.
 
     Returns:
-        None where a class is too small to be divided into folds.
+        The accuracy, or None if a class is too small for cross-validation.
     """
     target = np.asarray(labels, dtype=np.int64)
     scaled, _, _ = standardise(features, blocks)
@@ -50,6 +50,6 @@ def repeated_accuracy(
         tested = np.concatenate([test for _, test in folds]) if folds else np.zeros(0, np.int64)
         if len(tested) < len(target):
             return None
-        _, said = cross_validate(scaled, target, folds, grid=[c], balanced=balanced, progress=progress)
-        found.append(float((np.unique(target)[said.argmax(axis=1)] == target).mean()))
+        _, probabilities = cross_validate(scaled, target, folds, grid=[c], balanced=balanced, progress=progress)
+        found.append(float((np.unique(target)[probabilities.argmax(axis=1)] == target).mean()))
     return float(np.mean(found))

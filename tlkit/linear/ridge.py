@@ -1,4 +1,4 @@
-"""Ridge classifiers in closed form: a probe in a fraction of the time that a softmax head takes to be solved."""
+"""Closed-form ridge classifiers: probes that take a fraction of the time of a softmax head."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 
-def ridge_answers(
+def ridge_scores(
     features: Array, labels: NDArray[np.int64], tested: Array, strengths: Sequence[float], *, balanced: bool = False
 ) -> list[Array]:
-    """Fit one-hot targets by least squares with L2 regularisation and apply that to other images.
+    """Fit one-hot targets by ridge regression and score other images.
 
-    Least squares on classes is about as accurate as logistic regression (Rifkin & Klautau 2004, "In Defense of
+    Least squares is about as accurate as logistic regression for classification (Rifkin & Klautau 2004, "In Defense of
     One-Vs-All Classification"), and one decomposition serves all classes.
 
     Args:
-        features: float32 [n, d], standardised.
-        labels: int64 [n], 0 to classes - 1, each of them present.
-        tested: float32 [m, d].
+        features: Training features, standardised, float32 [n, d].
+        labels: Class indices, int64 [n], 0 to classes - 1, all present.
+        tested: Features to score, float32 [m, d].
         strengths: L2 strengths to try, as a share of the features' mean total variance.
-        balanced: Weigh classes by the inverse of their share.
+        balanced: Weight classes by inverse frequency.
 
     Returns:
-        For each strength, float32 [m, classes]; the largest in a row is the answer.
+        Scores for each strength, float32 [m, classes]; the predicted class has the highest score.
     """
     from scipy.linalg import cho_factor, cho_solve
 
@@ -39,17 +39,17 @@ def ridge_answers(
     x, y = root * (features - mean), root * (target - prior)
     other = tested - mean
     wide = x.shape[1] > len(x)
-    # float32 is enough, as even the least strength keeps the matrix far from singular, and takes half the time
+    # float32 takes half the time and is enough: even the lowest strength keeps the matrix far from singular
     gram = x @ x.T if wide else x.T @ x
     scale = max(1e-12, float(np.trace(gram)) / len(x))
     right = y if wide else x.T @ y
-    answers = []
+    scores = []
     for strength in strengths:
         damped = gram.copy()
         damped[np.diag_indices_from(damped)] += np.float32(strength * scale)
-        # it is symmetric, and LAPACK wants the columns one after another: transposed it is not copied
+        # LAPACK wants column-major order; the matrix is symmetric, so transposing it avoids a copy
         factor = cho_factor(damped.T, overwrite_a=True, check_finite=False)
         solved = cho_solve(factor, right, check_finite=False)
         kernel = x.T @ solved if wide else solved
-        answers.append(np.asarray(other @ kernel + prior, dtype=np.float32))
-    return answers
+        scores.append(np.asarray(other @ kernel + prior, dtype=np.float32))
+    return scores

@@ -1,4 +1,4 @@
-"""Which stages of a frozen backbone the head takes its features from."""
+"""Choose the stages of a frozen backbone that provide the head's features."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 
 from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.errors import TlkitError
-from tlkit.linear.head import Matrix, least_loss
+from tlkit.linear.head import Matrix, best_grid_point
 from tlkit.plan.choices import ALL, EARLY, LAST_LAYERS
+from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
 
-EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered, and the share of the stages that count as early or middle
+EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered; share of the stages that count as early or middle
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the head takes.
+    """The features a head uses.
 
     Attributes:
-        taps: Names of the pooled blocks, from input to output.
-        boundary: The last stage kept, or with "last-layers" the last one that stays as it is; None: there is none.
-        measured: (stage, cross-validated log loss, accuracy) of every boundary that was compared.
+        taps: Names of the taps, from input to output.
+        boundary: The last stage kept ("early-layers") or the last frozen stage ("last-layers"); None: no boundary.
+        measured: (stage, cross-validated log loss, accuracy) of every boundary compared.
     """
 
     taps: tuple[str, ...]
@@ -30,31 +31,31 @@ class Choice:
 
 
 def early_stages(taps: Taps) -> list[str]:
-    """The stages a backbone may be cut after by itself: early and middle ones."""
+    """Return the early and middle stages: those after which a backbone may be cut automatically."""
     stages = [name for name, _ in taps if name != TOP]
     last = max(1, round((len(stages) + 1) * DEEPEST))
     return stages[:last][min(EARLIEST, last) - 1 :]
 
 
 def check_boundary(boundary: str | None, strategy: str, taps: Taps | None = None) -> None:
-    """Refuse a boundary that cannot be.
+    """Refuse an invalid boundary.
 
     Args:
         boundary: Name of a stage, or None.
         strategy: As in the Plan.
-        taps: Of the backbone, if known already.
+        taps: Taps of the backbone, if already known.
 
     Raises:
-        TlkitError: The strategy has no boundary, or the backbone no such stage.
+        TlkitError: The strategy has no boundary, or the backbone has no such stage.
     """
     if boundary is None:
         return
     if strategy not in (EARLY, LAST_LAYERS):
-        hint = f"it goes with {EARLY} and {LAST_LAYERS}"
-        raise TlkitError(f"--boundary has no meaning with --strategy {strategy}", hint)
+        hint = f"use it with {EARLY} or {LAST_LAYERS}"
+        raise TlkitError(f"--boundary does not apply to --strategy {strategy}", hint)
     stages = [name for name, _ in taps or () if name != TOP]
     if taps is not None and boundary not in stages:
-        raise TlkitError(f"no stage '{boundary}' to cut after", f"one of {', '.join(stages)}")
+        raise TlkitError(f"no stage '{boundary}' in this backbone", f"one of {', '.join(stages)}")
 
 
 def choose_taps(
@@ -62,57 +63,52 @@ def choose_taps(
     taps: Taps,
     labels: Sequence[int],
     groups: Sequence[int],
+    plan: Plan,
     *,
-    strategy: str,
-    features: str,
-    boundary: str | None,
     balanced: bool,
-    seed: int,
     progress: Progress,
 ) -> Choice:
-    """Which blocks the head takes.
+    """Choose the taps that the head uses.
 
-    "early-layers" without a boundary compares the early and middle stages: the one whose features have the least
-    cross-validated log loss on the training images is taken, the earlier of two alike.
+    "early-layers" without a boundary compares the early and middle stages and takes the one with the lowest
+    cross-validated log loss on the training images; on a tie, the earlier one.
 
     Args:
-        matrix: float32 [n, columns], the blocks ``taps`` one after another, of the training images.
-        taps: (name, width) of each block.
+        matrix: Features of the training images, float32 [n, columns], the ``taps`` concatenated.
+        taps: (name, width) of each tap.
         labels: Class index of each row.
-        groups: Copies of one image share a group.
-        strategy: As in the Plan.
-        features: "last" or "all".
-        boundary: The stage to cut after; None: by measure. With "last-layers" it is known.
-        balanced: Weigh classes by the inverse of their share.
-        seed: Of the folds.
-        progress: Told about every solution.
+        groups: Group of each row; copies of one image share a group.
+        plan: The strategy with its features, its seed and, for "last-layers", its boundary.
+        balanced: Weight classes by inverse frequency.
+        progress: Progress reporter.
     """
+    features, boundary = plan.features, plan.boundary
     names = [name for name, _ in taps]
 
     def upto(stage: str) -> tuple[str, ...]:
         return tuple(names[: names.index(stage) + 1]) if features == ALL else (stage,)
 
-    if strategy == LAST_LAYERS and boundary is not None:
-        # what lies below the boundary is computed once, so the head has no part in it
+    if plan.strategy == LAST_LAYERS and boundary is not None:
+        # the part below the boundary is computed once and stored, so the head cannot use its taps
         return Choice(tuple(names[names.index(boundary) :]) if features == ALL else (TOP,), boundary)
-    if strategy != EARLY:
+    if plan.strategy != EARLY:
         return Choice(upto(TOP), None)
     if boundary is not None:
         return Choice(upto(boundary), boundary)
     measured = []
     for stage in early_stages(taps):
         chosen = upto(stage)
-        point = least_loss(
+        point = best_grid_point(
             rows_of(matrix, taps, chosen),
             labels,
             groups=groups,
             balanced=balanced,
             blocks=widths_of(taps, chosen),
-            seed=seed,
+            seed=plan.seed,
             progress=progress,
         )
         if point is not None:
             measured.append((stage, point.log_loss, point.accuracy))
-    # without folds nothing can be measured: the middle one
+    # if cross-validation is not possible, take the last candidate
     best = min(measured, key=lambda each: each[1])[0] if measured else early_stages(taps)[-1]
     return Choice(upto(best), best, tuple(measured))

@@ -1,7 +1,7 @@
-"""Temperature scaling: one number that makes a classifier as sure as it is right.
+"""Temperature scaling: one number that calibrates a classifier's confidence.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks". Logits are divided by a temperature fitted on held-out
-images; answers stay the same. The division is done in the head's weights, so that whatever runs the network gives
+images; predicted classes stay the same. The division is folded into the head's weights, so every engine returns
 calibrated probabilities.
 """
 
@@ -13,22 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_IMAGES = 50  # held-out images, below which a temperature is mostly noise
-SPREAD = (
-    0.5  # deviation of the temperature's logarithm that is expected: where all answers are right, any sureness fits
-)
+MIN_IMAGES = 50  # held-out images; a temperature from fewer is mostly noise
+# deviation of the prior of the log temperature; if every prediction is correct, the likelihood alone has no maximum
+SPREAD = 0.5
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
 
 
 def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: Sequence[int]) -> float:
-    """The temperature of the highest posterior probability; above 1 where a network is too sure.
+    """Return the maximum a posteriori temperature; above 1 if the network is overconfident.
 
-    It lies between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`.
-
-    The likelihood is that of the labels; the prior of the temperature's logarithm is normal around 0.
+    It lies between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`. The likelihood is that of the labels; the prior of the log
+    temperature is normal with mean 0.
 
     Args:
-        probabilities: [n, classes] of held-out images, rows sum to 1.
+        probabilities: Probabilities of held-out images, [n, classes], rows sum to 1.
         labels: Class indices [n].
     """
     from scipy.optimize import minimize_scalar
@@ -47,7 +45,7 @@ def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: Sequence[i
 
 
 def tempered(probabilities: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float32]:
-    """Probabilities [n, classes] as they are once logits are divided by a temperature; float32, rows sum to 1."""
+    """Return probabilities with their logits divided by a temperature: float32 [n, classes], rows sum to 1."""
     scaled = _logits(probabilities) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

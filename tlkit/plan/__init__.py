@@ -1,1 +1,1 @@
-"""What a run does, as plain records that import almost nothing: the Plan and its Recipe."""
+"""The Plan of a training run and its Recipe, as plain records that import almost nothing."""

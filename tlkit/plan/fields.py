@@ -1,4 +1,4 @@
-"""Records as plain data, and back."""
+"""Check plain data before a record is made from it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from tlkit.errors import TlkitError
 
 
 def checked(record: type[Any], data: dict[str, Any], name: str) -> dict[str, Any]:
-    """``data`` if its keys are fields of a dataclass, and all that have no default are there.
+    """Return ``data`` if its keys are fields of a dataclass and all required fields are present.
 
     Args:
         record: The dataclass.
-        data: What is to become one.
-        name: What people call it.
+        data: Field values by name.
+        name: What to call the record in messages.
 
     Raises:
         TlkitError: Fields are missing or unknown.
     """
     known = {field.name for field in fields(record)}
-    needed = {field.name for field in fields(record) if field.default is MISSING}
-    if wrong := (set(data) - known) | (needed - set(data)):
-        raise TlkitError(f"not a {name} of this version: {', '.join(sorted(wrong))}")
+    required = {field.name for field in fields(record) if field.default is MISSING}
+    if wrong := (set(data) - known) | (required - set(data)):
+        raise TlkitError(f"not a {name} of this version; missing or unknown fields: {', '.join(sorted(wrong))}")
     return data

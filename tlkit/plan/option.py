@@ -1,6 +1,7 @@
-"""An option declared once: its type and default are a dataclass field, the rest is this record beside it.
+"""Declare each option once: a dataclass field gives its type and default, an `Option` record the rest.
 
-The command line, its checks, the shell's completion, what a plan decides and the reference page are all made from it.
+The command line, its checks, shell completion, the options that a plan decides and the reference page are all
+generated from the declarations.
 """
 
 from __future__ import annotations
@@ -17,32 +18,32 @@ DATA, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE = "Data", "Strategy", "Time", "T
 GROUPS = (DATA, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE)
 
 PLAN, RECIPE = "plan", "recipe"
-"""Who decides an option of a run that carries out a plan: the plan, or its recipe where it has one."""
+"""What decides an option in a run that follows a plan: the plan, or its recipe if it has one."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is said of an option besides its type and default.
+    """The properties of an option other than its type and default.
 
     Attributes:
-        help: What it does, verb first, one or two sentences.
-        group: The heading it stands under, one of `GROUPS`.
-        flags: On the command line, such as ``("--output", "-o")``; empty: its name with hyphens.
-        choices: The values it takes; empty: any.
-        also: What it takes besides `choices`, such as "FILE"; empty: nothing.
-        strict: Whether nothing but the choices is taken, so that anything else can be refused here.
-        names: Values for the shell to complete, where they are not `choices`.
-        at_least: Lower bound, included.
-        above: Lower bound, excluded.
-        at_most: Upper bound, included.
-        below: Upper bound, excluded.
-        metavar: What stands for its value in the help; empty: by type or choices.
-        if_none: What is done where it is None, for the help.
-        parse: From the text on the command line to the value, where that is more than its type.
-        is_path: A file or folder: made absolute, so that it means the same from another folder.
-        decided_by: `PLAN` or `RECIPE`; empty: it can be given beside a plan.
-        advisor: Whether ``recommend`` takes it too.
-        tuning: Whether it only applies where weights are trained.
+        help: What it does, verb first, in one or two sentences.
+        group: The heading it is listed under, one of `GROUPS`.
+        flags: Its spellings on the command line, such as ``("--output", "-o")``; empty: its name with hyphens.
+        choices: The values it accepts; empty: any.
+        also: What it accepts besides `choices`, such as "FILE"; empty: nothing.
+        strict: Whether it accepts nothing but the choices, so that any other value can be refused here.
+        names: Values for shell completion, if they differ from `choices`.
+        at_least: Lower bound, inclusive.
+        above: Lower bound, exclusive.
+        at_most: Upper bound, inclusive.
+        below: Upper bound, exclusive.
+        metavar: Placeholder for its value in the help; empty: from the type or choices.
+        if_none: What None means, for the help.
+        parse: Converts the text on the command line to the value, if the type alone does not.
+        is_path: Whether it is a file or folder, whose path is made absolute.
+        decided_by: `PLAN` or `RECIPE`; empty: it can be given along with a plan.
+        advisor: Whether ``recommend`` has it too.
+        tuning: Whether it only applies if weights are trained.
     """
 
     help: str
@@ -67,13 +68,13 @@ class Option:
 
 @dataclass(frozen=True)
 class Declared:
-    """An option of a dataclass with all that is known of it.
+    """An option declared in a dataclass.
 
     Attributes:
-        name: Of the field.
-        kind: The field's type, such as ``float | None``.
-        default: Its default; ``MISSING`` where it has none.
-        option: The rest.
+        name: Name of the field.
+        kind: Type of the field, such as ``float | None``.
+        default: Its default; ``MISSING`` if it has none.
+        option: Its other properties.
     """
 
     name: str
@@ -83,14 +84,14 @@ class Declared:
 
     @property
     def flag(self) -> str:
-        """The option's first spelling on the command line."""
+        """The first spelling of the option on the command line."""
         return self.option.flags[0].split("/")[0] if self.option.flags else f"--{self.name.replace('_', '-')}"
 
     def check(self, value: Any) -> None:
-        """Refuse what is no such value or out of bounds.
+        """Refuse a value that is not one of the choices or is out of bounds.
 
         Raises:
-            TlkitError: It is; the hint names what is near and what there is.
+            TlkitError: The value is refused; the hint names the closest choice and all choices.
         """
         if value is None:
             return
@@ -100,36 +101,36 @@ class Declared:
             self._check_bounds(value)
 
     def _check_bounds(self, value: float) -> None:
-        its = self.option
+        option = self.option
         bounds = (
-            ("at least", its.at_least, value >= (its.at_least or 0)),
-            ("above", its.above, value > (its.above or 0)),
-            ("at most", its.at_most, value <= (its.at_most or 0)),
-            ("below", its.below, value < (its.below or 0)),
+            ("at least", option.at_least, value >= (option.at_least or 0)),
+            ("above", option.above, value > (option.above or 0)),
+            ("at most", option.at_most, value <= (option.at_most or 0)),
+            ("below", option.below, value < (option.below or 0)),
         )
-        given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
-        if given and not (math.isfinite(value) and all(holds for _, _, holds in given)):
-            said = " and ".join(f"{words} {bound:g}" for words, bound, _ in given)
-            raise TlkitError(f"{self.flag} must be {said}, not {value:g}")
+        checks = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+        if checks and not (math.isfinite(value) and all(holds for _, _, holds in checks)):
+            allowed = " and ".join(f"{words} {bound:g}" for words, bound, _ in checks)
+            raise TlkitError(f"{self.flag} must be {allowed}, not {value:g}")
 
 
-def option(default: Any = MISSING, **said: Any) -> Any:
-    """A dataclass field that is an option: its default, and the arguments of `Option`."""
-    return field(default=default, metadata={"option": Option(**said)})
+def option(default: Any = MISSING, **properties: Any) -> Any:
+    """Declare a dataclass field as an option, with its default and the arguments of `Option`."""
+    return field(default=default, metadata={"option": Option(**properties)})
 
 
 def declared(record: type[Any]) -> dict[str, Declared]:
-    """The options of a dataclass by name, in the order they are declared."""
+    """Return the options of a dataclass by name, in the order of declaration."""
     kinds = get_type_hints(record)
     return {
-        each.name: Declared(each.name, kinds[each.name], each.default, each.metadata["option"])
-        for each in fields(record)
-        if "option" in each.metadata
+        entry.name: Declared(entry.name, kinds[entry.name], entry.default, entry.metadata["option"])
+        for entry in fields(record)
+        if "option" in entry.metadata
     }
 
 
 def unknown_choice(what: str, value: str, choices: Sequence[str]) -> TlkitError:
-    """The error for a value that is none of the choices; its hint names the nearest, and all there are."""
-    near = get_close_matches(value.lower(), choices, n=1)
-    there = f"one of {', '.join(choices)}"
-    return TlkitError(f"unknown {what} '{value}'", f"did you mean '{near[0]}'? {there}" if near else there)
+    """Return the error for a value that is not one of the choices; its hint names the closest choice and all others."""
+    close = get_close_matches(value.lower(), choices, n=1)
+    available = f"one of {', '.join(choices)}"
+    return TlkitError(f"unknown {what} '{value}'", f"did you mean '{close[0]}'? {available}" if close else available)

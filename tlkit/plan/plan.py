@@ -1,4 +1,4 @@
-"""The Plan: everything that was decided about a training run, as plain data."""
+"""The Plan: every decision about a training run, as plain data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tlkit.plan.recipe import Recipe
 
 @dataclass(frozen=True)
 class Flips:
-    """What mirroring does to the answers of probes.
+    """The effect of mirroring images on the accuracy of probes.
 
     Attributes:
         harmless: Whether images may be mirrored.
-        images: How many were looked at; 0: too few, so nothing was measured.
-        plain: Accuracy on the plain images, 0..1.
-        mirrored: Accuracy on the same images, mirrored.
+        images: Number of images tested; 0: there were too few to measure anything.
+        plain: Accuracy on the original images, 0..1.
+        mirrored: Accuracy on the same images mirrored, 0..1.
     """
 
     harmless: bool
@@ -30,36 +30,36 @@ class Flips:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done, and why. A complete plan, as a bundle holds it, does exactly the same again.
+    """Every decision about a run, with reasons. Running the complete plan of a bundle gives the same result again.
 
     Attributes:
-        backbone: Name in the catalogue, or of the user's own one.
-        weights: "imagenet", "none", or the name of the file or bundle they come from.
-        strategy: One of `STRATEGIES`. "freeze" keeps every backbone weight and solves a softmax head on the
-            pooled features. "last-layers" starts from that and trains the stages above ``boundary`` too, "fine-tune"
-            all of them. "early-layers" keeps the stages up to ``boundary`` alone, drops the later layers, and trains
-            what is kept.
+        backbone: Name of the backbone: in the catalogue, or of the user's own.
+        weights: "imagenet", "none", or the name of the file or bundle that the weights come from.
+        strategy: One of `STRATEGIES`. "freeze" keeps all backbone weights and fits a softmax head on the pooled
+            features. "last-layers" starts from that and also trains the stages after ``boundary``; "fine-tune" also
+            trains all stages. "early-layers" keeps only the stages up to ``boundary``, drops the later layers, and
+            trains the stages kept.
         input_size: Side of the square input in pixels.
-        val_split: Share of each class kept out of training; unused where the folder has its own split.
+        val_split: Share of each class held out for validation; unused if the folder has its own split.
         class_weights: "auto" or "none".
-        seed: Of every random choice.
-        features: "last": the head takes the pooled output of the last stage kept; "all": those of all stages kept.
-        boundary: With "early-layers", the last stage kept; with "last-layers", the last one that stays as it is.
+        seed: Random seed.
+        features: Input of the head: "last", the pooled output of the last stage kept, or "all", of all stages kept.
+        boundary: With "early-layers" the last stage kept; with "last-layers" the last frozen stage.
         taps: Names of the pooled blocks that the head takes, from input to output.
-        recipe: How weights were tuned; None: they were not, or that is not decided yet.
-        reasons: Why these values, one sentence each.
-        expected: Accuracy that the advisor predicted, 0..1, and the ends of its 90% interval; None: it was not asked.
-        test_split: Share kept as test images where the folder has none of its own; None: by their number.
-        backbone_file: Of a backbone that is the user's own, the ``.keras`` file; in a bundle its name alone.
-        backbone_sha256: Its SHA-256 in hex.
-        preprocessing: What is done to RGB 0..255 ahead of it.
-        from_bundle: Name of the bundle whose network it started from; None: none.
-        weights_sha256: Of the weights where they come from a file or a bundle, in hex.
-        drop_leaks: Whether training images with a copy in the folder's own val/ or test/ were left out.
+        recipe: How weights are trained; None: they are not, or it is not decided yet.
+        reasons: Reasons for the decisions, one sentence each.
+        expected: Accuracy predicted by the advisor, 0..1, and the bounds of its 90% interval; None: no prediction.
+        test_split: Share held out for testing if the folder has no test images; None: depends on their number.
+        backbone_file: The ``.keras`` file of the user's own backbone; in a bundle only its name.
+        backbone_sha256: SHA-256 of that file in hex.
+        preprocessing: Preprocessing of RGB pixels 0..255 for that backbone.
+        from_bundle: Name of the bundle that training started from; None: none.
+        weights_sha256: SHA-256, in hex, of weights from a file or a bundle.
+        drop_leaks: Whether training images with a copy in the folder's own val/ or test/ are left out.
         unknown_rate: Share of images of known classes that `predict` may call unknown, 0..0.5.
-        head_only: Whether the head alone was solved, although the strategy can train weights.
-        flips: What mirroring does; None: nobody looked.
-        complete: Whether nothing is left to be decided: the plan was carried out.
+        head_only: Whether only the head is fitted, although the strategy can train weights.
+        flips: Effect of mirroring; None: not measured.
+        complete: Whether all decisions are made, because the plan was run.
     """
 
     backbone: str
@@ -89,24 +89,24 @@ class Plan:
 
     @property
     def tunes(self) -> bool:
-        """Whether weights are trained, beyond the head that is solved."""
+        """Whether backbone weights are trained, not only the head."""
         return self.strategy != FREEZE and not self.head_only
 
     def because(self, *reasons: str) -> Plan:
-        """The plan with more reasons; a complete one keeps those it was made with."""
+        """Return the plan with more reasons; a complete plan keeps its own."""
         return self if self.complete else replace(self, reasons=(*self.reasons, *reasons))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dump``."""
+        """Return plain data for ``json.dump``."""
         expected = None if self.expected is None else list(self.expected)
         return {**asdict(self), "taps": list(self.taps), "reasons": list(self.reasons), "expected": expected}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Plan:
-        """Rebuild what `to_json` gave.
+        """Rebuild a plan from the result of `to_json`.
 
         Raises:
-            TlkitError: Fields are missing or unknown, or a name is.
+            TlkitError: A field is missing or unknown, or a value is not one of the choices.
         """
         checked(cls, data, "plan")
         for name, choices in (("strategy", STRATEGIES), ("features", FEATURES), ("class_weights", CLASS_WEIGHTS)):

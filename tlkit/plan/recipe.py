@@ -1,4 +1,4 @@
-"""How weights are tuned: everything that decides a fine-tuning run, as plain data, with defaults by data set size."""
+"""The Recipe: all settings of a fine-tuning run, as plain data, with defaults that depend on the data set size."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from tlkit.plan.fields import checked
 FROZEN, MOVING = "frozen", "moving"
 BEST, LAST = "best", "last"
 BATCH = 32
-STEPS_PER_ROOT = 16  # optimizer steps for each square root of a training image
+STEPS_PER_ROOT = 16  # optimizer steps = 16 * sqrt(training images)
 MIN_STEPS, MAX_STEPS = 100, 5000
-LEARNING_RATE = 3e-4  # where it is neither said nor could be checked
-LAYER_DECAY = 1.0  # of the rate, from one stage to the one before it: less was never better (benchmarks/recipe.py)
+LEARNING_RATE = 3e-4  # used if it is neither given nor can be searched for
+LAYER_DECAY = 1.0  # of the learning rate per stage; smaller values were never better (benchmarks/recipe.py)
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1
 CLIP = 1.0
 EPSILON = 1e-7
-LABEL_SMOOTHING = 0.1  # without it, Adam makes full steps along gradients that have all but vanished
+LABEL_SMOOTHING = 0.1  # without it, Adam takes full steps along gradients that have almost vanished
 PATIENCE = 0.4  # share of the steps that may pass without a lower validation loss or a higher accuracy
 AUGMENT = "light"
-MIN_EVALUATIONS = 4  # at the validation images without progress, before training ends early
-MAX_EVALUATIONS = 20  # at most, in one run
-MIN_TO_SELECT = 100  # validation images; on fewer the best of many looks is mostly luck
+MIN_EVALUATIONS = 4  # validations without progress before training stops early
+MAX_EVALUATIONS = 20  # validations in one run
+MIN_TO_SELECT = 100  # validation images; with fewer, the best of many evaluations is mostly luck
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How weights are tuned.
+    """The settings of a fine-tuning run.
 
     Attributes:
         steps: Optimizer steps of the whole schedule.
-        batch_size: Images a step.
-        learning_rate: Largest rate, that of the head; None before it is chosen.
-        layer_decay: Factor on the rate from one stage to the one before it, 0..1.
-        weight_decay: Decoupled decay of kernels, relative to the rate (AdamW); norms and biases have none.
-        warm_up: Share of the steps in which the rate rises to its largest; then it falls as half a cosine.
-        clip: Largest global norm of the gradient.
-        epsilon: Added to the root of Adam's second moment: far below it, gradients make no full steps.
+        batch_size: Images per step.
+        learning_rate: Peak learning rate, that of the head; None: not chosen yet.
+        layer_decay: Factor on the learning rate from each stage to the one before it, 0..1.
+        weight_decay: Decoupled weight decay of kernels, relative to the learning rate (AdamW); none for normalisation
+            parameters and biases.
+        warm_up: Share of the steps in which the learning rate rises to its peak; afterwards it follows a half cosine.
+        clip: Maximum global norm of the gradient.
+        epsilon: Added to the square root of Adam's second moment; gradients far below it cause only small steps.
         label_smoothing: Share of the probability that is spread over all classes, 0..1.
         augment: "none", "light" or "strong".
-        flip: Whether images are mirrored too.
-        batch_norm: "frozen": BatchNorm uses the statistics it came with and they stay bit-identical. "moving": those
-            of each batch, and they are updated.
-        evaluate_every: Steps between two looks at the validation images.
-        patience: Steps without a lower validation loss or a higher accuracy after which training ends.
-        precision: "float32" or "bfloat16" for what is computed; weights are float32.
-        views: With stored outputs of a frozen part, how many versions of each image there are, the plain one
-            included; 0: nothing is stored.
-        keep: "best": the weights of the best look at the validation images. "last": those of the last one.
+        flip: Whether images are also mirrored.
+        batch_norm: "frozen": BatchNorm uses its pre-trained statistics, which stay bit-identical. "moving": it uses
+            and updates the statistics of each batch.
+        evaluate_every: Steps between evaluations on the validation images.
+        patience: Steps without a lower validation loss or a higher accuracy after which training stops.
+        precision: Precision of the computation, "float32" or "bfloat16"; weights are float32.
+        views: Number of stored versions of each image, including the original, if the outputs of a frozen part are
+            stored; 0: nothing is stored.
+        keep: Which weights are kept: "best", of the best evaluation, or "last", of the last one.
     """
 
     steps: int
@@ -72,12 +73,12 @@ class Recipe:
     keep: str = BEST
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dump``."""
+        """Return plain data for ``json.dump``."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
-        """Rebuild what `to_json` gave.
+        """Rebuild a recipe from the result of `to_json`.
 
         Raises:
             TlkitError: Fields are missing or unknown.
@@ -96,22 +97,22 @@ def make_recipe(
     flip: bool = False,
     precision: str = "float32",
 ) -> Recipe:
-    """The recipe for a number of training images; what is given is taken as it is.
+    """Return the recipe for a number of training images; explicit settings are used as they are.
 
     Args:
-        images: To train on.
-        validation: Validation images. Of fewer than `MIN_TO_SELECT` no look is trusted; the schedule
-            is run to its end. None: many.
-        epochs: Passes over them; None: by `step_budget`.
-        batch_size: Images a step; None: `BATCH`, fewer where there are fewer.
-        learning_rate: Largest rate; None: to be chosen.
+        images: Number of training images.
+        validation: Number of validation images. With fewer than `MIN_TO_SELECT`, no evaluation selects weights or
+            stops training early. None: enough.
+        epochs: Number of epochs; None: `step_budget` decides.
+        batch_size: Images per step; None: `BATCH`, or all images if there are fewer.
+        learning_rate: Peak learning rate; None: to be chosen later.
         augment: "auto", "none", "light" or "strong".
         flip: Whether mirroring is harmless.
         precision: "float32" or "bfloat16".
     """
     size = min(batch_size or BATCH, images)
     steps = step_budget(images) if epochs is None else max(1, math.ceil(epochs * images / size))
-    every, patience = rhythm(steps, images, size)
+    every, patience = evaluation_schedule(steps, images, size)
     kind = AUGMENT if augment == "auto" else augment
     few = validation is not None and validation < MIN_TO_SELECT
     return Recipe(
@@ -128,16 +129,19 @@ def make_recipe(
 
 
 def step_budget(images: int) -> int:
-    """Optimizer steps for a number of training images.
+    """Return the number of optimizer steps for a number of training images.
 
-    They grow with the square root of the images: a step budget by data set size instead of a number of epochs
-    follows Kolesnikov et al. 2020, "Big Transfer", whose table has three levels.
+    It grows with the square root of the number of images. Choosing steps instead of epochs by data set size follows
+    Kolesnikov et al. 2020, "Big Transfer", where a table gives three levels.
     """
     return min(MAX_STEPS, max(MIN_STEPS, round(STEPS_PER_ROOT * math.sqrt(images))))
 
 
-def rhythm(steps: int, images: int, batch_size: int) -> tuple[int, int]:
-    """(steps between two evaluations, steps of patience): whole epochs, at most `MAX_EVALUATIONS` in a run."""
+def evaluation_schedule(steps: int, images: int, batch_size: int) -> tuple[int, int]:
+    """Return (steps between evaluations, steps of patience).
+
+    Evaluations are whole epochs apart, with at most `MAX_EVALUATIONS` in a run.
+    """
     epoch = max(1, math.ceil(images / batch_size))
     every = epoch * max(1, math.ceil(steps / MAX_EVALUATIONS / epoch))
     every = min(every, steps)
@@ -145,13 +149,13 @@ def rhythm(steps: int, images: int, batch_size: int) -> tuple[int, int]:
 
 
 def rate_at(recipe: Recipe, progress: float) -> float:
-    """The learning rate, as a share of the largest, after a share of the schedule.
+    """Return the learning rate, as a share of its peak, at a point of the schedule.
 
     Linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017 for the warm-up).
 
     Args:
-        recipe: Says how long the warm-up is.
-        progress: 0..1.
+        recipe: The recipe, which gives the length of the warm-up.
+        progress: Share of the schedule that is done, 0..1.
     """
     if progress < recipe.warm_up:
         return progress / recipe.warm_up

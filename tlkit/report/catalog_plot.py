@@ -129,7 +129,7 @@ def _frame(axes: Any) -> None:
     axes.set_xscale("log")
     axes.margins(0.08)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.set_xlabel("billion multiply-adds for one image, at the published input size")
     axes.set_ylabel("published ImageNet top-1 accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)

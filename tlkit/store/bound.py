@@ -1,10 +1,10 @@
-"""Where tlkit keeps what it can compute again, and how large that may become.
+"""The cache of results that can be computed again, and its size limit.
 
-Four sections: ``features``, ``images`` and ``maps`` hold entries made of shards, ``networks`` entries that are used
-whole.
-Only what tlkit itself writes there is ever counted or removed, for the folder is the user's choice and may be shared:
-each folder that tlkit makes holds a marker with the folder's name, written before anything else. A folder without it, a
-copy under another name, a file that tlkit does not write, and whatever a link leads to are the user's.
+The cache has four sections: entries in ``features``, ``images`` and ``maps`` consist of shards, entries in ``networks``
+are single units. The user chooses the cache folder and may share it with other data, so tlkit only counts and removes
+what it wrote itself. Each folder that tlkit creates gets a marker file with the folder's name before anything else.
+Folders without a marker, copies under another name, files that tlkit does not write, and targets of links belong to the
+user.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import platformdirs
 from tlkit.errors import TlkitError
 
 DEFAULT_SIZE = "4GB"
-SHARDED, WHOLE = ("features", "images", "pictures", "maps"), ("networks",)  # "pictures": what "images" was called
+SHARDED, WHOLE = ("features", "images", "pictures", "maps"), ("networks",)  # "pictures": the former name of "images"
 SECTIONS = (*SHARDED, *WHOLE)
-NOTE = "key.json"  # in an entry: what it depends on, for people
-GRAPH = "network.tflite"  # in an entry that is used whole: all there is of it but its note
-MARKER = ".tlkit-cache"  # in every folder that tlkit makes
-LEFT_OVER = 3600.0  # seconds after which a half-written file belongs to nobody
+NOTE = "key.json"  # in each entry: what it depends on, for people to read
+GRAPH = "network.tflite"  # in each entry of "networks": the network
+MARKER = ".tlkit-cache"  # in every folder that tlkit creates
+ABANDONED = 3600.0  # seconds after which an unfinished file counts as abandoned
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _WRITTEN = re.compile(r"[0-9a-f]{32}\.(npy|part)")
 _UNFINISHED = re.compile(r"[0-9a-f]{32}\.part")
@@ -38,7 +38,7 @@ _MADE_BY = b"made by tlkit, which removes it when the cache is full or cleared: 
 
 @dataclass(frozen=True)
 class Unit:
-    """What is removed at once: its path, size in bytes, and last use in nanoseconds since the epoch."""
+    """The smallest part that can be removed: path, size in bytes, and last use in nanoseconds since the epoch."""
 
     path: Path
     bytes: int
@@ -52,9 +52,9 @@ class Entry:
     Attributes:
         section: One of `SECTIONS`.
         path: The folder.
-        bytes: Size of all that tlkit wrote in it, but for the marker.
+        bytes: Size of everything that tlkit wrote in it, except the marker.
         used: Last use, in nanoseconds since the epoch.
-        units: What can be removed one by one: the shards, or the folder itself.
+        units: The parts that can be removed one by one: the shards, or the folder itself.
     """
 
     section: str
@@ -65,13 +65,13 @@ class Entry:
 
 
 def cache_folder() -> Path:
-    """``TLKIT_CACHE``, else the platform's user cache folder. May be deleted at any time."""
+    """Return the cache folder: ``TLKIT_CACHE``, else the platform's user cache folder. Safe to delete at any time."""
     chosen = os.environ.get("TLKIT_CACHE")
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("tlkit"))
 
 
 def cache_limit() -> int:
-    """Bytes the cache may hold: ``TLKIT_CACHE_SIZE`` such as ``500MB`` or ``4GB`` (the default).
+    """Return the size limit of the cache in bytes: ``TLKIT_CACHE_SIZE``, such as ``500MB`` or ``4GB`` (the default).
 
     Raises:
         TlkitError: The variable is not a size.
@@ -84,17 +84,17 @@ def cache_limit() -> int:
 
 
 def make_entry(entry: Path, folder: Path | None = None) -> None:
-    """Make the folder of an entry, and its section, each marked as tlkit's before anything else is in it.
+    """Create the folder of an entry, and its section, each with tlkit's marker before anything else.
 
-    A folder that is there already is marked too: the name of an entry is a digest of what it depends on, so that only
-    an earlier version of tlkit, or one that was killed, can have made it.
+    An existing folder is marked too: the name of an entry is a digest of what it depends on, so only an earlier version
+    of tlkit, or a run that was killed, can have created it.
 
     Args:
-        entry: Its final place, directly below a section.
-        folder: Where it lies until it is whole, beside that; None: at its final place.
+        entry: Its final path, directly below a section.
+        folder: A temporary path next to it, used until the entry is complete; None: create it at its final path.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The folder cannot be written.
     """
     section = entry.parent
     section.parent.mkdir(parents=True, exist_ok=True)
@@ -106,28 +106,28 @@ def make_entry(entry: Path, folder: Path | None = None) -> None:
 
 
 def unfinished(entry: Path) -> Path:
-    """A name beside an entry for what will become it, or was it."""
+    """Return a new temporary path next to an entry, for an entry that is being written or removed."""
     return entry.with_name(f"{uuid.uuid4().hex}.part")
 
 
 def may_remove(entry: Path) -> bool:
-    """Whether tlkit made the folder of an entry, and no link leads to it."""
+    """Return whether tlkit created the folder of an entry, and it is not reached through a link."""
     return not entry.parent.is_symlink() and _is_marked(entry)
 
 
 def is_shard(name: str) -> bool:
-    """Whether a file of this name in an entry is one of its shards."""
+    """Return whether a file of this name in an entry is one of its shards."""
     return bool(_WRITTEN.fullmatch(name)) and name.endswith(".npy")
 
 
 def remove_entry(entry: Path) -> None:
-    """Remove an entry that is used whole, if it is tlkit's."""
+    """Remove an entry of ``networks``, if tlkit created it."""
     if may_remove(entry):
         _remove(entry)
 
 
 def entries(root: Path) -> list[Entry]:
-    """All that is kept below the cache folder ``root``; what vanishes meanwhile is left out."""
+    """Return all entries below the cache folder ``root``; entries that vanish meanwhile are left out."""
     found = [_sharded(section, folder) for section in SHARDED for folder in _folders(root / section)]
     found += [_whole(section, folder) for section in WHOLE for folder in _folders(root / section)]
     return [entry for entry in found if entry is not None]
@@ -136,18 +136,18 @@ def entries(root: Path) -> list[Entry]:
 def prune(root: Path, limit: int) -> list[Path]:
     """Remove the least recently used shards and networks until the cache holds at most ``limit`` bytes.
 
-    Files left half-written over an hour ago and entries without any shard go too. Other processes may write, read
-    and prune at the same time: what is gone already counts as removed, what cannot be removed is left.
+    Unfinished files over an hour old and entries without shards are removed too. Other processes may write, read and
+    prune at the same time: parts that are already gone count as removed, parts that cannot be removed stay.
 
     Args:
         root: The cache folder.
-        limit: Bytes that may stay, in all sections together.
+        limit: Size limit of all sections together, in bytes.
 
     Returns:
-        The shards and networks removed, in that order.
+        The shards and networks removed, in order of removal.
     """
-    waste = [unit for unit in _half_written(root) if unit.used < time.time_ns() - LEFT_OVER * 1e9]
-    for unit in waste:
+    abandoned = [unit for unit in _half_written(root) if unit.used < time.time_ns() - ABANDONED * 1e9]
+    for unit in abandoned:
         _remove(unit.path)
     kept = entries(root)
     total = sum(entry.bytes for entry in kept)
@@ -164,14 +164,14 @@ def prune(root: Path, limit: int) -> list[Path]:
 
 
 def clear(root: Path) -> int:
-    """Remove all that `entries` lists, and what was left half-written.
+    """Remove all entries that `entries` returns, and all unfinished ones.
 
     Returns:
         Bytes freed.
     """
     freed = 0
-    doomed = [unit for entry in entries(root) for unit in entry.units]
-    for unit in doomed + _half_written(root):
+    units = [unit for entry in entries(root) for unit in entry.units]
+    for unit in units + _half_written(root):
         freed += unit.bytes if _remove(unit.path) else 0
     for entry in entries(root):
         freed += _sweep(entry)
@@ -182,7 +182,7 @@ def clear(root: Path) -> int:
 
 
 def _sharded(section: str, folder: Path) -> Entry | None:
-    """An entry made of shards; None if it is not tlkit's."""
+    """Return an entry that consists of shards; None if tlkit did not create it."""
     if not _is_entry(folder):
         return None
     units = [_unit(Path(file.path)) for file in _listing(folder) if _is_ours(file)]
@@ -193,13 +193,13 @@ def _sharded(section: str, folder: Path) -> Entry | None:
 
 
 def _whole(section: str, folder: Path) -> Entry | None:
-    """An entry that is used whole; None if it is not tlkit's."""
+    """Return an entry that is a single unit; None if tlkit did not create it."""
     unit = _unit(folder) if _is_entry(folder) else None
     return None if unit is None else Entry(section, folder, unit.bytes, unit.used, (unit,))
 
 
 def _half_written(root: Path) -> list[Unit]:
-    """Files and folders under the name they have until they are whole."""
+    """Return unfinished files and folders, recognised by their temporary names."""
     paths = [
         Path(file.path)
         for section in SHARDED
@@ -214,7 +214,7 @@ def _half_written(root: Path) -> list[Unit]:
 
 
 def _sweep(entry: Entry) -> int:
-    """Remove an entry's folder if nothing but its note is left; returns the bytes freed."""
+    """Remove an entry's folder if only its note is left; return the bytes freed."""
     if not _is_entry(entry.path) or any(file.name not in (NOTE, MARKER) for file in _listing(entry.path)):
         return 0
     note = _unit(entry.path / NOTE) if entry.section in SHARDED else None
@@ -226,13 +226,13 @@ def _sweep(entry: Entry) -> int:
 
 
 def _rmdir(folder: Path) -> bool:
-    """Remove a marked folder if nothing else is in it; whether it is gone."""
+    """Remove a marked folder if it is otherwise empty; return whether it is gone."""
     if any(file.name != MARKER for file in _listing(folder)):
         return False
     try:
         (folder / MARKER).unlink(missing_ok=True)
         folder.rmdir()
-    except OSError:  # another process has just put something into it
+    except OSError:  # another process has just written something into it
         with contextlib.suppress(OSError):
             _mark(folder, folder.name)
         return False
@@ -240,10 +240,10 @@ def _rmdir(folder: Path) -> bool:
 
 
 def _mark(folder: Path, name: str) -> None:
-    """Put tlkit's marker into a folder that it makes; one that is there stays.
+    """Write tlkit's marker into a folder, unless the folder has one.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The marker cannot be written.
     """
     marker = folder / MARKER
     try:
@@ -258,7 +258,7 @@ def _mark(folder: Path, name: str) -> None:
 
 
 def _is_marked(folder: Path) -> bool:
-    """Whether tlkit made a folder: its marker is in it and names it, or the folder is unfinished."""
+    """Return whether tlkit created a folder: it holds a marker with its name, or a marker while it is unfinished."""
     marker = folder / MARKER
     try:
         if folder.is_symlink() or not stat.S_ISREG(marker.lstat().st_mode):
@@ -275,7 +275,7 @@ def _is_unfinished(folder: Path) -> bool:
 
 
 def _is_entry(folder: Path) -> bool:
-    """Whether a folder in a section is an entry: tlkit made it, and it is whole."""
+    """Return whether a folder in a section is an entry: created by tlkit, and complete."""
     return not _is_unfinished(folder) and _is_marked(folder)
 
 
@@ -286,7 +286,7 @@ def _is_ours(file: os.DirEntry[str]) -> bool:
 
 
 def _folders(section: Path) -> list[Path]:
-    """The folders directly below a section, in the order of their names; links are not followed."""
+    """Return the folders directly below a section, sorted by name; links are not followed."""
     if section.is_symlink():
         return []
     return sorted(
@@ -300,7 +300,7 @@ def _listing(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _unit(path: Path) -> Unit | None:
-    """Size and last use of a file, or of an entry that is used whole; None if it is gone."""
+    """Return the size and last use of a file, or of an entry that is a single unit; None if it is gone."""
     try:
         status = path.lstat()
     except OSError:
@@ -315,17 +315,17 @@ def _unit(path: Path) -> Unit | None:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a file, or what tlkit wrote in a folder, and the folder if nothing else is in it; whether it is gone."""
+    """Remove a file, or what tlkit wrote in a folder, and the folder if it is then empty; return whether it is gone."""
     try:
         if not path.is_dir() or path.is_symlink():
             path.unlink()
             return True
         if all(file.name in (GRAPH, NOTE, MARKER) for file in _listing(path)):
-            # under another name first: whoever looks for it finds all of it or nothing
+            # rename first, so that other processes find either all of it or nothing
             path = path.rename(unfinished(path))
         for name in (GRAPH, NOTE):
             (path / name).unlink(missing_ok=True)
-        if not _rmdir(path):  # the rest is the user's, and so is the folder now
+        if not _rmdir(path):  # it holds files of the user, so the folder is theirs now
             (path / MARKER).unlink(missing_ok=True)
     except FileNotFoundError:
         return True

@@ -1,4 +1,4 @@
-"""Images decoded and resized once and kept on disk, for training that needs their pixels again in every epoch."""
+"""Decode and resize images once and keep them on disk, for training that needs their pixels in every epoch."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from tlkit.store.records import RecordStore
 from tlkit.store.shards import SHARD_BYTES, Record
 
 FORMAT = 1
-KEEP_EVERY = 256  # images a shard, fewer of large ones: what a killed run may lose
+KEEP_EVERY = 256  # images per shard, fewer if they are large; a killed run loses at most one shard
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Images that were read once; their pixels lie on disk until they are asked for.
+    """Decoded images; their pixels stay on disk until they are needed.
 
-    To be closed when no more pixels are needed, or used in a ``with`` statement.
+    Close it when no more pixels are needed, or use it in a ``with`` statement.
 
     Attributes:
         size: (height, width) of all images, in pixels.
         rows: Indices of the readable images.
-        contents: SHA-256 of each image's bytes as hex, in the order of the list; "" where unreadable.
-        prints: Perceptual hash of each image, in the order of the list; empty where blank or unreadable.
-        errors: Why an image could not be read, by its index.
-        reused: How many images an earlier run had decoded.
-        problem: Why nothing was kept on disk, if so: the pixels are then held in memory.
+        contents: SHA-256 of each image's bytes as hex, in the order of the list; "" if unreadable.
+        prints: Perceptual hash of each image, in the order of the list; empty if blank or unreadable.
+        errors: Why an image could not be read, by index.
+        reused: Number of images that were already decoded by an earlier run.
+        problem: Why nothing could be kept on disk, so that pixels are held in memory; None: no problem.
         paths: The files, in the order of the list.
-        store: Where the pixels are.
+        store: The store of the pixels.
         memory: Pixels that could not be kept on disk, by content hash.
     """
 
@@ -54,9 +54,9 @@ class Decoded:
     memory: dict[bytes, NDArray[np.uint8]] = field(repr=False)
 
     def pixels(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """Pixels of some images, without decoding; may be called by several threads at once.
+        """Return the pixels of some images without decoding them. Several threads may call it at once.
 
-        A row that was damaged or removed since is decoded again from its file.
+        A row that was damaged or removed in the meantime is decoded again from its file.
 
         Args:
             rows: Indices into the list of images, in any order; each must be in `Decoded.rows`.
@@ -65,8 +65,8 @@ class Decoded:
             uint8 [n, height, width, 3], RGB, 0..255.
 
         Raises:
-            TlkitError: A row is lost, and its file is gone or holds something else now.
-            ValueError: A row is none of a readable image, or `close` was called.
+            TlkitError: A row is lost, and its file is gone or has changed.
+            ValueError: A row is not that of a readable image, or `close` was called.
         """
         if self.store.closed:
             raise ValueError("the decoded images were closed")
@@ -81,13 +81,13 @@ class Decoded:
                 kept = again[content] = again[content] if content in again else self._decode(row)
             pixels[place] = kept
         if again:
-            _keep(self.store, self.memory, [(content, Record(each)) for content, each in again.items()])
+            _keep(self.store, self.memory, [(content, Record(image)) for content, image in again.items()])
             self.store.refresh()
-            self.memory.update((content, each) for content, each in again.items() if self._kept(content) is None)
+            self.memory.update((content, image) for content, image in again.items() if self._kept(content) is None)
         return pixels
 
     def close(self) -> None:
-        """Let go of the files, and keep the cache within its bound."""
+        """Release the files, and keep the cache within its size limit."""
         if not self.store.closed:
             self.store.close()
             self.memory.clear()
@@ -108,9 +108,9 @@ class Decoded:
         path = self.paths[row]
         item = load_image(path, self.size)
         if item.image is None:
-            raise TlkitError(f"cannot read {path} again: {item.error}", "leave the images in place during a run")
+            raise TlkitError(f"cannot read {path} again: {item.error}", "do not move or delete images during a run")
         if item.content.hex() != self.contents[row]:
-            raise TlkitError(f"{path} has changed during the run", "start again")
+            raise TlkitError(f"{path} changed during the run", "start again")
         return item.image.pixels
 
 
@@ -122,15 +122,15 @@ def decode_all(
     progress: Progress | None = None,
     root: Path | None = None,
 ) -> Decoded:
-    """Read every file once and decode what the cache does not hold; copies of a file are decoded once.
+    """Read every file once and decode the images that the cache does not hold; copies of a file are decoded once.
 
-    Memory does not grow with the number of images, unless the cache cannot be written.
+    Memory use does not grow with the number of images, unless the cache cannot be written.
 
     Args:
         paths: Image files.
         size: (height, width) in pixels to resize to.
-        workers: Reading threads; None: one a processor.
-        progress: Told about every image.
+        workers: Number of reading threads; None: one per processor.
+        progress: Progress reporter.
         root: The cache folder; None: the user's.
     """
     store = image_store(size, root)
@@ -142,7 +142,7 @@ def decode_all(
 
 
 def image_store(size: tuple[int, int], root: Path | None = None) -> RecordStore:
-    """The store of images of one (height, width), uint8 [height, width, 3]."""
+    """Return the store of images of one (height, width), uint8 [height, width, 3]."""
     height, width = size
     key = {"height": height, "width": width, "reading": READING_VERSION}
     digest = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:24]
@@ -165,7 +165,7 @@ def _decode_all(
 
     def wanted(content: bytes) -> bool:
         with lock:
-            if content in claimed:  # a copy, decoded already or in another thread just now
+            if content in claimed:  # a copy that is already decoded, or being decoded in another thread
                 return False
             claimed.add(content)
         record = store.get(content)
@@ -190,21 +190,21 @@ def _decode_all(
                     fresh = []
                 advance(1)
     finally:
-        _keep(store, memory, fresh)  # also when interrupted: what is done stays done
+        _keep(store, memory, fresh)  # also when interrupted, so that no work is lost
     store.refresh()
     errors = {
-        index: unread.get(index) or broken[each]
-        for index, each in enumerate(contents)
-        if each in broken or index in unread
+        index: unread.get(index) or broken[content]
+        for index, content in enumerate(contents)
+        if content in broken or index in unread
     }
     prints = {**old, **new}
     return Decoded(
         size=size,
         rows=tuple(index for index in range(len(paths)) if index not in errors),
-        contents=tuple("" if index in errors else each.hex() for index, each in enumerate(contents)),
-        prints=tuple(b"" if index in errors else prints[each] for index, each in enumerate(contents)),
+        contents=tuple("" if index in errors else content.hex() for index, content in enumerate(contents)),
+        prints=tuple(b"" if index in errors else prints[content] for index, content in enumerate(contents)),
         errors=errors,
-        reused=sum(each in old for each in contents),
+        reused=sum(content in old for content in contents),
         problem=store.problem,
         paths=tuple(paths),
         store=store,
@@ -213,7 +213,7 @@ def _decode_all(
 
 
 def _keep(store: RecordStore, memory: dict[bytes, NDArray[np.uint8]], rows: list[tuple[bytes, Record]]) -> None:
-    """Keep images on disk, or in memory where that cannot be."""
+    """Keep images on disk, or in memory if the disk cannot be written."""
     store.add(rows)
     if store.problem:
         memory.update((content, record.payload) for content, record in rows)

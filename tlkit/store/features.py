@@ -1,4 +1,4 @@
-"""The feature store: vectors kept on disk by image content, so that no image is computed twice."""
+"""The feature store: feature vectors kept on disk by image content, so that each is computed only once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tlkit.store.records import RecordStore
 from tlkit.store.shards import Record
 
 FORMAT = 3
-MAX_MAPPED = 4  # shards, of at most 64 MiB, mapped at once in a pass whose memory must not grow
-DTYPE = "<f2"  # of the vectors on disk, part of the key; benchmarks/store_precision.py has what it costs: nothing
+MAX_MAPPED = 4  # shards of at most 64 MiB that are mapped at once in a pass with constant memory use
+DTYPE = "<f2"  # of the vectors on disk, part of the key; benchmarks/store_precision.py shows that it costs no accuracy
 
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What a stored vector depends on besides the image's bytes."""
+    """Everything that a stored vector depends on besides the image's bytes."""
 
     backbone: str
     weights: str
@@ -32,28 +32,29 @@ class FeatureKey:
     taps: tuple[tuple[str, int], ...]
 
     def digest(self) -> str:
-        """A folder name for this key."""
+        """Return a folder name for this key."""
         text = json.dumps([FORMAT, DTYPE, asdict(self)], sort_keys=True)
         return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
     @property
     def columns(self) -> int:
-        """Length of one vector."""
+        """The length of one vector."""
         return sum(width for _, width in self.taps)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What is kept of one image: its vector, float32 [columns], and its perceptual hash (empty: blank)."""
+    """The stored data of one image: its vector, float32 [columns], and its perceptual hash (empty: blank)."""
 
     vector: NDArray[np.float32]
     fingerprint: bytes
 
 
 def rounded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the store will give back of these vectors, float32: whoever computes them uses them so from the start.
+    """Return vectors, float32, rounded as the store will return them.
 
-    So a run gives the same whether it computed its features or found them.
+    Newly computed vectors are rounded before use, so that a run gives the same result with computed and with stored
+    features.
     """
     limit = np.finfo(DTYPE).max
     return np.asarray(np.clip(vectors, -limit, limit).astype(DTYPE), dtype=np.float32)
@@ -62,18 +63,18 @@ def rounded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 class FeatureStore:
     """Vectors of one key, looked up by the SHA-256 of an image's bytes.
 
-    What is damaged is as good as absent. A cache folder that cannot be written only costs the reuse: `add` then
-    keeps nothing and `problem` says why. Rows that are added are found by the next store of the same key.
+    Damaged rows count as missing. If the cache folder cannot be written, `add` keeps nothing and `problem` says why;
+    vectors are then computed again in the next run. Added rows are found by the next store with the same key.
 
     Args:
         key: What the vectors depend on.
         root: The cache folder; None: the user's.
-        mapped: Shards mapped into memory at once, at most; None: as many as is quick.
+        max_mapped: Maximum number of shards mapped into memory at once; None: the default of `RecordStore`.
     """
 
-    def __init__(self, key: FeatureKey, root: Path | None = None, mapped: int | None = None) -> None:
+    def __init__(self, key: FeatureKey, root: Path | None = None, max_mapped: int | None = None) -> None:
         self.key = key
-        self._records = RecordStore("features", key.digest(), DTYPE, (key.columns,), asdict(key), root, mapped)
+        self._records = RecordStore("features", key.digest(), DTYPE, (key.columns,), asdict(key), root, max_mapped)
         self.section, self.folder = self._records.section, self._records.folder
 
     def __len__(self) -> int:
@@ -81,61 +82,61 @@ class FeatureStore:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is kept, or None."""
+        """Why nothing can be kept, or None."""
         return self._records.problem
 
     def get(self, content: bytes) -> Stored | None:
-        """What is kept of an image, or None if it is absent or damaged."""
+        """Return the stored data of an image, or None if it is missing or damaged."""
         record = self._records.get(content)
         return None if record is None else Stored(np.array(record.payload, dtype=np.float32), record.fingerprint)
 
     def add(self, rows: Sequence[tuple[bytes, Stored]]) -> None:
-        """Keep one shard of new rows: content hash and what belongs to it."""
+        """Keep new rows, (content hash, data), as one shard."""
         self._records.add([(content, Record(stored.vector, stored.fingerprint)) for content, stored in rows])
 
     def close(self) -> None:
-        """Mark what was used as such, and keep the whole cache within its bound."""
+        """Record which shards were used, and keep the whole cache within its size limit."""
         self._records.close()
 
 
 class SpareStore:
-    """A store for a long pass: what the cache cannot keep is kept in a folder of the pass's own.
+    """A store for a long pass, which keeps in a folder of its own what the cache cannot keep.
 
-    So a pass that was killed goes on where it stopped also where the cache cannot be written, and one that would fill
-    over half of the cache does not push everything else out of it.
+    So a pass that was killed can resume even if the cache cannot be written, and a pass that would fill over half of
+    the cache does not push everything else out of it.
 
     Args:
         key: What the vectors depend on.
-        images: How many there may be.
-        spare: Where a second store is made if it is needed, laid out as a cache; whoever names it removes it.
+        images: Maximum number of images.
+        spare: Folder for a second store, created if needed and laid out like a cache; the caller removes it.
     """
 
     def __init__(self, key: FeatureKey, images: int, spare: Path) -> None:
-        self._cache = FeatureStore(key, mapped=MAX_MAPPED)
+        self._cache = FeatureStore(key, max_mapped=MAX_MAPPED)
         self._spare = FeatureStore(key, spare, MAX_MAPPED)
         self._too_many = images * key.columns * np.dtype(DTYPE).itemsize > cache_limit() / 2
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is kept, or None."""
+        """Why nothing can be kept, or None."""
         return self._spare.problem
 
     @property
     def why_spare(self) -> str | None:
-        """Why vectors are kept in the folder of the pass's own; None: they are not."""
+        """Why vectors are kept in the spare folder; None: they are not."""
         return "the features would fill over half of the cache" if self._too_many else self._cache.problem
 
     def get(self, content: bytes) -> Stored | None:
-        """What is kept of an image in either store, or None."""
+        """Return the stored data of an image from either store, or None."""
         return self._cache.get(content) or self._spare.get(content)
 
     def add(self, rows: Sequence[tuple[bytes, Stored]]) -> None:
-        """Keep one shard of new rows."""
+        """Keep new rows as one shard."""
         if not self._too_many:
             self._cache.add(rows)
         if self.why_spare is not None:
             self._spare.add(rows)
 
     def close(self) -> None:
-        """As `FeatureStore.close`, of the cache; the folder of the pass's own stays as it is."""
+        """Close the cache as `FeatureStore.close` does; the spare folder stays as it is."""
         self._cache.close()

@@ -1,7 +1,7 @@
-"""What was computed of images, kept on disk by image content, so that no image is worked on twice.
+"""A store on disk for results computed from images, looked up by image content.
 
-One folder per key. In it, immutable shards (`tlkit.store.shards`). So a killed run leaves whole shards or none, and
-two runs at once at worst compute the same rows twice; there are no locks between processes.
+Each key has a folder of immutable shards (`tlkit.store.shards`). A killed run leaves only complete shards. There are no
+locks between processes: at worst, two simultaneous runs compute the same rows twice.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from numpy.typing import NDArray
 from tlkit.store.bound import NOTE, cache_folder, cache_limit, is_shard, make_entry, may_remove, prune
 from tlkit.store.shards import SHARD_BYTES, DamagedError, Record, Shard, open_shard, write_shard
 
-MERGE_ABOVE = 32  # small shards; each costs an open file
-SMALL_BYTES = SHARD_BYTES // 4  # larger ones are never rewritten
-MAPPED = 128  # shards mapped at once: each holds a file open, and a process may have few of them
+MERGE_ABOVE = 32  # small shards; each needs an open file
+SMALL_BYTES = SHARD_BYTES // 4  # larger shards are never rewritten
+MAX_MAPPED = 128  # shards mapped at once: each keeps a file open, and the number of open files is limited
 
 
 class RecordStore:
     """Payloads of one dtype and shape, looked up by the SHA-256 of an image's bytes.
 
-    Each row carries a checksum; a row where it does not match is as good as absent, as is a shard that was cut. A
-    cache folder that cannot be written only costs the reuse: `add` then keeps nothing and `problem` says why.
-    Threads may look up rows while another adds some.
+    Each row has a checksum. Rows with a wrong checksum and truncated shards count as missing. If the cache folder
+    cannot be written, `add` keeps nothing and `problem` says why. Threads may look up rows while another thread adds
+    some.
 
     Args:
         section: Section of the cache: "features" or "images".
-        name: Folder in the section; must be another one wherever payloads would differ.
-        dtype: Of a payload, with its byte order.
-        shape: Of a payload; no dimension is 0.
-        note: Can be written as JSON; says in the folder, for people, what the rows depend on.
+        name: Folder in the section; must differ whenever payloads would differ.
+        dtype: dtype of a payload, with its byte order.
+        shape: Shape of a payload; no dimension is 0.
+        note: JSON data written to the folder, which tells people what the rows depend on.
         root: The cache folder; None: the user's.
-        mapped: Shards mapped into memory at once, at most; what is mapped counts as this process's memory. None:
-            `MAPPED`.
+        max_mapped: Maximum number of shards mapped into memory at once; mapped shards count as this process's memory.
+            None: `MAX_MAPPED`.
 
     Attributes:
         section: Folder of the section.
         folder: Folder of the shards.
-        problem: Why nothing is kept, or None.
+        problem: Why nothing can be kept, or None.
         closed: Whether `close` was called.
     """
 
@@ -59,7 +59,7 @@ class RecordStore:
         shape: tuple[int, ...],
         note: object,
         root: Path | None = None,
-        mapped: int | None = None,
+        max_mapped: int | None = None,
     ) -> None:
         self._root = root or cache_folder()
         self.section = self._root / section
@@ -70,12 +70,12 @@ class RecordStore:
         self._shards: dict[str, Shard] = {}
         self._rows: dict[bytes, tuple[Shard, int]] = {}
         self._mapped: OrderedDict[str, NDArray[Any]] = OrderedDict()
-        self._most_mapped = MAPPED if mapped is None else mapped
+        self._max_mapped = MAX_MAPPED if max_mapped is None else max_mapped
         self._used: set[Path] = set()
         self._lock = threading.RLock()
         self.refresh()
         if self._shards:
-            with contextlib.suppress(OSError):  # made before there were markers: told by its name and what is in it
+            with contextlib.suppress(OSError):  # a folder from before there were markers, known by its name and shards
                 make_entry(self.folder)
         self._merge()
 
@@ -83,16 +83,16 @@ class RecordStore:
         return len(self._rows)
 
     def get(self, content: bytes) -> Record | None:
-        """What is kept of an image, or None if it is absent or damaged.
+        """Return the record of an image, or None if it is missing or damaged.
 
-        The payload is a read-only view of the file: whoever keeps it for long makes a copy.
+        The payload is a read-only view of the file; copy it to keep it for long.
         """
         while (place := self._rows.get(content)) is not None:
             shard, row = place
             payloads = self._payloads(shard)
             if payloads is None:
                 if shard.file.exists():
-                    return None  # cannot be mapped, as on some network drives
+                    return None  # the file cannot be mapped, as on some network drives
                 self._forget([shard])  # merged or removed by another process
                 self.refresh()
             elif shard.intact(row, payloads):
@@ -103,16 +103,16 @@ class RecordStore:
         return None
 
     def add(self, rows: Sequence[tuple[bytes, Record]]) -> None:
-        """Keep one shard of new rows: content hash and what belongs to it. They are found after `refresh`."""
+        """Keep new rows, (content hash, record), as one shard. They are found after `refresh`."""
         if not rows or self.problem:
             return
         try:
             self._used.add(self._write(rows))
         except OSError as error:
-            self.problem = f"{self.section.name} are not kept: {error.strerror or error} ({self.section})"
+            self.problem = f"{self.section.name} cannot be kept: {error.strerror or error} ({self.section})"
 
     def refresh(self) -> None:
-        """Find what was added since, here or by other processes."""
+        """Find rows added since the last refresh, by this or other processes."""
         with self._lock:
             try:
                 files = sorted(file for file in self.folder.glob("*.npy") if is_shard(file.name))
@@ -128,24 +128,24 @@ class RecordStore:
                         with contextlib.suppress(OSError):
                             file.unlink()  # its rows are computed again
                 except OSError:
-                    continue  # gone, or not readable just now
+                    continue  # gone, or not readable at the moment
                 else:
                     self._shards[file.name] = shard
                     self._rows.update((shard.content(row), (shard, row)) for row in range(len(shard)))
 
     def close(self) -> None:
-        """Mark the shards that were used as such, and keep the whole cache within its bound."""
+        """Record which shards were used, and keep the whole cache within its size limit."""
         used = sorted((when, file) for file in self._used if (when := _last_use(file)) is not None)
         self._shards, self._rows, self._used, self.closed = {}, {}, set(), True
         self._mapped.clear()
         now = time.time_ns()
         for later, (_, file) in enumerate(used):
             with contextlib.suppress(OSError):  # removed by another process
-                os.utime(file, ns=(now + later, now + later))  # they stay in the order of their age
+                os.utime(file, ns=(now + later, now + later))  # their order by age stays
         prune(self._root, cache_limit())
 
     def _payloads(self, shard: Shard) -> NDArray[Any] | None:
-        """A shard's payloads, mapped; None if its file is gone."""
+        """Return the mapped payloads of a shard; None if its file is gone."""
         with self._lock:
             mapped = self._mapped.pop(shard.file.name, None)
             if mapped is None:
@@ -153,7 +153,7 @@ class RecordStore:
                     mapped = shard.payloads()
                 except (OSError, ValueError):
                     return None
-            while len(self._mapped) >= self._most_mapped:
+            while len(self._mapped) >= self._max_mapped:
                 self._mapped.popitem(last=False)
             self._mapped[shard.file.name] = mapped
             return mapped
@@ -171,7 +171,7 @@ class RecordStore:
             }
 
     def _look_elsewhere(self, content: bytes) -> None:
-        """A row turned out damaged: another shard may have the image too."""
+        """Replace a damaged row by one of another shard, if that has the image too."""
         with self._lock:
             for shard in self._shards.values():
                 row = shard.find(content)
@@ -183,7 +183,7 @@ class RecordStore:
     def _write(self, rows: Sequence[tuple[bytes, Record]]) -> Path:
         try:
             return self._write_once(rows)
-        except FileNotFoundError:  # another process just took the empty folder away
+        except FileNotFoundError:  # another process has just removed the empty folder
             return self._write_once(rows)
 
     def _write_once(self, rows: Sequence[tuple[bytes, Record]]) -> Path:
@@ -193,10 +193,11 @@ class RecordStore:
         return write_shard(self.folder, rows, self._dtype, self._shape)
 
     def _merge(self) -> None:
-        """Many small shards become few.
+        """Merge many small shards into few.
 
-        A file is removed only once another holds all its good rows, so two processes may merge the same ones, and
-        either may be killed: at worst rows are kept twice. Whoever has the old files open keeps them.
+        A file is removed only after all its good rows are in another, so it is safe if two processes merge the same
+        shards or one is killed: at worst, rows are kept twice. Processes that have the old files open can go on
+        reading them.
         """
         small = [shard for shard in self._shards.values() if shard.size < SMALL_BYTES]
         if len(small) <= MERGE_ABOVE or not may_remove(self.folder):
@@ -213,7 +214,7 @@ class RecordStore:
         self.refresh()
 
     def _join(self, group: Sequence[Shard]) -> list[Shard]:
-        """Write the good rows of some shards to one; returns the shards that could be read."""
+        """Write the good rows of some shards to one; return the shards that could be read."""
         rows: dict[bytes, Record] = {}
         done = []
         for shard in group:
@@ -230,10 +231,10 @@ class RecordStore:
 
 
 def _groups(shards: Iterable[Shard]) -> list[list[Shard]]:
-    """Shards that make one of at most `SHARD_BYTES` together; what would stay alone is left out."""
+    """Group shards so that each group fits in `SHARD_BYTES`; groups of one shard are left out."""
     groups: list[list[Shard]] = [[]]
     for shard in shards:
-        if sum(each.size for each in groups[-1]) + shard.size > SHARD_BYTES:
+        if sum(member.size for member in groups[-1]) + shard.size > SHARD_BYTES:
             groups.append([])
         groups[-1].append(shard)
     return [group for group in groups if len(group) > 1]

@@ -1,7 +1,7 @@
-"""A shard: records of images in one ``.npy`` file, written whole or not at all and never changed.
+"""A shard: records of images in one ``.npy`` file, written atomically and never changed.
 
-The file holds one structured element: all content hashes, all checksums, all fingerprints, all payloads. So a shard is
-looked through by one short read at its start, and its payloads are one array that can be mapped into memory.
+The file holds one structured element: all content hashes, all checksums, all fingerprints, all payloads. So one short
+read at its start gives its index, and its payloads are one array that can be mapped into memory.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from numpy.typing import NDArray
 
 from tlkit.images.duplicates import FINGERPRINT_BYTES
 
-SHARD_BYTES = 64 << 20  # what a shard should not exceed: it is removed, and merged, as one
+SHARD_BYTES = 64 << 20  # maximum size of a shard, which is removed and merged as a whole
 CONTENT_BYTES = 32
-PRINT_BYTES = 20  # a length before the bytes; a multiple of 4 leaves float payloads aligned
+PRINT_BYTES = 20  # a length byte, then the fingerprint; a multiple of 4 keeps float payloads aligned
 _HEADER_BYTES = 4096  # more than the header of any layout
 _MAGIC = b"\x93NUMPY\x01\x00"
 _COUNT = re.compile(r"\{'descr': \[\('content', '\|V32', \((\d{1,9}),\)\)")
 
 
 class DamagedError(ValueError):
-    """A file is no whole shard of the expected layout."""
+    """The file is not a complete shard of the expected layout."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of one image.
+    """The record of one image.
 
     Attributes:
         payload: Array of the store's dtype and shape.
-        fingerprint: Perceptual hash, 0 to 16 bytes; empty: none, as of a blank image.
+        fingerprint: Perceptual hash, 0 to 16 bytes; empty if there is none, as for a blank image.
     """
 
     payload: NDArray[Any]
@@ -49,18 +49,18 @@ class Record:
 
 @dataclass(eq=False)
 class Shard:
-    """The start of a shard's file; the payloads stay on disk.
+    """The index of a shard; the payloads stay on disk.
 
     Attributes:
-        file: Where it is.
-        size: Of the file, in bytes.
+        file: Its path.
+        size: Size of the file in bytes.
         contents: SHA-256 of each image, 32 bytes each.
         checks: CRC-32 of each row, uint32 [rows].
-        prints: Fingerprint of each row with its length before it, `PRINT_BYTES` each.
-        dtype: Of a payload.
-        shape: Of all payloads, [rows, ...].
-        offset: Where in the file the payloads begin.
-        checked: 1 for each row whose checksum was found right, 2 for those where it was wrong, else 0.
+        prints: Fingerprint of each row, preceded by its length, `PRINT_BYTES` each.
+        dtype: dtype of the payloads.
+        shape: Shape of all payloads, [rows, ...].
+        offset: Offset of the payloads in the file, in bytes.
+        checked: For each row, 1 if its checksum is right, 2 if it is wrong, 0 if it is not checked yet.
     """
 
     file: Path
@@ -80,11 +80,11 @@ class Shard:
         return self.shape[0]
 
     def content(self, row: int) -> bytes:
-        """SHA-256 of a row's image."""
+        """Return the SHA-256 of a row's image."""
         return self.contents[CONTENT_BYTES * row : CONTENT_BYTES * (row + 1)]
 
     def find(self, content: bytes) -> int | None:
-        """The row of an image, if it is here and not known as damaged."""
+        """Return the row of an image; None if it is not in the shard or known to be damaged."""
         start = -1
         while (start := self.contents.find(content, start + 1)) >= 0:
             row, rest = divmod(start, CONTENT_BYTES)
@@ -93,23 +93,23 @@ class Shard:
         return None
 
     def payloads(self) -> NDArray[Any]:
-        """All payloads, mapped from the file, read-only, of `shape`.
+        """Return all payloads, mapped from the file, read-only, of `shape`.
 
         Raises:
             OSError: The file is gone or cannot be read.
-            ValueError: It became shorter.
+            ValueError: The file has become shorter.
         """
         return np.asarray(np.memmap(self.file, self.dtype, "r", self.offset, self.shape))
 
     def intact(self, row: int, payloads: NDArray[Any]) -> bool:
-        """Whether a row's checksum is right; computed once."""
+        """Return whether a row's checksum is right; computed once per row."""
         if not self.checked[row]:
             found = _checksum(self.content(row), self._print(row), payloads[row : row + 1])
             self.checked[row] = 1 if found == self.checks[row] else 2
         return self.checked[row] == 1
 
     def fingerprint(self, row: int) -> bytes:
-        """Perceptual hash of a row's image; only to be trusted of an intact row."""
+        """Return the perceptual hash of a row's image, valid only if the row is intact."""
         length, *digits = self._print(row)
         return bytes(digits[:length])
 
@@ -120,21 +120,25 @@ class Shard:
 def write_shard(
     folder: Path, rows: Sequence[tuple[bytes, Record]], dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> Path:
-    """Write records to a new file of ``folder``, which is there under its final name only when whole.
+    """Write records to a new file in ``folder``, which gets its final name only when it is complete.
 
     Args:
         folder: An existing folder.
-        rows: At least one; content hash (32 bytes) and record.
-        dtype: Of a payload.
-        shape: Of a payload.
+        rows: (content hash, record) of each image, at least one; the hash has 32 bytes.
+        dtype: dtype of a payload.
+        shape: Shape of a payload.
+
+    Returns:
+        The new file.
 
     Raises:
         OSError: The folder cannot be written.
+        ValueError: A hash or fingerprint has the wrong length.
     """
     prints = [bytes([len(record.fingerprint)]) + record.fingerprint for _, record in rows]
     if any(len(content) != CONTENT_BYTES for content, _ in rows) or max(map(len, prints)) > 1 + FINGERPRINT_BYTES:
-        raise ValueError("a content hash has 32 bytes, a fingerprint at most 16")
-    padded = [each.ljust(PRINT_BYTES, b"\0") for each in prints]
+        raise ValueError("a content hash must have 32 bytes, a fingerprint at most 16")
+    padded = [fingerprint.ljust(PRINT_BYTES, b"\0") for fingerprint in prints]
     shard = np.zeros((), dtype=_layout(len(rows), dtype, shape))
     shard["content"] = np.frombuffer(b"".join(content for content, _ in rows), dtype=f"V{CONTENT_BYTES}")
     shard["print"] = np.frombuffer(b"".join(padded), dtype=f"V{PRINT_BYTES}")
@@ -154,38 +158,38 @@ def write_shard(
 
 
 def open_shard(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Shard:
-    """Read the start of a shard.
+    """Read the index of a shard.
 
     Args:
-        file: A file that `write_shard` made.
-        dtype: Of a payload.
-        shape: Of a payload.
+        file: A file written by `write_shard`.
+        dtype: dtype of a payload.
+        shape: Shape of a payload.
 
     Raises:
-        DamagedError: The file is cut short, or holds something else.
-        OSError: It cannot be read now.
+        DamagedError: The file is truncated, or not a shard of this layout.
+        OSError: The file cannot be read at the moment.
     """
     with file.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         header, count = _header(stream.read(_HEADER_BYTES))
         start = len(_MAGIC) + 2 + len(header)
         if start + count * (CONTENT_BYTES + 4 + PRINT_BYTES + dtype.itemsize * math.prod(shape)) > size:
-            raise DamagedError("cut short")
-        # compared as text, so that what a damaged header might make np.load do is no question
+            raise DamagedError("truncated")
+        # compared as text, so that np.load never has to parse a damaged header
         expected = np.lib.format.dtype_to_descr(_layout(count, dtype, shape))
         if header.strip() != f"{{'descr': {expected!r}, 'fortran_order': False, 'shape': (), }}":
-            raise DamagedError("another layout")
+            raise DamagedError("wrong layout")
         stream.seek(start)
         contents = stream.read(CONTENT_BYTES * count)
         checks = np.frombuffer(stream.read(4 * count), dtype="<u4")
         prints = stream.read(PRINT_BYTES * count)
         if len(prints) < PRINT_BYTES * count:
-            raise DamagedError("cut short")
+            raise DamagedError("truncated")
         return Shard(file, size, contents, checks, prints, dtype, (count, *shape), stream.tell())
 
 
 def rows_in(file: Path) -> int:
-    """How many records a shard holds, by its header alone; 0 if it cannot be told."""
+    """Return the number of records in a shard, read from its header; 0 if it cannot be read."""
     try:
         with file.open("rb") as stream:
             return _header(stream.read(_HEADER_BYTES))[1]
@@ -194,12 +198,12 @@ def rows_in(file: Path) -> int:
 
 
 def _header(start: bytes) -> tuple[str, int]:
-    """The header's text and the number of rows it tells."""
+    """Return the header's text and number of rows."""
     length = int.from_bytes(start[len(_MAGIC) : len(_MAGIC) + 2], "little")
     text = start[len(_MAGIC) + 2 :][:length].decode("latin-1")
     count = _COUNT.match(text)
     if not start.startswith(_MAGIC) or len(text) < length or count is None or int(count[1]) == 0:
-        raise DamagedError("no shard")
+        raise DamagedError("not a shard")
     return text, int(count[1])
 
 
@@ -215,5 +219,5 @@ def _layout(count: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtyp
 
 
 def _checksum(content: bytes, fingerprint: bytes, payload: NDArray[Any]) -> int:
-    """CRC-32 over everything a row says of an image."""
+    """Return the CRC-32 of a row: content hash, fingerprint and payload."""
     return zlib.crc32(np.ascontiguousarray(payload).data, zlib.crc32(content + fingerprint))

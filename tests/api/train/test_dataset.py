@@ -226,8 +226,8 @@ def test_images_that_all_have_copies_are_validated_all_the_same(each: int) -> No
 
 def test_nothing_but_copies_cannot_be_validated() -> None:
     error = images([(f"{name}/{n}.png", ord(name)) for name in "ab" for n in range(5)]).refusal()
-    assert "no image can be kept for validation" in error.message
-    assert error.hint == "add different images, or give val/ images of your own"
+    assert "no image can be held out for validation" in error.message
+    assert error.hint == "add different images, or provide a val/ folder"
     own = [(f"train/{name}/{n}.png", ord(name)) for name in "ab" for n in range(3)] + [("val/a/0.png", 1)]
     assert images(own).prepare().folder.counts("val") == {"a": 1, "b": 0}
 
@@ -258,6 +258,6 @@ def test_check_the_advisor_and_training_agree_on_what_imbalance_is(most: int, to
     rows = [(f"train/a/{n}.png", n) for n in range(most)] + [(f"train/b/{n}.png", 100 + n) for n in range(10)]
     folder = images(rows).folder
     assert is_imbalanced(folder) is told
-    assert ("times the smallest" in judge_size(list(folder.counts(TRAIN).values())).why) is told
+    assert ("times as many as the smallest" in judge_size(list(folder.counts(TRAIN).values())).why) is told
     kinds = {finding.kind for finding in Checked(most + 10, folder.counts(), imbalance=most / 10).findings()}
     assert ("imbalance" in kinds) is told

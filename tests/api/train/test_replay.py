@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from digits import small_network
 
 import tlkit
 from tlkit.api.recommend.plan_file import read_plan
 from tlkit.api.train import trained as module
 from tlkit.errors import TlkitError
 
-QUICK: dict[str, Any] = {"image_size": 32, "epochs": 1, "batch_size": 16}
+FROZEN: dict[str, Any] = {"strategy": "freeze", "image_size": 32}
+QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 16}
 Make = Callable[..., Path]
 
 
@@ -25,6 +27,14 @@ def images(make_folder: Make) -> Path:
     root = make_folder({"train/a": 14, "train/b": 12, "val/a": 5, "val/b": 5})
     shutil.copy(root / "train" / "a" / "0.png", root / "val" / "a" / "copy.png")
     return root
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A network of three convolutions: what is done again does not depend on the network."""
+    file = tmp_path_factory.mktemp("small") / "small.keras"
+    small_network(rescaling=True).save(file)
+    return str(file)
 
 
 def again(images: Path, first: tlkit.TrainResult, place: Path, **options: Any) -> tlkit.TrainResult:
@@ -45,40 +55,67 @@ def assert_same(first: tlkit.TrainResult, second: tlkit.TrainResult) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"strategy": "freeze", "image_size": 32, "drop_leaks": True, "unknown_rate": 0.2, "seed": 3},
-        {"strategy": "freeze", "image_size": 32, "features": "all", "class_weights": "none"},
+        {**FROZEN, "drop_leaks": True, "unknown_rate": 0.2, "seed": 3},
+        {**FROZEN, "features": "all", "class_weights": "none"},
         {"strategy": "early-layers", "image_size": 32, "epochs": 0},
+    ],
+    ids=["freeze", "freeze-all", "early-layers, head only"],
+)
+def test_a_plan_that_trains_no_weights_gives_the_same(options: dict[str, Any], images: Path, tmp_path: Path) -> None:
+    first = tlkit.train(images, output=tmp_path / "first.tlkit", **options)
+    assert first.plan.strategy == options["strategy"]
+    assert first.plan.recipe is None
+    assert_same(first, again(images, first, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
         {"strategy": "last-layers", **QUICK, "augment": "none"},
         {"strategy": "fine-tune", **QUICK, "learning_rate": 1e-3, "mixed_precision": True},
         {"strategy": "early-layers", **QUICK, "drop_leaks": True},
     ],
-    ids=lambda options: "-".join(str(options.get(name, "")) for name in ("strategy", "features", "epochs")),
+    ids=lambda options: options["strategy"],
 )
-def test_the_same_plan_gives_the_same(
-    options: dict[str, Any], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_plan_that_trains_weights_gives_the_same(
+    options: dict[str, Any], small: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "better", lambda ours, frozen, images: True)
-    first = tlkit.train(images, output=tmp_path / "first.tlkit", **options)
+    first = tlkit.train(images, backbone=small, output=tmp_path / "first.tlkit", **options)
     assert first.plan.strategy == options["strategy"]
-    assert first.plan.tunes == (first.plan.recipe is not None)
+    assert first.plan.recipe is not None
+    with pytest.raises(TlkitError, match="the plan's backbone small-"):
+        again(images, first, tmp_path)  # a bundle holds the name of its file alone
+    assert_same(first, again(images, first, tmp_path, backbone=small))
+    assert f"--backbone {small}" in (first.model / "report.html").read_text()
+
+
+def test_what_the_advisor_chose_is_done_again_without_asking_it(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tlkit.train(images, image_size=32, time_budget=1, output=tmp_path / "first.tlkit", report=False)
+    assert first.plan.strategy == "freeze"  # all that fits into a second
+    assert first.plan.expected is not None
+    assert first.plan.flips is not None
+
+    def asked(*_: Any) -> Any:
+        raise AssertionError("the advisor was asked")
+
+    monkeypatch.setattr("tlkit.api.recommend.measure.measure", asked)
     assert_same(first, again(images, first, tmp_path))
 
 
-def test_what_the_advisor_chose_is_done_again_without_asking_it(images: Path, tmp_path: Path) -> None:
-    first = tlkit.train(images, image_size=32, advisor="rule", output=tmp_path / "first.tlkit", epochs=1)
-    assert first.plan.expected is None or first.plan.strategy
-    assert_same(first, again(images, first, tmp_path))
+def test_a_run_from_a_bundle_needs_the_bundle_again(small: str, images: Path, tmp_path: Path) -> None:
+    def frozen(name: str, **options: Any) -> tlkit.TrainResult:
+        return tlkit.train(images, strategy="freeze", output=tmp_path / f"{name}.tlkit", **options)
 
-
-def test_a_run_from_a_bundle_needs_the_bundle_again(images: Path, tmp_path: Path) -> None:
-    base = tlkit.train(images, strategy="freeze", image_size=32, output=tmp_path / "base.tlkit")
-    first = tlkit.train(images, strategy="freeze", from_bundle=base.model, output=tmp_path / "first.tlkit")
+    base = frozen("base", backbone=small, report=False)
+    first = frozen("first", from_bundle=base.model)
     with pytest.raises(TlkitError, match="starts from the bundle base") as caught:
         again(images, first, tmp_path)
     assert caught.value.hint == "say with --from where it is now"
     assert_same(first, again(images, first, tmp_path, from_bundle=base.model))
-    report = (first.model / "report.html").read_text()
-    assert f"--from {base.model}" in report
-    other = tlkit.train(images, strategy="freeze", image_size=32, seed=1, output=tmp_path / "other.tlkit")
+    assert f"--from {base.model}" in (first.model / "report.html").read_text()
+    other = frozen("other", backbone=small, seed=1, report=False)
     with pytest.raises(TlkitError, match="is not the weights that this began with"):
         tlkit.train(images, plan=first.plan, from_bundle=other.model, output=tmp_path / "no.tlkit")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from digits import small_network
 
 import tlkit
 from tlkit.api.train import trained as module
@@ -64,14 +63,6 @@ def tuned(garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
             return tlkit.train(garden, strategy=strategy, output=output, progress=told, **QUICK), told
 
     return get
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Options that train a network of three convolutions: for what does not depend on the network."""
-    file = tmp_path_factory.mktemp("small") / "small.keras"
-    small_network(rescaling=True).save(file)
-    return {"backbone": str(file), **{name: value for name, value in QUICK.items() if name != "image_size"}}
 
 
 @pytest.mark.parametrize("strategy", TUNED)
@@ -154,11 +145,14 @@ def test_vectors_of_tuned_bundles_are_what_their_heads_see(tuned: Tuned, unseen:
 
 
 @pytest.mark.parametrize("strategy", ["early-layers"])
-def test_what_does_not_help_is_not_saved(strategy: str, garden: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", image_size=32)
+def test_what_does_not_help_is_not_saved(
+    strategy: str, garden: Path, small: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    options = {**QUICK, "image_size": None, "backbone": str(small)}
+    frozen = tlkit.train(garden, strategy="freeze", output=tmp_path / "frozen.tlkit", backbone=str(small))
     monkeypatch.setattr(module, "better", lambda ours, frozen, images: False)
     told = Told()
-    result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **QUICK)
+    result = tlkit.train(garden, strategy=strategy, output=tmp_path / "m.tlkit", progress=told, **options)
     assert result.tuning is not None
     assert not result.tuning.kept
     assert result.plan.strategy == "freeze"
@@ -201,11 +195,15 @@ def test_on_few_images_either_accuracy_or_loss_is_enough() -> None:
 @pytest.mark.parametrize(("strategy", "stops"), [("fine-tune", [6]), ("last-layers", [5])])
 @pytest.mark.usefixtures("keep_tuned")
 def test_a_run_that_was_cut_ends_as_one_that_was_not(
-    strategy: str, stops: list[int], garden: Path, tuned: Tuned, tmp_path: Path, monkeypatch: Patch
+    strategy: str, stops: list[int], garden: Path, tuned: Tuned, small: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """As if the process were killed: after a step nothing is saved or tidied up any more."""
     options = {**QUICK, "strategy": strategy}
-    whole, _ = tuned(strategy)
+    if strategy == "last-layers":
+        options |= {"image_size": None, "backbone": str(small)}
+        whole = tlkit.train(garden, output=tmp_path / "whole.tlkit", **options)
+    else:
+        whole, _ = tuned(strategy)
     monkeypatch.setattr(fit, "MIN_SAVE_INTERVAL", 0.0)
 
     target = tmp_path / "cut.tlkit"
@@ -234,11 +232,11 @@ class _Killed(BaseException):
 @contextmanager
 def _killed_after(steps: int) -> Iterator[None]:
     """The process is as good as killed once it has done some steps."""
-    from tlkit.finetune.step import Tuner
+    from tlkit.finetune.step import Trainer
 
-    original, done = Tuner.step, 0
+    original, done = Trainer.step, 0
 
-    def step(self: Tuner, *arguments: Any) -> Any:
+    def step(self: Trainer, *arguments: Any) -> Any:
         nonlocal done
         if done == steps:
             raise _Killed
@@ -246,7 +244,7 @@ def _killed_after(steps: int) -> Iterator[None]:
         return original(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tuner, "step", step)
+        patch.setattr(Trainer, "step", step)
         with pytest.raises(_Killed):
             yield
 
@@ -283,12 +281,16 @@ def test_nothing_is_left_of_a_run_that_cannot_begin(make_folder: Callable[..., P
 
 
 @pytest.mark.usefixtures("keep_tuned")
-def test_a_time_budget_is_kept(garden: Path, tmp_path: Path, small: dict[str, Any]) -> None:
+def test_a_time_budget_is_kept(garden: Path, tmp_path: Path, small: Path) -> None:
     """That it ends, long before its epochs do. How closely: tests/finetune/test_loop.py, with a clock of its own, and
     benchmarks/time_budget.py.
     """
     result = tlkit.train(
-        garden, strategy="fine-tune", output=tmp_path / "m.tlkit", time_budget=8, **{**small, "epochs": 5000}
+        garden,
+        strategy="fine-tune",
+        output=tmp_path / "m.tlkit",
+        time_budget=8,
+        **{**QUICK, "image_size": None, "backbone": str(small), "epochs": 5000},
     )
     assert result.tuning is not None
     assert result.tuning.stopped == "time budget"
@@ -327,9 +329,13 @@ def test_a_bundle_to_start_from(
 
 
 @pytest.mark.usefixtures("keep_tuned")
-def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, small: dict[str, Any]) -> None:
+def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: Path, small: Path) -> None:
     result = tlkit.train(
-        garden, strategy="fine-tune", mixed_precision=True, output=tmp_path / "m.tlkit", **{**small, "epochs": 1}
+        garden,
+        strategy="fine-tune",
+        mixed_precision=True,
+        output=tmp_path / "m.tlkit",
+        **{**QUICK, "image_size": None, "backbone": str(small), "epochs": 1},
     )
     assert result.plan.recipe is not None
     assert result.plan.recipe.precision == "bfloat16"

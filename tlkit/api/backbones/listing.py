@@ -67,7 +67,7 @@ class Entry:
 
 
 SORTS: dict[str, Callable[[Entry], Any]] = {
-    "catalogue": lambda entry: 0,
+    "catalogue": lambda _: 0,
     "name": lambda entry: entry.name,
     "params": lambda entry: entry.params,
     "operations": lambda entry: entry.operations,

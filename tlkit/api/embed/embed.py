@@ -91,7 +91,7 @@ class Embedded:
         }
 
 
-def embed(
+def embed(  # noqa: PLR0913  (one argument an option)
     images: Sequence[PathLike],
     *,
     backbone: str | None = None,
@@ -121,7 +121,7 @@ def embed(
     )
 
 
-def embed_iter(
+def embed_iter(  # noqa: PLR0913
     images: Sequence[PathLike],
     *,
     backbone: str | None = None,
@@ -160,7 +160,7 @@ def embed_iter(
     show = progress or SilentProgress()
     paths = find_images(images)
     source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
-    store = FeatureStore(feature_key(source.extractor), mapped=MAX_MAPPED)
+    store = FeatureStore(feature_key(source.extractor), max_mapped=MAX_MAPPED)
     try:
         with (
             show.phase(f"Embedding ({source.backbone})", len(paths)) as advance,
@@ -175,7 +175,7 @@ def embed_iter(
         store.close()
 
 
-def embed_file(
+def embed_file(  # noqa: PLR0913
     images: Sequence[PathLike],
     output: PathLike,
     *,

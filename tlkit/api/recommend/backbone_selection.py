@@ -17,7 +17,7 @@ from tlkit.backbones.speed import latency
 from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TRAIN, ImageFolder
-from tlkit.linear.flip_check import chosen_for_check
+from tlkit.linear.flip_check import balanced_sample
 from tlkit.plan.choices import AUTO, IMAGENET
 from tlkit.plan.plan import Plan
 
@@ -100,7 +100,7 @@ def _sample(request: TrainOptions, folder: ImageFolder, context: Context) -> _Sa
         test_split=request.test_split,
     )
     paths, labels, groups = dataset.paths(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
-    chosen = chosen_for_check(labels, request.seed, MAX_COMPARED)
+    chosen = balanced_sample(labels, request.seed, MAX_COMPARED)
     return _Sample([paths[i] for i in chosen], [labels[i] for i in chosen], [groups[i] for i in chosen])
 
 

@@ -6,7 +6,7 @@ import math
 from contextlib import ExitStack
 from dataclasses import replace
 
-from tlkit.advisor.advise import Advice, is_open
+from tlkit.advisor.advise import Advice, is_unclear
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.train.dataset import Dataset, require_all
 from tlkit.api.train.head import solve
@@ -38,7 +38,7 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
     """
     enough = round(HELD_OUT * min(images, MAX_TRAINING)) >= MIN_HELD_OUT
     seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
-    return is_open(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
+    return is_unclear(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
 
 
 def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, flip: bool, context: Context) -> Pilot:
@@ -59,7 +59,7 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
     """
     from tlkit.api.train.network import Material, build, last_layers_from
     from tlkit.api.train.tuning_decisions import TuningDecisions, decide_rate
-    from tlkit.finetune.hardware import choose_precision, enough_memory, keep_memory
+    from tlkit.finetune.hardware import choose_precision, explain_out_of_memory, keep_memory
     from tlkit.finetune.loop import fit
 
     keep_memory()
@@ -77,7 +77,7 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
             precision=choose_precision(request.mixed_precision),
         )
     )
-    with ExitStack() as stack, enough_memory():
+    with ExitStack() as stack, explain_out_of_memory():
         size = (extractor.input_size, extractor.input_size)
         decoded = stack.enter_context(decode_all(inner.folder.paths, size, workers=context.workers, progress=show))
         require_all(decoded, inner.folder)

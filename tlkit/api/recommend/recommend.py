@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tlkit.advisor.growth import Growth, foresee_growth
+from tlkit.advisor.growth import Growth, predict_growth
 from tlkit.api.recommend.backbone_selection import start_and_folder
 from tlkit.api.recommend.measure import Measured, measure
 from tlkit.api.train.dataset import skipped_files
@@ -139,7 +139,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
         classes=dataset.classes,
         counts=tuple(dataset.counts()),
         measured=measured,
-        growth=None if probes is None else foresee_growth(probes, dataset.classes),
+        growth=None if probes is None else predict_growth(probes, dataset.classes),
         plan=plan,
         skipped=skipped_files(folder, dataset.features),
         seconds=context.clock.seconds("features"),

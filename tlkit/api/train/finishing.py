@@ -11,7 +11,7 @@ from tlkit.api.train.metrics import metrics_of
 from tlkit.api.train.ood import ood_of_frozen, ood_of_tuned
 from tlkit.api.train.trained import Trained
 from tlkit.backbones.extractor import Extractor, widths_of
-from tlkit.linear.classifier import watched
+from tlkit.linear.classifier import ood_taps
 
 
 def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trained:
@@ -33,7 +33,7 @@ def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trai
     return replace(
         trained,
         plan=plan,
-        head=trained.head.cooled(calibration.temperature),
+        head=trained.head.with_temperature(calibration.temperature),
         probabilities=probabilities,
         metrics=metrics_of(dataset, probabilities) | more,
         calibration=calibration,
@@ -43,7 +43,7 @@ def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trai
 def with_ood(trained: Trained, dataset: Dataset, extractor: Extractor) -> Trained:
     """Add the statistics that tell images unlike those the network was trained on."""
     plan = trained.plan
-    shown = watched(extractor.taps, plan.taps)
+    shown = ood_taps(extractor.taps, plan.taps)
     if trained.tuned is not None:
         ood = ood_of_tuned(dataset, trained.tuned, widths_of(extractor.taps, shown), plan)
     else:

@@ -13,7 +13,7 @@ from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.context import Context
 from tlkit.images.batches import load_images
 from tlkit.images.folder import TRAIN
-from tlkit.linear.flip_check import MAX_CHECKED, check_flips, chosen_for_check
+from tlkit.linear.flip_check import MAX_CHECKED, balanced_sample, check_flips
 from tlkit.plan.plan import Flips
 from tlkit.store.features import rounded
 
@@ -40,7 +40,7 @@ def look_at_flips(
         forward: The extractor's forward pass, if there is one already.
     """
     train, labels, groups = dataset.of(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
-    places = chosen_for_check(labels, context.seed, most)
+    places = balanced_sample(labels, context.seed, most)
     chosen = [train[place] for place in places]
     forward, top = forward or extractor.forward(context.workers), columns_of(extractor.taps, [TOP])
     mirrored, together = [], batch_size()

@@ -52,11 +52,8 @@ def solve(dataset: Dataset, plan: Plan, context: Context) -> Solved:
         taps,
         labels,
         groups,
-        strategy=plan.strategy,
-        features=plan.features,
-        boundary=plan.boundary,
+        plan,
         balanced=balanced,
-        seed=plan.seed,
         progress=context.show,
     )
     head = solve_head(
@@ -97,8 +94,8 @@ def head_reasons(solved: Solved, strategy: str) -> tuple[str, ...]:
 
 def needed_taps(plan: Plan, taps: Taps) -> list[str]:
     """The blocks to hold in memory: those a head may take, and those needed to find copies and unknown images."""
-    from tlkit.linear.classifier import watched
+    from tlkit.linear.classifier import ood_taps
 
     if plan.strategy not in (AUTO, EARLY) and plan.features == LAST:
-        return list(watched(taps, [taps[-1][0]]))
+        return list(ood_taps(taps, [taps[-1][0]]))
     return [name for name, _ in taps]

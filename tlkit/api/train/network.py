@@ -128,11 +128,11 @@ def _views(recipe: Recipe, dataset: Dataset, stage: Stage | None) -> int:
 
 def _inputs(material: Material, stage: Stage | None, recipe: Recipe, stack: contextlib.ExitStack) -> Any:
     """Make the inputs: images, or outputs of the frozen part, computed here and closed by the stack."""
-    from tlkit.finetune.inputs import PixelFeed
+    from tlkit.finetune.inputs import PixelInputs
 
     if stage is None or not recipe.views:
-        return PixelFeed(material.decoded)
-    from tlkit.finetune.inputs import MapFeed, changer
+        return PixelInputs(material.decoded)
+    from tlkit.finetune.inputs import MapInputs, make_augmenter
     from tlkit.finetune.maps import compute_maps
 
     kind = json.dumps([recipe.augment, recipe.flip, str(augmentation.AMOUNTS.get(recipe.augment))])
@@ -145,20 +145,20 @@ def _inputs(material: Material, stage: Stage | None, recipe: Recipe, stack: cont
             stage,
             versions=versions,
             kind=kind,
-            change=changer(recipe),
+            augment=make_augmenter(recipe),
             workers=material.context.workers,
             progress=material.context.show,
         )
         stack.callback(found.close)
         return found
 
-    return MapFeed(maps(TRAIN, recipe.views), maps(VAL, 1), recipe.views)
+    return MapInputs(maps(TRAIN, recipe.views), maps(VAL, 1), recipe.views)
 
 
 def _job(material: Material, trainable: Trainable, recipe: Recipe, inputs: Any, strategy: Any) -> Job:
     """Define what is trained on what, with a new optimizer."""
     from tlkit.finetune.loop import Job
-    from tlkit.finetune.step import Tuner
+    from tlkit.finetune.step import Trainer
 
     dataset = material.dataset
     labels = np.asarray(dataset.folder.labels, dtype=np.int32)
@@ -167,5 +167,5 @@ def _job(material: Material, trainable: Trainable, recipe: Recipe, inputs: Any, 
     if weighs_classes(material.plan, dataset):
         share = np.bincount(labels[train], minlength=len(dataset.classes)) / len(train)
         weights = np.asarray(1 / (share * len(share)), dtype=np.float32)
-    tuner = Tuner(trainable, recipe, strategy, material.context.show.note)
-    return Job(tuner, recipe, inputs, labels, tuple(train), tuple(dataset.of(VAL)), weights, material.plan.seed)
+    trainer = Trainer(trainable, recipe, strategy, material.context.show.note)
+    return Job(trainer, recipe, inputs, labels, tuple(train), tuple(dataset.of(VAL)), weights, material.plan.seed)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tlkit.api.train.dataset import Dataset
 from tlkit.backbones.extractor import widths_of
 from tlkit.images.folder import TRAIN, VAL
-from tlkit.linear.ood import MIN_SCORES, OodStatistics, fit_ood, measures_unseen
+from tlkit.linear.ood import MIN_SCORES, OodStatistics, cross_validated_measures, fit_ood
 from tlkit.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def ood_of_frozen(dataset: Dataset, shown: Sequence[str], plan: Plan) -> Ood:
         return _too_few(len(labels), plan.unknown_rate)
     measures = statistics.measures(dataset.matrix(VAL, shown))
     if len(measures) < MIN_VALIDATION:
-        unseen = measures_unseen(seen, labels, dataset.groups(TRAIN), blocks, plan.seed)
+        unseen = cross_validated_measures(seen, labels, dataset.groups(TRAIN), blocks, plan.seed)
         measures = np.concatenate([measures, unseen])
     return _calibrated(statistics, measures, plan.unknown_rate)
 

@@ -96,10 +96,10 @@ def tune(
         TlkitError: The images have changed since the run started, the state cannot be written, or memory is too small
             for a single image.
     """
-    from tlkit.finetune.hardware import enough_memory, keep_memory
+    from tlkit.finetune.hardware import explain_out_of_memory, keep_memory
     from tlkit.finetune.interrupt import gentle_interrupt
     from tlkit.finetune.loop import INTERRUPTED, fit
-    from tlkit.linear.classifier import layers_of, watched, with_features
+    from tlkit.linear.classifier import layers_of, ood_taps, with_features
 
     show, size = context.show, (extractor.input_size, extractor.input_size)
     keep_memory()
@@ -115,10 +115,10 @@ def tune(
         sample = sampled(dataset, plan.seed, MAX_SAMPLE if context.deadline is None else MAX_HASTY_SAMPLE)
         decisions = decide_time(job, decisions, dataset, context.deadline, len(sample))
         keep(decisions, dataset, run)
-        with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, enough_memory():
+        with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, explain_out_of_memory():
             outcome = fit(job, show, folder=run.path, seconds=decisions.seconds, stop=stop, observe=observe)
         model = _plain_model(built, extractor, solved)
-        shown = watched(extractor.taps, solved.choice.taps)
+        shown = ood_taps(extractor.taps, solved.choice.taps)
         layers = layers_of(built.network, list(dict.fromkeys((*solved.choice.taps, *shown))))
         seen = sample if outcome.why != INTERRUPTED else []
         wide = with_features(model, [layers[tap] for tap in shown])

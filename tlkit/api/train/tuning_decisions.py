@@ -126,9 +126,9 @@ def decide_time(
     if deadline is None or decisions.seconds is not None:
         return decisions
     some = list(job.val[: job.recipe.batch_size])
-    job.tuner.logits(job.feed.batch(some, None))  # the first time includes building the graph
+    job.trainer.logits(job.inputs.batch(some, None))  # the first time includes building the graph
     start = time.perf_counter()
-    job.tuner.logits(job.feed.batch(some, None))
+    job.trainer.logits(job.inputs.batch(some, None))
     each = (time.perf_counter() - start) / len(some)
     left = deadline - time.perf_counter()
     # the final evaluation runs the whole network, which takes a few times as long

@@ -95,7 +95,13 @@ class _Rebuild:
     __slots__ = ()
 
     def __call__(
-        self, storage: object, offset: object, size: object, stride: object, grad: object, hooks: object
+        self,
+        storage: object,
+        offset: object,
+        size: object,
+        stride: object,
+        _grad: object,
+        _hooks: object,
     ) -> _Tensor:
         """Check the arguments and keep them: the values are read later, they stand behind the pickles."""
         if not isinstance(storage, _Storage):
