@@ -99,7 +99,7 @@ def predict_iter(
         One row per image, in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
-        TlkitError: There is no bundle or it is damaged, no image is found, the bundle cannot tell unknown images,
+        TlkitError: There is no bundle or it is damaged, no image is found, the bundle cannot flag unknown images,
             mirroring is not known to be harmless, or the engine is missing.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
@@ -123,7 +123,7 @@ def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
         check_rate(rate)
         if bundle.ood is None:
             raise TlkitError(
-                f"--unknown-rate requires a bundle that can tell unknown images, which {bundle.path} cannot",
+                f"--unknown-rate requires a bundle that can flag unknown images, and {bundle.path} cannot",
                 "its plan.json says why; a bundle of an earlier version must be trained again",
             )
     return None if bundle.ood is None else bundle.ood.threshold(bundle.unknown_rate if rate is None else rate)

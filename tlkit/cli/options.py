@@ -84,7 +84,7 @@ ImageSize = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Side of the square input in pixels.",
+        help="Resize images to squares of this many pixels a side.",
         rich_help_panel=MODEL,
         show_default="the backbone's own",
     ),
@@ -101,7 +101,7 @@ UnknownRate = Annotated[
     float | None,
     typer.Option(
         metavar="RATE",
-        help="Share of images of known classes that may be flagged as unknown.",
+        help="Flag this share of images of known classes as unknown.",
         rich_help_panel=MODEL,
         show_default="as set in training",
     ),
@@ -120,7 +120,7 @@ Workers = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Threads to read images with, and cores to compute with.",
+        help="Use this many threads to read images, and cores to compute.",
         rich_help_panel=MACHINE,
         show_default="all",
     ),
@@ -130,7 +130,7 @@ Seed = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="Random seed: the same seed, machine and images give the same result.",
+        help="Set the random seed: the same seed, machine and images give the same result.",
         rich_help_panel=DATA,
     ),
 ]

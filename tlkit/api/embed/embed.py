@@ -209,7 +209,7 @@ def embed_file(  # noqa: PLR0913
         progress: Progress reporter.
 
     Raises:
-        TlkitError: As `embed_iter`; the file exists, lies among the images or cannot be written, another run is
+        TlkitError: As `embed_iter`; the file exists, is among the images or cannot be written, another run is
             writing it, or no image can be read.
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()

@@ -51,7 +51,7 @@ def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, A
     Args:
         plan: The plan.
         images: The folder.
-        given: Options besides the plan: those that it does not decide, and the present place of its backbone, its
+        given: Options besides the plan: those that it does not decide, and the location of its backbone, its
             weights file or the bundle it started from.
 
     Raises:
@@ -96,7 +96,7 @@ def _located_by(plan: Plan) -> str | None:
 
 
 def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Backbone, weights and preprocessing, from their present place.
+    """Backbone, weights and preprocessing, from their location.
 
     Raises:
         TlkitError: No option gives that place.
@@ -106,15 +106,15 @@ def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
         return {"backbone": plan.backbone, "weights": plan.weights}
     if located_by == "from_bundle":
         if located_by not in given:
-            raise TlkitError(
-                f"the plan starts from the bundle {plan.from_bundle}", "give its present place with --from"
-            )
+            raise TlkitError(f"the plan starts from the bundle {plan.from_bundle}", "give its location with --from")
         return {located_by: given[located_by]}
     if located_by == "weights":
         if located_by not in given:
-            raise TlkitError(f"the plan starts from the weights {plan.weights}", "tell their place with --weights")
+            raise TlkitError(f"the plan starts from the weights {plan.weights}", "give their location with --weights")
         return {"backbone": plan.backbone, located_by: given[located_by]}
     file = given.get("backbone", plan.backbone_file)
     if "backbone" not in given and not (Path(file).is_absolute() and Path(file).is_file()):
-        raise TlkitError(f"the plan's backbone {plan.backbone} is missing: '{file}'", "tell its place with --backbone")
+        raise TlkitError(
+            f"the plan's backbone {plan.backbone} is missing: '{file}'", "give its location with --backbone"
+        )
     return {"backbone": file, "preprocessing": plan.preprocessing}

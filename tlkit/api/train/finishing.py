@@ -41,7 +41,7 @@ def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trai
 
 
 def with_ood(trained: Trained, dataset: Dataset, extractor: Extractor) -> Trained:
-    """Add the statistics that tell images unlike those the network was trained on."""
+    """Add the out-of-distribution statistics, which flag images unlike those the network was trained on."""
     plan = trained.plan
     shown = ood_taps(extractor.taps, plan.taps)
     if trained.tuned is not None:

@@ -23,7 +23,7 @@ MIN_VALIDATION = 100  # validation images that suffice to set a rate of a few pe
 
 @dataclass(frozen=True)
 class Ood:
-    """How unknown images are told.
+    """How unknown images are flagged.
 
     Attributes:
         statistics: Statistics of the features of known images; None if there are too few.
@@ -36,7 +36,7 @@ class Ood:
     why: str
 
     def to_json(self) -> dict[str, Any] | None:
-        """Return the entry in ``tlkit.json``; None if unknown images cannot be told."""
+        """Return the entry in ``tlkit.json``; None if unknown images cannot be flagged."""
         if self.statistics is None:
             return None
         return {"rate": self.rate, "images": len(self.statistics.scores)}
@@ -72,7 +72,7 @@ def ood_of_tuned(dataset: Dataset, tuned: Tuned, blocks: Sequence[int], plan: Pl
     """
     rate = plan.unknown_rate
     if not tuned.sample:
-        return Ood(None, rate, "unknown images cannot be told: training was interrupted")
+        return Ood(None, rate, "unknown images cannot be flagged: training was interrupted")
     labels = [dataset.folder.labels[i] for i in tuned.sample]
     statistics = fit_ood(tuned.features[TRAIN], labels, blocks, plan.seed)
     if statistics is None:
@@ -91,4 +91,4 @@ def _calibrated(statistics: OodStatistics, measures: NDArray[np.float64], rate: 
 
 
 def _too_few(count: int, rate: float) -> Ood:
-    return Ood(None, rate, f"unknown images cannot be told: too few images to learn from ({count})")
+    return Ood(None, rate, f"unknown images cannot be flagged: too few images to learn from ({count})")

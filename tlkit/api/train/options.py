@@ -44,14 +44,14 @@ class TrainOptions:
     images: str
     val_split: float = advised(
         0.2,
-        help="Share of each class to hold out for validation, if the folder has no val/.",
+        help="Hold out this share of each class for validation, if the folder has no val/.",
         group=DATA,
         above=0,
         below=1,
     )
     test_split: float | None = advised(
         None,
-        help="Share of each class to hold out for testing, never used in training.",
+        help="Hold out this share of each class for testing, never used in training.",
         group=DATA,
         at_least=0,
         below=1,
@@ -67,8 +67,9 @@ class TrainOptions:
 
     strategy: str = option(
         AUTO,
-        help="auto: what the advisor recommends; freeze: keep the backbone, solve a new head; last-layers: also train "
-        "its last stages; fine-tune: train all of it; early-layers: keep its first stages and train them.",
+        help="Choose how to train. auto: as the advisor recommends; freeze: keep the backbone, solve a new head; "
+        "last-layers: also train its last stages; fine-tune: train all of it; early-layers: keep its first stages and "
+        "train them.",
         group=STRATEGY,
         choices=(AUTO, *choices.STRATEGIES),
         decided_by=PLAN,
@@ -91,7 +92,7 @@ class TrainOptions:
     )
     boundary: str | None = option(
         None,
-        help="Last stage to keep (early-layers) or to leave frozen (last-layers), such as stage3.",
+        help="Keep (early-layers) or leave frozen (last-layers) the stages up to this one, such as stage3.",
         group=STRATEGY,
         metavar="STAGE",
         if_none="measured",
@@ -147,7 +148,11 @@ class TrainOptions:
         decided_by=PLAN,
     )
     image_size: int | None = advised(
-        None, help="Side of the square input in pixels.", group=STRATEGY, at_least=1, if_none="the backbone's own"
+        None,
+        help="Resize images to squares of this many pixels a side.",
+        group=STRATEGY,
+        at_least=1,
+        if_none="the backbone's own",
     )
 
     time_budget: float | None = option(
@@ -162,15 +167,21 @@ class TrainOptions:
 
     epochs: float | None = of_recipe(
         None,
-        help="Epochs; 0 with early-layers: solve the head only.",
+        help="Train for this many epochs; 0 with early-layers: solve the head only.",
         at_least=0,
         if_none="by the number of images",
     )
     learning_rate: float | None = of_recipe(
-        None, help="Peak learning rate, that of the head.", above=0, at_most=1, if_none="by a short search"
+        None, help="Train with this peak learning rate.", above=0, at_most=1, if_none="by a short search"
     )
     batch_size: int | None = option(
-        None, help="Batch size.", group=TRAINING, at_least=1, if_none="32", decided_by=RECIPE, tuning=True
+        None,
+        help="Train with this batch size.",
+        group=TRAINING,
+        at_least=1,
+        if_none="32",
+        decided_by=RECIPE,
+        tuning=True,
     )
     augment: str = of_recipe(AUTO, help="Augment training images this strongly.", choices=choices.AUGMENTS)
     mixed_precision: bool | None = of_recipe(
@@ -180,7 +191,10 @@ class TrainOptions:
         if_none="on GPUs that support it",
     )
     seed: int = advised(
-        0, help="Random seed: the same seed, machine and images give the same result.", group=TRAINING, at_least=0
+        0,
+        help="Set the random seed: the same seed, machine and images give the same result.",
+        group=TRAINING,
+        at_least=0,
     )
 
     output: str | None = option(
@@ -206,7 +220,7 @@ class TrainOptions:
     )
     unknown_rate: float = option(
         choices.UNKNOWN_RATE,
-        help="Share of images of known classes that predict may flag as unknown.",
+        help="Let predict flag this share of images of known classes as unknown.",
         group=OUTPUT,
         at_least=0,
         at_most=choices.MAX_UNKNOWN_RATE,
@@ -222,7 +236,7 @@ class TrainOptions:
     )
     workers: int | None = option(
         None,
-        help="Threads to read images with, and cores to compute with.",
+        help="Use this many threads to read images, and cores to compute.",
         group=MACHINE,
         at_least=1,
         if_none="all",

@@ -41,7 +41,7 @@ def train(
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
         plan: A plan from `tlkit.recommend` or a bundle's ``plan.json``. Options that it decides cannot be given, except
-            for the present place of its backbone, its weights file or the bundle it started from.
+            for the location of its backbone, its weights file or the bundle it started from.
         progress: Progress reporter.
         options: As follows.
 

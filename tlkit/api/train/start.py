@@ -1,4 +1,4 @@
-"""What training starts from: the backbone, its weights and size, and the plan as far as the options decide it."""
+"""What training starts from: the backbone, its weights and size, and the plan as the options decide it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _from_bundle(request: TrainOptions, folder: str, context: Context) -> Start:
 
 
 def _plan(request: TrainOptions, row: Backbone, size: int, weights: str, **more: Any) -> Plan:
-    """Make the plan, as far as the options decide it."""
+    """Make the plan, as the options decide it."""
     return Plan(
         backbone=row.name,
         weights=weights,

@@ -61,7 +61,7 @@ class Trained:
         tuning: How fine-tuning ended; None: there was none.
         interrupted: Whether training was interrupted.
         calibration: How confidence was calibrated; None: not yet.
-        ood: How unknown images are told; None: not yet.
+        ood: How unknown images are flagged; None: not yet.
     """
 
     plan: Plan
