@@ -167,7 +167,7 @@ def test_early_layers_chooses_its_stage_by_measure(make_folder: Make, tmp_path: 
     )
     assert result.plan.boundary in ("stage2", "stage3", "stage4", "stage5")
     assert result.plan.taps == (result.plan.boundary,)
-    assert any("least log loss" in reason for reason in result.plan.reasons)
+    assert any("lowest log loss" in reason for reason in result.plan.reasons)
 
 
 def test_a_plan_of_an_earlier_version_is_read(trained: Trained) -> None:

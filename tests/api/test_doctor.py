@@ -52,7 +52,7 @@ def test_tensorflow_that_does_not_start(examined: Examined) -> None:
     assert found["engines", "Keras"].state == "broken"
     assert found["engines", "Keras"].detail == "TensorFlow does not start: ImportError: libcudart is not there"
     assert found["engines", "Keras"].advice
-    assert "ended with -4" in examined(code=-4)["engines", "Keras"].detail
+    assert "exited with code -4" in examined(code=-4)["engines", "Keras"].detail
 
 
 def test_tensorflow_that_hangs(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_gpu_that_is_not_seen(examined: Examined, monkeypatch: pytest.MonkeyPa
 def test_litert_that_computes_nonsense(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "LiteRTNetwork", lambda graph, workers: lambda pixels: np.full((1, 4), np.nan))
     found = examined()["engines", "LiteRT"]
-    assert (found.state, found.advice) == ("broken", "--engine keras")
+    assert (found.state, found.advice) == ("broken", "use --engine keras")
 
 
 def test_what_is_not_installed(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +135,8 @@ def test_the_page_ends_with_a_verdict(examined: Examined, capsys: pytest.Capture
     assert run(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "system"
-    assert lines[-1] == "everything needed works"
+    assert lines[-1] == "everything required works"
     assert len(lines) < 60  # one page
     examined(code=1)
     assert run(["doctor"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "1 broken, see ->"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 problem: see the lines marked broken"

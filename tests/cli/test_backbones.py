@@ -115,13 +115,13 @@ def test_speed_is_measured_without_weights_too(tlkit: Tlkit, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sort", "beauty"], "cannot sort by 'beauty'"),
-        (["--sort", "speed"], "speed is only known with --measure"),
-        (["--max-params", "few"], "not a number such as 5M: --max-params 'few'"),
-        (["--max-operations", "-1G"], "not a number such as 5M: --max-operations '-1G'"),
+        (["--sort", "beauty"], "unknown --sort 'beauty'"),
+        (["--sort", "speed"], "--sort speed requires --measure"),
+        (["--max-params", "few"], "--max-params requires a number, not 'few'"),
+        (["--max-operations", "-1G"], "--max-operations requires a number, not '-1G'"),
         (["--match", "transformer"], "no backbone is left"),
         (["--measure", "--engine", "steam"], "unknown engine 'steam'"),
-        (["--plot", "plot.pdf"], "cannot draw 'plot.pdf'"),
+        (["--plot", "plot.pdf"], "--plot requires an .svg or .png file, not 'plot.pdf'"),
         (["--plot", "nowhere/plot.svg"], "no such folder: nowhere"),
         (["--plot", "there.svg"], "output exists: there.svg"),
         (["fetch"], "Missing argument"),
@@ -161,7 +161,7 @@ def test_weights_are_fetched_and_then_here(tlkit: Tlkit, tmp_path: Path) -> None
     assert "Fetching mobilenet (MB): 2" in fetched.err
     assert file.read_bytes() == content
     again = tlkit("backbones", "fetch", "mobilenet", env=env)  # the server is gone
-    assert again.out.startswith("mobilenet: was here already, no checksum is published")
+    assert again.out.startswith("mobilenet: already on this machine, size verified")
     listed = tlkit("backbones", "--offline", "--json", env=env).json["backbones"]
     assert "mobilenet" in [each["name"] for each in listed]
 
@@ -191,7 +191,7 @@ def test_the_stages_and_layers_of_a_network_are_shown(tlkit: Tlkit) -> None:
     stages, layers, _ = shown.out.split("\n\n")
     for stage in found["stages"]:
         assert f"{stage['height']}x{stage['width']}x{stage['channels']}" in stages
-    assert stages.count("considered") == len(found["early"])
+    assert stages.count("candidate") == len(found["early"])
     assert [line.split()[0] for line in stages.splitlines() if "cuts here" in line] == [found["last"]]
     assert [line.split()[0] for line in layers.splitlines()[1:]] == [layer["name"] for layer in found["layers"]]
     pad = next(line for line in layers.splitlines() if line.startswith("block_1_pad "))

@@ -43,7 +43,7 @@ def test_a_table_says_what_is_kept(tlkit: Tlkit, root: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     first, _, heading, *rows = ran.out.splitlines()
     assert first == f"{root}: 1.5 MB of 2 GB"
-    assert heading.split() == ["section", "what", "images", "size", "last", "used"]
+    assert heading.split() == ["section", "name", "images", "size", "last", "used"]
     assert [row.split()[0] for row in rows] == ["images", "networks"]
     assert rows[0].split()[1].startswith("4x5-")
     assert rows[0].split()[2] == "3"
@@ -84,7 +84,7 @@ def test_clear_as_json_says_the_bytes(tlkit: Tlkit, root: Path) -> None:
 
 def test_nothing_yet_is_said(tlkit: Tlkit, tmp_path: Path) -> None:
     ran = tlkit("cache", env={"TLKIT_CACHE": str(tmp_path / "none")})
-    assert (ran.code, ran.out) == (0, f"nothing is kept yet in {tmp_path / 'none'}\n")
+    assert (ran.code, ran.out) == (0, f"the cache is empty: {tmp_path / 'none'}\n")
     assert tlkit("cache", "--json", env={"TLKIT_CACHE": str(tmp_path / "none")}).json["entries"] == []
     assert tlkit("cache", "--clear", env={"TLKIT_CACHE": str(tmp_path / "none")}).code == 0
     assert not (tmp_path / "none").exists()
@@ -97,7 +97,7 @@ def test_a_file_for_a_folder_is_one_line_and_a_hint(tlkit: Tlkit, tmp_path: Path
     assert (ran.code, ran.out) == (2, "")
     error, hint = ran.err.splitlines()
     assert error == f"error: the cache folder is a file: {tmp_path / 'file'}"
-    assert hint.startswith("hint: TLKIT_CACHE")
+    assert hint.startswith("hint: set TLKIT_CACHE")
     assert (tmp_path / "file").read_text() == "a file"
 
 

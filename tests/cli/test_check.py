@@ -134,7 +134,7 @@ def test_a_bundle_finds_wrong_labels(
     ran = tlkit("check", root, "--model", trained.bundle, cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert "flowers/wrong.png  in flowers, looks like birds" in ran.out
-    assert f"wrong labels: answers of {trained.bundle}" in ran.out
+    assert f"wrong labels: predictions of {trained.bundle}" in ran.out
     assert "28 images with copies in another class" in ran.out
     assert "... and 23 more" in ran.out
     assert ran.out.index("copies in another class") < ran.out.index("probably wrong")
@@ -143,7 +143,7 @@ def test_a_bundle_finds_wrong_labels(
 def test_a_bundle_that_knows_none_of_the_classes(trained: Trained, make_folder: Make, tmp_path: Path) -> None:
     with pytest.raises(package.TlkitError) as caught:
         package.check(make_folder({"a": 2, "b": 2}), model=trained.bundle)
-    assert "no class of" in caught.value.message
+    assert "has none of the classes in" in caught.value.message
     assert caught.value.hint == "it knows birds, flowers, fruit, vegetables"
 
 
@@ -151,7 +151,7 @@ def test_a_clean_folder_passes_and_a_report_of_it_is_empty(tlkit: Tlkit, make_fo
     root = make_folder({"a": 12, "b": 12})
     ran = tlkit("check", root, "--no-suspects", "--strict", "--report", tmp_path / "r.csv", "--workers", "1")
     assert ran.code == 0, ran.out
-    assert ran.out.startswith("24 files in 2 classes: nothing wrong found\n")
+    assert ran.out.startswith("24 files in 2 classes: no problems found\n")
     assert (tmp_path / "r.csv").read_text().split() == ["file,problem,detail"]
 
 
@@ -236,14 +236,14 @@ def test_odd_names_are_named(tlkit: Tlkit, make_folder: Make, tmp_path: Path) ->
 def test_probes_are_left_out_where_a_class_is_too_small_or_nothing_can_be_read(make_folder: Make) -> None:
     root = make_folder({"a": 3, "b": 1})
     found = package.check(root)
-    assert found.suspects_by.startswith("not looked for")
+    assert found.suspects_by.startswith("not checked")
     assert found.small_classes == {"a": 3, "b": 1}
     for file in root.rglob("*.png"):
         file.write_bytes(b"nothing")
     found = package.check(root)
     assert len(found.unreadable) == 4
     assert not found.ok
-    assert found.suspects_by.startswith("not looked for")
+    assert found.suspects_by.startswith("not checked")
 
 
 def test_a_sure_bundle_gives_valid_json(trained: Trained, garden: Path) -> None:

@@ -19,7 +19,7 @@ def test_it_says_what_works_and_what_to_do_about_the_rest(tlkit: Callable[..., R
     found = {(each["section"], each["name"]): each for each in ran.json["findings"]}
     assert found["libraries", "tensorflow"]["state"] == "works"
     assert found["engines", "LiteRT"]["state"] == found["engines", "Keras"]["state"] == "works"
-    assert "ms an image" in found["engines", "LiteRT"]["detail"]
+    assert "ms per image" in found["engines", "LiteRT"]["detail"]
     assert found["weights", catalog.DEFAULT]["state"] == "works"
     assert found["weights", "vgg16"]["state"] == "broken"
     assert found["weights", "vgg16"]["advice"] == "tlkit backbones fetch vgg16"

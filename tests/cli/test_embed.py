@@ -62,7 +62,7 @@ def test_the_page_says_what_is(tlkit: Tlkit, tmp_path: Path) -> None:
     assert command == "tlkit"
     ran = tlkit(*arguments, cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert "79 vectors of 1280 numbers, top of efficientnet-lite0" in ran.out
+    assert "79 vectors of 1280 numbers, features of efficientnet-lite0 (top)" in ran.out
     second = tlkit("embed", "sample_data/garden", "-o", "garden.parquet", "--json", cwd=tmp_path)
     assert second.json["reused"] == 79
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -173,7 +173,7 @@ def test_killed_at_random_and_resumed(
         assert process.returncode == (130 if sent == signal.SIGINT else -sent), err
         assert not output.exists()
         if sent == signal.SIGINT:
-            assert "to go on, say the same again" in err
+            assert "to resume, run the same command again" in err
         kept.append(len(list(tmp_path.rglob("*.npy"))))
     assert kept == sorted(set(kept))
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
@@ -203,7 +203,7 @@ def test_what_cannot_be_embedded_is_said(tlkit: Tlkit, unseen: Path, tmp_path: P
     (images / "inner").mkdir(parents=True)
     (images / "inner" / "text.png").write_text("no image")
     cases: list[tuple[list[object], str]] = [
-        ([images, "-o", "v.npz"], "none of 1 images can be read"),
+        ([images, "-o", "v.npz"], "no readable image among 1 file"),
         ([images, "-o", images / "v.npz"], "--output is inside the image folder"),
         ([unseen], "Missing option '--output'"),
     ]
@@ -225,6 +225,6 @@ def test_parquet_without_pyarrow_is_a_hint(
     )
     ran = tlkit("embed", unseen, "-o", tmp_path / "v.parquet")
     assert (ran.code, ran.out) == (2, "")
-    assert "error: Parquet needs pyarrow" in ran.err
+    assert "error: writing .parquet requires pyarrow" in ran.err
     assert 'hint: pip install "tlkit[parquet]"' in ran.err
     assert tlkit("embed", unseen, "-o", tmp_path / "v.csv").code == 0

@@ -40,7 +40,7 @@ def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_pa
     assert sorted(map(sorted, ran.json["leaks"])) == sorted(map(sorted, LEAKS))
     assert ran.json["images"] == {"train": 14, "val": 7, "test": 5, "skipped": 0}
     (note,) = [line for line in ran.err.splitlines() if "copies in another split" in line]
-    assert note.startswith("note: 2 images have copies in another split, such as ")
+    assert note.startswith("note: images with copies in another split: 2, such as ")
     assert note.endswith("accuracy may be inflated (--drop-leaks)")
 
     dropped = tlkit("train", leaky, *FREEZE, "--json", "--drop-leaks", cwd=tmp_path)
@@ -76,7 +76,7 @@ def test_copies_in_a_folder_without_splits_are_told_and_are_no_leaks(make_folder
     result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=show)
     assert result.leaks == ()
     assert [note for note in show.notes if "copies" in note] == [
-        "2 images are copies of others; copies stay on one side of the split"
+        "images that have copies: 2; copies stay on one side of the split"
     ]
 
 
@@ -85,7 +85,7 @@ def test_uneven_classes_are_weighed_and_told(tlkit: Tlkit, make_folder: Make, tm
     ran = tlkit("train", root, *FREEZE, "--class-weights", "auto", cwd=tmp_path)
     assert ran.code == 0, ran.err
     plan = json.loads((tmp_path / "images.tlkit" / "plan.json").read_text())
-    assert "classes are weighed by the inverse of their share" in " ".join(plan["reasons"])
+    assert "classes are weighted by inverse frequency" in " ".join(plan["reasons"])
     assert "classes are uneven: balanced accuracy " in ran.out
     assert ", macro-F1 " in ran.out
 

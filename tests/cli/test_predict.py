@@ -264,7 +264,7 @@ def test_a_bundle_that_cannot_tell_says_null(tlkit: Tlkit, trained: Trained, uns
     assert row["unknown"] is None
     ran = tlkit("predict", file, "--model", old, "--unknown-rate", 0.1)
     assert (ran.code, ran.out) == (2, "")
-    assert "cannot tell unknown images" in ran.err
+    assert "requires a bundle that can flag unknown images" in ran.err
 
 
 def with_flips(bundle: Path, place: Path, flips: dict[str, object] | None) -> Path:

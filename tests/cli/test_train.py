@@ -55,7 +55,7 @@ def test_a_second_run_reuses_the_features_and_gives_the_same_metrics(
 ) -> None:
     again = tlkit("train", garden, *FREEZE, cwd=tmp_path)
     assert again.code == 0, again.err
-    assert "features of 79 of 79 images reused" in again.err
+    assert "reused the features of 79 of 79 images" in again.err
     assert "validation accuracy" in again.out
     assert "next: tlkit predict" in again.out
     manifest = json.loads((tmp_path / "garden.tlkit" / "tlkit.json").read_text())
@@ -188,7 +188,7 @@ def test_bad_folders(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
         "one-class/a/0.png": "not a folder",
         "empty": "no images in",
         "one-class": "only one class ('a')",
-        "one-image": "class 'b' has 1 image, at least 2 are needed",
+        "one-image": "class 'b' has 1 image, but at least 2 are required",
         "unreadable": "no readable image in",
         "half": "class 'b' has 1 usable image, at least 2 are needed\nhint: 2 could not be used",
         "bomb": "20000x20000",
@@ -240,7 +240,7 @@ def test_a_bundle_to_start_from_decides_backbone_and_weights(trained: Trained, g
     start = prepare_start(request, Context())
     assert (start.plan.from_bundle, start.plan.weights) == ("garden.tlkit", "garden.tlkit")
     assert prepare_start(request, Context(), start.plan) == start  # as a resumed run does
-    with pytest.raises(TlkitError, match="takes backbone and weights from the bundle"):
+    with pytest.raises(TlkitError, match="--backbone and --weights do not apply to --from"):
         prepare_start(replace(request, weights="none"), Context())
     with pytest.raises(TlkitError, match="is not the weights that this began with"):
         prepare_start(request, Context(), replace(start.plan, weights_sha256="0" * 64))

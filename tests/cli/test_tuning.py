@@ -20,7 +20,7 @@ def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: 
     ran = start_and_signal(["train", garden, *QUICK, "-o", "m.tlkit"], signal.SIGINT, "step 2 ", tmp_path)
     assert ran.code == 130, ran.err
     assert "finishing this step" in ran.err
-    assert "to go on: tlkit train --resume m.tlkit-run" in ran.err
+    assert "to resume: tlkit train --resume m.tlkit-run" in ran.err
     assert "Traceback" not in ran.err
     best = package.load(tmp_path / "m.tlkit").manifest["metrics"]["val_accuracy"]
     assert {path.name for path in tmp_path.iterdir()} == {"m.tlkit", "m.tlkit-run"}
@@ -58,12 +58,12 @@ def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, small: Path, tmp_path:
     [
         ([], "Missing argument 'IMAGES'"),
         (["--resume", "none.tlkit-run"], "no such run"),
-        (["--resume", "none.tlkit-run", "--epochs", "3"], "--epochs cannot be changed"),
-        (["--resume", "none.tlkit-run", "--from", "m.tlkit"], "--from cannot be changed"),
-        (["images", "--strategy", "fine-tune", "--time-budget", "soon"], "not a time"),
-        (["images", "--strategy", "fine-tune", "--time-budget", "0s"], "not a time"),
+        (["--resume", "none.tlkit-run", "--epochs", "3"], "--epochs does not apply to --resume"),
+        (["--resume", "none.tlkit-run", "--from", "m.tlkit"], "--from does not apply to --resume"),
+        (["images", "--strategy", "fine-tune", "--time-budget", "soon"], "--time-budget requires a time"),
+        (["images", "--strategy", "fine-tune", "--time-budget", "0s"], "--time-budget requires a time"),
         (["images", "--strategy", "fine-tune", "--augment", "much"], "--augment"),
-        (["images", "--strategy", "freeze", "--epochs", "3"], "no meaning"),
+        (["images", "--strategy", "freeze", "--epochs", "3"], "requires a strategy that trains weights"),
         (["images", "--strategy", "fine-tune", "--epochs", "0"], "leaves nothing"),
         (["images", "--strategy", "fine-tune", "--batch-size", "0"], "--batch-size"),
         (["images", "--strategy", "fine-tune", "--learning-rate", "-1"], "--learning-rate"),

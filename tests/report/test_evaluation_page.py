@@ -16,7 +16,7 @@ from tlkit.evaluation.examples import most_doubtful, worst_mistakes
 from tlkit.evaluation.metrics import exact, reliability
 from tlkit.report.evaluation import evaluation_page
 from tlkit.report.sections import draw_sections
-from tlkit.report.thumbnails import SIDE, Shown, thumbnail
+from tlkit.report.thumbnails import SIDE, ExampleImage, thumbnail
 
 EVIL = "<script>alert(1)</script>"
 
@@ -35,13 +35,13 @@ def found(
         "split": "all",
         "unknown_share": 0.05,
         "used_in_training": {"train": trained, "val": 0, "test": 0},
-        "warnings": [f"{trained} were trained on"] if trained else [],
+        "warnings": [f"{trained} images used in training"] if trained else [],
         "skipped": [{"file": f"{EVIL}.jpg", "error": "truncated"}] if skipped else [],
     }
     return document, probabilities, labels
 
 
-def page(names: tuple[str, ...], shown: tuple[Shown, ...] = (), **options: Any) -> str:
+def page(names: tuple[str, ...], shown: tuple[ExampleImage, ...] = (), **options: Any) -> str:
     document, probabilities, labels = found(names, **options)
     sections = draw_sections(document, reliability(probabilities, labels), shown, shown[:1], located=bool(shown))
     return evaluation_page(document, sections, "set", "tlkit evaluate set")
@@ -62,7 +62,7 @@ def test_it_stands_alone_and_its_drawings_are_well_formed(classes: int) -> None:
 
 
 def test_names_are_shown_as_text() -> None:
-    shown = (Shown(f"{EVIL}.jpg", "", EVIL, "b$x_1$", 0.9),)
+    shown = (ExampleImage(f"{EVIL}.jpg", "", EVIL, "b$x_1$", 0.9),)
     text = page((EVIL, "b$x_1$", "ok"), shown, skipped=True)
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 5
@@ -70,10 +70,10 @@ def test_names_are_shown_as_text() -> None:
 
 
 def test_the_verdict_does_not_promise_what_was_learnt_by_heart() -> None:
-    assert "of others of the same kind" in page(("a", "b"))
+    assert "On new images of the same kind, expect" in page(("a", "b"))
     learnt = page(("a", "b"), trained=40)
-    assert "40 of them were trained on" in learnt
-    assert "of others of the same kind" not in learnt
+    assert "40 images used in training" in learnt
+    assert "On new images" not in learnt
 
 
 def test_which_images_are_shown() -> None:

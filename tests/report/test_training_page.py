@@ -20,28 +20,28 @@ from tlkit.evaluation.metrics import exact, reliability
 from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import make_recipe
 from tlkit.report.sections import draw_sections
-from tlkit.report.thumbnails import Shown
-from tlkit.report.training import Story, training_page
+from tlkit.report.thumbnails import ExampleImage
+from tlkit.report.training import TrainingStory, training_page
 
 EVIL = "<script>alert(1)</script>"
 PLAN = Plan("efficientnet-lite0", "imagenet", "freeze", 224, 0.2, "auto", 0, reasons=(EVIL,))
-STORY = Story(
+STORY = TrainingStory(
     name=EVIL,
     plan=PLAN,
     accuracies=("validation accuracy 80%",),
-    looked_at="validation images",
+    evaluated_on="validation images",
     tuning=None,
     history=[{"step": 1, "c": 0.1, "cv_log_loss": 0.5}, {"step": 2, "c": 0.3, "cv_log_loss": 0.4}],
     calibration="confidence is as trained",
     problems=(f"2 images could not be read: {EVIL}.jpg: truncated",),
-    fewer=True,
+    has_test=False,
     command="tlkit train x --plan x.tlkit/plan.json",
 )
 TUNED = {"steps": 30, "best_step": 20, "frozen_val_accuracy": 0.7}
 LOOKS = [{"step": step, "val_accuracy": 0.7 + step / 200, "val_loss": 1 - step / 50} for step in (0, 10, 20, 30)]
 
 
-def page(story: Story, hard: int | None = None) -> str:
+def page(story: TrainingStory, hard: int | None = None) -> str:
     """Of 90 answers; images of the class ``hard`` are taken for class 0."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 90)
@@ -51,7 +51,7 @@ def page(story: Story, hard: int | None = None) -> str:
         values[labels == hard] = [0.96, 0.02, 0.02]
     probabilities = exact(values)
     found = figures(probabilities, labels.tolist(), ["ant", "bee", EVIL]) | {"unknown_share": None}
-    mistakes = (Shown(f"{EVIL}.jpg", "", "bee", "ant", 0.96),) if hard is not None else ()
+    mistakes = (ExampleImage(f"{EVIL}.jpg", "", "bee", "ant", 0.96),) if hard is not None else ()
     return training_page(story, draw_sections(found, reliability(probabilities, labels), mistakes, ()))
 
 
@@ -74,27 +74,27 @@ def test_matplotlib_keeps_its_fonts_to_itself(caplog: pytest.LogCaptureFixture) 
 
 def test_what_to_do_next_follows_from_the_figures() -> None:
     hard = page(STORY, hard=1)
-    assert "add images of bee: 0% of them are found" in hard
-    assert "look at bee and ant" in hard
-    assert "look at the labels of the surest mistakes" in hard
-    assert "keep test images aside" in hard
-    easy = page(replace(STORY, fewer=False))
-    for absent in ("add images of", "look at the labels", "keep test images aside"):
+    assert "add images of bee: its recall is 0%" in hard
+    assert "compare bee and ant, the most common mix-up" in hard
+    assert "check the labels of the most confident mistakes" in hard
+    assert "hold out test images" in hard
+    easy = page(replace(STORY, has_test=True))
+    for absent in ("add images of", "check the labels", "hold out test images", "most common mix-up"):
         assert absent not in easy
 
 
 @pytest.mark.parametrize(("low", "said"), [(0.5, "within"), (0.999, "outside")])
 def test_expected_against_reached(low: float, said: str) -> None:
     text = page(replace(STORY, plan=replace(PLAN, expected=(0.999, low, 1.0))), hard=1 if said == "outside" else None)
-    assert f"the advisor expected 99.9% ({low:.0%} to 100%): what was reached is {said} that" in text
+    assert f"predicted accuracy 99.9% (90% interval {low:.0%} to 100%); the result is {said} the interval" in text
 
 
 def test_a_tuned_run_shows_its_curves_and_recipe() -> None:
     plan = replace(PLAN, strategy="fine-tune", recipe=make_recipe(100, learning_rate=1e-3))
     text = page(replace(STORY, plan=plan, tuning=TUNED, history=LOOKS))
-    assert "the step whose weights were best" in text
+    assert "Dotted: the best step" in text
     assert "learning rate 0.001" in text
-    assert "How training went" not in page(replace(STORY, history=LOOKS[:1]))
+    assert "Training curves" not in page(replace(STORY, history=LOOKS[:1]))
 
 
 def in_browser(file: Path, width: int, *, dump: bool = True) -> subprocess.CompletedProcess[str]:
@@ -135,7 +135,7 @@ def test_a_browser_shows_it_without_errors_and_without_scrolling_sideways(
 
 def test_the_sample_has_one(trained: Trained) -> None:
     text = (trained.bundle / "report.html").read_text(encoding="utf-8")
-    assert "A classifier of garden" in text
+    assert "Classifier for garden" in text
     assert text.count("data:image/jpeg") >= 8
     assert "Grad-CAM" in text
     assert all(name in text for name in ("birds", "flowers", "fruit", "vegetables"))

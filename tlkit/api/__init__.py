@@ -1,1 +1,1 @@
-"""What the commands do, as functions: each takes plain values and returns a typed result."""
+"""The commands as functions: each takes plain values and returns a typed result."""

@@ -1,4 +1,4 @@
-"""What ``tlkit cache`` does: look at what is kept on disk, and clear it."""
+"""``tlkit cache``: show what is kept on disk, and clear it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tlkit.errors import TlkitError
 from tlkit.store import bound as cache
 from tlkit.store.shards import rows_in
 
-HINT = "TLKIT_CACHE names the folder; it can be any that may be written"
+HINT = "set TLKIT_CACHE to a folder that can be written"
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class CacheEntry:
     Attributes:
         section: "features", "images" or "networks".
         name: Name of the folder.
-        bytes: What it holds.
-        items: How many images; None where an entry is not made of images.
-        used: Last use, seconds since the epoch; None if nothing is in it.
+        bytes: Size.
+        items: Number of images; None if the entry does not hold images.
+        used: Last use, in seconds since the epoch; None if it is empty.
     """
 
     section: str
@@ -40,9 +40,9 @@ class CacheContents:
 
     Attributes:
         folder: The cache folder.
-        limit: Bytes it may hold.
-        bytes: Bytes it holds.
-        entries: By section, the last used first.
+        limit: Maximum size in bytes.
+        bytes: Size in bytes.
+        entries: Sorted by section, then last used first.
     """
 
     folder: Path
@@ -51,29 +51,29 @@ class CacheContents:
     entries: tuple[CacheEntry, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data; times as ISO 8601 in UTC."""
+        """Return plain data, with times as ISO 8601 in UTC."""
         rows = [{**asdict(entry), "used": _iso(entry.used)} for entry in self.entries]
         return {"folder": str(self.folder), "limit": self.limit, "bytes": self.bytes, "entries": rows}
 
 
 @dataclass(frozen=True)
 class Cleared:
-    """How clearing ended: the folder, the bytes freed, and the bytes that could not be removed."""
+    """The result of clearing: the folder, the bytes freed, and the bytes that could not be deleted."""
 
     folder: Path
     freed: int
     left: int
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return plain data."""
         return {"folder": str(self.folder), "freed": self.freed, "left": self.left}
 
 
 def contents() -> CacheContents:
-    """All that is kept on disk; nothing yet is no error.
+    """List what is kept on disk; an empty cache is not an error.
 
     Raises:
-        TlkitError: The cache folder cannot be read, or ``TLKIT_CACHE_SIZE`` is no size.
+        TlkitError: The cache folder cannot be read, or ``TLKIT_CACHE_SIZE`` is not a size.
     """
     limit = cache.cache_limit()
     folder = _readable_folder()
@@ -92,7 +92,7 @@ def contents() -> CacheContents:
 
 
 def clear() -> Cleared:
-    """Remove all that is kept on disk, and nothing that is not tlkit's.
+    """Delete everything that tlkit keeps on disk, and nothing else.
 
     Raises:
         TlkitError: The cache folder cannot be read.

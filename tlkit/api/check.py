@@ -1,4 +1,4 @@
-"""``tlkit.check``: what is wrong with a data set, before an hour is lost on it."""
+"""``tlkit.check``: find problems in a dataset before training on it."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def check(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Checked:
-    """Look at every file once and say what is wrong; nothing on disk is changed.
+    """Read every file once and report problems; nothing on disk is changed.
 
     Args:
         images: The folder, laid out as for training.
-        suspects: Also look for wrong labels, which takes a forward pass of the default backbone over every image
-            (kept, so that training has it already) and confirms near copies by their features.
-        model: A bundle whose answers show wrong labels, instead of cross-validated probes.
-        engine: What computes: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
-        workers: Reading threads or processes; None: one a processor.
-        seed: Of the cross-validation.
-        progress: Told about every image.
+        suspects: Also look for wrong labels. This takes a forward pass of the default backbone over every image, whose
+            features are kept for training, and confirms near copies by their features.
+        model: A bundle whose predictions show wrong labels, instead of cross-validated probes.
+        engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
+        workers: Threads or processes to read images with; None: all cores.
+        seed: Random seed of the cross-validation.
+        progress: Progress reporter.
 
     Raises:
-        TlkitError: There is no such folder, no image in it, or the bundle cannot be used.
+        TlkitError: There is no such folder, it has no images, or the bundle cannot be used.
     """
     context = Context(progress or SilentProgress(), workers, seed)
     quick = model is None and not suspects
@@ -74,7 +74,7 @@ def _copies(facts: Sequence[Facts]) -> list[Pair]:
 
 
 def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
-    """Suspects by cross-validated probes on the frozen features of the deeper half of the stages and the top."""
+    """Find suspects by cross-validated probes on the frozen features of the deeper half of the stages and the top."""
     from tlkit.backbones.copies import confirmed_copies
     from tlkit.backbones.extractor import open_extractor
 
@@ -99,7 +99,7 @@ def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
             features.matrix, present.tolist(), groups, context.seed, blocks=blocks, progress=context.show
         )
     if probabilities is None:
-        found.suspects_by = "not looked for: every class needs two different images at least"
+        found.suspects_by = "not checked: every class needs at least two different images"
         return found
     found.suspects_by = f"cross-validated probes on the frozen features of {extractor.backbone.name}"
     names = [folder.classes[label] for label in labels]
@@ -110,37 +110,37 @@ def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
 
 
 def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Context) -> Checked:
-    """Suspects by a bundle's answers; images of classes it does not know are left out."""
+    """Find suspects by a bundle's predictions; images of classes that it does not have are ignored."""
     if not set(folder.classes) & set(bundle.classes):
         raise TlkitError(
-            f"no class of {folder.root} is known to {bundle.path}", f"it knows {', '.join(bundle.classes)}"
+            f"{bundle.path} has none of the classes in {folder.root}", f"its classes are {', '.join(bundle.classes)}"
         )
     paths = folder.paths
     facts: list[Facts] = []
-    found_answers: dict[int, np.ndarray] = {}
+    predicted: dict[int, np.ndarray] = {}
     with context.show.phase("Checking", len(paths)) as advance:
         for answer in answers(paths, bundle, engine=engine, workers=context.workers, fingerprints=True):
-            item, said = answer.item, answer.probabilities
+            item, probabilities = answer.item, answer.probabilities
             facts.append(facts_of(paths[item.index], item))
-            if said is not None and folder.classes[folder.labels[item.index]] in bundle.classes:
-                found_answers[item.index] = said
+            if probabilities is not None and folder.classes[folder.labels[item.index]] in bundle.classes:
+                predicted[item.index] = probabilities
             advance(1)
     found = assess(folder, facts, _copies(facts))
     number = {name: index for index, name in enumerate(bundle.classes)}
-    order = sorted(found_answers)
+    order = sorted(predicted)
     labels = [number[folder.classes[folder.labels[index]]] for index in order]
-    found.suspects_by = f"answers of {bundle.path}"
+    found.suspects_by = f"predictions of {bundle.path}"
     if order:
-        worst = find_label_issues(np.stack([found_answers[index] for index in order]), labels)
+        worst = find_label_issues(np.stack([predicted[index] for index in order]), labels)
         _name_suspects(found, worst, [folder.files[index] for index in order], bundle.classes)
     return found
 
 
 def _name_suspects(found: Checked, suspects: list[LabelIssue], files: Sequence[str], classes: Sequence[str]) -> None:
-    """Put suspects into the result, but for those whose copy in another class says it already, and blank ones."""
-    told = {file for group in found.conflicts for file in group} | set(found.blank)
+    """Add suspects to the result, except blank images and those reported as copies in another class."""
+    reported = {file for group in found.conflicts for file in group} | set(found.blank)
     found.suspects = [
         (files[each.index], classes[each.label], classes[each.looks_like], each.margin)
         for each in suspects
-        if files[each.index] not in told
+        if files[each.index] not in reported
     ]

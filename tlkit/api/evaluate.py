@@ -1,4 +1,4 @@
-"""``tlkit.evaluate``: how good a bundle is on labelled images."""
+"""``tlkit.evaluate``: measure how well a bundle does on labelled images."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ from tlkit.errors import TlkitError
 from tlkit.evaluation.classes import ClassFigures, ConfusedPair, class_figures, confusion, figures, most_confused
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
-from tlkit.plan.choices import AUTO
+from tlkit.plan.choices import ALL, AUTO, SPLITS
 from tlkit.progress import Progress, SilentProgress
+from tlkit.words import plural
 
 PathLike = str | os.PathLike[str]
-ALL = "all"
-SPLITS = (AUTO, TRAIN, VAL, TEST, ALL)
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a bundle comes to on labelled images.
+    """How well a bundle does on labelled images.
 
     Attributes:
         model: The bundle's folder.
         root: The images' folder.
         classes: The bundle's class names.
-        split: Part of the folder that was looked at: "train", "val", "test" or "all".
-        files: Images that were labelled, relative to the folder.
+        split: Part of the folder that was evaluated: "train", "val", "test" or "all".
+        files: Images that were predicted, relative to the folder.
         labels: Class index of each, among the bundle's classes.
         probabilities: float64 [n, classes], rows sum to 1.
-        unknown: Whether each is called unknown; None where the bundle cannot tell.
-        used: What training used each image for: "train", "val", "test" or "", by content.
+        unknown: Whether each is flagged as unknown; None if the bundle cannot tell.
+        used: What training used each image for, found by content: "train", "val", "test" or "" (nothing).
         skipped: (file, reason) of every image that could not be read.
-        unknown_classes: Class folders that the bundle has no class for, with their images, which are left out.
-        metrics: Figures over all images.
+        unknown_classes: Class folders that the bundle has no class for, with their number of images; these are ignored.
+        metrics: Metrics over all images.
     """
 
     model: Path
@@ -60,7 +59,7 @@ class Evaluation:
 
     @property
     def per_class(self) -> list[ClassFigures]:
-        """Figures of every class of the bundle."""
+        """Metrics of every class of the bundle."""
         return class_figures(self.probabilities, self.labels, self.classes)
 
     @property
@@ -70,24 +69,24 @@ class Evaluation:
 
     @property
     def unknown_share(self) -> float | None:
-        """Share of images that are called unknown, 0..1, although their classes are known: false alarms."""
+        """Share of images flagged as unknown, 0..1. Their classes are known, so these are false alarms."""
         return None if self.unknown is None else sum(self.unknown) / len(self.unknown)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Why the figures may mislead, one sentence each."""
+        """Why the metrics may mislead, one sentence each."""
         found = []
-        for split, did, why in (
-            (TRAIN, "trained on", "accuracy is inflated"),
-            (VAL, "validated on", "what was chosen by them may flatter"),
+        for split, use, why in (
+            (TRAIN, "used in training", "the accuracy is inflated"),
+            (VAL, "used to select the model", "the accuracy is probably optimistic"),
         ):
             if count := self.used.count(split):
-                found.append(f"{count} of {len(self.used)} images were {did}: {why}")
+                found.append(f"{plural(count, 'image')} of {len(self.used)} {use}: {why}")
         for name, count in self.unknown_classes.items():
-            found.append(f"the bundle has no class '{name}': its {count} images are left out")
+            found.append(f"the bundle has no class '{name}': {plural(count, 'image')} ignored")
         if missing := [its.name for its in self.per_class if not its.support]:
             named = ", ".join(missing[:TOP]) + (f" and {len(missing) - TOP} more" if len(missing) > TOP else "")
-            found.append(f"no images of {named}: nothing is known of how often they are missed")
+            found.append(f"no images of {named}: their recall is not known")
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,21 +116,21 @@ def evaluate(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Label images whose classes are known, and compare. Classes are matched by name, never by position.
+    """Predict images whose classes are known, and compare. Classes are matched by name, never by position.
 
     Args:
         images: A folder with one sub-folder per class, or with train/, val/ or test/.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
-        split: Part of a folder with train/, val/ or test/. "auto": test/ where there is one, else val/, else all of it.
+        split: Part of a folder with train/, val/ or test/. "auto": test/ if there is one, else val/, else everything.
         unknown_rate: As for `tlkit.predict`.
-        tta: Likewise.
+        tta: As for `tlkit.predict`.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
-        workers: Reading threads, and cores to compute with at most; None: one a processor.
-        progress: Told about every image.
+        workers: Threads to read images with, and cores to compute with; None: all.
+        progress: Progress reporter.
 
     Raises:
-        TlkitError: No bundle, a damaged one, no such part of the folder, no class folder that the bundle knows, or no
-            image that can be read.
+        TlkitError: There is no bundle or it is damaged, the folder has no such part, none of its classes is in the
+            bundle, or no image can be read.
     """
     if split not in SPLITS:
         raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
@@ -176,10 +175,10 @@ def evaluate(
 
 
 def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
-    """The images of one part of a folder, and its name."""
+    """Return the images of one part of a folder, and the part's name."""
     if not folder.has_splits:
         if split not in (AUTO, ALL):
-            raise TlkitError(f"{folder.root} has no {split}/", "leave --split out: it holds class folders alone")
+            raise TlkitError(f"{folder.root} has no {split}/", "leave out --split: the folder has class folders only")
         return folder, ALL
     if split == AUTO:
         split = next((each for each in (TEST, VAL) if each in folder.splits), ALL)
@@ -192,7 +191,7 @@ def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
 
 
 def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """(image, class of the bundle) of every image whose class it has; other classes with their images."""
+    """Match classes by name: (image, class of the bundle) of every match; the number of images of other classes."""
     number = {name: index for index, name in enumerate(classes)}
     names = [folder.classes[label] for label in folder.labels]
     known = [(index, number[name]) for index, name in enumerate(names) if name in number]
@@ -200,7 +199,7 @@ def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[in
     unknown = {name: others.count(name) for name in dict.fromkeys(others)}
     if not known:
         raise TlkitError(
-            f"no class folder in {folder.root} has a name of the bundle's classes",
+            f"no class folder in {folder.root} is named like a class of the bundle",
             f"the bundle has {', '.join(classes[:TOP])}{', ...' if len(classes) > TOP else ''}; "
             f"the folder has {', '.join(list(unknown)[:TOP])}{', ...' if len(unknown) > TOP else ''}",
         )

@@ -1,4 +1,4 @@
-"""``tlkit.explain``: where in images a bundle sees a class, and what its stages make of them."""
+"""``tlkit.explain``: draw where in an image a bundle sees a class, and the feature maps of its stages."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 FOLDER, SHEET = "explained", "contact-sheet.png"
-ON_SHEET = 48  # images at most
+MAX_ON_SHEET = 48  # images
 MAX_SIDE = 1600  # pixels of an overlay's longer side
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What was drawn of one image.
+    """What was drawn for one image.
 
     Attributes:
         file: The image, as given or found.
-        label: The class that is shown; None if the image could not be read.
-        probability: That the bundle gives it, 0..1; None likewise.
-        overlay: The drawing; None likewise.
-        maps: The feature maps, where they were asked for.
-        error: Why the image could not be read, else None.
+        label: The class shown; None if the image could not be read.
+        probability: Predicted probability of that class, 0..1; None likewise.
+        overlay: File of the drawing; None likewise.
+        maps: File of the feature maps, if requested.
+        error: Why the image could not be read; None if it could.
     """
 
     file: str
@@ -51,7 +51,7 @@ class Explained:
     error: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         return {
             "file": self.file,
             "label": self.label,
@@ -71,19 +71,19 @@ def explain(
     stage: str | None = None,
     progress: Progress | None = None,
 ) -> list[Explained]:
-    """Draw Grad-CAM over images, and a sheet with the first `ON_SHEET` of them.
+    """Draw Grad-CAM over images, and a sheet with the first `MAX_ON_SHEET` of them.
 
     Args:
         images: Files, folders (with everything below them) and glob patterns.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         output: A new folder for the drawings; None: ``explained`` in the current one, then ``explained-2``.
-        label: The class to look for; None: of each image, the one the bundle answers.
+        label: The class to look for; None: each image's predicted class.
         stage: Also draw the feature maps of this stage, such as "stage3".
-        progress: Told about every image.
+        progress: Progress reporter.
 
     Raises:
-        TlkitError: No bundle, no image that can be read, the folder exists or cannot be made, or the bundle has no
-            such class or stage.
+        TlkitError: There is no bundle, no image can be read, the folder exists or cannot be made, or the bundle has
+            no such class or stage.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
@@ -99,7 +99,7 @@ def explain(
         for path in paths:
             row, drawn = _explained(path, len(rows) + 1, bundle, label, locate, maps_of, folder)
             rows.append(row)
-            if drawn is not None and len(tiles) < ON_SHEET:
+            if drawn is not None and len(tiles) < MAX_ON_SHEET:
                 tiles.append((drawn, f"{row.label} {row.probability:.0%}  {path.name}"))
             advance(1)
     if not tiles:
@@ -139,7 +139,7 @@ def _explained(
 
 
 def class_maps(bundle: Bundle) -> ClassMaps:
-    """Where a bundle's network sees a class: by LiteRT, or by Keras where the bundle has no network for that."""
+    """Class maps of a bundle's network, by LiteRT, or by Keras if the bundle has no LiteRT network."""
     from tlkit.evaluation.grad_cam import ClassMaps
 
     lite = bundle.path / LITE if LITE in bundle.manifest["files"] else None
@@ -147,7 +147,7 @@ def class_maps(bundle: Bundle) -> ClassMaps:
 
 
 def _stage_maps(bundle: Bundle, stage: str | None) -> Any:
-    """A ``keras.Model`` from pixels to a stage's feature maps, or None."""
+    """Build a ``keras.Model`` from pixels to a stage's feature maps; None if there is no stage."""
     if stage is None:
         return None
     network = bundle.model
@@ -161,7 +161,7 @@ def _stage_maps(bundle: Bundle, stage: str | None) -> Any:
 
 
 def _stages(bundle: Bundle, network: Any) -> tuple[Stage, ...]:
-    """The stages of a bundle's backbone: of a catalogued one by its name, of a user's own from the network itself."""
+    """Find the stages of a bundle's backbone: by name in the catalogue, or in the network of an own backbone."""
     if bundle.manifest.get("own_backbone") is not None:
         from tlkit.backbones.own.rebuild import without_head
         from tlkit.backbones.stages import find_stages
@@ -174,10 +174,10 @@ def _stages(bundle: Bundle, network: Any) -> tuple[Stage, ...]:
 
 
 def _new_folder(output: PathLike | None) -> Path:
-    """Where the drawings go: a folder that is not there yet and can be made, which is tried before any work.
+    """Choose a new folder for the drawings and check, before any work, that it can be made.
 
     Raises:
-        TlkitError: It exists, or there is no place for it.
+        TlkitError: It exists or cannot be made.
     """
     if output is None:
         names = [FOLDER, *(f"{FOLDER}-{number}" for number in range(2, 10_000))]

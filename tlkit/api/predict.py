@@ -26,15 +26,15 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a bundle says of one image.
+    """The prediction for one image.
 
     Attributes:
         file: The path as given or found.
-        label: The most probable class; None if the image could not be read or the network gives no finite answer.
+        label: The most probable class; None if the image could not be read or the network's output is not finite.
         probability: Its probability, 0..1; None likewise.
         top: (class, probability) of the most probable classes, best first, at most `TOP`.
-        unknown: Whether the image is unlike anything trained on; None where the bundle cannot tell.
-        error: Why there is no label, else None.
+        unknown: Whether the image is unlike anything the bundle was trained on; None if the bundle cannot tell.
+        error: Why there is no label; None if there is one.
     """
 
     file: str
@@ -45,7 +45,7 @@ class Prediction:
     error: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         return {
             "file": self.file,
             "label": self.label,
@@ -66,7 +66,7 @@ def predict(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Prediction]:
-    """Label images; see `predict_iter`, whose rows this gathers."""
+    """Label images; the rows of `predict_iter` as a list."""
     rows = predict_iter(
         images, model, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, progress=progress
     )
@@ -83,24 +83,24 @@ def predict_iter(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """Label images as they come; memory does not grow with their number.
+    """Label images one by one; memory does not grow with their number.
 
     Args:
         images: Files, folders (with everything below them) and glob patterns.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
-        unknown_rate: Share of images of the known classes that may be called unknown, 0..0.5; 0: none is. None: as
-            the bundle was trained with.
-        tta: Take the mean over each image and its mirror image (test-time augmentation), in twice the time.
-        engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
-        workers: Reading threads, and cores to compute with at most; None: one a processor.
-        progress: Told about every image.
+        unknown_rate: Share of images of known classes that may be flagged as unknown, 0..0.5; 0: flag none; None: as
+            set in training.
+        tta: Average over each image and its mirror image (test-time augmentation); takes twice the time.
+        engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
+        workers: Threads to read images with, and cores to compute with; None: all.
+        progress: Progress reporter.
 
     Yields:
-        One row an image in the order found; an unreadable image becomes a row with ``error``.
+        One row per image, in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
-        TlkitError: No bundle, a damaged one, no image at all, a rate that the bundle cannot tell, mirroring that
-            is not known to be harmless, or the engine is not there.
+        TlkitError: There is no bundle or it is damaged, no image is found, the bundle cannot flag unknown images,
+            mirroring is not known to be harmless, or the engine is missing.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
     limit = unknown_limit(bundle, unknown_rate)
@@ -114,28 +114,28 @@ def predict_iter(
 
 
 def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
-    """How unlike the images trained on an image may be before it is called unknown; None: that cannot be told.
+    """The out-of-distribution score above which an image is flagged as unknown; None if the bundle cannot tell.
 
     Raises:
-        TlkitError: The rate is out of range, or asked for where the bundle cannot tell.
+        TlkitError: The rate is out of range, or given although the bundle cannot tell.
     """
     if rate is not None:
         check_rate(rate)
         if bundle.ood is None:
             raise TlkitError(
-                f"{bundle.path} cannot tell unknown images, so --unknown-rate has no meaning",
-                "plan.json says why; a bundle of an earlier version has to be trained anew",
+                f"--unknown-rate requires a bundle that can flag unknown images, and {bundle.path} cannot",
+                "its plan.json says why; a bundle of an earlier version must be trained again",
             )
     return None if bundle.ood is None else bundle.ood.threshold(bundle.unknown_rate if rate is None else rate)
 
 
 def find_images(images: Sequence[PathLike]) -> list[Path]:
-    """Files as they are, images below folders, matches of patterns; each once, in the order given.
+    """Find images: files as they are, images inside folders, matches of patterns; each once, in the order given.
 
-    A name that is none of these stays in the list, so that it becomes a row that says so.
+    A path that matches nothing stays in the list, so that its row reports the error.
 
     Raises:
-        TlkitError: Nothing is left.
+        TlkitError: Nothing is found.
     """
     found: dict[Path, None] = {}
     for image in images:
@@ -154,7 +154,7 @@ def find_images(images: Sequence[PathLike]) -> list[Path]:
 
 
 def named_folders(images: Sequence[PathLike]) -> list[Path]:
-    """The folders among files, folders and patterns: those that images are searched in."""
+    """Return the folders among files, folders and patterns, in which images are searched."""
     found: list[Path] = []
     for path in map(Path, images):
         is_pattern = not path.exists() and glob.has_magic(str(path))

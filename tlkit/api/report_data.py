@@ -1,4 +1,4 @@
-"""Pages of what training and evaluations came to: gathers images and figures, and has them drawn."""
+"""Gather the images and figures of report pages, and draw them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tlkit.evaluation.metrics import Floats, reliability
 from tlkit.images.batches import load_image
 from tlkit.report.evaluation import evaluation_page
 from tlkit.report.sections import Sections, draw_sections
-from tlkit.report.thumbnails import Shown, thumbnail
+from tlkit.report.thumbnails import ExampleImage, thumbnail
 
 if TYPE_CHECKING:
     from tlkit.evaluation.grad_cam import ClassMaps
 
-MAX_SHOWN = 12  # images of a kind
+MAX_SHOWN = 12  # images in each gallery
 
 
 def sections_of(
@@ -31,21 +31,21 @@ def sections_of(
     locate: ClassMaps | None,
     size: tuple[int, int],
 ) -> Sections:
-    """Drawings and images of one set of answers.
+    """Draw the plots and example images for one set of predictions.
 
     Args:
-        found: Figures of it, as `tlkit.evaluation.classes.figures` gives them.
+        found: Its metrics, from `tlkit.evaluation.classes.figures`.
         probabilities: float64 [n, classes], rows sum to 1.
         labels: Class indices [n].
         files: (name to show, path) of each image.
-        locate: Says where a class is seen; None: that is not drawn.
-        size: (height, width) in pixels of the network's input.
+        locate: Finds where a class is seen; None: do not draw that.
+        size: (height, width) of the network's input in pixels.
     """
 
-    def shown(indices: Sequence[int]) -> list[Shown]:
+    def shown(indices: Sequence[int]) -> list[ExampleImage]:
         answers = probabilities.argmax(axis=1)
         return [
-            Shown(
+            ExampleImage(
                 file=files[i][0],
                 image=_drawn(files[i][1], int(answers[i]), locate, size),
                 actual=found["classes"][labels[i]],
@@ -61,7 +61,7 @@ def sections_of(
 
 
 def page_of_evaluation(result: Evaluation, locate: ClassMaps | None, size: tuple[int, int]) -> str:
-    """The HTML page of an evaluation.
+    """Render the HTML page of an evaluation.
 
     Args:
         result: The evaluation.
@@ -77,7 +77,7 @@ def page_of_evaluation(result: Evaluation, locate: ClassMaps | None, size: tuple
 
 
 def _drawn(path: Path, answer: int, locate: ClassMaps | None, size: tuple[int, int]) -> str:
-    """A thumbnail, with the place of its answer where that is known."""
+    """Make a thumbnail, with the place where its predicted class is seen, if known."""
     small = load_image(path, size).image if locate is not None else None
     if locate is None or small is None:
         return thumbnail(path)

@@ -1,4 +1,4 @@
-"""The command line: parses, calls the API, presents."""
+"""The command line: parse, call the API, present the result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``tlkit`` and leave with its exit code."""
+    """Run ``tlkit`` and exit with its exit code."""
     import sys
 
     from tlkit.cli.app import run

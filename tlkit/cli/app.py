@@ -1,4 +1,4 @@
-"""The Typer application: one module per command, imported with nothing heavy."""
+"""The Typer application: one module per command; importing them loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ app = typer.Typer(
 )
 app.command("train", cls=GroupedCommand)(train_command)
 app.command("recommend", cls=GroupedCommand)(recommend_command)
-app.command("check")(check_command)
-app.command("predict")(predict_command)
-app.command("evaluate")(evaluate_command)
-app.command("explain")(explain_command)
-app.command("embed")(embed_command)
+app.command("check", cls=GroupedCommand)(check_command)
+app.command("predict", cls=GroupedCommand)(predict_command)
+app.command("evaluate", cls=GroupedCommand)(evaluate_command)
+app.command("explain", cls=GroupedCommand)(explain_command)
+app.command("embed", cls=GroupedCommand)(embed_command)
 app.add_typer(backbones, name="backbones")
-app.command("cache")(cache_command)
-app.command("doctor")(doctor_command)
+app.command("cache", cls=GroupedCommand)(cache_command)
+app.command("doctor", cls=GroupedCommand)(doctor_command)
 
 
 def _version(value: bool) -> bool:
@@ -52,21 +52,21 @@ def _version(value: bool) -> bool:
 @app.callback()
 def top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", callback=enable_debug, help="Show tracebacks.")] = False,
 ) -> None:
-    """Options before the command."""
+    """Options that come before the command."""
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
     Args:
-        argv: Arguments without the program's name; None: those of the process.
+        argv: Arguments without the program's name; None: ``sys.argv``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")  # file names may contain what the terminal cannot show
     return guarded(lambda: app(args=arguments or ["--help"], prog_name="tlkit", standalone_mode=False))

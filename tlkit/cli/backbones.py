@@ -1,4 +1,4 @@
-"""``tlkit backbones``: the catalogue. Plain data, so that it answers at once."""
+"""``tlkit backbones``: the catalogue, which is plain data and so answers at once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.api.backbones.listing import SORTS
+from tlkit.cli.declared import SELECTION, GroupedCommand, GroupedCommands, choices_of, completion
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Engine, ImageSize, Json
+from tlkit.cli.options import BackboneName, BackboneNames, Debug, Engine, ImageSize, Json
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
+from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
     from tlkit.api.backbones.listing import Catalogue, Entry
     from tlkit.api.backbones.show import Stages
 
-backbones = typer.Typer(invoke_without_command=True)
+backbones = typer.Typer(invoke_without_command=True, cls=GroupedCommands)
 
 
 @backbones.callback()
@@ -26,20 +29,49 @@ def backbones_command(
     context: typer.Context,
     sort: Annotated[
         str,
-        typer.Option(help="name, params, operations, input, top1, per-params, per-operations, or speed (--measure)."),
+        typer.Option(
+            metavar=choices_of(SORTS),
+            help="Sort by this column; speed requires --measure.",
+            rich_help_panel=SELECTION,
+            autocompletion=completion(lambda: SORTS),
+        ),
     ] = "catalogue",
-    match: Annotated[str, typer.Option(metavar="TEXT", help="Only names with this in them.")] = "",
+    match: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="List only names that contain TEXT.", rich_help_panel=SELECTION),
+    ] = "",
     max_params: Annotated[
-        str | None, typer.Option(metavar="N", help="Only those of so many parameters, such as 5M.")
+        str | None,
+        typer.Option(
+            metavar="N", help="List only networks with at most N parameters, such as 5M.", rich_help_panel=SELECTION
+        ),
     ] = None,
     max_operations: Annotated[
-        str | None, typer.Option(metavar="N", help="Only those of so many operations, such as 600M.")
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="List only networks with at most N multiply-adds, such as 600M.",
+            rich_help_panel=SELECTION,
+        ),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only those whose weights are on this machine.")] = False,
-    measure: Annotated[bool, typer.Option("--measure", help="Time them on this machine, one image at a time.")] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", help="List only networks whose weights are on this machine.", rich_help_panel=SELECTION
+        ),
+    ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Time each network on this machine, one image at a time.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
     engine: Engine = "auto",
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw accuracy by operations: an .svg or .png file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Plot accuracy against operations into an .svg or .png file.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -53,7 +85,7 @@ def backbones_command(
     from tlkit.api.backbones.listing import list_backbones
 
     if sort == "speed" and not measure:
-        raise TlkitError("speed is only known with --measure", "tlkit backbones --measure --sort speed")
+        raise TlkitError("--sort speed requires --measure", "tlkit backbones --measure --sort speed")
     if plot is not None:
         from tlkit.report.catalog_plot import check_plot
 
@@ -76,7 +108,7 @@ def backbones_command(
         from tlkit.cli.console import ConsoleProgress
         from tlkit.report.catalog_plot import draw_catalogue
 
-        with ConsoleProgress().phase("Drawing", None):
+        with ConsoleProgress().phase("Drawing the plot", None):
             draw_catalogue(found.entries, plot)
     if as_json:
         typer.echo(json_text(found.to_json()))
@@ -86,15 +118,15 @@ def backbones_command(
             _present_others(found)
 
 
-@backbones.command("show")
+@backbones.command("show", cls=GroupedCommand)
 def show_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Any unambiguous spelling.")],
+    name: BackboneName,
     image_size: ImageSize = None,
-    layers: Annotated[bool, typer.Option("--layers", help="List every layer too.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Also list every layer.", rich_help_panel=OUTPUT)] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List the stages of a network, where --boundary may cut, and its layers.
+    """List a network's stages, where --boundary can cut it.
 
     Example: tlkit backbones show resnet50-v2 --layers
     """
@@ -113,13 +145,13 @@ def show_command(
         _present_layers(found)
 
 
-@backbones.command("fetch")
+@backbones.command("fetch", cls=GroupedCommand)
 def fetch_command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Any unambiguous spellings.")],
+    names: BackboneNames,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Download weights ahead of time; one that broke off goes on where it stopped.
+    """Download weights ahead of time; resume interrupted downloads.
 
     Example: tlkit backbones fetch mobilenet-v2 resnet50
     """
@@ -132,11 +164,11 @@ def fetch_command(
         return
     for each in fetched:
         if each.file is None:
-            typer.echo(f"{each.name}: comes with the installation")
+            typer.echo(f"{each.name}: included in the installation")
             continue
-        checked = "checksum right" if each.verified else "no checksum is published, its size is right"
-        was = "was here already" if each.had else f"{each.bytes / 1e6:.0f} MB fetched"
-        typer.echo(printable(f"{each.name}: {was}, {checked}: {each.file}"))
+        check = "checksum verified" if each.verified else "size verified (no checksum is published)"
+        source = "already on this machine" if each.had else f"downloaded {each.bytes / 1e6:.0f} MB"
+        typer.echo(printable(f"{each.name}: {source}, {check}: {each.file}"))
 
 
 def _measured(names: list[str], engine: str) -> dict[str, tuple[float, str]]:
@@ -155,7 +187,7 @@ def _count(text: str | None, option: str) -> float | None:
 
 
 def _present(entries: tuple[Entry, ...]) -> None:
-    """A table; without rich, whose import would take longer than all the rest."""
+    """Print a table, without rich, whose import would take longer than everything else."""
     columns = [(title, [cell(entry) for entry in entries]) for title, cell, _ in _COLUMNS]
     widths = [max(len(title), *map(len, cells)) for title, cells in columns]
     shown = set(range(len(columns)))
@@ -179,9 +211,10 @@ def _present(entries: tuple[Entry, ...]) -> None:
     for row in zip(*(cells for _, cells in columns), strict=True):
         typer.echo(line(list(row)))
     typer.secho(
-        "\nparams, G-ops: without the classifier, multiply-adds; top-1, top-5: published ImageNet accuracy in %\n"
-        "%/M, %/G: top-1 by million parameters and by G-operations, both with the classifier\n"
-        "better: as accurate or more, with no more parameters and operations",
+        "\nparams, G-ops (billion multiply-adds): without the classifier\n"
+        "top-1, top-5: published ImageNet accuracy in %\n"
+        "%/M, %/G: top-1 accuracy per million parameters and per G-op, counted with the classifier\n"
+        "better: a network at least as accurate, with no more parameters or operations",
         dim=True,
     )
 
@@ -191,13 +224,13 @@ def _present_others(found: Catalogue) -> None:
     for other in found.others:
         operations = "-" if other.operations is None else f"{other.operations / 1e9:.2g}"
         figures = f"{other.params / 1e6:.3g} M, {operations} G-ops, top-1 {other.top1:.1f} ({other.source})"
-        typer.echo(f"{other.name}: {figures}; nearest {other.nearest}: {other.why}")
+        typer.echo(f"{other.name}: {figures}; closest: {other.nearest}, {other.why}")
     typer.secho(found.how, dim=True)
 
 
 def _present_stages(found: Stages) -> None:
     typer.secho(f"{found.name}, input {found.input_size}x{found.input_size}", bold=True)
-    typer.echo(f"{found.params / 1e6:.2f} M parameters, {found.operations / 1e9:.3g} G-operations, no classifier")
+    typer.echo(f"{found.params / 1e6:.2f} M parameters, {found.operations / 1e9:.3g} G-ops, without the classifier")
     width = max(len(stage.layer) for stage in found.stages)
     heading = (
         f"stage    output           {'last layer':<{width}}  params (M)   G-ops  sees (px)  early-layers  last-layers"
@@ -205,7 +238,7 @@ def _present_stages(found: Stages) -> None:
     typer.secho(heading, bold=True)
     for stage, figures in zip(found.stages, found.figures, strict=True):
         output = f"{stage.height}x{stage.width}x{stage.channels}"
-        early = "considered" if stage.name in found.early else ""
+        early = "candidate" if stage.name in found.early else ""
         last = "cuts here" if stage.name == found.last else ""
         numbers = (
             f"{figures.params / 1e6:>10.2f}  {figures.operations / 1e9:>6.3f}  {_sides(figures.receptive_field):>9}"
@@ -233,20 +266,21 @@ def _present_layers(found: Stages) -> None:
         )
         typer.echo("  ".join(cells).rstrip())
     typer.secho(
-        "\nformula: (n + 2P - k)/S + 1, rounded down; sees: side of the part of the image that one cell depends on",
+        "\nformula: (n + 2P - k)/S + 1, rounded down\n"
+        "sees: receptive field, the side of the square of the image that one output cell depends on",
         dim=True,
     )
 
 
 def _sides(pair: tuple[int, int] | None) -> str:
-    """One figure where both sides are alike."""
+    """Format a pair as one number where both are equal."""
     if pair is None:
         return ""
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
 
 
 def _padding(padding: tuple[tuple[int, int], tuple[int, int]] | None) -> str:
-    """As 1 all around, 0+1 before and after, 0,3 along the height and the width."""
+    """Format padding: 1 (all around), 0+1 (before and after), or 0,3 (along height and width)."""
     if padding is None:
         return ""
     sides = [str(before) if before == after else f"{before}{after:+}" for before, after in padding]
@@ -262,7 +296,7 @@ def _one(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-# Title, cell, and what is left out first where a terminal is narrow (0: never).
+# title, cell, and the order in which columns are dropped on a narrow terminal (highest first; 0: never)
 _COLUMNS = (
     ("name", lambda entry: entry.name, 0),
     ("params (M)", lambda entry: _one(entry.params / 1e6), 0),

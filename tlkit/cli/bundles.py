@@ -1,4 +1,4 @@
-"""Which bundle a command works with."""
+"""Choose the bundle that a command works with."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def chosen_bundle(model: Path | None, show: Progress) -> Bundle:
-    """The bundle that was named, else the newest in the current folder, which is said.
+    """Load the named bundle, or the newest in the current folder, and say which one.
 
     Raises:
-        TlkitError: There is none, or it is damaged.
+        TlkitError: There is no bundle, or it is damaged.
     """
     from tlkit.bundle.load import load
 

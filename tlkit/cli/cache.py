@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def cache_command(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all of it; it is computed again when needed.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Delete everything; it is computed again when needed.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -30,7 +32,7 @@ def cache_command(
     if as_json:
         typer.echo(json_text(result.to_json()))
     elif isinstance(result, cache.Cleared):
-        left = f", {_size(result.left)} could not be removed" if result.left else ""
+        left = f"; {_size(result.left)} could not be deleted" if result.left else ""
         typer.echo(printable(f"freed {_size(result.freed)} in {result.folder}{left}"))
     else:
         _present(result)
@@ -43,12 +45,12 @@ def _present(result: CacheContents) -> None:
 
     console = out()
     if not result.entries:
-        console.print(Text(printable(f"nothing is kept yet in {result.folder}")), soft_wrap=True)
+        console.print(Text(printable(f"the cache is empty: {result.folder}")), soft_wrap=True)
         return
     used = f"{result.folder}: {_size(result.bytes)} of {_size(result.limit)}"
     console.print(Text(printable(used), style="bold"), soft_wrap=True)
     width = max(4, *(len(printable(entry.name)) for entry in result.entries))
-    heading = f"\n{'section':<8}  {'what':<{width}}  images      size  last used"
+    heading = f"\n{'section':<8}  {'name':<{width}}  images      size  last used"
     console.print(Text(heading, style="bold"), soft_wrap=True)
     for entry in result.entries:
         count = "-" if entry.items is None else str(entry.items)
@@ -58,7 +60,7 @@ def _present(result: CacheContents) -> None:
 
 
 def _size(count: int) -> str:
-    """Bytes in the units that ``TLKIT_CACHE_SIZE`` is written in: 999 B, 1.5 MB, 4 GB."""
+    """Format bytes in the units of ``TLKIT_CACHE_SIZE``: 999 B, 1.5 MB, 4 GB."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.5:

@@ -8,34 +8,55 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.cli.declared import MODEL
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Json, Seed, Workers
+from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Seed, Workers
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
+from tlkit.plan.option import DATA, OUTPUT
+from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.images.check import Checked
 
-MAX_SHOWN = 5  # images named a finding on the terminal; --json and --report name all
+MAX_SHOWN = 5  # files listed per finding on the terminal; --json and --report list all
 
 
 def check_command(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")],
+    images: LabelledImages,
     suspects: Annotated[
-        bool, typer.Option("--suspects/--no-suspects", help="Look for wrong labels too; without, it is much faster.")
+        bool,
+        typer.Option(
+            "--suspects/--no-suspects",
+            help="Also look for wrong labels. Much faster without.",
+            rich_help_panel=DATA,
+        ),
     ] = True,
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Find wrong labels by this bundle's answers.")
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="BUNDLE",
+            help="Find wrong labels with this bundle's predictions.",
+            rich_help_panel=MODEL,
+            show_default="cross-validated probes",
+        ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 if anything was found.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Also write all that was found to this CSV file.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 2 if anything was found.", rich_help_panel=OUTPUT)
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Also write every finding to a CSV file.", rich_help_panel=OUTPUT),
+    ] = None,
     engine: Engine = "auto",
     workers: Workers = None,
     seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Find what is wrong with a data set; changes nothing.
+    """Find problems in a dataset; changes nothing.
 
     Example: tlkit check ./images
     """
@@ -61,15 +82,15 @@ def check_command(
 
 
 def _present(result: Checked) -> None:
-    """A verdict, then what to do, worst first."""
+    """Print a verdict, then each problem and what to do about it, worst first."""
     from rich.text import Text
 
     from tlkit.cli.console import out
 
     console = out()
     findings = result.findings()
-    verdict = f"{result.images} files in {len(result.classes)} classes: "
-    verdict += f"{len(findings)} kinds of problems, worst first" if findings else "nothing wrong found"
+    verdict = f"{plural(result.images, 'file')} in {plural(len(result.classes), 'class', 'classes')}: "
+    verdict += f"{plural(len(findings), 'kind')} of problems, worst first" if findings else "no problems found"
     console.print(Text(verdict, style="bold"), soft_wrap=True)
     for finding in findings:
         console.print(

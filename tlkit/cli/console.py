@@ -1,4 +1,4 @@
-"""Rich: progress bars and styled lines. The result goes to stdout, everything else to stderr."""
+"""Progress bars and styled lines, with Rich. Results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tlkit.progress import Advance, ignore
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDE = 110  # columns of a terminal, from which on there is room for all
+MIN_WIDE = 110  # terminal columns with room for every part of a progress bar
 
 
 def out() -> Console:
-    """The console the result is written to."""
+    """Make the console that results are written to."""
     from rich.console import Console
 
     return Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 class ConsoleProgress:
-    """Progress on stderr: bars on a terminal, else a plain line a phase."""
+    """Progress on stderr: bars on a terminal, otherwise one plain line per phase."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -34,7 +34,7 @@ class ConsoleProgress:
 
     @contextmanager
     def phase(self, title: str, total: int | None) -> Iterator[Advance]:
-        """Show one phase while it lasts: what, how many, how long still."""
+        """Show one phase while it runs: its title, steps done and time left."""
         if not self._console.is_terminal:
             self._plain(title if total is None else f"{title}: {total}")
             yield ignore
@@ -52,15 +52,15 @@ class ConsoleProgress:
 
         columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
         if total is not None:
-            narrow = self._console.width < WIDE
+            narrow = self._console.width < MIN_WIDE
             columns += [BarColumn(10 if narrow else 40), MofNCompleteColumn(), TimeRemainingColumn()]
             columns += [] if narrow else [TimeElapsedColumn()]
         else:
             columns += [TimeElapsedColumn()]
-        # what is said of the work takes the room that is left
+        # the status takes the remaining width
         rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         columns += [TextColumn("{task.fields[status]}", markup=False, table_column=rest)]
-        # rich would otherwise send what is printed to stdout to this console, which is stderr
+        # by default rich redirects stdout to this console, which is stderr
         bar = Progress(
             *columns,
             console=self._console,
@@ -79,12 +79,12 @@ class ConsoleProgress:
             yield advance
 
     def milestone(self, message: str) -> None:
-        """A line, unless a bar shows the same."""
+        """Print a line, unless a bar shows the same."""
         if not self._console.is_terminal:
             self._plain(message)
 
     def note(self, message: str) -> None:
-        """One line on stderr."""
+        """Print one line on stderr."""
         self._plain(f"note: {message}")
 
     def _plain(self, message: str) -> None:
@@ -92,7 +92,7 @@ class ConsoleProgress:
 
 
 def _own_stderr() -> IO[str]:
-    """A duplicate of stderr, so that bars go on while native libraries' messages are sent nowhere."""
+    """Duplicate stderr, so that bars still show while messages of native libraries are discarded."""
     try:
         return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="backslashreplace")
     except (OSError, AttributeError, ValueError):  # captured or absent

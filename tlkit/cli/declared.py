@@ -1,29 +1,24 @@
-"""Command-line options made from those that a dataclass declares, and help that shows them in groups."""
+"""Command-line options built from those that a dataclass declares, and help that shows them in groups."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-from tlkit.cli.exits import enable_debug
-from tlkit.plan.option import GROUPS, MACHINE, OUTPUT, Declared, Option, declared
+from tlkit.plan.option import DATA, MACHINE, OUTPUT, STRATEGY, TIME, TRAINING, Declared, Option, declared
 
 Parameters = list[inspect.Parameter]
 
-JSON = Annotated[
-    bool,
-    typer.Option("--json", help="Print the result as JSON, and nothing else on stdout.", rich_help_panel=OUTPUT),
-]
-DEBUG = Annotated[
-    bool, typer.Option("--debug", callback=enable_debug, help="Show tracebacks.", rich_help_panel=MACHINE)
-]
+ARGUMENTS, SELECTION, MODEL, OTHER = "Arguments", "Selection", "Model", "Other"
+HEADINGS = (ARGUMENTS, DATA, SELECTION, MODEL, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE, OTHER)
+"""Headings of a command's help, in this order."""
 
 
 class GroupedCommand(TyperCommand):
@@ -31,18 +26,30 @@ class GroupedCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options by group."""
-        formatter.width = max(formatter.width, min(shutil.get_terminal_size().columns, 140) - 2)
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                is_argument = param.param_type_name == "argument"
-                heading = "Arguments" if is_argument else getattr(param, "rich_help_panel", None) or "Other"
-                groups.setdefault(heading, []).append(record)
-        for heading in ("Arguments", *GROUPS, "Other"):
-            if heading in groups:
-                with formatter.section(heading):
-                    formatter.write_dl(groups[heading])
+        _write_groups(self, ctx, formatter)
+
+
+class GroupedCommands(TyperGroup):
+    """A command with sub-commands, whose help is grouped likewise."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options by group, then the sub-commands."""
+        _write_groups(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _write_groups(command: Any, ctx: Any, formatter: Any) -> None:
+    formatter.width = max(formatter.width, min(shutil.get_terminal_size().columns, 140) - 2)
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is not None:
+            is_argument = param.param_type_name == "argument"
+            heading = ARGUMENTS if is_argument else getattr(param, "rich_help_panel", None) or OTHER
+            groups.setdefault(heading, []).append(record)
+    for heading in sorted(groups, key=HEADINGS.index):
+        with formatter.section(heading):
+            formatter.write_dl(groups[heading])
 
 
 def options(record: type[Any], *, advisor: bool = False) -> Parameters:
@@ -50,13 +57,13 @@ def options(record: type[Any], *, advisor: bool = False) -> Parameters:
 
     Args:
         record: The dataclass.
-        advisor: Only those that ``recommend`` takes.
+        advisor: Include only those that ``recommend`` takes.
     """
     return [_parameter(each) for each in declared(record).values() if each.option.advisor or not advisor]
 
 
 def with_parameters(command: Callable[..., None], parameters: Parameters) -> Callable[..., None]:
-    """Give a command that takes ``(context, **values)`` the parameters that Typer is to see."""
+    """Declare the parameters of a command that takes ``(context, **values)``, for Typer to read."""
     first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     every = [first, *parameters]
     command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
@@ -65,20 +72,20 @@ def with_parameters(command: Callable[..., None], parameters: Parameters) -> Cal
 
 
 def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-    """A parameter that is declared by hand, with Typer's annotation."""
+    """Declare a parameter by hand, with Typer's annotation."""
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation, default=default)
 
 
 def given(
     context: typer.Context, values: Mapping[str, Any], record: type[Any], *, advisor: bool = False
 ) -> dict[str, Any]:
-    """Return those of a dataclass's options that stand on the command line, parsed.
+    """Return the options of a dataclass that are on the command line, parsed.
 
     Args:
-        context: Of the command.
-        values: By parameter name.
+        context: Context of the command.
+        values: Values by parameter name.
         record: The dataclass.
-        advisor: Only those that ``recommend`` takes: a name that is not among them is the command's own.
+        advisor: Include only those that ``recommend`` takes; other names are options of the command itself.
     """
     return {
         name: its.option.parse(values[name]) if its.option.parse is not None else values[name]
@@ -88,7 +95,7 @@ def given(
 
 
 def is_given(context: typer.Context, name: str) -> bool:
-    """Whether a parameter stands on the command line."""
+    """Whether a parameter is on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -102,7 +109,7 @@ def _parameter(its: Declared) -> inspect.Parameter:
         rich_help_panel=option.group,
         metavar=_metavar(option),
         show_default=option.if_none or its.default is not None,
-        autocompletion=_completion(values) if option.choices or option.names else None,
+        autocompletion=completion(values) if option.choices or option.names else None,
     )
     return parameter(its.name, Annotated[_kind(its), said], its.default)
 
@@ -110,10 +117,22 @@ def _parameter(its: Declared) -> inspect.Parameter:
 def _metavar(option: Option) -> str | None:
     if option.metavar:
         return option.metavar
-    return f"[{'|'.join((*option.choices, *([option.also] if option.also else [])))}]" if option.choices else None
+    return choices_of(option.choices, option.also) if option.choices else None
 
 
-def _completion(values: Callable[[], Any]) -> Callable[[str], list[str]]:
+def choices_of(choices: Iterable[str], also: str = "") -> str:
+    """What the help shows for a value, such as ``[auto|litert|keras]``.
+
+    Args:
+        choices: The values.
+        also: Anything else that is accepted, such as "FILE".
+    """
+    return f"[{'|'.join([*choices, *([also] if also else [])])}]"
+
+
+def completion(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Shell completion from a function that returns the values."""
+
     def complete(incomplete: str) -> list[str]:
         return [value for value in values() if value.startswith(incomplete)]
 
@@ -121,7 +140,7 @@ def _completion(values: Callable[[], Any]) -> Callable[[str], list[str]]:
 
 
 def _kind(its: Declared) -> Any:
-    """The type that Typer parses: text where the option parses it, a path where it is one."""
+    """Return the type that Typer parses: text for an option with a parser of its own, a path for a path."""
     if its.option.parse is not None:
         return str | None
     if its.option.is_path:
@@ -130,6 +149,6 @@ def _kind(its: Declared) -> Any:
 
 
 def short(path: Path) -> str:
-    """A path relative to the current folder, where it lies below it."""
+    """Return a path relative to the current folder if it is inside it."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else os.fspath(path)

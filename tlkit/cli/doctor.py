@@ -9,15 +9,20 @@ import typer
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json
 from tlkit.jsontext import json_text
+from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.api.doctor import Diagnosis
 
-_COLOURS = {"works": typer.colors.GREEN, "missing": typer.colors.YELLOW, "broken": typer.colors.RED}
+_STATES = {
+    "works": ("works", typer.colors.GREEN),
+    "missing": ("optional", typer.colors.YELLOW),  # not needed by default
+    "broken": ("broken", typer.colors.RED),
+}
 
 
 def doctor_command(as_json: Json = False, debug: Debug = False) -> None:
-    """Say what works on this machine, and what to do about the rest.
+    """Check what works on this machine, and say how to fix the rest.
 
     Example: tlkit doctor
     """
@@ -38,10 +43,10 @@ def _present(found: Diagnosis) -> None:
         if finding.section != section:
             typer.secho(finding.section, bold=True)
             section = finding.section
-        state = typer.style(f"{finding.state:<7}", fg=_COLOURS[finding.state])
-        typer.echo(f"  {state}  {finding.name:<{width}}  {printable(finding.detail)}")
+        word, colour = _STATES[finding.state]
+        typer.echo(f"  {typer.style(f'{word:<8}', fg=colour)}  {finding.name:<{width}}  {printable(finding.detail)}")
         if finding.advice:
-            typer.echo(f"  {'':<7}  {'':<{width}}  -> {printable(finding.advice)}")
+            typer.echo(f"  {'':<8}  {'':<{width}}  -> {printable(finding.advice)}")
     broken = sum(finding.state == "broken" for finding in found.findings)
-    verdict = "everything needed works" if found.ok else f"{broken} broken, see ->"
+    verdict = "everything required works" if found.ok else f"{plural(broken, 'problem')}: see the lines marked broken"
     typer.secho(f"\n{verdict}", bold=True)

@@ -8,33 +8,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.cli.declared import MODEL, completion
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Engine, ImageSize, Json, Preprocessing, Workers
+from tlkit.cli.options import Backbone, Debug, Engine, Images, ImageSize, Json, Preprocessing, Weights, Workers
 from tlkit.jsontext import json_text
+from tlkit.plan.option import OUTPUT
+from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.api.embed.embed import Embedded
 
 
 def embed_command(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Files, folders, patterns such as 'photos/*.jpg'.")
-    ],
+    images: Images,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="A new file that ends in .parquet, .npz or .csv."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to this new file, which must end in .parquet, .npz or .csv.",
+            rich_help_panel=OUTPUT,
+        ),
     ],
-    backbone: Annotated[
-        str | None, typer.Option(help="A Keras Applications network, or a .keras file; default: the embedded one.")
+    backbone: Backbone = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", metavar="BUNDLE", help="Use the network of this bundle.", rich_help_panel=MODEL),
     ] = None,
-    model: Annotated[Path | None, typer.Option("--model", "-m", help="Take the network of this bundle.")] = None,
     stage: Annotated[
         str | None,
-        typer.Option(metavar="STAGE", help="top, stage3 (see tlkit backbones show), all; default: what the head sees."),
+        typer.Option(
+            metavar="[top|STAGE|all]",
+            help="Take features from this stage, such as stage3 (tlkit backbones show lists them), or from all.",
+            rich_help_panel=MODEL,
+            autocompletion=completion(lambda: ("top", "all")),
+            show_default="what the head sees",
+        ),
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="imagenet|none|FILE", help="Of the backbone; default: imagenet.")
-    ] = None,
+    weights: Weights = None,
     preprocessing: Preprocessing = None,
     image_size: ImageSize = None,
     engine: Engine = "auto",
@@ -42,13 +54,13 @@ def embed_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write one vector per image, for search, clustering or classifiers of your own.
+    """Write one feature vector per image, for search, clustering or classifiers of your own.
 
     Example: tlkit embed photos/ --output vectors.npz
     """
     from tlkit.cli.console import ConsoleProgress
 
-    # Arrow's own allocator takes 32 MiB at a time, by chance one more or less; it asks once, when it is imported
+    # Arrow's own allocator grabs 32 MiB at a time; Arrow reads this variable once, when it is imported
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     show = ConsoleProgress()
     with show.phase("Starting", None):
@@ -74,7 +86,8 @@ def embed_command(
 
 
 def _present(result: Embedded) -> None:
-    whose = result.backbone if result.model is None else result.model
-    typer.echo(f"{result.images} vectors of {result.dimensions} numbers, {result.stage} of {printable(str(whose))}")
-    skipped = f", {len(result.skipped)} images skipped" if result.skipped else ""
+    network = result.backbone if result.model is None else result.model
+    vectors = f"{plural(result.images, 'vector')} of {result.dimensions} numbers"
+    typer.echo(printable(f"{vectors}, features of {network} ({result.stage})"))
+    skipped = f", {plural(len(result.skipped), 'image')} skipped" if result.skipped else ""
     typer.echo(printable(f"saved {result.output} in {result.seconds:.0f} s{skipped}"))

@@ -8,25 +8,46 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlkit.cli.bundles import chosen_bundle
+from tlkit.cli.declared import choices_of, completion
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Engine, Json, Model, Tta, UnknownRate, Workers
+from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Model, Tta, UnknownRate, Workers
 from tlkit.jsontext import json_text
+from tlkit.plan.choices import AUTO, SPLITS
+from tlkit.plan.option import DATA, OUTPUT
+from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.api.evaluate import Evaluation
 
 
 def evaluate_command(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")],
+    images: LabelledImages,
     model: Model = None,
     split: Annotated[
-        str, typer.Option(help="Of a folder with train/, val/, test/: which part; auto: test/, else val/; all.")
-    ] = "auto",
+        str,
+        typer.Option(
+            metavar=choices_of(SPLITS),
+            help="Evaluate this part of a folder with train/, val/ or test/; auto: test/, else val/, else everything.",
+            rich_help_panel=DATA,
+            autocompletion=completion(lambda: SPLITS),
+        ),
+    ] = AUTO,
     table: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write what was said of every image.")
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE.csv",
+            help="Also write every image's prediction to a CSV file.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots and the worst mistakes.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Also write an HTML page with plots and the worst mistakes.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     unknown_rate: UnknownRate = None,
     tta: Tta = False,
@@ -35,7 +56,7 @@ def evaluate_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say how good a bundle is on labelled images, with intervals, and where it goes wrong.
+    """Measure how well a bundle does on labelled images, with intervals, and show its mistakes.
 
     Example: tlkit evaluate ./test --model garden.tlkit
     """
@@ -86,7 +107,7 @@ def _present(result: Evaluation) -> None:
         console.print(Text(printable(line), style=style), soft_wrap=True)
 
     low, high = its.accuracy_ci95
-    say(f"{its.accuracy:.1%} of {its.images} images right (95% interval, Wilson: {low:.1%} to {high:.1%})", "bold")
+    say(f"accuracy {its.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), {plural(its.images, 'image')}", "bold")
     for line in result.warnings:
         say(f"warning: {line}", "yellow")
     top = f", top-5 {its.top5_accuracy:.1%}" if len(result.classes) > TOP else ""
@@ -95,7 +116,7 @@ def _present(result: Evaluation) -> None:
         f"log loss {its.log_loss:.3f}, calibration error (ECE) {its.ece:.3f}"
     )
     if result.unknown_share is not None:
-        say(f"{result.unknown_share:.1%} called unknown, although their classes are known")
+        say(f"flagged as unknown, although their classes are known: {result.unknown_share:.1%}")
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in ("images", "recall", "95% interval", "precision", "F1"):
@@ -108,8 +129,9 @@ def _present(result: Evaluation) -> None:
         )
     console.print(table)
     for pair in result.confused:
-        say(f"{pair.count} of {pair.actual} ({pair.share:.0%}) taken for {pair.answer}")
+        if pair.count > 1:  # a single image is no pattern
+            say(f"common mix-up: {pair.count} of {pair.actual} ({pair.share:.0%}) predicted as {pair.answer}")
     for file, reason in result.skipped[:3]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > 3:
-        say(f"... and {len(result.skipped) - 3} more skipped images (--json names all)")
+        say(f"... and {len(result.skipped) - 3} more skipped images (--json lists all)")

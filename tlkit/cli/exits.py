@@ -1,4 +1,4 @@
-"""Exit codes and how an error looks."""
+"""Exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import typer
 
 from tlkit.errors import TlkitError
 
-# Typer carries its own copy of click in newer releases; its public exception leads to the base class in each
+# newer releases of Typer carry their own copy of click; the base class of its public exception is in whichever it is
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 DEBUG = "TLKIT_DEBUG"
 
 
 class Exit(IntEnum):
-    """What a script can rely on."""
+    """Exit codes, which scripts can rely on."""
 
     DONE = 0
     DEFECT = 1
@@ -28,7 +28,7 @@ class Exit(IntEnum):
 
 
 def guarded(command: Callable[[], object]) -> int:
-    """Run ``command``; every way it may end becomes an exit code and at most two lines on stderr."""
+    """Run ``command``; turn every way it can end into an exit code and at most two lines on stderr."""
     try:
         code = command()
         sys.stdout.flush()
@@ -41,8 +41,8 @@ def guarded(command: Callable[[], object]) -> int:
         return _fail("interrupted", None, Exit.INTERRUPTED)
     except BrokenPipeError:
         return _left_alone()
-    except SystemExit as leaving:  # Typer's way to end on a broken pipe
-        if isinstance(leaving.__context__, BrokenPipeError):
+    except SystemExit as ending:  # how Typer ends on a broken pipe
+        if isinstance(ending.__context__, BrokenPipeError):
             return _left_alone()
         raise
     except CLICK_ERROR as error:
@@ -51,11 +51,11 @@ def guarded(command: Callable[[], object]) -> int:
         return _fail("out of memory", "try a smaller --image-size, or fewer --workers", Exit.USER)
     except Exception as error:  # noqa: BLE001  (the last line of defence)
         what = _one_line(f"{type(error).__name__}: {error}")
-        return _fail(f"a defect in tlkit: {what}", "--debug shows where; please report it", Exit.DEFECT)
+        return _fail(f"a defect in tlkit: {what}", "please report it, with what --debug shows", Exit.DEFECT)
 
 
 def _left_alone() -> int:
-    """Somebody read only the first lines: no error, and nothing more to be written."""
+    """Stop writing: the reader of the pipe has closed it, which is no error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Exit.DONE
 
@@ -77,7 +77,7 @@ def _fail(message: str, hint: str | None, code: Exit) -> int:
 
 
 def printable(text: str) -> str:
-    """``text`` with what would move the cursor or colour the terminal written as escapes: names can hold anything."""
+    """Escape what would move the cursor or colour the terminal: file names can contain anything."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 

@@ -8,30 +8,50 @@ from typing import Annotated
 import typer
 
 from tlkit.cli.bundles import chosen_bundle
+from tlkit.cli.declared import MODEL
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Json, Model
+from tlkit.cli.options import Debug, Images, Json, Model
 from tlkit.jsontext import json_text
+from tlkit.plan.option import OUTPUT
 
 
 def explain_command(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Files, folders, patterns such as 'photos/*.jpg'.")
-    ],
+    images: Images,
     model: Model = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="A new folder; default: explained, explained-2."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write to this new folder.",
+            rich_help_panel=OUTPUT,
+            show_default="explained, explained-2",
+        ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="The class to look for; default: each one's answer.")
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Show where this class is seen.",
+            rich_help_panel=MODEL,
+            show_default="each image's predicted class",
+        ),
     ] = None,
     stage: Annotated[
-        str | None, typer.Option("--feature-maps", metavar="STAGE", help="Also draw a stage's maps, such as stage3.")
+        str | None,
+        typer.Option(
+            "--feature-maps",
+            metavar="STAGE",
+            help="Also draw the feature maps of this stage, such as stage3.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show where in images a bundle sees a class (Grad-CAM), and a contact sheet.
+    """Draw where in each image a bundle sees a class (Grad-CAM), and a contact sheet.
 
     Example: tlkit explain photos/ --model garden.tlkit
     """
@@ -49,6 +69,6 @@ def explain_command(
     console = out()
     drawn = [row.overlay for row in rows if row.overlay is not None]
     for row in rows:
-        said = row.error if row.overlay is None else f"{row.label} {row.probability:.1%}  {row.overlay}"
-        console.print(printable(f"{row.file}: {said}"), markup=False, soft_wrap=True)
-    console.print(printable(f"all of them: {drawn[0].parent / SHEET}"), markup=False, soft_wrap=True)
+        result = row.error if row.overlay is None else f"{row.label} {row.probability:.1%}  {row.overlay}"
+        console.print(printable(f"{row.file}: {result}"), markup=False, soft_wrap=True)
+    console.print(printable(f"contact sheet: {drawn[0].parent / SHEET}"), markup=False, soft_wrap=True)

@@ -7,61 +7,130 @@ from typing import Annotated
 
 import typer
 
+from tlkit.backbones import catalog
+from tlkit.cli.declared import MODEL, choices_of, completion
 from tlkit.cli.exits import enable_debug
+from tlkit.plan.choices import ENGINES, PREPROCESSING, WEIGHTS
+from tlkit.plan.option import DATA, MACHINE, OUTPUT
 
-Debug = Annotated[bool, typer.Option("--debug", callback=enable_debug, help="Show tracebacks.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else on stdout.")]
-Model = Annotated[
-    Path | None, typer.Option("--model", "-m", help="The bundle; default: the newest *.tlkit in this folder.")
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=enable_debug, help="Show tracebacks.", rich_help_panel=MACHINE)
 ]
-Engine = Annotated[
-    str, typer.Option(help="auto: LiteRT on a CPU, Keras on a GPU or where LiteRT is missing; litert; keras.")
-]
-Tta = Annotated[
+Json = Annotated[
     bool,
-    typer.Option("--tta", help="Mean over each image and its mirror image, where training found that harmless."),
+    typer.Option("--json", help="Print the result as JSON, and nothing else on stdout.", rich_help_panel=OUTPUT),
 ]
-UnknownRate = Annotated[
-    float | None,
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGES...", help="Files, folders, or patterns such as 'photos/*.jpg'.")
+]
+LabelledImages = Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, laid out as for training.")]
+Model = Annotated[
+    Path | None,
     typer.Option(
-        help="Share of images of known classes that may be called unknown.",
-        show_default="as the bundle was trained with",
+        "--model",
+        "-m",
+        metavar="BUNDLE",
+        help="Use this bundle.",
+        rich_help_panel=MODEL,
+        show_default="the newest *.tlkit in this folder",
     ),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads to read and cores to compute with; default: all.")]
 Backbone = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="A Keras Applications network, the embedded default, a .keras file of your own, or auto: compare those on "
-        "this machine."
+        metavar="[NAME|FILE.keras]",
+        help="Use this network of Keras Applications, or a .keras file of your own.",
+        rich_help_panel=MODEL,
+        autocompletion=completion(catalog.names),
+        show_default=catalog.DEFAULT,
+    ),
+]
+BackboneName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Network, in any unambiguous spelling, or a .keras file.",
+        autocompletion=completion(catalog.names),
+    ),
+]
+BackboneNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...", help="Networks, in any unambiguous spelling.", autocompletion=completion(catalog.names)
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar=choices_of(WEIGHTS, "FILE"),
+        help="Fill the backbone with ImageNet's weights, with none (random), or from a weights file.",
+        rich_help_panel=MODEL,
+        autocompletion=completion(lambda: WEIGHTS),
+        show_default=WEIGHTS[0],
     ),
 ]
 Preprocessing = Annotated[
     str | None,
     typer.Option(
-        metavar="KIND",
-        help="With --backbone FILE.keras, what it takes: included, scale-0-1, tf (-1..1), torch, caffe or lite.",
+        metavar=choices_of(PREPROCESSING),
+        help="With --backbone FILE.keras: scale pixels as the network expects them.",
+        rich_help_panel=MODEL,
+        autocompletion=completion(lambda: PREPROCESSING),
         show_default="what the file begins with",
     ),
 ]
-MaxParams = Annotated[
-    str | None, typer.Option(metavar="N", help="With --backbone auto: parameters at most, such as 5M.")
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Resize images to squares of this many pixels a side.",
+        rich_help_panel=MODEL,
+        show_default="the backbone's own",
+    ),
 ]
-MaxLatency = Annotated[
-    float | None, typer.Option(metavar="MS", help="With --backbone auto: ms an image on one core at most.")
-]
-Pilot = Annotated[
+Tta = Annotated[
     bool,
-    typer.Option("--pilot", help="Where it is open whether training weights helps, try some steps of it and see."),
+    typer.Option(
+        "--tta",
+        help="Average over each image and its mirror image; requires that training found mirroring harmless.",
+        rich_help_panel=MODEL,
+    ),
 ]
-ImageSize = Annotated[int | None, typer.Option(min=1, help="Side of the square input in pixels.")]
-ValSplit = Annotated[float, typer.Option(help="Share of each class kept for validation.")]
-TestSplit = Annotated[
+UnknownRate = Annotated[
     float | None,
-    typer.Option(help="Share of each class kept as test images; default: a tenth from 300 images on, else none."),
+    typer.Option(
+        metavar="RATE",
+        help="Flag this share of images of known classes as unknown.",
+        rich_help_panel=MODEL,
+        show_default="as set in training",
+    ),
 ]
-ClassWeights = Annotated[str, typer.Option(help="auto: weigh classes if uneven; none.")]
-DropLeaks = Annotated[
-    bool, typer.Option("--drop-leaks", help="Leave out training images with a copy in val/ or test/.")
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar=choices_of(ENGINES),
+        help="Run the network with LiteRT or Keras; auto: LiteRT on a CPU, Keras on a GPU or where LiteRT is missing.",
+        rich_help_panel=MACHINE,
+        autocompletion=completion(lambda: ENGINES),
+    ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Use this many threads to read images, and cores to compute.",
+        rich_help_panel=MACHINE,
+        show_default="all",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Set the random seed: the same seed, machine and images give the same result.",
+        rich_help_panel=DATA,
+    ),
+]

@@ -6,22 +6,23 @@ import csv
 import sys
 from collections.abc import Iterable
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlkit.cli.bundles import chosen_bundle
+from tlkit.cli.declared import choices_of
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Json, Model, Tta, UnknownRate, Workers
+from tlkit.cli.options import Debug, Engine, Images, Json, Model, Tta, UnknownRate, Workers
 from tlkit.jsontext import json_text
+from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
     from tlkit.api.predict import Prediction
 
 
 class Format(str, Enum):
-    """How the rows are written."""
+    """Output formats."""
 
     table = "table"
     csv = "csv"
@@ -29,11 +30,18 @@ class Format(str, Enum):
 
 
 def predict_command(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Files, folders, patterns such as 'photos/*.jpg'.")
-    ],
+    images: Images,
     model: Model = None,
-    form: Annotated[Format | None, typer.Option("--format", help="Default: table on a terminal, else csv.")] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            metavar=choices_of(Format.__members__),
+            help="Output format.",
+            rich_help_panel=OUTPUT,
+            show_default="table on a terminal, csv otherwise",
+        ),
+    ] = None,
     as_json: Json = False,
     unknown_rate: UnknownRate = None,
     tta: Tta = False,
@@ -53,7 +61,7 @@ def predict_command(
 
     bundle = chosen_bundle(model, show)
     terminal = sys.stdout.isatty()
-    # on a terminal the rows themselves show the progress, and a bar would run into them
+    # on a terminal the rows themselves show progress, and a bar would get in their way
     rows = predict_iter(
         images,
         bundle,
@@ -81,7 +89,7 @@ def _csv(rows: Iterable[Prediction]) -> int:
     labelled = 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for number, row in enumerate(rows):
-        if number == 0:  # not before: an error must leave stdout empty
+        if number == 0:  # not earlier: on an error stdout must stay empty
             writer.writerow(["file", "label", "probability", "unknown", "error"])
         probability = "" if row.probability is None else f"{row.probability:.6f}"
         unknown = "" if row.unknown is None else str(row.unknown).lower()
@@ -92,7 +100,7 @@ def _csv(rows: Iterable[Prediction]) -> int:
 
 
 def _table(rows: Iterable[Prediction]) -> int:
-    """One line an image as soon as it is known; the file name comes last, as it may be long."""
+    """Print one line per image as soon as it is predicted, with the file name last, as it may be long."""
     from rich.text import Text
 
     from tlkit.cli.console import out
@@ -109,9 +117,9 @@ def _table(rows: Iterable[Prediction]) -> int:
             label, probability = row.top[1] if len(row.top) > 1 else ("", 0.0)
             first = f"{printable(str(row.label)):<{width}}"
             second = f"{printable(label)} {probability:.0%}"
-            strange = ("unknown? ", "yellow") if row.unknown else ("", "")
+            unknown = ("unknown? ", "yellow") if row.unknown else ("", "")
             rest = f"  {row.probability:>11.1%}  {second:<{width + 5}}  "
-            line = Text.assemble((first, "green"), rest, strange, printable(row.file))
+            line = Text.assemble((first, "green"), rest, unknown, printable(row.file))
             labelled += 1
         console.print(line, soft_wrap=True)
     return labelled

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tlkit.api.train.options import TrainOptions
-from tlkit.cli.declared import DEBUG, JSON, given, options, parameter, with_parameters
+from tlkit.cli.declared import given, options, parameter, with_parameters
 from tlkit.cli.exits import printable
+from tlkit.cli.options import Debug, Json, LabelledImages
 from tlkit.jsontext import json_text
 from tlkit.plan.choices import LAST
 from tlkit.plan.option import OUTPUT
@@ -19,18 +20,17 @@ if TYPE_CHECKING:
     from tlkit.api.recommend.recommend import Recommendation
 
 
-IMAGES = Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder, laid out as for training.")]
 REPORT = Annotated[
-    Path | None, typer.Option(metavar="FILE.html", help="Also write a page with plots.", rich_help_panel=OUTPUT)
+    Path | None, typer.Option(metavar="FILE.html", help="Also write an HTML page with plots.", rich_help_panel=OUTPUT)
 ]
 PLAN = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write the plan, for tlkit train --plan.", rich_help_panel=OUTPUT),
+    typer.Option(metavar="FILE", help="Also write the plan, for tlkit train --plan.", rich_help_panel=OUTPUT),
 ]
 
 
 def recommend_command(context: typer.Context, **values: Any) -> None:
-    """Say what to do with a dataset, why, and what accuracy to expect; trains nothing.
+    """Recommend a strategy for a dataset, with reasons and predicted accuracy; saves no model.
 
     Example: tlkit recommend ./images
     """
@@ -61,18 +61,18 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
 with_parameters(
     recommend_command,
     [
-        parameter("images", IMAGES),
+        parameter("images", LabelledImages),
         *options(TrainOptions, advisor=True),
         parameter("plan", PLAN, None),
         parameter("report", REPORT, None),
-        parameter("as_json", JSON, False),
-        parameter("debug", DEBUG, False),
+        parameter("as_json", Json, False),
+        parameter("debug", Debug, False),
     ],
 )
 
 
 def _command(images: Path, plan: Path | None, result: Recommendation) -> str:
-    """What does as advised: ``train`` comes to the same advice by itself, but for a pilot's."""
+    """The command that follows the advice. ``train`` gets the same advice by itself, except that of a pilot."""
     train, advice = f"tlkit train {shlex.quote(str(images))}", result.measured.advice
     if plan is not None:
         return f"{train} --plan {shlex.quote(str(plan))}"
@@ -87,6 +87,7 @@ def _present(result: Recommendation, command: str) -> None:
     from rich.text import Text
 
     from tlkit.cli.console import out
+    from tlkit.report.advice import headline
     from tlkit.words import duration
 
     console, measured = out(), result.measured
@@ -94,7 +95,8 @@ def _present(result: Recommendation, command: str) -> None:
     def say(line: str = "", style: str = "") -> None:
         console.print(Text(printable(line), style=style), soft_wrap=True)
 
-    say(f"{measured.advice.strategy}: {measured.advice.reasons[0]}", "bold")
+    say(headline(measured.advice.strategy, result.expected), "bold")
+    say(f"why: {measured.advice.reasons[0]}")
     say(f"size: {measured.size.level}, {measured.size.why}")
     say(f"similarity to ImageNet: {measured.similarity.score:.2f} of 1, {measured.similarity.level}")
     for line in measured.similarity.evidence:
@@ -103,7 +105,7 @@ def _present(result: Recommendation, command: str) -> None:
     table.add_column("strategy")
     for name in ("predicted accuracy", "90% interval", "time here"):
         table.add_column(name, justify="right")
-    table.add_column("how it is known")
+    table.add_column("source")
     for row in result.expected:
         its = row["strategy"] == measured.advice.strategy
         table.add_row(*_cells(row, duration(row["seconds"])), style="bold" if its else "")
@@ -116,12 +118,12 @@ def _present(result: Recommendation, command: str) -> None:
     for file, reason in result.skipped[:3]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > 3:
-        say(f"... and {len(result.skipped) - 3} more skipped images (--json names all)")
+        say(f"... and {len(result.skipped) - 3} more skipped images (--json lists all)")
     say(f"next: {command}")
 
 
 def _cells(row: dict[str, Any], time: str) -> tuple[str, str, str, str, str]:
     if row["accuracy"] is None:
         return row["strategy"], "unknown", "", time, "too few images to measure"
-    known = "cross-validated" if row["measured"] else "predicted"
-    return row["strategy"], f"{row['accuracy']:.1%}", f"{row['low']:.0%} to {row['high']:.0%}", time, known
+    source = "cross-validated" if row["measured"] else "predicted"
+    return row["strategy"], f"{row['accuracy']:.1%}", f"{row['low']:.0%} to {row['high']:.0%}", time, source

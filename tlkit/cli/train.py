@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tlkit.api.train.options import TrainOptions
-from tlkit.cli.declared import DEBUG, JSON, given, is_given, options, parameter, short, with_parameters
+from tlkit.cli.declared import given, is_given, options, parameter, short, with_parameters
 from tlkit.cli.exits import Exit, printable
+from tlkit.cli.options import Debug, Json
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT, STRATEGY
@@ -20,30 +21,30 @@ if TYPE_CHECKING:
     from tlkit.api.train.result import TrainResult
     from tlkit.api.train.trained import Tuning
 
-ANEW = ("images", "resume", "workers", "as_json", "debug")  # what may be given anew with --resume
-ENDS = {
-    "schedule": "the whole schedule",
-    "early stopping": "ended early, as nothing improved",
-    "time budget": "all the time there was",
+WITH_RESUME = ("images", "resume", "workers", "as_json", "debug")  # parameters that go with --resume
+STOPPED = {
+    "schedule": "full schedule",
+    "early stopping": "stopped early: no more improvement",
+    "time budget": "time budget used up",
     "interrupted": "interrupted",
 }
-MAX_SHOWN = 10  # skipped images named on the terminal; --json names all
+MAX_SHOWN = 10  # skipped images listed on the terminal; --json lists all
 
 IMAGES = Annotated[
     Path | None,
     typer.Argument(
-        metavar="IMAGES", help="One sub-folder per class, or train/ and val/, test/ with them.", show_default=False
+        metavar="IMAGES",
+        help="Folder with one sub-folder per class, or with train/ and optionally val/ and test/.",
+        show_default=False,
     ),
 ]
 PLAN = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE", help="Carry out this plan, as tlkit recommend --plan writes it.", rich_help_panel=STRATEGY
-    ),
+    typer.Option(metavar="FILE", help="Follow this plan, written by tlkit recommend --plan.", rich_help_panel=STRATEGY),
 ]
 RESUME = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Go on with a run that was killed or interrupted.", rich_help_panel=OUTPUT),
+    typer.Option(metavar="DIR", help="Resume a run that was killed or interrupted.", rich_help_panel=OUTPUT),
 ]
 
 
@@ -60,11 +61,11 @@ def train_command(context: typer.Context, **values: Any) -> None:
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.recommend.plan_file import read_plan
-        from tlkit.api.train.run import resume as take_up
+        from tlkit.api.train.run import resume as resume_run
         from tlkit.api.train.run import train
 
     if resume is not None:
-        result = take_up(resume, images=images, workers=values["workers"], progress=show)
+        result = resume_run(resume, images=images, workers=values["workers"], progress=show)
     else:
         result = train(images, plan=None if plan is None else read_plan(plan), progress=show, **asked)
     if values["as_json"]:
@@ -73,8 +74,8 @@ def train_command(context: typer.Context, **values: Any) -> None:
         _present(result)
     if result.resume is not None:
         steps = result.tuning.steps if result.tuning else 0
-        show.note(f"interrupted after step {steps}; the best so far is saved")
-        show.note(f"to go on: tlkit train --resume {shlex.quote(short(result.resume))}")
+        show.note(f"interrupted after step {steps}; the best network so far is saved")
+        show.note(f"to resume: tlkit train --resume {shlex.quote(short(result.resume))}")
         raise typer.Exit(Exit.INTERRUPTED)
 
 
@@ -85,22 +86,22 @@ with_parameters(
         *options(TrainOptions),
         parameter("plan", PLAN, None),
         parameter("resume", RESUME, None),
-        parameter("as_json", JSON, False),
-        parameter("debug", DEBUG, False),
+        parameter("as_json", Json, False),
+        parameter("debug", Debug, False),
     ],
 )
 
 
 def _check_place(context: typer.Context, images: Path | None, resume: Path | None) -> None:
-    """IMAGES, or a run to resume, whose options cannot be changed."""
+    """Require IMAGES or a run to resume; the options of a run cannot be changed."""
     if resume is None:
         if images is None:
             raise TlkitError("Missing argument 'IMAGES'", "tlkit train ./images, or tlkit train --resume DIR")
         return
     for param in context.command.params:
-        if param.name and param.name not in ANEW and is_given(context, param.name):
-            hint = "only IMAGES, --workers, --json and --debug go with it"
-            raise TlkitError(f"{param.opts[0]} cannot be changed by --resume, which goes on as the run began", hint)
+        if param.name and param.name not in WITH_RESUME and is_given(context, param.name):
+            hint = "a resumed run keeps its options; only IMAGES, --workers, --json and --debug can be given"
+            raise TlkitError(f"{param.opts[0]} does not apply to --resume", hint)
 
 
 def _present(result: TrainResult) -> None:
@@ -112,10 +113,12 @@ def _present(result: TrainResult) -> None:
     def say(line: str) -> None:
         console.print(printable(line), markup=False)
 
-    say(
-        f"{plural(len(result.classes), 'class', 'classes')}, {images['train']} training and {images['val']} validation "
-        "images" + (f", {plural(images['test'], 'test image')}" if images["test"] else "")
-    )
+    counts = [
+        plural(images[split], f"{name} image")
+        for split, name in (("train", "training"), ("val", "validation"), ("test", "test"))
+        if images[split]
+    ]
+    say(", ".join([plural(len(result.classes), "class", "classes"), *counts]))
     for line in result.accuracies():
         say(line)
     if result.plan.expected is not None:
@@ -126,10 +129,10 @@ def _present(result: TrainResult) -> None:
     for file, reason in result.skipped[:MAX_SHOWN]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > MAX_SHOWN:
-        say(f"... and {len(result.skipped) - MAX_SHOWN} more skipped images (--json names all)")
+        say(f"... and {len(result.skipped) - MAX_SHOWN} more skipped images (--json lists all)")
     say(f"saved {result.model} in {result.seconds['total']:.0f} s")
     if result.report is not None:
-        say(f"what it reached, where it goes wrong and what to do next: {short(result.report)}")
+        say(f"report: {short(result.report)}")
     say(f"next: tlkit predict IMAGES --model {shlex.quote(short(result.model))}")
 
 
@@ -139,5 +142,5 @@ def _tuning_line(strategy: str, tuning: Tuning, metrics: dict[str, Any]) -> str:
     more = 100 * (metrics["val_accuracy"] - tuning.frozen_val_accuracy)
     return (
         f"{strategy}: {more:+.1f} percentage points over the frozen backbone's {tuning.frozen_val_accuracy:.1%}, "
-        f"best at step {tuning.best_step} of {tuning.steps} ({ENDS[tuning.stopped]})"
+        f"best at step {tuning.best_step} of {tuning.steps} ({STOPPED[tuning.stopped]})"
     )

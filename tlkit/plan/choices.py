@@ -24,6 +24,9 @@ AUGMENTS = (AUTO, NONE, LIGHT, STRONG)
 
 CLASS_WEIGHTS = (AUTO, NONE)
 
+SPLITS = (AUTO, "train", "val", "test", ALL)
+"""Parts of a folder that ``evaluate --split`` takes."""
+
 LITERT, KERAS = "litert", "keras"
 ENGINES = (AUTO, LITERT, KERAS)
 

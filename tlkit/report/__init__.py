@@ -1,1 +1,1 @@
-"""Self-contained HTML pages: no network, readable on a phone, light and dark."""
+"""Self-contained HTML pages: no network needed, readable on a phone, light and dark."""

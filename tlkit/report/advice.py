@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from tlkit.plan.choices import FREEZE
 from tlkit.report.page import render
 from tlkit.report.plots import interval_bars, learning_curve
 from tlkit.version import VERSION
+from tlkit.words import duration
+
+
+def headline(strategy: str, expected: Sequence[dict[str, Any]]) -> str:
+    """The recommendation in a few words, with its accuracy and time, and those of ``freeze``.
+
+    Args:
+        strategy: The recommended one.
+        expected: As in the JSON of ``tlkit recommend``.
+    """
+    chosen = next(row for row in expected if row["strategy"] == strategy)
+    text = f"Recommended: {strategy}."
+    if chosen["accuracy"] is None:
+        return f"{text} Too few images to predict an accuracy."
+    kind = "Cross-validated" if chosen["measured"] else "Predicted"
+    interval = f"{100 * chosen['low']:.0f} to {chosen['high']:.0%}"
+    text += f" {kind} accuracy {chosen['accuracy']:.0%} ({interval}), about {duration(chosen['seconds'])}."
+    frozen = next(row for row in expected if row["strategy"] == FREEZE)
+    if frozen is not chosen and frozen["accuracy"] is not None:
+        text += f" Freeze: {frozen['accuracy']:.0%}, {duration(frozen['seconds'])}."
+    return text
 
 
 def advice_page(advice: dict[str, Any], name: str, command: str) -> str:
-    """An HTML page.
+    """Render the page.
 
     Args:
         advice: What ``tlkit recommend --json`` prints.
-        name: Of the data set.
-        command: That carries the advice out.
+        name: Name of the dataset.
+        command: The command that follows the advice.
     """
     measured, more, expected = advice["measured"], advice["more_pictures"], advice["expected"]
     known = [row for row in expected if row["accuracy"] is not None]
@@ -31,13 +54,13 @@ def advice_page(advice: dict[str, Any], name: str, command: str) -> str:
     return render(
         "advice.html",
         name=name,
-        verdict=f"{advice['strategy']}: {advice['reasons'][0]}.",
+        verdict=headline(advice["strategy"], expected),
         bars=bars,
         curve=curve,
         expected=expected,
         strategy=advice["strategy"],
         chance=measured["chance"] if measured else None,
-        reasons=advice["reasons"][1:],
+        reasons=advice["reasons"],
         more=more,
         similarity=advice["similarity"],
         command=command,

@@ -1,4 +1,4 @@
-"""The catalogue as one image: accuracy by operations, blobs by parameters (Canziani, Paszke & Culurciello 2016)."""
+"""Plot the catalogue: accuracy against operations, blob size by parameters (Canziani, Paszke & Culurciello 2016)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tlkit.report.plots import silence_matplotlib
 
 SUFFIXES = (".svg", ".png")
 DPI = 150
-AREA = 5.0  # square points for a million parameters
-KEYS = (5, 50, 350)  # million parameters that the legend shows
-REACHES = (2, 9, 18, 30, 45)  # points between a blob and its name
+AREA = 5.0  # square points per million parameters
+LEGEND = (5, 50, 350)  # million parameters of the blobs in the legend
+DISTANCES = (2, 9, 18, 30, 45)  # points between a blob and its name
 
 Box = tuple[float, float, float, float]
 """Left, lower, right and upper end in pixels."""
 
 
-class Shown(Protocol):
-    """What is drawn of a network; `tlkit.api.backbones.listing.Entry` has it."""
+class PlottedNetwork(Protocol):
+    """A network to draw, such as `tlkit.api.backbones.listing.Entry`."""
 
     @property
     def name(self) -> str:
-        """Written beside it."""
+        """Its label."""
         ...
 
     @property
     def family(self) -> str:
-        """One colour each."""
+        """Its family, which sets the colour."""
         ...
 
     @property
@@ -46,28 +46,28 @@ class Shown(Protocol):
 
     @property
     def top1(self) -> float | None:
-        """In percent; without it, it is not drawn."""
+        """Top-1 accuracy in percent; without it the network is not drawn."""
         ...
 
     @property
     def dominated_by(self) -> str | None:
-        """Drawn with a dark edge if None."""
+        """The network that dominates it; None draws a dark edge."""
         ...
 
 
 def check_plot(path: Path) -> None:
-    """Refuse a file that is no .svg or .png, exists or has no folder, before any work.
+    """Require a new .svg or .png file in an existing folder, before any work.
 
     Raises:
-        TlkitError: It cannot be drawn or written.
+        TlkitError: It is not one.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise TlkitError(f"cannot draw '{path}'", "--plot takes an .svg or .png file")
+        raise TlkitError(f"--plot requires an .svg or .png file, not '{path}'", "for example --plot networks.svg")
     check_free(path, None, "--plot")
 
 
-def draw_catalogue(entries: Sequence[Shown], path: Path) -> None:
-    """Draw top-1 accuracy against operations into a new file.
+def draw_catalogue(entries: Sequence[PlottedNetwork], path: Path) -> None:
+    """Plot top-1 accuracy against operations into a new file.
 
     Args:
         entries: The networks.
@@ -79,7 +79,7 @@ def draw_catalogue(entries: Sequence[Shown], path: Path) -> None:
     check_plot(path)
     drawn = [entry for entry in entries if entry.top1 is not None]
     if not drawn:
-        raise TlkitError("none of these networks has a published accuracy to draw", "leave a filter out")
+        raise TlkitError("none of these networks has a published accuracy to plot", "leave out a filter")
     silence_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -92,7 +92,7 @@ def draw_catalogue(entries: Sequence[Shown], path: Path) -> None:
         axes = figure.subplots()
         _blobs(axes, drawn)
         _frame(axes)
-        canvas.draw()  # sizes of text are known from here on
+        canvas.draw()  # fixes the sizes of text
         _label(axes, drawn, canvas.get_renderer())
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
         try:
@@ -102,7 +102,7 @@ def draw_catalogue(entries: Sequence[Shown], path: Path) -> None:
             raise TlkitError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _blobs(axes: Any, entries: Sequence[Shown]) -> None:
+def _blobs(axes: Any, entries: Sequence[PlottedNetwork]) -> None:
     import matplotlib as mpl
 
     families = list(dict.fromkeys(entry.family for entry in entries))
@@ -117,9 +117,11 @@ def _blobs(axes: Any, entries: Sequence[Shown]) -> None:
             edgecolors="black" if entry.dominated_by is None else "none",
             linewidths=1.2,
         )
-    for millions in KEYS:
+    for millions in LEGEND:
         axes.scatter([], [], s=AREA * millions, color="lightgrey", label=f"{millions} M")
-    axes.scatter([], [], s=AREA * KEYS[1], color="white", edgecolors="black", label="no other is better in all three")
+    axes.scatter(
+        [], [], s=AREA * LEGEND[1], color="white", edgecolors="black", label="not dominated by another network"
+    )
     axes.legend(title="parameters", loc="upper left", labelspacing=2.4, borderpad=1.6, handletextpad=1.6, frameon=False)
 
 
@@ -128,17 +130,17 @@ def _frame(axes: Any) -> None:
     axes.margins(0.08)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda *_: "")
-    axes.set_xlabel("G multiply-adds for one image, at the published input size")
+    axes.set_xlabel("billion multiply-adds for one image, at the published input size")
     axes.set_ylabel("published ImageNet top-1 accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
 
 
-def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> list[Box]:
-    """Write each name beside its blob, at the first of places ever further off where it covers little else.
+def _label(axes: Any, entries: Sequence[PlottedNetwork], renderer: Any) -> list[Box]:
+    """Write each name near its blob, where it overlaps other names and blobs least.
 
     Returns:
-        What the names cover, the most accurate network's first.
+        The boxes of the names, the most accurate network's first.
     """
     scale = renderer.dpi / 72  # pixels a point
     places = {entry.name: axes.transData.transform((entry.operations_top / 1e9, entry.top1)) for entry in entries}
@@ -148,7 +150,7 @@ def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> list[Box]:
         x, y = places[entry.name]
         size = _text(axes, entry, (0.0, 0.0), measure=renderer)
         best, least, kept = (0.0, 0.0), math.inf, (0.0, 0.0, 0.0, 0.0)
-        for reach in REACHES:
+        for reach in DISTANCES:
             for turn in range(12):
                 distance, angle = _radius(entry) + reach, math.pi * turn / 6
                 offset = (distance * math.cos(angle), distance * math.sin(angle))
@@ -163,9 +165,9 @@ def _label(axes: Any, entries: Sequence[Shown], renderer: Any) -> list[Box]:
     return taken
 
 
-def _text(axes: Any, entry: Shown, offset: tuple[float, float], measure: Any = None) -> tuple[float, float]:
-    """Write a name, or with a renderer only measure it, and return its (width, height) in pixels."""
-    far = math.hypot(*offset) > _radius(entry) + REACHES[1]
+def _text(axes: Any, entry: PlottedNetwork, offset: tuple[float, float], measure: Any = None) -> tuple[float, float]:
+    """Write a name, or only measure it if there is a renderer; return its (width, height) in pixels."""
+    far = math.hypot(*offset) > _radius(entry) + DISTANCES[1]
     text = axes.annotate(
         entry.name,
         (entry.operations_top / 1e9, entry.top1),
@@ -183,24 +185,24 @@ def _text(axes: Any, entry: Shown, offset: tuple[float, float], measure: Any = N
     return (box.width, box.height)
 
 
-def _radius(entry: Shown) -> float:
-    """Of its blob, in points."""
+def _radius(entry: PlottedNetwork) -> float:
+    """Radius of its blob in points."""
     return math.sqrt(AREA * entry.params_top / 1e6 / math.pi)
 
 
 def _side(offset: float) -> int:
-    """0: neither, 1: right or above, -1: left or below."""
+    """Return 1 for right or above, -1 for left or below, 0 for neither."""
     return (offset > 1) - (offset < -1)
 
 
 def _box(anchor: tuple[float, float], size: tuple[float, float], offset: tuple[float, float]) -> Box:
-    """Where a text ends up that is written away from its blob."""
+    """The box of a text at an offset from its blob."""
     starts = [at - length * (0.5, 0.0, 1.0)[_side(to)] for at, length, to in zip(anchor, size, offset, strict=True)]
     return (starts[0], starts[1], starts[0] + size[0], starts[1] + size[1])
 
 
 def _shared(one: Box, other: Any) -> float:
-    """Area that two boxes have in common."""
+    """Area that two boxes share."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return float(max(0.0, width) * max(0.0, height))

@@ -7,16 +7,17 @@ from typing import Any
 from tlkit.report.page import render
 from tlkit.report.sections import Sections
 from tlkit.version import VERSION
+from tlkit.words import plural
 
 
 def evaluation_page(found: dict[str, Any], sections: Sections, name: str, command: str) -> str:
-    """An HTML page.
+    """Render the page.
 
     Args:
         found: What ``tlkit evaluate --json`` prints.
-        sections: Drawings and images.
-        name: Of the images' folder.
-        command: That gave all this.
+        sections: Plots and images.
+        name: Name of the images' folder.
+        command: The command that repeats the evaluation.
     """
     return render(
         "evaluation.html",
@@ -30,9 +31,9 @@ def evaluation_page(found: dict[str, Any], sections: Sections, name: str, comman
 
 
 def _verdict(found: dict[str, Any]) -> str:
-    right = f"{found['accuracy']:.1%} of {found['images']} images are right"
+    accuracy = f"Accuracy {found['accuracy']:.1%} ({plural(found['images'], 'image')})."
     trained = found["used_in_training"]["train"]
     if trained:
-        return f"{right}, but {trained} of them were trained on, so that this says little of others."
+        return f"{accuracy} {plural(trained, 'image')} used in training: this says little about new images."
     low, high = found["accuracy_ci95"]
-    return f"{right}; of others of the same kind, {low:.1%} to {high:.1%} will be (95% interval, Wilson)."
+    return f"{accuracy} On new images of the same kind, expect {low:.1%} to {high:.1%} (95% interval, Wilson)."

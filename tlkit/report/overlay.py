@@ -1,4 +1,4 @@
-"""Images with something drawn over them, and sheets of many."""
+"""Heat maps over images, contact sheets, and grids of feature maps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from PIL import Image, ImageDraw
 from tlkit.evaluation.grad_cam import resized
 
 Pixels = NDArray[np.uint8]
-MIN_TINT, MAX_TINT = 0.25, 0.6  # share of the colour where a map is 0 and where it is 1
-TILE, LINE = 224, 16  # pixels of a sheet's images and of a line of text below
+MIN_TINT, MAX_TINT = 0.25, 0.6  # share of the heat map's colour where the map is 0 and where it is 1
+TILE, LINE = 224, 16  # pixels of a sheet's images and of the caption below
 MAX_CHANNELS = 64
 
 
 def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
-    """An image with a map over it, pixel on pixel.
+    """Draw a heat map over an image, at the image's size.
 
     Args:
-        pixels: uint8 [h, w, 3], RGB, the image at its own size.
+        pixels: uint8 [h, w, 3], RGB.
         heat: [rows, columns], 0..1, of the whole image at any size.
     """
     from matplotlib import colormaps
@@ -34,11 +34,11 @@ def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
 
 
 def contact_sheet(images: Sequence[Pixels], captions: Sequence[str]) -> Image.Image:
-    """Images side by side, each with a line of text below.
+    """Draw images in a grid, each with a caption.
 
     Args:
         images: uint8 [h, w, 3] of any size, at least one.
-        captions: One an image; what does not fit is cut.
+        captions: One per image, cut to fit.
     """
     columns = min(len(images), max(1, math.ceil(math.sqrt(len(images) * 1.4))))
     rows = math.ceil(len(images) / columns)
@@ -49,7 +49,7 @@ def contact_sheet(images: Sequence[Pixels], captions: Sequence[str]) -> Image.Im
         tile.thumbnail((TILE - 8, TILE - 8))
         left, top = number % columns * TILE, number // columns * (TILE + LINE)
         sheet.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
-        text = caption.encode("latin-1", "replace").decode("latin-1")  # the font that Pillow brings has no more
+        text = caption.encode("latin-1", "replace").decode("latin-1")  # Pillow's built-in font has no more characters
         while text and pen.textlength(text) > TILE - 8:
             text = text[:-1]
         pen.text((left + 4, top + TILE), text, fill=(0, 0, 0))
@@ -57,11 +57,11 @@ def contact_sheet(images: Sequence[Pixels], captions: Sequence[str]) -> Image.Im
 
 
 def map_grid(maps: NDArray[np.floating[Any]], cell: int = 72) -> Image.Image:
-    """The first channels of feature maps as grey images in a grid, each scaled to its own range.
+    """Draw the first channels of feature maps in a grid of grey images, each scaled to its own range.
 
     Args:
-        maps: [rows, columns, channels] of one image; `MAX_CHANNELS` at most are drawn.
-        cell: Pixels of one map's side.
+        maps: [rows, columns, channels] of one image; at most `MAX_CHANNELS` are drawn.
+        cell: Side of one map in pixels.
     """
     count = min(MAX_CHANNELS, maps.shape[-1])
     columns = math.ceil(math.sqrt(count))

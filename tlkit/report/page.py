@@ -1,4 +1,4 @@
-"""From values to one HTML file."""
+"""Render values into one HTML file."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tlkit.words import duration
+from tlkit.words import duration, plural
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, **values: Any) -> str:
-    """A whole page. Every value is escaped but what `tlkit.report.plots` drew.
+    """Render a page. Every value is escaped, except plots by `tlkit.report.plots`.
 
     Args:
-        template: File name below ``templates/``.
-        values: What it takes; a name it lacks is an error.
+        template: File name in ``templates/``.
+        values: The template's variables; a missing one is an error.
     """
     return str(_environment().get_template(template).render(**values))
 
@@ -34,4 +34,5 @@ def _environment() -> Any:
     )
     made.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f}%"
     made.filters["duration"] = duration
+    made.filters["plural"] = plural
     return made

@@ -1,4 +1,4 @@
-"""Plots as SVG text that takes its colours from the page around it."""
+"""Plots as SVG that takes its colours from the page around it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 INK = "#010203"  # stands for the page's text colour while matplotlib draws
 ACCENT, FAINT = "#3b82c4", "#8a8f98"
-ROOMY = 20  # bars, or classes, that there is much room for
-LONGEST = 24  # characters of a name
-REM = 6.25  # of the page, for an inch of a figure
+MAX_SPACIOUS = 20  # bars or classes drawn at full size
+MAX_NAME = 24  # characters of a class name
+REM = 6.25  # CSS rem per inch of a figure
 
 
 def interval_bars(
     names: Sequence[str], values: Sequence[float], lows: Sequence[float], highs: Sequence[float], chosen: int | None
 ) -> Markup:
-    """Horizontal bars of shares with intervals, the chosen one in colour.
+    """Draw horizontal bars of shares with intervals, the chosen one in colour.
 
     Args:
-        names: One a bar, from top to bottom.
+        names: One per bar, from top to bottom.
         values: 0..1.
         lows: Lower ends, 0..1.
         highs: Upper ends, 0..1.
         chosen: Which bar is in colour; None: all.
     """
-    with _figure(6.4, 0.6 + (0.5 if len(names) <= ROOMY else 0.25) * len(names)) as (figure, axes):
+    with _figure(6.4, 0.6 + (0.5 if len(names) <= MAX_SPACIOUS else 0.25) * len(names)) as (figure, axes):
         places = range(len(names))
         colours = [ACCENT if chosen in (i, None) else FAINT for i in places]
         reach = [
@@ -49,7 +49,7 @@ def interval_bars(
 
 
 def learning_curve(images: Sequence[float], accuracies: Sequence[float], ahead: tuple[float, float] | None) -> Markup:
-    """Accuracy by the number of training images; ``ahead`` is a point that is foreseen, not measured."""
+    """Plot accuracy by the number of training images; ``ahead`` is a predicted point, not a measured one."""
     with _figure(6.4, 3.0) as (figure, axes):
         axes.plot(images, accuracies, marker="o", color=ACCENT)
         if ahead is not None:
@@ -66,7 +66,7 @@ def learning_curve(images: Sequence[float], accuracies: Sequence[float], ahead: 
 def tuning_curves(
     steps: Sequence[int], accuracies: Sequence[float], losses: Sequence[float], best: int, frozen: float
 ) -> Markup:
-    """Accuracy and log loss on the validation images by step, with the look that was kept and the frozen accuracy."""
+    """Plot validation accuracy and log loss by step, with the best step and the accuracy of the frozen backbone."""
     with _figure(6.4, 3.0) as (figure, axes):
         axes.plot(steps, accuracies, marker="o", color=ACCENT)
         axes.axvline(best, ls=":", color=FAINT)
@@ -81,7 +81,7 @@ def tuning_curves(
 
 
 def search_curve(strengths: Sequence[float], losses: Sequence[float]) -> Markup:
-    """Cross-validated log loss of a head by its inverse L2 strength."""
+    """Plot the cross-validated log loss of a head by its inverse L2 strength."""
     with _figure(6.4, 3.0) as (figure, axes):
         axes.plot(strengths, losses, marker="o", color=ACCENT)
         axes.set_xscale("log")
@@ -91,7 +91,7 @@ def search_curve(strengths: Sequence[float], losses: Sequence[float]) -> Markup:
 
 
 def confusion_map(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
-    """Counts by class (row) and answer (column), shaded by their share of the row; written where there is room."""
+    """Draw the confusion matrix: true class (row) by predicted class (column), shaded by the share of the row."""
     count = len(names)
     side = min(9.0, 1.6 + 0.45 * count)
     with _figure(side, side) as (figure, axes):
@@ -102,23 +102,23 @@ def confusion_map(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Mark
                     continue
                 share = number / sum(row)
                 axes.add_patch(_square(j, i, shades(share)))
-                if count <= ROOMY:
+                if count <= MAX_SPACIOUS:
                     axes.text(j, i, str(number), ha="center", va="center", color=INK, fontsize=9)
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_aspect("equal")
         axes.set_xticks(range(count), [_short(name) for name in names], rotation=90)
         axes.set_yticks(range(count), [_short(name) for name in names])
-        axes.set_xlabel("answer")
-        axes.set_ylabel("class")
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
         return _svg(figure)
 
 
 def reliability_diagram(rows: Sequence[tuple[float, float, int]]) -> Markup:
-    """Accuracy against confidence.
+    """Plot accuracy against confidence.
 
     Args:
-        rows: (mean confidence, accuracy, images) of each bin of confidence.
+        rows: (mean confidence, accuracy, number of images) of each bin of confidence.
     """
     with _figure(4.2, 4.0) as (figure, axes):
         axes.plot([0, 1], [0, 1], ls=":", color=FAINT)
@@ -135,7 +135,7 @@ def reliability_diagram(rows: Sequence[tuple[float, float, int]]) -> Markup:
 
 
 def _shades() -> Any:
-    """From 0..1 to a colour that leaves text legible on light and dark pages."""
+    """Map 0..1 to a colour on which text is legible, on light and dark pages."""
     from matplotlib.colors import to_rgba
 
     return lambda share: (*to_rgba(ACCENT)[:3], 0.08 + 0.57 * share)
@@ -148,23 +148,23 @@ def _square(x: int, y: int, colour: Any) -> Any:
 
 
 def silence_matplotlib() -> None:
-    """Keep to itself what it has to say of fonts: stderr is for what a user can do something about."""
+    """Silence matplotlib's warnings about fonts, which users cannot act on."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _short(name: str) -> str:
-    """A class name that leaves room for the plot; matplotlib takes what stands between dollars for a formula.
+    """Shorten a class name for a plot, and escape dollar signs, which matplotlib reads as formulas.
 
-    What is no Unicode, as in the names of some folders, becomes escapes: no font has it.
+    What is not Unicode, as in the names of some folders, is escaped too: no font has it.
     """
     name = name.encode("utf-8", "backslashreplace").decode()
-    cut = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    cut = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
     return cut.replace("$", r"\$")
 
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
-    """A figure without a background, drawn in one ink."""
+    """Make a figure without a background, drawn in one ink."""
     silence_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -189,14 +189,14 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
 
 
 def _svg(figure: Any) -> Markup:
-    """The figure as an inline element, its ink replaced by the page's."""
+    """Return the figure as an inline element, with the page's text colour as ink."""
     from markupsafe import Markup
 
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    # its size comes from the page; the view box keeps the proportions
+    # the page sets its size; the view box keeps its proportions
     for side in ("width", "height"):
         text = re.sub(rf'(<svg[^>]*?) {side}="[^"]*"', r"\1", text, count=1)
     text = text.replace("<svg", f'<svg style="max-width: {REM * figure.get_figwidth():.1f}rem"', 1)

@@ -1,4 +1,4 @@
-"""What several pages show of a classifier's answers: figures by class, confusion, reliability, images."""
+"""Sections that several pages share: metrics by class, confusion matrix, calibration, example images."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlkit.report.plots import confusion_map, interval_bars, reliability_diagram
-from tlkit.report.thumbnails import Shown
+from tlkit.report.thumbnails import ExampleImage
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-MAX_BARS = 60  # classes that are drawn; with more, the table alone says it
+MAX_BARS = 60  # classes in a plot; with more there is only the table
 
 
 @dataclass(frozen=True)
 class Sections:
-    """Of one set of images.
+    """Metrics, plots and example images for one set of predictions.
 
     Attributes:
-        found: Figures, as `tlkit.evaluation.classes.figures` gives them.
-        bars: Recall by class, drawn; None where there is too much or nothing to compare.
-        matrix: Confusion, drawn; None where classes are too many.
-        reliability: Accuracy against confidence, drawn.
-        mistakes: Images with a wrong answer, the surest first.
-        doubtful: Images with a right answer, the least sure first.
+        found: Metrics, from `tlkit.evaluation.classes.figures`.
+        bars: Plot of recall by class; None if there are too many classes, or only one.
+        matrix: Plot of the confusion matrix; None if there are too many classes.
+        reliability: Plot of accuracy against confidence.
+        mistakes: Wrong predictions, the most confident first.
+        doubtful: Right predictions, the least confident first.
         located: Whether the images show where the class is seen.
     """
 
@@ -33,26 +33,31 @@ class Sections:
     bars: Markup | None
     matrix: Markup | None
     reliability: Markup
-    mistakes: Sequence[Shown]
-    doubtful: Sequence[Shown]
+    mistakes: Sequence[ExampleImage]
+    doubtful: Sequence[ExampleImage]
     located: bool = False
+
+    @property
+    def mix_ups(self) -> list[dict[str, Any]]:
+        """Pairs of classes that were confused more than once: a single image is no pattern."""
+        return [pair for pair in self.found["most_confused"] if pair["count"] > 1]
 
 
 def draw_sections(
     found: dict[str, Any],
     reliability: Sequence[tuple[float, float, int]],
-    mistakes: Sequence[Shown],
-    doubtful: Sequence[Shown],
+    mistakes: Sequence[ExampleImage],
+    doubtful: Sequence[ExampleImage],
     located: bool = False,
 ) -> Sections:
-    """Draw what can be drawn.
+    """Draw the plots.
 
     Args:
-        found: As for `Sections`.
-        reliability: As `tlkit.evaluation.metrics.reliability` gives it.
-        mistakes: As for `Sections`.
-        doubtful: As for `Sections`.
-        located: As for `Sections`.
+        found: See `Sections`.
+        reliability: Bins from `tlkit.evaluation.metrics.reliability`.
+        mistakes: See `Sections`.
+        doubtful: See `Sections`.
+        located: See `Sections`.
     """
     bars = matrix = None
     rows = [row for row in found["per_class"] if row["support"]]

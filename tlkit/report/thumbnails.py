@@ -1,4 +1,4 @@
-"""Small images inside a page."""
+"""Thumbnails embedded in a page."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ QUALITY = 80
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExampleImage:
     """An image on a page.
 
     Attributes:
         file: Its name, as shown.
-        image: A data URI; empty where it cannot be read any more.
-        actual: The class it is.
-        answer: The class it was called.
-        probability: Of that answer, 0..1.
+        image: A data URI; empty if the image can no longer be read.
+        actual: The true class.
+        answer: The predicted class.
+        probability: Predicted probability, 0..1.
     """
 
     file: str
@@ -36,11 +36,11 @@ class Shown:
 
 
 def thumbnail(path: Path, heat: NDArray[np.floating[Any]] | None = None) -> str:
-    """An image as a JPEG data URI, `SIDE` pixels at most, upright as tlkit reads it; "" if it cannot be read.
+    """Make a JPEG data URI of an image, at most `SIDE` pixels, as tlkit reads it; "" if it cannot be read.
 
     Args:
         path: The image.
-        heat: [rows, columns], 0..1, of the whole image at any size: drawn over a second copy at its right.
+        heat: [rows, columns], 0..1, of the whole image at any size; drawn over a second copy on the right.
     """
     from tlkit.images.batches import load_image
     from tlkit.report.overlay import overlay

@@ -1,4 +1,4 @@
-"""The page that ``tlkit train`` leaves in the bundle."""
+"""The report that ``tlkit train`` writes into the bundle."""
 
 from __future__ import annotations
 
@@ -11,53 +11,52 @@ from tlkit.report.page import render
 from tlkit.report.plots import search_curve, tuning_curves
 from tlkit.report.sections import Sections
 from tlkit.version import VERSION
-from tlkit.words import plural
 
-WEAK = 5  # images of a class from which on its recall is worth a word
+MIN_SUPPORT = 5  # images of a class, below which its recall says little
 
 
 @dataclass(frozen=True)
-class Story:
-    """What a page says of a training run besides drawings.
+class TrainingStory:
+    """The text of a training report.
 
     Attributes:
-        name: Of the images' folder.
+        name: Name of the images' folder.
         plan: What was done.
-        accuracies: Sentences, as from `tlkit.api.train.result.accuracy_lines`.
-        looked_at: What images the drawings are of, such as "test images, never used in training".
+        accuracies: Sentences from `tlkit.api.train.result.accuracy_lines`.
+        evaluated_on: The images that plots and figures are of, such as "test images, never used in training".
         tuning: As in `tlkit.api.train.result.TrainResult`.
         history: Rows of ``history.csv``.
-        calibration: What was done to confidence, in a sentence.
-        problems: What is wrong with the images, one sentence each.
-        fewer: Whether no image could be spared for a test.
-        command: That does the same again.
+        calibration: How confidence was calibrated, in a sentence.
+        problems: Problems of the images, one sentence each.
+        has_test: Whether there is a test set.
+        command: The command that repeats the run.
     """
 
     name: str
     plan: Plan
     accuracies: Sequence[str]
-    looked_at: str
+    evaluated_on: str
     tuning: dict[str, Any] | None
     history: Sequence[dict[str, Any]]
     calibration: str
     problems: Sequence[str]
-    fewer: bool
+    has_test: bool
     command: str
 
 
-def training_page(story: Story, sections: Sections) -> str:
-    """An HTML page.
+def training_page(story: TrainingStory, sections: Sections) -> str:
+    """Render the page.
 
     Args:
-        story: What is said.
-        sections: Drawings and images.
+        story: Its text.
+        sections: Its plots and images.
     """
     curves, caption = _curves(story)
     found, plan = sections.found, story.plan
     low, high = found["accuracy_ci95"]
     verdict = (
-        f"{found['accuracy']:.1%} of {found['images']} {story.looked_at}{',' if ',' in story.looked_at else ''} are "
-        f"right; of others of the same kind, {low:.0%} to {high:.0%} will be (95% interval, Wilson)."
+        f"Accuracy {found['accuracy']:.1%} ({found['images']} {story.evaluated_on}). On new images of the same kind, "
+        f"expect {low:.0%} to {high:.0%} (95% interval, Wilson)."
     )
     return render(
         "training.html",
@@ -65,7 +64,7 @@ def training_page(story: Story, sections: Sections) -> str:
         verdict=verdict,
         accuracies=story.accuracies,
         expected=_expected(plan, found["accuracy"]),
-        looked_at=story.looked_at,
+        evaluated_on=story.evaluated_on,
         plan=_plan_rows(plan),
         reasons=plan.reasons,
         curves=curves,
@@ -85,59 +84,65 @@ def _expected(plan: Plan, reached: float) -> str:
         return ""
     accuracy, low, high = plan.expected
     within = "within" if low <= reached <= high else "outside"
-    return f"predicted accuracy {accuracy:.1%} ({low:.0%} to {high:.0%}): the result is {within} that"
+    return (
+        f"predicted accuracy {accuracy:.1%} (90% interval {low:.0%} to {high:.0%}); the result is {within} the interval"
+    )
 
 
 def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     rows = [
         ("strategy", plan.strategy if plan.boundary is None else f"{plan.strategy}, boundary {plan.boundary}"),
         ("backbone", f"{plan.backbone}, {plan.weights} weights, input {plan.input_size} x {plan.input_size} pixels"),
-        ("features of the head", ", ".join(plan.taps)),
+        ("features", ", ".join(plan.taps)),
     ]
     if plan.recipe is not None:
         its = plan.recipe
         rows.append(
-            ("training", f"{its.steps} steps of {its.batch_size} images, peak learning rate {its.learning_rate:.2g}")
+            ("training", f"{its.steps} steps, batch size {its.batch_size}, peak learning rate {its.learning_rate:.2g}")
         )
     return rows
 
 
-def _curves(story: Story) -> tuple[Any, str]:
+def _curves(story: TrainingStory) -> tuple[Any, str]:
     rows = story.history
     if story.tuning is not None and len(rows) > 1 and "val_accuracy" in rows[0]:
         steps, accuracies, losses = ([row[key] for row in rows] for key in ("step", "val_accuracy", "val_loss"))
         frozen = story.tuning["frozen_val_accuracy"]
         drawn = tuning_curves(steps, accuracies, losses, story.tuning["best_step"], frozen)
         return drawn, (
-            "Accuracy (blue) and log loss (grey) on the validation images; dotted: the step whose weights were best; "
-            "dashed: the frozen backbone."
+            "Accuracy (blue) and log loss (grey) on the validation images. Dotted: the best step; dashed: the frozen "
+            "backbone."
         )
     if len(rows) > 1 and "cv_log_loss" in rows[0]:
         drawn = search_curve([row["c"] for row in rows], [row["cv_log_loss"] for row in rows])
-        return drawn, "Log loss of the head in cross-validation on the training images, by regularisation strength."
+        return drawn, "Cross-validated log loss of the head on the training images, by regularisation strength."
     return None, ""
 
 
-def _next_steps(found: dict[str, Any], sections: Sections, story: Story) -> list[str]:
-    """What would help most, from the figures at hand."""
+def _next_steps(found: dict[str, Any], sections: Sections, story: TrainingStory) -> list[str]:
+    """Suggest what would help most."""
     steps = []
     weak = [
         row
         for row in found["per_class"]
-        if row["support"] >= WEAK and row["recall_ci95"][1] < found["accuracy"] and row["recall"] < 1
+        if row["support"] >= MIN_SUPPORT and row["recall_ci95"][1] < found["accuracy"] and row["recall"] < 1
     ]
     for row in sorted(weak, key=lambda row: float(row["recall"]))[:3]:
         steps.append(
-            f"add images of {row['class']}: {row['recall']:.0%} of them are found, {found['accuracy']:.0%} of all"
+            f"add images of {row['class']}: its recall is {row['recall']:.0%}, the accuracy over all classes "
+            f"{found['accuracy']:.0%}"
         )
-    if pairs := found["most_confused"][:1]:
-        pair = pairs[0]
+    if common := [pair for pair in found["most_confused"] if pair["count"] > 1]:  # a single image is no pattern
+        pair = common[0]
         steps.append(
-            f"look at {pair['actual']} and {pair['answer']}, the most common mix-up: {plural(pair['count'], 'time')}"
+            f"compare {pair['actual']} and {pair['answer']}, the most common mix-up: {pair['count']} {pair['actual']} "
+            f"images predicted as {pair['answer']}"
         )
     if any(each.probability > 0.9 for each in sections.mistakes):
-        steps.append("look at the labels of the surest mistakes; tlkit check lists those that look wrong in all images")
-    if story.fewer:
-        steps.append("keep test images aside, in test/ or with --test-split: these figures also guided choices")
-    steps.append("try it on images of your own: tlkit predict; on a labelled folder: tlkit evaluate")
+        steps.append(
+            "check the labels of the most confident mistakes; tlkit check looks for wrong labels in all images"
+        )
+    if not story.has_test:
+        steps.append("hold out test images, in test/ or with --test-split: a test set gives an unbiased accuracy")
+    steps.append("try it on new images with tlkit predict, or on a labelled folder with tlkit evaluate")
     return steps

@@ -79,7 +79,7 @@ def test_every_order_and_filter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert list_backbones(offline=True, match="lite").entries[0].name == "efficientnet-lite0"
     with pytest.raises(TlkitError, match="no backbone is left"):
         list_backbones(max_params=1)
-    with pytest.raises(TlkitError, match="cannot sort"):
+    with pytest.raises(TlkitError, match="unknown --sort"):
         list_backbones(sort="size")
 
 

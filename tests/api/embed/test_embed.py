@@ -87,7 +87,7 @@ def test_bad_input_is_said_before_anything_is_written(images: Path, tmp_path: Pa
         (tmp_path / "none", "v.npz", {}, "no images in"),
         (images, "there.npz", {}, "output exists"),
         (images, "link.npz", {}, "output exists"),
-        (images, "taken.npz", {}, "not the folder of a run, so not used"),
+        (images, "taken.npz", {}, "is not the folder of a run"),
         (images, "file.npz", {}, "cannot write to"),
         (images, "v.xls", {}, "--output must end in .parquet, .npz, .csv"),
         (images, "v", {}, "--output must end in"),
@@ -101,10 +101,10 @@ def test_bad_input_is_said_before_anything_is_written(images: Path, tmp_path: Pa
         (images, "v.npz", {"image_size": 1}, "too small"),
         (images, "v.npz", {"weights": "no.h5"}, "no weights file"),
         (images, "v.npz", {"model": "no.tlkit"}, "no such bundle"),
-        (images, "v.npz", {"model": "any.tlkit", "backbone": "vgg16"}, "contradict"),
-        (images, "v.npz", {"model": "any.tlkit", "image_size": 96}, "contradict"),
+        (images, "v.npz", {"model": "any.tlkit", "backbone": "vgg16"}, "--backbone does not apply to --model"),
+        (images, "v.npz", {"model": "any.tlkit", "image_size": 96}, "--image-size does not apply to --model"),
         (images, "v.npz", {"engine": "abacus"}, "unknown engine"),
-        (images / "a" / "broken.png", "v.npz", {"image_size": SIZE}, "none of 1 images can be read"),
+        (images / "a" / "broken.png", "v.npz", {"image_size": SIZE}, "no readable image among 1 file"),
     ]
     before = sorted(tmp_path.rglob("*"))
     for given_images, output, options, message in cases:

@@ -118,7 +118,7 @@ def test_copies_are_on_one_side_of_a_split_that_is_drawn(drawn: list[list[int]],
             classes_of.setdefault(subject, set()).add(file[0])
     own = Counter(min(classes) for classes in classes_of.values() if len(classes) == 1)
     if any(sum(subject != BAD for subject in subjects) < 2 for subjects in drawn):
-        assert "at least 2 are needed" in made.refusal().message or not readable
+        assert "at least 2 are required" in made.refusal().message or not readable
         return
     if not any(_can_be_divided(name, own, classes_of) for name in made.folder.classes):
         assert "all are copies of one another" in made.refusal().message
@@ -206,7 +206,7 @@ def test_a_class_that_dropping_leaks_empties() -> None:
     made = images(rows)
     assert made.prepare().dropped == 0
     error = made.refusal(drop_leaks=True)
-    assert error.message == "class 'b' has 0 usable images in train/, at least 2 are needed"
+    assert error.message == "class 'b' has 0 usable images in train/, but at least 2 are required"
     assert error.hint == "3 could not be used, such as train/b/0.png: a copy of it is in val/ or test/"
 
 
@@ -235,7 +235,7 @@ def test_nothing_but_copies_cannot_be_validated() -> None:
 def test_too_few_readable_images_name_the_class_and_a_file() -> None:
     rows = [*[(f"a/{n}.png", n) for n in range(4)], ("b/0.png", 10), ("b/1.png", BAD), ("b/2.png", BAD)]
     error = images(rows).refusal()
-    assert error.message == "class 'b' has 1 usable image, at least 2 are needed"
+    assert error.message == "class 'b' has 1 usable image, but at least 2 are required"
     assert error.hint == "2 could not be used, such as b/1.png: truncated"
     assert len(images([*rows, ("b/3.png", 11)]).prepare().folder.files) == 6
 

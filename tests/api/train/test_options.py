@@ -77,11 +77,14 @@ def test_every_number_is_bounded(name: str) -> None:
         ({"pilot": True, "advisor": "rule"}, "--pilot requires --strategy auto"),
         ({"boundary": "stage3"}, "--boundary does not apply to --strategy auto"),
         ({"boundary": "stage3", "strategy": "fine-tune"}, "--boundary does not apply"),
-        ({"val_split": 0.5, "test_split": 0.5}, "--test-split must be less than 1 together"),
-        ({"preprocessing": "tf"}, "--preprocessing requires a backbone of your own"),
-        ({"strategy": "fine-tune", "epochs": 0}, "--epochs 0 leaves nothing"),
-        ({"strategy": "freeze", "mixed_precision": False}, "--mixed-precision does not apply"),
-        ({"strategy": "early-layers", "epochs": 0, "tensorboard": "t"}, "--tensorboard does not apply"),
+        ({"val_split": 0.5, "test_split": 0.5}, "--test-split and --val-split must add up to less than 1"),
+        ({"preprocessing": "tf"}, "--preprocessing requires --backbone FILE.keras"),
+        ({"strategy": "fine-tune", "epochs": 0}, "--epochs 0 does not apply to --strategy fine-tune"),
+        ({"strategy": "freeze", "mixed_precision": False}, "--mixed-precision requires a strategy that trains weights"),
+        (
+            {"strategy": "early-layers", "epochs": 0, "tensorboard": "t"},
+            "--tensorboard requires a strategy that trains weights",
+        ),
     ],
 )
 def test_options_that_contradict_each_other(options: dict[str, Any], message: str) -> None:

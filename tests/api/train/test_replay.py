@@ -113,7 +113,7 @@ def test_a_run_from_a_bundle_needs_the_bundle_again(small: str, images: Path, tm
     first = frozen("first", from_bundle=base.model)
     with pytest.raises(TlkitError, match="starts from the bundle base") as caught:
         again(images, first, tmp_path)
-    assert caught.value.hint == "say with --from where it is now"
+    assert caught.value.hint == "give its location with --from"
     assert_same(first, again(images, first, tmp_path, from_bundle=base.model))
     assert f"--from {base.model}" in (first.model / "report.html").read_text()
     other = frozen("other", backbone=small, seed=1, report=False)

@@ -266,7 +266,7 @@ def test_a_run_cannot_go_on_with_other_images(
     with pytest.raises(TlkitError, match="unfinished run"):
         tlkit.train(root, strategy="fine-tune", output=target, **QUICK)
     next((root / "a").iterdir()).unlink()
-    with pytest.raises(TlkitError, match="not those this run began with"):
+    with pytest.raises(TlkitError, match="not those that this run started with"):
         tlkit.resume(target)
     assert run_folder(target).is_dir()
 
@@ -345,9 +345,9 @@ def test_mixed_precision_gives_a_plain_float32_network(garden: Path, tmp_path: P
 
 def test_options_that_contradict(garden: Path, tmp_path: Path) -> None:
     for options, message in (
-        ({"strategy": "freeze", "epochs": 3}, "--epochs does not apply"),
-        ({"strategy": "freeze", "learning_rate": 1e-3}, "--learning-rate does not apply"),
-        ({"strategy": "fine-tune", "epochs": 0}, "leaves nothing"),
+        ({"strategy": "freeze", "epochs": 3}, "--epochs requires"),
+        ({"strategy": "freeze", "learning_rate": 1e-3}, "--learning-rate requires"),
+        ({"strategy": "fine-tune", "epochs": 0}, "--epochs 0 does not apply"),
         ({"strategy": "fine-tune", "boundary": "stage3"}, "--boundary does not apply"),
         ({"strategy": "last-layers", "boundary": "stage99"}, "no stage"),
         ({"strategy": "fine-tune", "learning_rate": 0}, "--learning-rate"),

@@ -1,1 +1,1 @@
-"""``tlkit backbones``: the catalogue as a list, one network in detail, speed, and fetching weights."""
+"""``tlkit backbones``: list the catalogue, show one network, measure speed, fetch weights."""

@@ -1,4 +1,4 @@
-"""What ``tlkit backbones fetch`` does: weights brought here while there is a network."""
+"""``tlkit backbones fetch``: download weights ahead of time."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tlkit.progress import Progress, SilentProgress
 
 
 def fetch_weights(names: Sequence[str], progress: Progress | None = None) -> list[Fetched]:
-    """Fetch the ImageNet weights of backbones that are not on this machine yet, one after another.
+    """Download the ImageNet weights of backbones that are not on this machine yet, one after another.
 
     Args:
         names: Any spellings of catalogue names.
-        progress: Told the megabytes.
+        progress: Progress reporter, in megabytes.
 
     Raises:
-        TlkitError: A name is unknown, before anything is fetched; else as `tlkit.backbones.catalog.fetch.fetch`:
-            those fetched before are kept.
+        TlkitError: A name is unknown (raised before any download), or as `tlkit.backbones.catalog.fetch.fetch`; files
+            downloaded before that are kept.
     """
     rows = list(dict.fromkeys(catalog.get(name) for name in names))
     return [fetch(row, progress or SilentProgress()) for row in rows]
 
 
 def to_json(fetched: Sequence[Fetched]) -> dict[str, Any]:
-    """The same as plain data."""
+    """Return plain data."""
     return {
         "fetched": [
             {

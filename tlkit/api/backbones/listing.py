@@ -1,4 +1,4 @@
-"""What ``tlkit backbones`` does: the catalogue sorted, filtered and weighed. Plain data, so that it answers at once."""
+"""``tlkit backbones``: the catalogue sorted and filtered. It is plain data, so this answers at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.catalog.unsupported_networks import HOW, RELATIVES, Relative
 from tlkit.errors import TlkitError
+from tlkit.plan.option import unknown_choice
 
 FLOAT32 = 4  # bytes
 PACKAGED, HERE, DOWNLOAD, EXTRA = "packaged", "on this machine", "download", "pip install 'tlkit[lite]'"
@@ -26,22 +27,21 @@ class Entry:
         params_top: Parameters with it.
         operations: Multiply-adds for one image of ``input_size``, without the classifier.
         operations_top: The same with it.
-        operations_published: The same with it as published; None if nobody did.
-        operations_source: Who did; empty if nobody.
+        operations_published: Published multiply-adds with the classifier; None if there are none.
+        operations_source: Who published them; empty if nobody.
         input_size: Side of the square input in pixels.
-        top1: Published ImageNet top-1 accuracy in percent; None if none was.
-        top5: Top-5 accuracy likewise.
+        top1: Published ImageNet top-1 accuracy in percent; None if there is none.
+        top5: Published top-5 accuracy likewise.
         source: Where the accuracies were published.
-        top1_per_mparams: Top-1 accuracy in percent by million parameters, with the classifier.
-        top1_per_goperations: The same by G multiply-adds (Canziani, Paszke & Culurciello 2016).
-        dominated_by: The most accurate of the networks that are at least as accurate with no more parameters and no
-            more operations, all with their classifiers; None if there is none.
+        top1_per_mparams: Top-1 accuracy in percent per million parameters, with the classifier.
+        top1_per_goperations: The same per billion multiply-adds (Canziani, Paszke & Culurciello 2016).
+        dominated_by: The most accurate network that is at least as accurate, with no more parameters and no more
+            operations, all with their classifiers; None if there is none.
         weights: "packaged", "on this machine", "download" or how to install them.
         file: Where the downloaded weights are or would be; empty if packaged.
-        bytes: Size of the weights on this machine; of those to be downloaded about, from the parameters; None if
-            packaged.
-        ms: Milliseconds for one image on one core of this machine; None if not measured.
-        engine: What it was measured with, "litert" or "keras"; empty if not measured.
+        bytes: Size of the weights on this machine; for a download an estimate from the parameters; None if packaged.
+        ms: Milliseconds for one image on this machine; None if not measured.
+        engine: "litert" or "keras", which ms was measured with; empty if not measured.
     """
 
     name: str
@@ -77,19 +77,19 @@ SORTS: dict[str, Callable[[Entry], Any]] = {
     "per-operations": lambda entry: -(entry.top1_per_goperations or 0),
     "speed": lambda entry: entry.ms or float("inf"),
 }
-"""What ``--sort`` takes: the least of these values comes first."""
+"""The values of ``--sort``, with their sort keys."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What was asked for of the catalogue, in the order asked for, and the networks that it lacks."""
+    """The entries that were requested, in order, and the networks that the catalogue lacks."""
 
     entries: tuple[Entry, ...]
     others: tuple[Relative, ...] = RELATIVES
     how: str = HOW
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         others = [asdict(relative) for relative in self.others]
         return {"backbones": [asdict(entry) for entry in self.entries], "others": others, "others_how": self.how}
 
@@ -103,21 +103,21 @@ def list_backbones(
     offline: bool = False,
     speeds: Mapping[str, tuple[float, str]] | None = None,
 ) -> Catalogue:
-    """The networks that training can start from.
+    """List the networks that training can start from.
 
     Args:
         sort: One of `SORTS`.
-        match: Letters and digits that a name must have in a row.
-        max_params: Parameters at most, without the classifier.
-        max_operations: Multiply-adds at most, without the classifier.
-        offline: Only those whose weights are on this machine.
-        speeds: (milliseconds, engine) of those that were measured.
+        match: Letters and digits that a name must contain.
+        max_params: Maximum number of parameters, without the classifier.
+        max_operations: Maximum number of multiply-adds, without the classifier.
+        offline: List only networks whose weights are on this machine.
+        speeds: (milliseconds, engine) of networks that were measured.
 
     Raises:
-        TlkitError: There is no such order, or nothing is left.
+        TlkitError: There is no such sort key, or no network matches.
     """
     if sort not in SORTS:
-        raise TlkitError(f"cannot sort by '{sort}'", f"one of {', '.join(SORTS)}")
+        raise unknown_choice("--sort", sort, tuple(SORTS))
     rows = [
         row
         for row in catalog.rows()
@@ -127,14 +127,14 @@ def list_backbones(
         and (not offline or catalog.is_here(row))
     ]
     if not rows:
-        raise TlkitError("no backbone is left by these filters", "tlkit backbones lists all")
+        raise TlkitError("no backbone matches these filters", "tlkit backbones lists all")
     measured = speeds or {}
     entries = [_entry(row, measured.get(row.name)) for row in rows]
     return Catalogue(tuple(sorted(entries, key=SORTS[sort])))
 
 
 def dominated_by(row: Backbone, rows: Sequence[Backbone]) -> Backbone | None:
-    """The most accurate network that is at least as good as ``row`` in all of `_goodness`, and better in one."""
+    """Find the most accurate network that is at least as good as ``row`` in all of `_goodness`, and better in one."""
     good = _goodness(row)
     better = [
         other

@@ -1,4 +1,4 @@
-"""What ``tlkit backbones --measure`` does: how fast networks are on this machine."""
+"""``tlkit backbones --measure``: how fast networks are on this machine."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def measure(
 ) -> dict[str, tuple[float, str]]:
     """Time backbones on images of their own input size, one image at a time.
 
-    Speed does not depend on what the weights are: networks without weights on this machine get random ones, and nothing
-    of those is kept.
+    Speed does not depend on the values of the weights: networks without weights on this machine get random ones, which
+    are not kept.
 
     Args:
-        names: Of catalogue rows.
+        names: Catalogue names.
         engine: "auto", "litert" or "keras".
-        progress: Told about each network.
+        progress: Progress reporter.
 
     Returns:
-        By name (milliseconds an image, the engine that ran it). LiteRT runs on one core, Keras on all.
+        (milliseconds per image, engine) by name. LiteRT runs on one core, Keras on all.
 
     Raises:
-        TlkitError: There is no such engine here.
+        TlkitError: The engine is not installed.
     """
     check_engine(engine)
     found = {}
@@ -48,7 +48,7 @@ def measure(
 
 
 def _forget() -> None:
-    """Give a network's memory back before the next is built."""
+    """Free a network's memory before the next is built."""
     if "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session()
     gc.collect()

@@ -1,4 +1,4 @@
-"""What ``tlkit backbones show`` says of a network."""
+"""``tlkit backbones show``: the stages and layers of a network."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tlkit.progress import Progress, SilentProgress
 
 @dataclass(frozen=True)
 class StageFigures:
-    """What a stage costs and sees.
+    """Cost and receptive field of a stage.
 
     Attributes:
         params: Parameters of its layers.
         operations: Multiply-adds of its layers for one image.
-        receptive_field: Pixels (height, width) of the input that one cell of its output depends on, as
-            `tlkit.backbones.layers.Layer` has it.
+        receptive_field: Pixels (height, width) of the input that one cell of its output depends on; see
+            `tlkit.backbones.layers.Layer`.
     """
 
     params: int
@@ -43,11 +43,11 @@ class Stages:
         name: The network's name in the catalogue.
         input_size: Side of the square input in pixels.
         stages: From input to output.
-        early: Names of those after which "early-layers" considers cutting by itself.
-        last: Name of the one above which "last-layers" trains, unless told otherwise.
+        early: Names of the stages after which "early-layers" considers cutting.
+        last: Name of the stage after which "last-layers" starts to train by default.
         params: Parameters, without a classifier.
         operations: Multiply-adds for one image, without a classifier.
-        figures: Of each stage.
+        figures: Cost and receptive field of each stage.
         layers: From input to output.
     """
 
@@ -62,7 +62,7 @@ class Stages:
     layers: tuple[Layer, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         both = zip(self.stages, self.figures, strict=True)
         return {
             "name": self.name,
@@ -77,26 +77,26 @@ class Stages:
 
 
 def stages_of(name: str, input_size: int | None = None, progress: Progress | None = None) -> Stages:
-    """Build a network, without its weights, and name its stages and layers.
+    """Build a network, without its weights, and list its stages and layers.
 
     Args:
         name: Any spelling of a catalogue name, or a ``.keras`` file.
         input_size: Side of the square input in pixels; None for the network's own.
-        progress: Told what takes long.
+        progress: Progress reporter.
 
     Raises:
         TlkitError: The name is unknown, the size too small, or the file cannot be a backbone.
     """
     own = is_file_name(name)
     weights = IMAGENET if own else RANDOM
-    # stages do not depend on what is done to the pixels
+    # stages do not depend on preprocessing
     row, size = check_request(file_backbone(name, INCLUDED) if own else name, weights, input_size)
     with (progress or SilentProgress()).phase(f"Building {row.name}", None):
         return describe(build_backbone(row, weights=weights, input_size=size))
 
 
 def describe(network: Network) -> Stages:
-    """The stages and layers of a built network."""
+    """List the stages and layers of a built network."""
     operations = count_operations(network)
     layers = layers_of(network)
     return Stages(

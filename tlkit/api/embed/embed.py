@@ -25,6 +25,7 @@ from tlkit.files import check_free
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store.features import MAX_MAPPED, FeatureStore, SpareStore
+from tlkit.words import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +35,9 @@ class Embedding:
     Attributes:
         file: The path as given or found.
         content: SHA-256 of the file's bytes as hex; None if the image cannot be read.
-        vector: float32 [dimensions]; None likewise. Rounded to half precision, as features are kept.
-        error: Why the image cannot be read, else None.
-        reused: Whether the vector was kept from an earlier run.
+        vector: float32 [dimensions], rounded to half precision like all stored features; None likewise.
+        error: Why the image cannot be read; None if it can.
+        reused: Whether the vector comes from an earlier run.
     """
 
     file: str
@@ -48,19 +49,19 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What went into a file of vectors.
+    """The result of writing a file of vectors.
 
     Attributes:
-        model: The bundle whose network was used; None: a backbone as it comes.
+        model: The bundle whose network was used; None: a backbone of the catalogue or a file.
         backbone: Its name in the catalogue.
-        stage: What was taken: "top", the name of a stage, several joined by "+", or "all".
-        images: How many images are in the file.
+        stage: Where the features are from: "top", the name of a stage, several joined by "+", or "all".
+        images: Number of images in the file.
         dimensions: Length of a vector.
         blocks: (name, width) of the parts of a vector.
         output: The file.
         skipped: (file, reason) of every image that could not be read.
-        seconds: How long it took.
-        reused: How many vectors were kept from an earlier run.
+        seconds: Time taken.
+        reused: Number of vectors that come from an earlier run.
     """
 
     model: Path | None
@@ -75,7 +76,7 @@ class Embedded:
     reused: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         return {
             "model": None if self.model is None else str(self.model),
             "backbone": self.backbone,
@@ -103,7 +104,7 @@ def embed(  # noqa: PLR0913  (one argument an option)
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Embedding]:
-    """One vector per image; see `embed_iter`, whose rows this gathers."""
+    """Compute one vector per image; the rows of `embed_iter` as a list."""
     return list(
         embed_iter(
             images,
@@ -133,28 +134,28 @@ def embed_iter(  # noqa: PLR0913
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Embedding]:
-    """One vector per image as they come; memory does not grow with their number.
+    """Compute one vector per image, one by one; memory does not grow with their number.
 
-    Features that are kept from an earlier run are not computed again, and new ones are kept.
+    Features of an earlier run are reused, and new ones are kept for later runs.
 
     Args:
         images: Files, folders (with everything below them) and glob patterns.
-        backbone: Any spelling of a catalogue name; None: the packaged one, if no bundle is given.
-        model: A bundle or its folder, to take the network from.
-        stage: "top", the name of a stage such as "stage3", or "all"; None: what the head sees, of a backbone the top.
-        weights: Of a backbone: "imagenet", "none" or a file; None: "imagenet".
-        image_size: Of a backbone: side of the square input in pixels; None: its own.
-        preprocessing: Of a ``.keras`` file, what it takes, such as "scale-0-1"; None: what the file begins with.
-        engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
-        workers: Reading threads, and cores to compute with at most; None: one a processor.
-        progress: Told about every image.
+        backbone: Any spelling of a catalogue name, or a ``.keras`` file; None: the packaged one, if no bundle is given.
+        model: A bundle or its folder, whose network is used.
+        stage: "top", the name of a stage such as "stage3", or "all"; None: what the head sees (the top of a backbone).
+        weights: Weights of a backbone: "imagenet", "none" or a file; None: "imagenet".
+        image_size: Side of a backbone's square input in pixels; None: its own.
+        preprocessing: How to scale pixels for a ``.keras`` file, such as "scale-0-1"; None: what the file begins with.
+        engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
+        workers: Threads to read images with, and cores to compute with; None: all.
+        progress: Progress reporter.
 
     Yields:
-        One row an image in the order found; an unreadable image becomes a row with ``error``.
+        One row per image, in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
-        TlkitError: No image at all, no such backbone, bundle or stage, options that contradict each other, or the
-            engine is not there.
+        TlkitError: No image is found, there is no such backbone, bundle or stage, options contradict each other, or
+            the engine is missing.
     """
     show = progress or SilentProgress()
     paths = find_images(images)
@@ -190,13 +191,13 @@ def embed_file(  # noqa: PLR0913
 ) -> Embedded:
     """Write one vector per image to a file; memory does not grow with their number.
 
-    The file is there under its name only when whole. A run that was killed or interrupted goes on where it stopped when
-    called again in the same way: what it computed is kept, in the cache or, where that cannot be, in a folder
-    beside the file. Images that cannot be read are left out and told of.
+    The file gets its name only when it is complete. The same call again resumes a run that was killed or interrupted:
+    what it computed is kept in the cache or, if that is not possible, in a folder beside the file. Images that cannot
+    be read are skipped and reported.
 
     Args:
-        images: As for `embed_iter`, and likewise the rest.
-        output: A new file, its format by its suffix: .parquet (needs pyarrow), .npz or .csv.
+        images: See `embed_iter`.
+        output: A new file; its suffix sets the format: .parquet (needs pyarrow), .npz or .csv.
         backbone: See `embed_iter`.
         model: See `embed_iter`.
         stage: See `embed_iter`.
@@ -205,10 +206,10 @@ def embed_file(  # noqa: PLR0913
         preprocessing: See `embed_iter`.
         engine: See `embed_iter`.
         workers: See `embed_iter`.
-        progress: Told about every image.
+        progress: Progress reporter.
 
     Raises:
-        TlkitError: As `embed_iter`; the file exists, lies among the images or cannot be written, another run is
+        TlkitError: As `embed_iter`; the file exists, is among the images or cannot be written, another run is
             writing it, or no image can be read.
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
@@ -222,7 +223,7 @@ def embed_file(  # noqa: PLR0913
         source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
         count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)
     if reused:
-        show.note(f"features of {reused} of {len(paths)} images reused from an earlier run")
+        show.note(f"reused the features of {reused} of {plural(len(paths), 'image')} from an earlier run")
     return Embedded(
         model=source.model,
         backbone=source.backbone,
@@ -245,7 +246,7 @@ def _write(
     workers: int | None,
     show: Progress,
 ) -> tuple[int, int, list[tuple[str, str]]]:
-    """Write the file and give it its name: how many rows it has, how many of them were reused, and what was skipped."""
+    """Write the file and name it; return its number of rows, how many were reused, and the skipped images."""
     store = SpareStore(feature_key(source.extractor), len(paths), folder.spare)
     layout = Layout(source.blocks, {"backbone": source.backbone, "model": source.model and str(source.model)})
     count, reused = 0, 0
@@ -266,14 +267,15 @@ def _write(
                     reused += row.reused
                 advance(1)
         if not count:
-            raise TlkitError(f"none of {len(paths)} images can be read", "{}: {}".format(*skipped[0]))
+            raise TlkitError(f"no readable image among {plural(len(paths), 'file')}", "{}: {}".format(*skipped[0]))
         folder.finish()
         if count > reused and store.why_spare is not None:
-            show.note(f"{store.why_spare}, so that a later run computes them again")
+            show.note(f"{store.why_spare}, so a later run computes them again")
     except KeyboardInterrupt:
         done = count + len(skipped)
-        where = f" (until then {folder.path} stays)" if store.why_spare else ""
-        show.note(f"{done} of {len(paths)} images done; " + (store.problem or f"to go on, say the same again{where}"))
+        where = f" ({folder.path} is kept until then)" if store.why_spare else ""
+        problem = store.problem or f"to resume, run the same command again{where}"
+        show.note(f"{done} of {plural(len(paths), 'image')} done; {problem}")
         raise
     except OSError as error:
         raise TlkitError(f"cannot write {folder.target}: {error.strerror or error}") from error

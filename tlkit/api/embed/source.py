@@ -1,4 +1,4 @@
-"""What computes the vectors of ``tlkit.embed``: a backbone or a bundle's network, and which of its stages."""
+"""The network and stages that compute the vectors of ``tlkit.embed``: a backbone or a bundle's network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Source:
-    """What computes the vectors.
+    """A network and the stages to take features from.
 
     Attributes:
         extractor: The frozen network.
-        blocks: (name, width) of those of its pooled stages that a vector is made of.
+        blocks: (name, width) of the pooled stages that make up a vector.
         model: The bundle it comes from, if any.
     """
 
@@ -42,7 +42,7 @@ class Source:
 
     @property
     def stage(self) -> str:
-        """What a vector is made of: "top", the name of a stage, several joined by "+", or "all"."""
+        """The stages of a vector: "top", the name of a stage, several joined by "+", or "all"."""
         if len(self.blocks) == len(self.extractor.taps) > 1:
             return ALL
         return "+".join(name for name, _ in self.blocks)
@@ -58,7 +58,7 @@ def open_source(
     engine: str,
     show: Progress,
 ) -> Source:
-    """The network that was asked for.
+    """Open the requested network.
 
     Raises:
         TlkitError: See `embed_iter`.
@@ -71,7 +71,7 @@ def open_source(
         "--preprocessing": preprocessing,
     }
     if model is not None and (wrong := [name for name, value in given.items() if value is not None]):
-        raise TlkitError(f"--model and {wrong[0]} contradict each other", f"leave {wrong[0]} out: the bundle says it")
+        raise TlkitError(f"{wrong[0]} does not apply to --model", "leave it out: the bundle has its own")
     head: Sequence[str] = (TOP,)
     if model is None:
         chosen = weights or IMAGENET
@@ -86,7 +86,7 @@ def open_source(
 
 
 def _chosen(stage: str | None, extractor: Extractor, head: Sequence[str]) -> Sequence[str]:
-    """Names of the blocks that a stage's name stands for; the last stage is the top.
+    """Names of the blocks that a stage stands for; the last stage is the top.
 
     Raises:
         TlkitError: There is no such stage.

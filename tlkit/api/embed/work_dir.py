@@ -1,4 +1,4 @@
-"""A folder beside a file that is being written, for as long as that takes: ``NAME-run``."""
+"""A temporary folder beside a file that is being written: ``NAME-run``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCK, PART, SPARE = "tlkit.lock", "part", "spare"
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Where a file grows until it is whole.
+    """The folder in which a file is written until it is complete.
 
     Attributes:
         path: The folder.
@@ -29,25 +29,25 @@ class WorkFolder:
 
     @property
     def part(self) -> Path:
-        """What the file is called until it is whole; names that begin so are free for its writer too."""
+        """The file until it is complete; its writer may also use names that begin like this."""
         return self.path / PART
 
     @property
     def spare(self) -> Path:
-        """A folder for what a later run can go on with; stays where a run ends early and something is in it."""
+        """Features that a later run can reuse; stays if a run ends early and there are any."""
         return self.path / SPARE
 
     def finish(self) -> None:
-        """Give the file its name, unless something has that by now.
+        """Give the file its final name.
 
         Raises:
-            TlkitError: Something has.
+            TlkitError: Something with that name exists by now.
             OSError: It cannot be written.
         """
         with self.part.open("rb+") as file:
             os.fsync(file.fileno())
         try:
-            os.link(self.part, self.target)  # in contrast to renaming, never replaces a file
+            os.link(self.part, self.target)  # unlike a rename, never replaces a file
         except FileExistsError:
             raise _exists(self.target) from None
         except OSError:  # a file system without links
@@ -58,17 +58,17 @@ class WorkFolder:
 
 @contextlib.contextmanager
 def work_folder(target: Path) -> Iterator[WorkFolder]:
-    """Make the folder, or take it over from a run that was killed; it is gone afterwards, unless its spare is used.
+    """Make the folder, or take it over from a killed run; remove it afterwards, unless it holds features to reuse.
 
     Raises:
-        TlkitError: Another run is at work on the same file, the folder is somebody else's, or it cannot be written.
+        TlkitError: Another run is writing the same file, the folder is not tlkit's, or it cannot be written.
     """
     folder = WorkFolder(target.with_name(f"{target.name}{SUFFIX}"), target)
     lock = folder.path / LOCK
     try:
         folder.path.mkdir(exist_ok=True)
         if not lock.exists() and any(folder.path.iterdir()):
-            raise TlkitError(f"not the folder of a run, so not used: {folder.path}", "choose another --output")
+            raise TlkitError(f"{folder.path} exists and is not the folder of a run", "choose another --output")
         file = lock.open("ab")
     except OSError as error:
         raise TlkitError(f"cannot write to {folder.path}: {error.strerror or error}", "see --output") from error
@@ -93,7 +93,7 @@ def work_folder(target: Path) -> Iterator[WorkFolder]:
 
 
 def remove_left_over(target: Path) -> None:
-    """Take away what a run left that was killed after its file was whole."""
+    """Remove the folder of a run that was killed after its file was complete."""
     folder = WorkFolder(target.with_name(f"{target.name}{SUFFIX}"), target)
     lock = folder.path / LOCK
     with contextlib.suppress(OSError):
@@ -108,14 +108,14 @@ def remove_left_over(target: Path) -> None:
 
 
 def _clean(folder: WorkFolder) -> None:
-    """Remove the unfinished file, and no other's."""
+    """Remove the unfinished file and nothing else."""
     for path in folder.path.glob(f"{PART}*"):
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def _locked(descriptor: int) -> bool:
-    """Take a lock that ends with the process; True also where there are none, as on some network drives."""
+    """Take a lock that ends with the process; True also where locks do not exist, as on some network drives."""
     try:
         import fcntl
     except ImportError:  # Windows

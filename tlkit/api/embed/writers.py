@@ -1,4 +1,4 @@
-"""Vectors as files: CSV, NPZ and Parquet, each written row by row, so that memory does not grow with their number."""
+"""Write vectors as CSV, NPZ or Parquet, row by row, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from numpy.typing import NDArray
 
 from tlkit.errors import TlkitError
 
-ROWS = 512  # at a time, where a format takes several at once
+BATCH_ROWS = 512  # rows written at once, in formats that write several
 FILE, CONTENT, VECTOR = "file", "sha256", "vector"
 Blocks = tuple[tuple[str, int], ...]
 
 
 class Write(Protocol):
-    """Takes one row: the image's file, SHA-256 of its bytes as hex, and its vector, float32 [columns]."""
+    """Writes one row: the image's file, SHA-256 of its bytes as hex, and its vector, float32 [columns]."""
 
     def __call__(self, file: str, content: str, vector: NDArray[np.float32], /) -> None:
-        """Write it."""
+        """Write the row."""
         ...
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a row's vector is made of.
+    """The parts of a vector.
 
     Attributes:
         blocks: (name, width) of the pooled stages, one after another.
-        note: Goes into formats that have room for it: what computed the vectors.
+        note: What computed the vectors, for formats with metadata.
     """
 
     blocks: Blocks
@@ -50,7 +50,7 @@ class Layout:
 
     @property
     def names(self) -> list[str]:
-        """A name for each number of a vector: that of the stage, and which of its channels, from 0."""
+        """Column names: the stage and the number of its channel, from 0."""
         return [f"{name}_{channel}" for name, width in self.blocks for channel in range(width)]
 
 
@@ -58,30 +58,30 @@ Format = Callable[[Path, Layout], AbstractContextManager[Write]]
 
 
 def format_of(path: Path) -> Format:
-    """How a file of this name is written.
+    """Choose the writer for a file name.
 
-    The function opens the file and gives what takes its rows; when the context is left without an exception, the file
-    is whole. File names that are no Unicode are written with escapes.
+    The writer opens the file and yields a function that takes rows; when the context ends without an exception, the
+    file is complete. File names that are not Unicode are written with escapes.
 
     Raises:
-        TlkitError: No format has that suffix, or what it needs is not installed.
+        TlkitError: No format has that suffix, or a library it needs is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise TlkitError(f"--output must end in {', '.join(FORMATS)}, not '{path.name}'", "such as vectors.npz")
+        raise TlkitError(f"--output must end in {', '.join(FORMATS)}, not '{path.name}'", "for example vectors.npz")
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise TlkitError("Parquet needs pyarrow", 'pip install "tlkit[parquet]", or write .npz or .csv')
+        raise TlkitError("writing .parquet requires pyarrow", 'pip install "tlkit[parquet]", or write .npz or .csv')
     return FORMATS[suffix]
 
 
 def text_of(file: str) -> str:
-    """A file name as text that can be written as UTF-8."""
+    """Return a file name as text that can be encoded as UTF-8."""
     return file.encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager
 def write_csv(path: Path, layout: Layout) -> Iterator[Write]:
-    """A line an image; nine digits, from which every float32 is read again as it was."""
+    """Write one line per image, with nine digits, which preserve every float32."""
     numbers = ",".join(["%.9g"] * layout.columns)
     with path.open("w", newline="", encoding="utf-8") as out:
         csv.writer(out, lineterminator="\n").writerow([FILE, CONTENT, *layout.names])
@@ -93,15 +93,15 @@ def write_csv(path: Path, layout: Layout) -> Iterator[Write]:
 
 
 def _quoted(text: str) -> str:
-    """A field of a CSV file; a name may hold quotes, commas and line ends."""
+    """Quote a CSV field; a name may contain quotes, commas and line ends."""
     return '"{}"'.format(text.replace('"', '""')) if any(each in text for each in '",\r\n') else text
 
 
 @contextmanager
 def write_npz(path: Path, layout: Layout) -> Iterator[Write]:
-    """Arrays ``file`` and ``sha256`` (text) and ``vector`` (float32 [n, columns]), and which columns are which stage.
+    """Write arrays ``file`` and ``sha256`` (text), ``vector`` (float32 [n, columns]), ``stage`` and ``width``.
 
-    An array's header says how long it is, so that rows wait in a file beside until their number is known.
+    The header of an array holds its length, so rows wait in a temporary file until their number is known.
     """
     waiting = path.with_name(f"{path.name}-rows")
     files: list[str] = []
@@ -128,17 +128,17 @@ def write_npz(path: Path, layout: Layout) -> Iterator[Write]:
 
 
 def _write_texts(archive: zipfile.ZipFile, name: str, texts: Any, width: int, count: int | None = None) -> None:
-    """An array of text, a few rows at a time."""
+    """Write an array of text, a few rows at a time."""
     rows, number = iter(texts), len(texts) if count is None else count
     with _member(archive, name, f"<U{width}", (number,)) as out:
-        for start in range(0, number, ROWS):
-            some = [next(rows) for _ in range(min(ROWS, number - start))]
+        for start in range(0, number, BATCH_ROWS):
+            some = [next(rows) for _ in range(min(BATCH_ROWS, number - start))]
             out.write(np.array(some, dtype=f"<U{width}").tobytes())
 
 
 @contextmanager
 def _member(archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
-    # a date of its own, always the same: the same rows give the same bytes
+    # a fixed date: the same rows give the same bytes
     entry = zipfile.ZipInfo(f"{name}.npy")
     with archive.open(entry, "w", force_zip64=True) as out:
         np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
@@ -147,7 +147,7 @@ def _member(archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, .
 
 @contextmanager
 def write_parquet(path: Path, layout: Layout) -> Iterator[Write]:
-    """Columns ``file``, ``sha256`` and ``vector`` (a list of fixed length); what made them in the metadata."""
+    """Write columns ``file``, ``sha256`` and ``vector`` (a list of fixed length); metadata say what computed them."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -155,7 +155,7 @@ def write_parquet(path: Path, layout: Layout) -> Iterator[Write]:
     note = json.dumps({**layout.note, "blocks": dict(layout.blocks)})
     schema = pa.schema([(FILE, pa.string()), (CONTENT, pa.string()), (VECTOR, vectors)], metadata={"tlkit": note})
     some: list[tuple[str, str]] = []
-    numbers = np.empty((ROWS, layout.columns), dtype=np.float32)
+    numbers = np.empty((BATCH_ROWS, layout.columns), dtype=np.float32)
     with closing(parquet.ParquetWriter(path, schema, use_dictionary=False)) as out:
 
         def flush() -> None:
@@ -171,7 +171,7 @@ def write_parquet(path: Path, layout: Layout) -> Iterator[Write]:
         def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
             numbers[len(some)] = vector
             some.append((text_of(file), content))
-            if len(some) == ROWS:
+            if len(some) == BATCH_ROWS:
                 flush()
 
         yield write
@@ -182,5 +182,5 @@ FORMATS: dict[str, Format] = {".parquet": write_parquet, ".npz": write_npz, ".cs
 
 
 def blocks_of(taps: Blocks, wanted: Sequence[str]) -> Blocks:
-    """The blocks of some names, in the order of the network."""
+    """Return the blocks with these names, in the order of the network."""
     return tuple(tap for tap in taps if tap[0] in wanted)

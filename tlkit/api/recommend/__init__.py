@@ -1,1 +1,1 @@
-"""``tlkit.recommend``: what to do with a dataset, why, and what accuracy to expect."""
+"""``tlkit.recommend``: recommend a strategy for a dataset, with reasons and predicted accuracy."""

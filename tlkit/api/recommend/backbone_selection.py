@@ -1,4 +1,4 @@
-"""``--backbone auto``: the backbones whose weights are on this machine, compared on a sample of the images."""
+"""``--backbone auto``: compare the backbones whose weights are on this machine, on a sample of the images."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tlkit.linear.flip_check import balanced_sample
 from tlkit.plan.choices import AUTO, IMAGENET
 from tlkit.plan.plan import Plan
 
-MAX_COMPARED = 500  # training images at most
+MAX_COMPARED = 500  # training images
 
 
 def start_and_folder(request: TrainOptions, context: Context, plan: Plan | None = None) -> tuple[Start, ImageFolder]:
-    """What a run starts from, with "auto" settled, and the images found; mistakes in options are told first.
+    """Resolve "auto" and scan the images; mistakes in options are reported first.
 
     Args:
-        request: What was asked for.
-        context: Of the run.
-        plan: What was decided already.
+        request: The options of the run.
+        context: Context of the run.
+        plan: The plan to follow, if there is one.
 
     Raises:
         TlkitError: As for `select_backbone`, `prepare_start` and `scan_folder`.
@@ -45,13 +45,15 @@ def start_and_folder(request: TrainOptions, context: Context, plan: Plan | None 
 
 
 def select_backbone(request: TrainOptions, folder: ImageFolder, context: Context) -> tuple[str, str]:
-    """The backbone that "auto" comes to, and why.
+    """Choose the backbone for "auto", and say why.
 
     Raises:
-        TlkitError: "auto" was asked for together with what decides a backbone, or none is within the limits.
+        TlkitError: Other options decide the backbone too, or none is within the limits.
     """
     if request.weights != IMAGENET or request.from_bundle is not None:
-        raise TlkitError("--backbone auto compares networks with ImageNet weights", "name a backbone with --weights")
+        raise TlkitError(
+            "--backbone auto requires ImageNet weights", "leave out --weights and --from, or name a backbone"
+        )
     rows = [row for row in map(catalog.get, catalog.names()) if catalog.is_here(row)]
     rows = [row for row in rows if request.max_params is None or row.params <= request.max_params]
     rows = [row for row in rows if request.image_size is None or request.image_size >= row.min_size]
@@ -69,7 +71,7 @@ def select_backbone(request: TrainOptions, folder: ImageFolder, context: Context
             candidates.append(_candidate(row, extractor, seconds, sample, context))
     if not candidates:
         raise TlkitError(
-            f"no backbone on this machine takes at most {1000 * (request.max_latency or 0):.0f} ms an image",
+            f"no backbone on this machine takes at most {1000 * (request.max_latency or 0):.0f} ms per image",
             "raise --max-latency, or lower --image-size",
         )
     chosen, why = choose_backbone(candidates)
@@ -79,7 +81,7 @@ def select_backbone(request: TrainOptions, folder: ImageFolder, context: Context
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some training images, to compare networks on."""
+    """A sample of training images to compare networks on."""
 
     paths: list[Path]
     labels: list[int]
@@ -87,7 +89,7 @@ class _Sample:
 
 
 def _sample(request: TrainOptions, folder: ImageFolder, context: Context) -> _Sample:
-    """Some training images of every class, as the default backbone's split has them."""
+    """Draw training images of every class, from the split that the default backbone gives."""
     extractor = _open(catalog.get(catalog.DEFAULT), request, context)
     dataset = prepare(
         folder,

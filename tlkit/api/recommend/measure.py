@@ -1,4 +1,4 @@
-"""The advisor on a prepared data set: probes on its features, its similarity to ImageNet, the advice."""
+"""Run the advisor on a prepared dataset: probes on its features, similarity to ImageNet, advice."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from tlkit.images.folder import TRAIN
 from tlkit.plan.choices import IMAGENET
 from tlkit.plan.plan import Flips
 
-MAX_MIRRORED = 128  # training images at most that are looked at mirrored
-MAX_SIMILARITY = 256  # training images at most that similarity is measured on, where that needs a pass of its own
+MAX_MIRRORED = 128  # training images that are checked mirrored
+MAX_SIMILARITY = 256  # training images that similarity is measured on, if that needs a separate pass
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What the advisor measured and says.
+    """What the advisor measured, and its advice.
 
     Attributes:
-        size: Of the dataset.
-        similarity: To ImageNet.
-        probes: Cross-validation; None where a class has too few images.
+        size: Size of the dataset.
+        similarity: Similarity to ImageNet.
+        probes: Cross-validated probes; None if a class has too few images.
         flips: Whether mirroring is harmless; None likewise.
-        evidence: The numbers of all that; None likewise.
-        pilot: What some steps of training showed; None: there were none.
-        advice: What to do.
-        speed: Images a second that the frozen network computes on this machine.
+        evidence: The numbers that the advice is based on; None likewise.
+        pilot: Result of the short trial; None: there was none.
+        advice: The recommended strategy, and why.
+        speed: Images per second through the frozen network on this machine.
     """
 
     size: Size
@@ -59,14 +59,14 @@ class Measured:
 def measure(
     dataset: Dataset, extractor: Extractor, request: TrainOptions, balanced: bool, context: Context
 ) -> Measured:
-    """Measure and advise, on the training images; the dataset's features hold all taps.
+    """Measure the training images and advise; the features must have all taps.
 
     Args:
         dataset: Images, split and features.
-        extractor: What computed them.
-        request: The advisor, whether there may be a pilot and how it trains.
+        extractor: The backbone that computed the features.
+        request: The options of the run: which advisor, whether to run a pilot and how to train it.
         balanced: Weight classes by inverse frequency.
-        context: Of the run; strategies that take longer than its deadline are not advised.
+        context: Context of the run; strategies that would miss its deadline are not advised.
     """
     counts, limit = dataset.counts(), context.left()
     size = judge_size(counts)
@@ -92,7 +92,7 @@ def measure(
 
 
 def probe(dataset: Dataset, balanced: bool, context: Context) -> Probes | None:
-    """Probes on the training images; the dataset's features hold all taps. None: a class has too few images."""
+    """Run probes on the training images; the features must have all taps. None: a class has too few images."""
     return run_probes(
         dataset.matrix(TRAIN),
         dataset.features.taps,
@@ -105,10 +105,10 @@ def probe(dataset: Dataset, balanced: bool, context: Context) -> Probes | None:
 
 
 def similarity_of(dataset: Dataset, extractor: Extractor, context: Context) -> Similarity:
-    """How much the training images resemble ImageNet, by the packaged network at its own input size.
+    """Measure how similar the training images are to ImageNet, by the packaged network at its own input size.
 
-    Another network, or another size, is no measure: most have no classifier at hand, and figures move with the size. So
-    a sample then goes through the packaged one.
+    With another network or size, a sample goes through the packaged network: most networks have no classifier at hand,
+    and the score depends on the size.
     """
     packaged = extractor.backbone.name == catalog.DEFAULT and extractor.weights == IMAGENET
     if packaged and extractor.input_size == extractor.backbone.input_size:

@@ -1,4 +1,4 @@
-"""A pilot: some steps of "last-layers" on a part of the training images, to see whether training weights helps."""
+"""A pilot: a short trial of "last-layers" on part of the training images, to see whether fine-tuning helps."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import LAST, Recipe, make_recipe
 from tlkit.store.decoded import decode_all
 
-SHARE = 0.4  # of the steps of a whole run: after a tenth, networks that gain in the end are often worse
+SHARE = 0.4  # of a full run's steps: after a tenth, networks that gain in the end are often still worse
 HELD_OUT = 1 / 3  # of each class's training images
-MIN_HELD_OUT = 20  # held-out images: on fewer a pilot shows nothing
-MAX_TRAINING = 800  # training images that a pilot takes part of
-TIME_SHARE = 0.2  # of the time there is, that a pilot may take
+MIN_HELD_OUT = 20  # held-out images: with fewer a pilot shows nothing
+MAX_TRAINING = 800  # training images used in a pilot
+TIME_SHARE = 0.2  # of the time limit that a pilot may take
 
 
 def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
-    """Whether a pilot may say something, and there is time for it.
+    """Whether a pilot can change the advice, and there is time for it.
 
     Args:
-        advice: Without it.
-        images: Training images.
+        advice: The advice without a pilot.
+        images: Number of training images.
         limit: Seconds that training may take; None: no limit.
     """
     enough = round(HELD_OUT * min(images, MAX_TRAINING)) >= MIN_HELD_OUT
@@ -42,16 +42,17 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
 
 
 def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, flip: bool, context: Context) -> Pilot:
-    """Train the last layers for a while, on the training images alone; nothing of it is kept.
+    """Train the last layers for a short time, on the training images only; nothing of it is kept.
 
-    The last layers, since the outputs below them are computed once, and what they gain says what deeper ones will.
+    The last layers are cheap, since the outputs below them are computed once, and their gain predicts that of
+    deeper layers.
 
     Args:
         dataset: Images, split and features.
         extractor: The backbone.
-        request: Size of the batch, augmentation, rate; the strategy is not used.
+        request: Batch size, augmentation and learning rate; its strategy is not used.
         flip: Whether mirroring is harmless.
-        context: Of the run.
+        context: Context of the run.
 
     Raises:
         TlkitError: An image cannot be read again, or memory is too small for a single one.
@@ -108,13 +109,13 @@ def _pilot_plan(extractor: Extractor, request: TrainOptions, boundary: str, seed
 
 
 def _shortened(recipe: Recipe) -> Recipe:
-    """A share of the steps, without a look at the held-out images on the way."""
+    """Shorten the recipe to a share of its steps, with one evaluation at the end."""
     steps = math.ceil(SHARE * recipe.steps)
     return replace(recipe, steps=steps, evaluate_every=steps, patience=steps, keep=LAST)
 
 
 def inner_dataset(dataset: Dataset, seed: int) -> Dataset:
-    """The training images alone, `MAX_TRAINING` at most, part of them held out for validation; copies stay together."""
+    """Split the training images, `MAX_TRAINING` at most, into training and validation; copies stay together."""
     train, labels, groups = dataset.of(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
     chosen = list(range(len(train)))
     if len(train) > MAX_TRAINING:

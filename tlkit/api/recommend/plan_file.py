@@ -1,4 +1,4 @@
-"""Plans as files: what ``recommend --plan`` writes and ``train --plan`` carries out."""
+"""Plan files, which ``recommend --plan`` writes and ``train --plan`` follows."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from tlkit.plan.plan import Plan
 
 
 def read_plan(path: str | Path) -> Plan:
-    """A plan from its file; also from a bundle's ``plan.json``.
+    """Read a plan from its file, or from a bundle's ``plan.json``.
 
     Raises:
-        TlkitError: It cannot be read or is no plan.
+        TlkitError: It cannot be read or is not a plan.
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise TlkitError(
             f"cannot read the plan {path}: {reason}", "tlkit recommend IMAGES --plan FILE writes one"
         ) from None
     if not isinstance(found, dict):
-        raise TlkitError(f"no plan: {path}", "tlkit recommend IMAGES --plan FILE writes one")
+        raise TlkitError(f"not a plan: {path}", "tlkit recommend IMAGES --plan FILE writes one")
     return Plan.from_json(found)
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write a new file.
+    """Write a plan to a new file.
 
     Raises:
-        TlkitError: It is there already, or cannot be written.
+        TlkitError: The file exists or cannot be written.
     """
     write_new(path, json_text(plan.to_json(), indent=2) + "\n")
 
 
 def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, Any]) -> TrainOptions:
-    """The request that carries out a plan.
+    """Make the options that follow a plan.
 
     Args:
-        plan: What to do.
+        plan: The plan.
         images: The folder.
-        given: Options beside it: those that it leaves open, and where a backbone, a weights file or the bundle it
-            started from is now.
+        given: Options besides the plan: those that it does not decide, and the location of its backbone, its
+            weights file or the bundle it started from.
 
     Raises:
         TypeError: There is no such option.
-        TlkitError: One is decided by the plan, or something it needs is not there.
+        TlkitError: The plan decides an option that is given, or something it needs is missing.
     """
     options = declared(TrainOptions)
     refuse_unknown("train", given, options)
-    whereabouts = _whereabouts(plan)
+    located_by = _located_by(plan)
     decided = [name for name, its in options.items() if _is_decided(its.option.decided_by, plan)]
     for name in given:
-        if name in decided and name != whereabouts:
+        if name in decided and name != located_by:
             raise TlkitError(f"{options[name].flag} is decided by --plan", "leave one of them out, or change the plan")
     values: dict[str, Any] = {
         "strategy": plan.strategy,
@@ -86,8 +86,8 @@ def _is_decided(by: str, plan: Plan) -> bool:
     return by == PLAN or (by == RECIPE and (plan.recipe is not None or plan.complete))
 
 
-def _whereabouts(plan: Plan) -> str | None:
-    """The option that says where the network of a plan is now; None: it is catalogued."""
+def _located_by(plan: Plan) -> str | None:
+    """The option that locates the network of a plan; None: it is in the catalogue."""
     if plan.from_bundle is not None:
         return "from_bundle"
     if plan.backbone_file is not None:
@@ -96,27 +96,25 @@ def _whereabouts(plan: Plan) -> str | None:
 
 
 def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Backbone, weights and preprocessing, from where they are now.
+    """Backbone, weights and preprocessing, from their location.
 
     Raises:
-        TlkitError: Nobody says where that is.
+        TlkitError: No option gives that place.
     """
-    where = _whereabouts(plan)
-    if where is None:
+    located_by = _located_by(plan)
+    if located_by is None:
         return {"backbone": plan.backbone, "weights": plan.weights}
-    if where == "from_bundle":
-        if where not in given:
-            raise TlkitError(f"the plan starts from the bundle {plan.from_bundle}", "say with --from where it is now")
-        return {where: given[where]}
-    if where == "weights":
-        if where not in given:
-            raise TlkitError(
-                f"the plan starts from the weights {plan.weights}", "say with --weights where they are now"
-            )
-        return {"backbone": plan.backbone, where: given[where]}
+    if located_by == "from_bundle":
+        if located_by not in given:
+            raise TlkitError(f"the plan starts from the bundle {plan.from_bundle}", "give its location with --from")
+        return {located_by: given[located_by]}
+    if located_by == "weights":
+        if located_by not in given:
+            raise TlkitError(f"the plan starts from the weights {plan.weights}", "give their location with --weights")
+        return {"backbone": plan.backbone, located_by: given[located_by]}
     file = given.get("backbone", plan.backbone_file)
     if "backbone" not in given and not (Path(file).is_absolute() and Path(file).is_file()):
         raise TlkitError(
-            f"the plan's backbone {plan.backbone} is not there: '{file}'", "say with --backbone where it is now"
+            f"the plan's backbone {plan.backbone} is missing: '{file}'", "give its location with --backbone"
         )
     return {"backbone": file, "preprocessing": plan.preprocessing}

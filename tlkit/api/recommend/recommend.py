@@ -1,4 +1,4 @@
-"""``tlkit.recommend``: what to do with a data set, why, and what accuracy to expect."""
+"""``tlkit.recommend``: recommend a strategy for a dataset, with reasons and predicted accuracy."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class Recommendation:
-    """What to do with a data set.
+    """The recommendation for a dataset.
 
     Attributes:
         classes: Class names.
-        counts: Training images of each.
+        counts: Training images of each class.
         measured: What was measured, and the advice.
-        growth: What more images would bring; None where nothing could be measured.
-        plan: What `tlkit.train` does with it.
+        growth: What more images would bring; None if nothing could be measured.
+        plan: The plan for `tlkit.train`.
         skipped: (file, reason) of every image that could not be read.
         seconds: "total" and "features".
     """
@@ -46,7 +46,7 @@ class Recommendation:
 
     @property
     def expected(self) -> list[dict[str, Any]]:
-        """What each strategy is expected to reach, as in the JSON contract; accuracies are None if unknown."""
+        """Predicted accuracy of each strategy, as in the JSON contract; accuracies are None if unknown."""
         rows = []
         for each in self.measured.advice.candidates:
             its = each.expected
@@ -65,7 +65,7 @@ class Recommendation:
         return rows
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         measured, ordered = self.measured, sorted(self.counts)
         return {
             "dataset": {
@@ -98,10 +98,10 @@ class Recommendation:
 
 @documented(TrainOptions, advisor=True)
 def recommend(images: PathLike, *, progress: Progress | None = None, **options: Any) -> Recommendation:
-    """Say what to do with a folder of images; nothing but the cache is written.
+    """Recommend a strategy for a folder of images; nothing but the cache is written.
 
-    The features are those that `tlkit.train` uses and are kept for it. What is measured is measured on the images
-    that it would train on, and never on its validation images.
+    The features are kept, so `tlkit.train` does not compute them again. Everything is measured on the images that it
+    would train on, never on its validation or test images.
 
     Example:
         >>> tlkit.recommend("photos").plan.strategy  # doctest: +SKIP
@@ -122,7 +122,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     start, folder = start_and_folder(request, context)
     extractor = open_backbone(start, context)
     dataset = read_dataset(start, folder, extractor, context)
-    # the time budget is that of training, which begins after this
+    # the time budget is for training, which starts after this
     timeless = replace(context, clock=Clock())
     measured = measure(dataset, extractor, request, weighs_classes(start.plan, dataset), timeless)
     advice, probes = measured.advice, measured.probes

@@ -1,4 +1,4 @@
-"""Confidence made honest: a temperature from the validation images, before a network is saved."""
+"""Calibrate the confidence of a network before it is saved, by a temperature fitted on the validation images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Calibration:
     """How a network's confidence was scaled.
 
     Attributes:
-        temperature: What its logits were divided by; None: they were left as they are.
-        images: Validation images.
-        ece_before: Expected calibration error on them without it, 0..1.
-        ece_after: And with it, on the same images; equal where nothing was done.
+        temperature: What its logits were divided by; None: they were not changed.
+        images: Number of validation images.
+        ece_before: Expected calibration error on them before scaling, 0..1.
+        ece_after: The same after scaling; equal if nothing was scaled.
         why: What was done, in a sentence.
     """
 
@@ -31,30 +31,27 @@ class Calibration:
     why: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)
 
 
 def calibrate(dataset: Dataset, probabilities: Probabilities) -> tuple[Calibration, Probabilities]:
-    """The temperature, and what the network says once it is applied.
+    """Fit the temperature, and return the calibrated probabilities.
 
     Args:
         dataset: Images and split.
-        probabilities: Of the network as trained, by split.
+        probabilities: Probabilities of the network as trained, by split.
     """
     labels, raw = dataset.labels(VAL), probabilities[VAL]
     before = calibration_error(exact(raw), labels)
     if len(labels) < MIN_IMAGES:
-        why = (
-            f"confidence is as trained: {len(labels)} validation images are too few to scale it, {MIN_IMAGES} are "
-            "needed"
-        )
+        why = f"confidence is not calibrated: that requires {MIN_IMAGES} validation images, and there are {len(labels)}"
         return Calibration(None, len(labels), before, before, why), probabilities
     temperature = fit_temperature(raw, labels)
     scaled = {split: tempered(values, temperature) for split, values in probabilities.items()}
     after = calibration_error(exact(scaled[VAL]), labels)
     why = (
-        f"confidence is scaled by a temperature of {temperature:.2f}: calibration error (ECE) {before:.3f} before and "
-        f"{after:.3f} after, on the {len(labels)} validation images it was fitted on"
+        f"confidence is calibrated by a temperature of {temperature:.2f}: expected calibration error {before:.3f} "
+        f"before, {after:.3f} after, on the {len(labels)} validation images it was fitted on"
     )
     return Calibration(temperature, len(labels), before, after, why), scaled

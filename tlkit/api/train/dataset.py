@@ -1,4 +1,4 @@
-"""From a scanned folder to images that can be trained on: readable, enough of them, split without leaks."""
+"""Turn a scanned folder into a dataset to train on: readable images, enough per class, split without leaks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.folder import IMBALANCE, TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.splits import with_test, with_validation
+from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.backbones.extractor import Extractor
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tlkit.images.batches import Loaded
     from tlkit.store.decoded import Decoded
 
-MIN_PER_CLASS = 2  # training images a class
+MIN_PER_CLASS = 2  # training images
 
 Skipped = tuple[tuple[str, str], ...]
 
@@ -34,15 +35,15 @@ class Dataset:
 
     Attributes:
         folder: The images used; every one has a split.
-        features: Of all images of the scanned folder.
+        features: Features of all images of the scanned folder.
         rows: The row of ``features.matrix`` of each image in ``folder``.
-        group_of: Group number of each image in ``folder``: copies of one image share it.
-        copies: How many images have a copy among the others.
-        leaks: Groups of files that are copies of one another in different splits of the folder's own.
-        dropped: How many training images were left out because of that.
-        own_validation: Whether the validation images are the folder's own, not split off here.
-        own_test: Whether the test images are, if there are any.
-        seen: How many validation and test images an earlier training has trained on.
+        group_of: Group number of each image in ``folder``; copies of one image share it.
+        copies: Number of images that have a copy.
+        leaks: Groups of files that are copies of one another in different splits of the folder.
+        dropped: Number of training images left out because of that.
+        own_validation: Whether the validation images come from the folder's own split.
+        own_test: Whether the test images do, if there are any.
+        seen: Number of validation and test images that an earlier training was trained on.
     """
 
     folder: ImageFolder
@@ -67,15 +68,15 @@ class Dataset:
         return is_imbalanced(self.folder)
 
     def of(self, split: str) -> list[int]:
-        """Indices into ``folder`` of one split's images."""
+        """Indices into ``folder`` of the images of a split."""
         return [index for index, its in enumerate(self.folder.splits) if its == split]
 
     def count(self, split: str) -> int:
-        """How many images a split has."""
+        """Number of images in a split."""
         return self.folder.splits.count(split)
 
     def counts(self, split: str = TRAIN) -> list[int]:
-        """Images of each class in a split."""
+        """Number of images of each class in a split."""
         return list(self.folder.counts(split).values())
 
     def labels(self, split: str) -> list[int]:
@@ -92,7 +93,7 @@ class Dataset:
         return [paths[index] for index in self.of(split)]
 
     def matrix(self, split: str, taps: Sequence[str] | None = None) -> NDArray[np.float32]:
-        """Features of a split's images, float32 [n, columns]; of some taps, or of all that were computed."""
+        """Features of a split's images, float32 [n, columns]; of these taps, or of all that were computed."""
         return self.features_of(self.of(split), taps)
 
     def features_of(self, indices: Sequence[int], taps: Sequence[str] | None = None) -> NDArray[np.float32]:
@@ -106,7 +107,7 @@ class Dataset:
         return [self.features.contents[self.features.rows[row]] for row in self.rows]
 
     def part(self, indices: Sequence[int], splits: Sequence[str]) -> Dataset:
-        """Some images alone, by their index into ``folder``, with another split."""
+        """Keep some images only, by their index into ``folder``, with another split."""
         return replace(
             self,
             folder=self.folder.keep(list(indices)).with_splits(list(splits)),
@@ -122,12 +123,13 @@ def read_features(
     observe: Callable[[Loaded], None] | None = None,
     taps: Sequence[str] = ("top",),
 ) -> Features:
-    """Features of every image of a folder, from the store where it has them; says what was reused."""
+    """Compute features of every image of a folder, or read them from the store, and say how many were reused."""
     features = stored_features(folder.paths, extractor, context, observe, taps)
     if features.problem:
         context.show.note(features.problem)
     if features.reused:
-        context.show.note(f"features of {features.reused} of {len(folder.files)} images reused from an earlier run")
+        total = plural(len(folder.files), "image")
+        context.show.note(f"reused the features of {features.reused} of {total} from an earlier run")
     return features
 
 
@@ -138,7 +140,7 @@ def stored_features(
     observe: Callable[[Loaded], None] | None = None,
     taps: Sequence[str] | None = None,
 ) -> Features:
-    """Features of some images, from the store where it has them, and kept in it; of all taps unless told."""
+    """Compute features of some images, or read them from the store, and keep them; of all taps by default."""
     from tlkit.backbones.features import compute_features, feature_key
     from tlkit.store.features import FeatureStore
 
@@ -166,15 +168,15 @@ def prepare(
     known: Mapping[str, str] | None = None,
     test_split: float | None = None,
 ) -> Dataset:
-    """Leave out what cannot be read, find copies, and give every image a split.
+    """Leave out unreadable images, find copies, and give every image a split.
 
-    Copies of one image stay on one side of a split that is drawn here. A folder's own split is kept as it is; what it
-    lacks is drawn from its training images, test images by `tlkit.images.splits.with_test`;
-    ``drop_leaks`` leaves those training images out that have a copy in val/ or test/. ``known`` says by content hash
-    what an earlier training used: such images stay on their side, so that none it has seen is validated on.
+    Copies of one image stay on one side of a split that is drawn here. A folder's own split is kept; what it lacks is
+    drawn from its training images, test images by `tlkit.images.splits.with_test`. ``drop_leaks`` leaves out training
+    images that have a copy in val/ or test/. ``known`` gives the split of an earlier training by content hash: its
+    images stay on their side, so that none it was trained on is used for validation.
 
     Raises:
-        TlkitError: Too few images are left in a class, or none can be kept for validation.
+        TlkitError: A class has too few images left, or none can be held out for validation.
     """
     from tlkit.backbones.copies import confirmed_copies
     from tlkit.images.duplicates import group_pairs, groups_of
@@ -192,7 +194,7 @@ def prepare(
     contents = [features.contents[features.rows[index]] for index in kept]
     sides = [(known or {}).get(content) for content in contents]
     tested = with_test(used, kept_groups, test_split, seed, sides)
-    # of all images, not of those that the test images leave
+    # a share of all images, not of those left after the test images
     left = 1 - tested.splits.count(TEST) / len(kept)
     share = val_split if tested is used else min(0.99, val_split / left)
     split = with_validation(tested, kept_groups, share, seed, sides)
@@ -211,14 +213,14 @@ def prepare(
 
 
 def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None:
-    """Every class needs `MIN_PER_CLASS` images to train on.
+    """Require `MIN_PER_CLASS` training images in every class.
 
     Args:
-        folder: The images that can be used.
-        lost: (file, reason) of those that cannot.
+        folder: The usable images.
+        lost: (file, reason) of images that cannot be used.
 
     Raises:
-        TlkitError: A class has fewer, or nothing is left at all.
+        TlkitError: A class has fewer, or no image is left.
     """
     if lost and not folder.files:
         raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*lost[0]))
@@ -229,20 +231,19 @@ def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None
         gone = [(file, reason) for file, reason in lost if file.split("/")[depth] == name]
         kind = "usable image" if gone else "image"
         where = " in train/" if folder.has_splits else ""
-        hint = "add images, or take the class folder away"
+        hint = "add images, or remove the class folder"
         if gone:
-            hint = f"{len(gone)} could not be used, such as {gone[0][0]}: {gone[0][1]}"
-        message = (
-            f"class '{name}' has {count} {kind}{'' if count == 1 else 's'}{where}, at least {MIN_PER_CLASS} are needed"
+            hint = f"{plural(len(gone), 'image')} could not be used, such as {gone[0][0]}: {gone[0][1]}"
+        raise TlkitError(
+            f"class '{name}' has {plural(count, kind)}{where}, but at least {MIN_PER_CLASS} are required", hint
         )
-        raise TlkitError(message, hint)
 
 
 def require_all(decoded: Decoded, folder: ImageFolder) -> None:
-    """Every image must still be readable when its pixels are wanted.
+    """Require that every image can still be read.
 
     Raises:
-        TlkitError: One is not.
+        TlkitError: One cannot.
     """
     if decoded.errors:
         index, reason = next(iter(decoded.errors.items()))

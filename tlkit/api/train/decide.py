@@ -1,4 +1,4 @@
-"""From a request to a plan: features, split, and the strategy that was asked for or that the advisor chooses."""
+"""Turn options into a plan: features, split, and the strategy, as given or as the advisor chooses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from tlkit.linear.taps import check_boundary
 from tlkit.plan.choices import AUTO, LAST, LAST_LAYERS
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
+from tlkit.words import plural
 
 
 def open_backbone(start: Start, context: Context) -> Extractor:
-    """The frozen backbone, ready to compute features.
+    """Open the frozen backbone, ready to compute features.
 
     Raises:
-        TlkitError: Its weights cannot be had, or it has no such stage as the boundary.
+        TlkitError: Its weights cannot be loaded, or it does not have the boundary stage.
     """
     plan = start.plan
     extractor = open_extractor(
@@ -38,7 +39,7 @@ def open_backbone(start: Start, context: Context) -> Extractor:
 
 
 def read_dataset(start: Start, folder: ImageFolder, extractor: Extractor, context: Context) -> Dataset:
-    """Features of all images, and their split."""
+    """Compute the features of all images, and split them."""
     plan = start.plan
     found = read_features(folder, extractor, context, taps=needed_taps(plan, extractor.taps))
     context.clock.lap("features")
@@ -51,12 +52,12 @@ def read_dataset(start: Start, folder: ImageFolder, extractor: Extractor, contex
         known=start.earlier_split,
         test_split=plan.test_split,
     )
-    _tell_copies(dataset, context.show)
+    _report_copies(dataset, context.show)
     return dataset
 
 
 def decide(start: Start, dataset: Dataset, extractor: Extractor, context: Context) -> Plan:
-    """The plan, with the strategy that the advisor chooses where that is left to it, which is said."""
+    """Complete the plan; for "auto" with the strategy that the advisor chooses, which is reported."""
     plan = start.plan
     if plan.strategy == AUTO:
         plan = _advised(start, dataset, extractor, context)
@@ -87,14 +88,13 @@ def _advised(start: Start, dataset: Dataset, extractor: Extractor, context: Cont
     )
 
 
-def _tell_copies(dataset: Dataset, show: Progress) -> None:
+def _report_copies(dataset: Dataset, show: Progress) -> None:
     if dataset.seen:
-        show.note(f"{dataset.seen} validation images were trained on before: accuracy may be inflated")
+        show.note(f"held-out images that an earlier training used: {dataset.seen}; the accuracy may be inflated")
     if dataset.leaks:
-        done = (
-            f"{dataset.dropped} left out of training" if dataset.dropped else "accuracy may be inflated (--drop-leaks)"
-        )
+        dropped = plural(dataset.dropped, "training image")
+        done = f"{dropped} left out" if dataset.dropped else "the accuracy may be inflated (see --drop-leaks)"
         named = " = ".join(dataset.leaks[0][:2])
-        show.note(f"{len(dataset.leaks)} images have copies in another split, such as {named}: {done}")
+        show.note(f"images with copies in another split: {len(dataset.leaks)}, such as {named}; {done}")
     elif dataset.copies:
-        show.note(f"{dataset.copies} images are copies of others; copies stay on one side of the split")
+        show.note(f"images that have copies: {dataset.copies}; copies stay on one side of the split")

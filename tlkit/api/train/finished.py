@@ -1,4 +1,4 @@
-"""What a run came to, before its bundle is written."""
+"""The result of a run, before its bundle is written."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tlkit.images.folder import ImageFolder
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run came to, before its bundle is written.
+    """The result of a run, before its bundle is written.
 
     Attributes:
-        trained: The network and what was found about it.
+        trained: The network and its metrics.
         dataset: Images and split.
         extractor: The backbone.
         start: What training started from.
         folder: The images found.
         place: Where the bundle goes.
-        run: The folder of a run that trains weights; None: only a head was solved.
+        run: The folder of a run that fine-tunes; None: only a head was solved.
     """
 
     trained: Trained

@@ -1,4 +1,4 @@
-"""The last touches to a network before it is saved: confidence that can be trusted, and a sense for the unknown."""
+"""Finish a network before it is saved: calibrate its confidence and fit its out-of-distribution statistics."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tlkit.linear.classifier import ood_taps
 
 
 def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trained:
-    """The network with its confidence scaled, in the weights of head or network.
+    """Calibrate the confidence, in the weights of the head or the network.
 
     Args:
-        trained: As it was trained.
+        trained: The network as trained.
         dataset: Images and split.
-        more: Figures that stand beside those on the held-out images.
+        more: Metrics to add to those on the held-out images.
     """
     calibration, probabilities = calibrate(dataset, trained.probabilities)
     plan = trained.plan.because(calibration.why)
@@ -41,7 +41,7 @@ def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trai
 
 
 def with_ood(trained: Trained, dataset: Dataset, extractor: Extractor) -> Trained:
-    """The network with what tells images unlike those it was trained on."""
+    """Add the out-of-distribution statistics, which flag images unlike those the network was trained on."""
     plan = trained.plan
     shown = ood_taps(extractor.taps, plan.taps)
     if trained.tuned is not None:

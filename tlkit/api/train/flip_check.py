@@ -1,4 +1,4 @@
-"""Whether a dataset's images may be mirrored, looked at with its own backbone."""
+"""Check whether a dataset's images may be mirrored, with its own backbone."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def look_at_flips(
     most: int = MAX_CHECKED,
     forward: Forward | None = None,
 ) -> Flips:
-    """Run some training images through the backbone mirrored, and ask probes that have not seen them.
+    """Run some training images mirrored through the backbone, and test them on cross-validated probes.
 
     Args:
-        dataset: Images, split and features, the top's among them.
-        extractor: What computed them.
-        pixels_of: Gives uint8 [n, h, w, 3] of images by their index into the dataset's folder.
-        context: Of the run; its seed is that of the sample and the folds.
-        most: Images looked at, at most.
-        forward: The extractor's forward pass, where there is one already.
+        dataset: Images, split and features, including those of the top.
+        extractor: The backbone that computed the features.
+        pixels_of: Returns uint8 [n, h, w, 3] of images by their index into the dataset's folder.
+        context: Context of the run; its seed draws the sample and the folds.
+        most: Maximum number of images.
+        forward: The extractor's forward pass, if there is one already.
     """
     train, labels, groups = dataset.of(TRAIN), dataset.labels(TRAIN), dataset.groups(TRAIN)
     places = balanced_sample(labels, context.seed, most)
     chosen = [train[place] for place in places]
     forward, top = forward or extractor.forward(context.workers), columns_of(extractor.taps, [TOP])
     mirrored, together = [], batch_size()
-    with context.show.phase("Mirrored images", len(chosen)) as advance:
+    with context.show.phase("Checking mirrored images", len(chosen)) as advance:
         for start in range(0, len(chosen), together):
             part = chosen[start : start + together]
             mirrored.append(rounded(forward(np.ascontiguousarray(pixels_of(part)[:, :, ::-1])))[:, top])
@@ -56,7 +56,7 @@ def look_at_flips(
 
 
 def read_pixels(dataset: Dataset, size: int, workers: int | None) -> Pixels:
-    """A function that reads images anew, where they are not decoded yet; one that has become unreadable is grey."""
+    """Return a function that reads images; one that has become unreadable is grey."""
 
     def pixels_of(chosen: list[int]) -> NDArray[np.uint8]:
         images = load_images([dataset.folder.paths[i] for i in chosen], (size, size), workers=workers)

@@ -1,4 +1,4 @@
-"""The head that every strategy starts from, solved on the features of a dataset's training images."""
+"""Solve the head that every strategy starts from, on the features of the training images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Solved:
-    """A solved head, and what it takes.
+    """A solved head and its input.
 
     Attributes:
         head: The head.
@@ -36,12 +36,12 @@ def weighs_classes(plan: Plan, dataset: Dataset) -> bool:
 
 
 def solve(dataset: Dataset, plan: Plan, context: Context) -> Solved:
-    """Choose what the head takes, where the plan leaves that open, and solve the head.
+    """Choose the head's features, unless the plan does, and solve the head.
 
     Args:
-        dataset: Images, split and features, of the taps that may be taken.
+        dataset: Images, split, and features of all taps to choose from.
         plan: The strategy with its features and boundary.
-        context: Of the run.
+        context: Context of the run.
     """
     from tlkit.linear.head import solve_head
 
@@ -70,7 +70,7 @@ def solve(dataset: Dataset, plan: Plan, context: Context) -> Solved:
 
 
 def frozen_rival(dataset: Dataset, plan: Plan, solved: Solved, context: Context) -> Solved:
-    """The head on the whole frozen backbone that tuned weights are measured against."""
+    """Solve the head on the whole frozen backbone, which the tuned network is compared with."""
     if plan.strategy == EARLY or (plan.strategy == LAST_LAYERS and plan.features != LAST):
         return solve(dataset, replace(plan, strategy=FREEZE, boundary=None), context)
     return solved
@@ -80,20 +80,20 @@ def head_reasons(solved: Solved, strategy: str) -> tuple[str, ...]:
     """Why the head is what it is, one sentence each."""
     head, choice = solved.head, solved.choice
     blocks = f"of {', '.join(choice.taps)}"
-    kept = f"early-layers: what lies behind {choice.boundary} is dropped"
+    kept = f"early-layers: the stages after {choice.boundary} are removed"
     measured = ", ".join(f"{stage} {loss:.3f}" for stage, loss, _ in choice.measured)
-    first = kept if choice.boundary is not None and strategy != FREEZE else "freeze: the backbone's weights stay"
+    first = kept if choice.boundary is not None and strategy != FREEZE else "freeze: the backbone's weights are kept"
     return (
-        f"{first}, the head is logistic regression solved on the pooled features {blocks}",
-        *([f"{choice.boundary} has the least log loss in cross-validation: {measured}"] if measured else []),
-        f"L2 strength 1/C with C = {head.c:.3g}, the least log loss in cross-validation on the training images"
+        f"{first}, and the head is logistic regression on the pooled features {blocks}",
+        *([f"{choice.boundary} has the lowest log loss in cross-validation: {measured}"] if measured else []),
+        f"L2 strength 1/C with C = {head.c:.3g}, the lowest log loss in cross-validation on the training images"
         if head.search
-        else f"L2 strength 1/C with C = {head.c:.3g}, as a class is too small for cross-validation",
+        else f"L2 strength 1/C with C = {head.c:.3g}, the default, as a class is too small for cross-validation",
     )
 
 
 def needed_taps(plan: Plan, taps: Taps) -> list[str]:
-    """The blocks to hold in memory: what a head may take, and those that tell of copies and of unlike images."""
+    """The blocks to hold in memory: those a head may take, and those needed to find copies and unknown images."""
     from tlkit.linear.classifier import ood_taps
 
     if plan.strategy not in (AUTO, EARLY) and plan.features == LAST:

@@ -1,4 +1,4 @@
-"""Functions whose keyword arguments are the options of a dataclass: their signature and docstring say so."""
+"""Give functions the options of a dataclass as keyword arguments, in signature and docstring."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def documented(record: type[Any], *, advisor: bool = False) -> Callable[[Functio
 
     Args:
         record: The dataclass that declares them.
-        advisor: Only those that ``recommend`` takes.
+        advisor: Include only those that ``recommend`` takes.
     """
 
     def change(function: Function) -> Function:
@@ -46,7 +46,7 @@ def _line(its: Declared) -> str:
 
 
 def refuse_unknown(verb: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse keyword arguments that are no options, as Python does.
+    """Refuse keyword arguments that are not options, as Python does.
 
     Raises:
         TypeError: There is no such option.

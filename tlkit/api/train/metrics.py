@@ -1,4 +1,4 @@
-"""Figures on the held-out images, and what stands in for a test where there is none."""
+"""Metrics on the held-out images, and cross-validation if there is no test set."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.images.splits import MIN_IMAGES_FOR_TEST
 from tlkit.plan.plan import Plan
+from tlkit.words import plural
 
 Probabilities = dict[str, NDArray[np.float32]]
 
 
 def frozen_probabilities(dataset: Dataset, solved: Solved) -> Probabilities:
-    """What a head says of the held-out images, by split: float32 [n, classes]."""
+    """Probabilities of a head on the held-out images, by split: float32 [n, classes]."""
     taps = solved.choice.taps
     return {
         split: solved.head.probabilities(dataset.matrix(split, taps)) for split in (VAL, TEST) if dataset.count(split)
@@ -28,7 +29,7 @@ def frozen_probabilities(dataset: Dataset, solved: Solved) -> Probabilities:
 
 
 def metrics_of(dataset: Dataset, probabilities: Probabilities) -> dict[str, Any]:
-    """Figures on the held-out images, by the names of the JSON contract."""
+    """Metrics on the held-out images, by the names of the JSON contract."""
     figures: dict[str, Any] = {}
     for split, prefix in ((VAL, ""), (TEST, "test_")):
         if split not in probabilities:
@@ -41,14 +42,14 @@ def metrics_of(dataset: Dataset, probabilities: Probabilities) -> dict[str, Any]
 
 
 def are_finite(probabilities: Probabilities) -> bool:
-    """Whether a network's answers are numbers: training may have driven its weights beyond all bounds."""
+    """Whether a network's probabilities are finite: training may have diverged."""
     return all(bool(np.isfinite(rows).all()) for rows in probabilities.values())
 
 
 def instead_of_test(dataset: Dataset, plan: Plan, solved: Solved, context: Context) -> dict[str, Any]:
-    """What stands in for test images where there are none: repeated cross-validation of a frozen head.
+    """Cross-validated metrics of a frozen head, in place of a test set.
 
-    Empty where there are some, where images are so many that some could be had, and where a class is too small.
+    Empty if there are test images, if there are enough images to hold some out, or if a class is too small.
     """
     from tlkit.linear.repeated_cv import repeated_accuracy
 
@@ -76,14 +77,14 @@ def data_reasons(dataset: Dataset, plan: Plan) -> tuple[str, ...]:
     """Why images are weighted and split as they are, one sentence each."""
     counts = dataset.counts()
     return (
-        f"the largest class has {max(counts) / min(counts):.1f} times the training images of the smallest: "
+        f"the largest class has {max(counts) / min(counts):.1f} times as many training images as the smallest: "
         + (
             "classes are weighted by inverse frequency" if weighs_classes(plan, dataset) else "classes are not weighted"
         ),
         "the folder's own validation images are used"
         if dataset.own_validation
-        else f"{plan.val_split:.0%} of each class is kept for validation, drawn with seed {plan.seed}, copies on one "
-        "side",
+        else f"{plan.val_split:.0%} of each class is held out for validation, drawn with seed {plan.seed}; copies stay "
+        "on one side",
         _test_reason(dataset),
     )
 
@@ -91,6 +92,6 @@ def data_reasons(dataset: Dataset, plan: Plan) -> tuple[str, ...]:
 def _test_reason(dataset: Dataset) -> str:
     count = dataset.count(TEST)
     if not count:
-        return f"there are no test images: they are drawn from {MIN_IMAGES_FOR_TEST} images on, or with --test-split"
-    whose = "of the folder" if dataset.own_test else "that are kept aside"
-    return f"the {count} test images {whose} are never used in training"
+        return f"there is no test set: that requires {MIN_IMAGES_FOR_TEST} images, or --test-split"
+    source = "from the folder's own test/" if dataset.own_test else "held out"
+    return f"{plural(count, 'test image')} {source}, never used in training"

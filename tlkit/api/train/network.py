@@ -1,4 +1,4 @@
-"""A network that is ready to be trained: which of its weights are, on what, and where the inputs come from."""
+"""Build a network for training: which weights are trained, on what, and where the inputs come from."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from tlkit.finetune.maps import Maps
     from tlkit.finetune.trainable import Trainable
 
-MAPS_SHARE = 0.5  # of the cache's bound, that the outputs of a frozen part may take
+MAPS_SHARE = 0.5  # of the cache limit that the outputs of a frozen part may take
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a network is trained on.
+    """The data and settings that a network is trained with.
 
     Attributes:
         dataset: Images, split and features.
         decoded: Pixels of all its images.
         extractor: The backbone.
         plan: The strategy, boundary and seed.
-        context: Of the run.
+        context: Context of the run.
     """
 
     dataset: Dataset
@@ -57,9 +57,9 @@ class Built:
 
     Attributes:
         network: The backbone, with variables of its own.
-        trainable: It with the head, and which variables are trained.
-        job: What is trained on what; its recipe says how many versions of each image there are.
-        strategy: The devices it is on.
+        trainable: The network with its head, and which variables are trained.
+        job: What is trained on what; its recipe holds the number of stored versions of each image.
+        strategy: The TensorFlow distribution strategy.
     """
 
     network: Network
@@ -69,7 +69,7 @@ class Built:
 
 
 def build(material: Material, solved: Solved, recipe: Recipe, stack: contextlib.ExitStack) -> Built:
-    """The network, and where its inputs come from, which the stack closes."""
+    """Build the network and its inputs, which the stack closes."""
     from tlkit.finetune.hardware import computing_in, device_strategy
     from tlkit.finetune.trainable import make_trainable
 
@@ -94,7 +94,7 @@ def build(material: Material, solved: Solved, recipe: Recipe, stack: contextlib.
 
 
 def last_layers_from(extractor: Extractor, show: Progress) -> str:
-    """The stage that "last-layers" cuts after where nothing else is said."""
+    """The stage after which "last-layers" starts to train by default."""
     from tlkit.backbones.operations import count_operations
     from tlkit.finetune.trainable import default_boundary
 
@@ -104,7 +104,7 @@ def last_layers_from(extractor: Extractor, show: Progress) -> str:
 
 
 def training_network(extractor: Extractor) -> Network:
-    """A network for training, whose variables are not the extractor's, which stay as they are."""
+    """Build a network for training, with variables of its own, so that the extractor's stay as they are."""
     from tlkit.backbones.build import build_backbone
 
     return build_backbone(
@@ -113,7 +113,7 @@ def training_network(extractor: Extractor) -> Network:
 
 
 def _views(recipe: Recipe, dataset: Dataset, stage: Stage | None) -> int:
-    """How many versions of each image's map are stored; 0 where there is no frozen part, or no room."""
+    """How many versions of each image's map to store; 0 if there is no frozen part, or no space."""
     if stage is None:
         return 0
     if recipe.views:
@@ -127,7 +127,7 @@ def _views(recipe: Recipe, dataset: Dataset, stage: Stage | None) -> int:
 
 
 def _inputs(material: Material, stage: Stage | None, recipe: Recipe, stack: contextlib.ExitStack) -> Any:
-    """Where the inputs come from: images, or outputs of the frozen part, computed here and closed by the stack."""
+    """Make the inputs: images, or outputs of the frozen part, computed here and closed by the stack."""
     from tlkit.finetune.inputs import PixelInputs
 
     if stage is None or not recipe.views:
@@ -156,7 +156,7 @@ def _inputs(material: Material, stage: Stage | None, recipe: Recipe, stack: cont
 
 
 def _job(material: Material, trainable: Trainable, recipe: Recipe, inputs: Any, strategy: Any) -> Job:
-    """What is trained on what, with a new optimizer."""
+    """Define what is trained on what, with a new optimizer."""
     from tlkit.finetune.loop import Job
     from tlkit.finetune.step import Trainer
 

@@ -1,4 +1,4 @@
-"""Fits the out-of-distribution statistics of a network before it is saved, so that `predict` can tell unlike images."""
+"""Fit the out-of-distribution statistics of a network before it is saved, so that `predict` can flag unknown images."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tlkit.plan.plan import Plan
 if TYPE_CHECKING:
     from tlkit.api.train.tuning import Tuned
 
-MIN_VALIDATION = 100  # validation images that tell a share of a few percent by themselves
+MIN_VALIDATION = 100  # validation images that suffice to set a rate of a few percent
 
 
 @dataclass(frozen=True)
 class Ood:
-    """How unlike images are told.
+    """How unknown images are flagged.
 
     Attributes:
-        statistics: Of the features of known images; None where too little is known of them.
-        rate: Share of known images that may be called unknown, 0..1.
+        statistics: Statistics of the features of known images; None if there are too few.
+        rate: Share of known images that may be flagged as unknown, 0..1.
         why: What was done, in a sentence.
     """
 
@@ -36,19 +36,19 @@ class Ood:
     why: str
 
     def to_json(self) -> dict[str, Any] | None:
-        """What ``tlkit.json`` says; None where nothing can be told."""
+        """Return the entry in ``tlkit.json``; None if unknown images cannot be flagged."""
         if self.statistics is None:
             return None
         return {"rate": self.rate, "images": len(self.statistics.scores)}
 
 
 def ood_of_frozen(dataset: Dataset, shown: Sequence[str], plan: Plan) -> Ood:
-    """From the features of a frozen backbone; validation images, if they are few, are helped by cross-validation.
+    """Fit on the features of a frozen backbone; cross-validation helps out if validation images are few.
 
     Args:
         dataset: Images, split and features.
-        shown: Names of the blocks to look at.
-        plan: Its rate, and the seed of folds and samples.
+        shown: Names of the blocks to use.
+        plan: The plan, with the rate, and the seed of folds and samples.
     """
     blocks, labels, seen = widths_of(dataset.features.taps, shown), dataset.labels(TRAIN), dataset.matrix(TRAIN, shown)
     statistics = fit_ood(seen, labels, blocks, plan.seed)
@@ -62,17 +62,17 @@ def ood_of_frozen(dataset: Dataset, shown: Sequence[str], plan: Plan) -> Ood:
 
 
 def ood_of_tuned(dataset: Dataset, tuned: Tuned, blocks: Sequence[int], plan: Plan) -> Ood:
-    """From the features that the tuned network computed of some training images and all validation images.
+    """Fit on the features that the tuned network computed for some training images and all validation images.
 
     Args:
         dataset: Images and split.
         tuned: The network.
         blocks: Widths of the features' blocks.
-        plan: Its rate, and the seed of the sample.
+        plan: The plan, with the rate, and the seed of the sample.
     """
     rate = plan.unknown_rate
     if not tuned.sample:
-        return Ood(None, rate, "unknown images cannot be told: training was interrupted")
+        return Ood(None, rate, "unknown images cannot be flagged: training was interrupted")
     labels = [dataset.folder.labels[i] for i in tuned.sample]
     statistics = fit_ood(tuned.features[TRAIN], labels, blocks, plan.seed)
     if statistics is None:
@@ -84,11 +84,11 @@ def _calibrated(statistics: OodStatistics, measures: NDArray[np.float64], rate: 
     if len(measures) < MIN_SCORES:
         return _too_few(len(measures), rate)
     why = (
-        f"images less like the training images than {1 - rate:.0%} of {len(measures)} images of known classes, which "
-        "it was not fitted on, are called unknown"
+        f"an image is flagged as unknown if it is less like the training images than {1 - rate:.0%} of "
+        f"{len(measures)} held-out images of known classes"
     )
     return Ood(statistics.calibrated(measures), rate, why)
 
 
 def _too_few(count: int, rate: float) -> Ood:
-    return Ood(None, rate, f"unknown images cannot be told: {count} images are too few to learn that from")
+    return Ood(None, rate, f"unknown images cannot be flagged: too few images to learn from ({count})")

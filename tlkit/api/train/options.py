@@ -1,4 +1,4 @@
-"""What ``train`` is asked for: every option once, with its type, default, bounds, help text and group."""
+"""The options of ``train``, each declared once with its type, default, bounds, help text and group."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIM
 
 
 def advised(default: Any, **said: Any) -> Any:
-    """An option that a plan decides, and that ``recommend`` takes too."""
+    """Declare an option that a plan decides and that ``recommend`` takes too."""
     return option(default, decided_by=PLAN, advisor=True, **said)
 
 
 def of_recipe(default: Any, **said: Any) -> Any:
-    """An option of how weights are trained."""
+    """Declare an option of how weights are trained."""
     return option(default, group=TRAINING, decided_by=RECIPE, tuning=True, **said)
 
 
 def backbone_names() -> tuple[str, ...]:
-    """What the shell completes after ``--backbone``."""
+    """Values that the shell completes after ``--backbone``."""
     return (AUTO, *catalog.names())
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What ``train`` is asked for. Made by `TrainOptions.make`, which takes what people naturally write.
+    """The options of ``train``. Make them with `TrainOptions.make`, which takes values as people write them.
 
     Example:
         >>> TrainOptions.make("photos", strategy="freeze").strategy
@@ -44,14 +44,14 @@ class TrainOptions:
     images: str
     val_split: float = advised(
         0.2,
-        help="Share of each class to keep for validation, where the folder has no val/ of its own.",
+        help="Hold out this share of each class for validation, if the folder has no val/.",
         group=DATA,
         above=0,
         below=1,
     )
     test_split: float | None = advised(
         None,
-        help="Share of each class to keep as test images, never used in training.",
+        help="Hold out this share of each class for testing, never used in training.",
         group=DATA,
         at_least=0,
         below=1,
@@ -59,26 +59,24 @@ class TrainOptions:
     )
     class_weights: str = advised(
         AUTO,
-        help="Weight classes by inverse frequency: auto does where the largest has over twice the images of the "
-        "smallest.",
+        help="Weight classes by inverse frequency; auto: if the largest has over twice as many images as the smallest.",
         group=DATA,
         choices=choices.CLASS_WEIGHTS,
     )
-    drop_leaks: bool = advised(
-        False, help="Leave out training images that have a copy in the folder's own val/ or test/.", group=DATA
-    )
+    drop_leaks: bool = advised(False, help="Leave out training images that have a copy in val/ or test/.", group=DATA)
 
     strategy: str = option(
         AUTO,
-        help="auto: what the advisor measures to be best; freeze: keep the backbone, solve a new head; last-layers: "
-        "train its last stages too; fine-tune: train all of it; early-layers: keep its first stages and train them.",
+        help="Choose how to train. auto: as the advisor recommends; freeze: keep the backbone, solve a new head; "
+        "last-layers: also train its last stages; fine-tune: train all of it; early-layers: keep its first stages and "
+        "train them.",
         group=STRATEGY,
         choices=(AUTO, *choices.STRATEGIES),
         decided_by=PLAN,
     )
     advisor: str = advised(
         MEASURED,
-        help="With --strategy auto. measured: by cross-validation; rule: by dataset size and similarity alone.",
+        help="With --strategy auto: decide by cross-validation (measured), or by dataset size and similarity (rule).",
         group=STRATEGY,
         choices=choices.ADVISORS,
     )
@@ -87,14 +85,14 @@ class TrainOptions:
     )
     features: str = option(
         choices.LAST,
-        help="Give the head the features of the last stage kept, or those of all stages.",
+        help="Give the head the features of the last stage, or of all stages.",
         group=STRATEGY,
         choices=choices.FEATURES,
         decided_by=PLAN,
     )
     boundary: str | None = option(
         None,
-        help="early-layers: the last stage to keep; last-layers: the last stage to leave frozen; such as stage3.",
+        help="Keep (early-layers) or leave frozen (last-layers) the stages up to this one, such as stage3.",
         group=STRATEGY,
         metavar="STAGE",
         if_none="measured",
@@ -102,15 +100,15 @@ class TrainOptions:
     )
     backbone: str = advised(
         choices.DEFAULT_BACKBONE,
-        help="A network of Keras Applications, the packaged default, a .keras file of your own, or auto: compare those "
-        "on this machine.",
+        help="Start from this network of Keras Applications, from a .keras file of your own, or from the best of those "
+        "on this machine (auto).",
         group=STRATEGY,
         metavar="[NAME|FILE.keras|auto]",
         names=backbone_names,
     )
     preprocessing: str | None = advised(
         None,
-        help="With --backbone FILE.keras, what the network takes.",
+        help="With --backbone FILE.keras: scale pixels as the network expects them.",
         group=STRATEGY,
         choices=tuple(choices.PREPROCESSING),
         strict=False,
@@ -118,7 +116,7 @@ class TrainOptions:
     )
     max_params: float | None = advised(
         None,
-        help="With --backbone auto: take no network with more parameters, such as 5M.",
+        help="With --backbone auto: use at most this many parameters, such as 5M.",
         group=STRATEGY,
         above=0,
         metavar="N",
@@ -126,7 +124,7 @@ class TrainOptions:
     )
     max_latency: float | None = advised(
         None,
-        help="With --backbone auto: take no network that needs more ms an image on one core.",
+        help="With --backbone auto: take at most this many ms per image on one core.",
         group=STRATEGY,
         above=0,
         metavar="MS",
@@ -150,12 +148,16 @@ class TrainOptions:
         decided_by=PLAN,
     )
     image_size: int | None = advised(
-        None, help="Side of the square input in pixels.", group=STRATEGY, at_least=1, if_none="the backbone's own"
+        None,
+        help="Resize images to squares of this many pixels a side.",
+        group=STRATEGY,
+        at_least=1,
+        if_none="the backbone's own",
     )
 
     time_budget: float | None = option(
         None,
-        help="Time that everything may take, such as 90s, 10m, 1.5h.",
+        help="Finish within this time, such as 90s, 10m or 1.5h.",
         group=TIME,
         above=0,
         metavar="TIME",
@@ -165,46 +167,60 @@ class TrainOptions:
 
     epochs: float | None = of_recipe(
         None,
-        help="Passes over the training images. 0, with early-layers: solve the head only.",
+        help="Train for this many epochs; 0 with early-layers: solve the head only.",
         at_least=0,
-        if_none="by their number",
+        if_none="by the number of images",
     )
     learning_rate: float | None = of_recipe(
-        None, help="Peak learning rate, that of the head.", above=0, at_most=1, if_none="by a short check"
+        None, help="Train with this peak learning rate.", above=0, at_most=1, if_none="by a short search"
     )
     batch_size: int | None = option(
-        None, help="Images in a batch.", group=TRAINING, at_least=1, if_none="32", decided_by=RECIPE, tuning=True
+        None,
+        help="Train with this batch size.",
+        group=TRAINING,
+        at_least=1,
+        if_none="32",
+        decided_by=RECIPE,
+        tuning=True,
     )
-    augment: str = of_recipe(AUTO, help="How much to change images at random in training.", choices=choices.AUGMENTS)
+    augment: str = of_recipe(AUTO, help="Augment training images this strongly.", choices=choices.AUGMENTS)
     mixed_precision: bool | None = of_recipe(
         None,
         help="Compute in bfloat16.",
         flags=("--mixed-precision/--no-mixed-precision",),
-        if_none="on GPUs made for it",
+        if_none="on GPUs that support it",
     )
     seed: int = advised(
-        0, help="Random seed: the same seed, machine and images give the same result.", group=TRAINING, at_least=0
+        0,
+        help="Set the random seed: the same seed, machine and images give the same result.",
+        group=TRAINING,
+        at_least=0,
     )
 
     output: str | None = option(
         None,
-        help="Folder of the bundle.",
+        help="Write the bundle to this folder.",
         group=OUTPUT,
         flags=("--output", "-o"),
         metavar="DIR",
         is_path=True,
         if_none="<folder name>.tlkit, -2, -3",
     )
-    overwrite: bool = option(False, help="Replace the bundle, or the unfinished run, at --output.", group=OUTPUT)
+    overwrite: bool = option(False, help="Replace the bundle or unfinished run at --output.", group=OUTPUT)
     report: bool = option(
         True, help="Write report.html into the bundle.", group=OUTPUT, flags=("--report/--no-report",)
     )
     tensorboard: str | None = option(
-        None, help="Also write TensorBoard's event files here.", group=OUTPUT, metavar="DIR", is_path=True, tuning=True
+        None,
+        help="Also write TensorBoard event files to this folder.",
+        group=OUTPUT,
+        metavar="DIR",
+        is_path=True,
+        tuning=True,
     )
     unknown_rate: float = option(
         choices.UNKNOWN_RATE,
-        help="Share of images of known classes that predict may call unknown.",
+        help="Let predict flag this share of images of known classes as unknown.",
         group=OUTPUT,
         at_least=0,
         at_most=choices.MAX_UNKNOWN_RATE,
@@ -220,7 +236,7 @@ class TrainOptions:
     )
     workers: int | None = option(
         None,
-        help="Threads to read with, and cores to compute features with.",
+        help="Use this many threads to read images, and cores to compute.",
         group=MACHINE,
         at_least=1,
         if_none="all",
@@ -229,7 +245,7 @@ class TrainOptions:
 
     @classmethod
     def make(cls, images: str | os.PathLike[str], **given: Any) -> TrainOptions:
-        """Options from what people write: paths as text or `Path`, times such as "10m", counts such as "5M".
+        """Make options from values as people write them: paths as text or `Path`, times like "10m", counts like "5M".
 
         Raises:
             TypeError: There is no such option.
@@ -242,11 +258,11 @@ class TrainOptions:
 
     @property
     def tunes(self) -> bool:
-        """Whether weights are trained, beyond the head that is solved; of "auto" that is not known yet."""
+        """Whether backbone weights are trained; not known yet for "auto"."""
         return self.strategy != FREEZE and self.epochs != 0
 
     def check(self) -> None:
-        """Refuse what cannot be, before any work.
+        """Refuse invalid options, before any work.
 
         Raises:
             TlkitError: A value is unknown or out of bounds, or options contradict each other.
@@ -261,14 +277,14 @@ class TrainOptions:
             )
         if self.test_split is not None and self.test_split + self.val_split >= 1:
             raise TlkitError(
-                f"--test-split must be less than 1 together with --val-split, not {self.test_split:g}",
-                "0 keeps no test images",
+                f"--test-split and --val-split must add up to less than 1, not {self.test_split + self.val_split:g}",
+                "--test-split 0 holds out no test images",
             )
         if self.preprocessing is not None and not catalog.is_file_name(self.backbone):
-            raise TlkitError("--preprocessing requires a backbone of your own", "it goes with --backbone FILE.keras")
+            raise TlkitError("--preprocessing requires --backbone FILE.keras", "leave it out")
         if self.epochs == 0 and self.strategy not in (FREEZE, EARLY):
             raise TlkitError(
-                f"--epochs 0 leaves nothing of {self.strategy}", f"--strategy {FREEZE} solves the head alone"
+                f"--epochs 0 does not apply to --strategy {self.strategy}", f"--strategy {FREEZE} solves the head only"
             )
         if not self.tunes:
             self._refuse_tuning()
@@ -278,17 +294,17 @@ class TrainOptions:
             value = getattr(self, name)
             if its.option.tuning and value != its.default and not (name == "epochs" and value == 0):
                 raise TlkitError(
-                    f"{its.flag} does not apply where no weights are trained",
-                    "it goes with --strategy fine-tune, last-layers and early-layers",
+                    f"{its.flag} requires a strategy that trains weights",
+                    "--strategy fine-tune, last-layers or early-layers",
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dump``."""
+        """Return plain data for ``json.dump``."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrainOptions:
-        """Rebuild what `to_json` gave.
+        """Rebuild options from `to_json`.
 
         Raises:
             TlkitError: Fields are missing or unknown.
@@ -297,7 +313,7 @@ class TrainOptions:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A value as the options hold it: paths absolute, what was written as text parsed."""
+    """Convert a value to what the options hold: paths made absolute, text parsed."""
     its = declared(TrainOptions)[name]
     if isinstance(value, os.PathLike):
         value = os.fspath(value)

@@ -1,4 +1,4 @@
-"""The story of a training run: from the images found to the bundle saved."""
+"""A training run, from the images found to the saved bundle."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def run_pipeline(
     """Train, and save a bundle.
 
     Args:
-        start: What was asked for, with backbone and weights found.
+        start: The options, with backbone and weights found.
         folder: The images found.
         place: Where the bundle goes.
-        context: Of the run.
-        resumed: The run that is taken up again.
+        context: Context of the run.
+        resumed: The run to resume.
     """
     with RunKeeper(start.request, place, context, resumed).watching() as keeper:
         keeper.begin(start.plan)

@@ -1,4 +1,4 @@
-"""The page that ``train`` leaves in the bundle."""
+"""The report that ``train`` writes into the bundle."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from tlkit.evaluation.metrics import exact
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
-from tlkit.report.training import Story, training_page
+from tlkit.report.training import TrainingStory, training_page
+from tlkit.words import plural
 
-MIN_PER_CLASS = 10  # training images of a class, below which that is said
-MAX_NAMED = 5  # files or classes in a sentence
+MIN_PER_CLASS = 10  # training images of a class, below which the report says so
+MAX_NAMED = 5  # files or classes listed in a sentence
 
-LOOKED_AT = {
+EVALUATED_ON = {
     (TEST, False): "test images, never used in training",
     (TEST, True): "test images, never used in training",
     (VAL, False): "validation images",
@@ -34,12 +35,12 @@ LOOKED_AT = {
 
 
 def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequence[dict[str, Any]]) -> str:
-    """The HTML page of a training run.
+    """Render the HTML page of a training run.
 
     Args:
-        finished: What came of it.
-        plan: What was done.
-        folder: Where the networks of the bundle lie just now.
+        finished: The result of the run.
+        plan: The complete plan.
+        folder: The folder that holds the networks of the bundle for now.
         history: Rows of ``history.csv``.
     """
     trained, dataset = finished.trained, finished.dataset
@@ -52,23 +53,23 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
     shown = list(zip(files, dataset.paths(split), strict=True))
     sections = sections_of(found, probabilities, labels, shown, _class_maps(folder), size)
     counts = {each: dataset.count(each) for each in (VAL, TEST)}
-    story = Story(
+    story = TrainingStory(
         name=dataset.folder.root.name,
         plan=plan,
         accuracies=accuracy_lines(trained.metrics, counts, tuned, dataset.imbalanced),
-        looked_at=LOOKED_AT[split, tuned],
+        evaluated_on=EVALUATED_ON[split, tuned],
         tuning=None if trained.tuning is None else trained.tuning.to_json(),
         history=history,
         calibration=trained.calibration.why if trained.calibration else "",
         problems=_problems(dataset, finished.skipped),
-        fewer=split == VAL,
+        has_test=split == TEST,
         command=again(finished.start.request, plan, dataset.folder.root, finished.place.target),
     )
     return training_page(story, sections)
 
 
 def again(request: TrainOptions, plan: Plan, root: Path, target: Path) -> str:
-    """The command that does the same again."""
+    """The command that repeats the run."""
     words = ["tlkit", "train", str(root), "--plan", str(target / PLAN)]
     if plan.from_bundle is not None and request.from_bundle is not None:
         words += ["--from", request.from_bundle]
@@ -90,27 +91,27 @@ def _class_maps(place: Path) -> ClassMaps:
 
 
 def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]:
-    """What is wrong with the images, as far as training has noticed, one sentence each."""
+    """Problems of the images that training noticed, one sentence each."""
     found = []
     if skipped:
         named = "; ".join(f"{file}: {reason}" for file, reason in skipped[:MAX_NAMED])
-        found.append(f"{len(skipped)} images could not be read: {named}{_more(len(skipped))}")
+        found.append(f"{plural(len(skipped), 'image')} could not be read: {named}{_more(len(skipped))}")
     if dataset.leaks:
         named = "; ".join(" = ".join(group[:2]) for group in dataset.leaks[:MAX_NAMED])
-        found.append(f"copies in different parts of the folder's own split: {named}{_more(len(dataset.leaks))}")
+        found.append(f"copies in more than one of train/, val/ and test/: {named}{_more(len(dataset.leaks))}")
     elif dataset.copies:
-        found.append(f"{dataset.copies} images are copies of others; copies are on one side of the split")
+        found.append(f"images that have copies: {dataset.copies}; copies stay on one side of the split")
     counts = dataset.folder.counts(TRAIN)
     if dataset.imbalanced:
         largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         found.append(
-            f"classes are imbalanced: {counts[largest]} training images of {largest}, {counts[smallest]} of {smallest}"
+            f"class imbalance: {counts[largest]:,} training images of {largest}, {counts[smallest]:,} of {smallest}"
         )
     if few := [name for name, count in counts.items() if count < MIN_PER_CLASS]:
         named = ", ".join(few[:MAX_NAMED])
         found.append(f"fewer than {MIN_PER_CLASS} training images of {named}{_more(len(few))}")
     if dataset.seen:
-        found.append(f"{dataset.seen} held-out images were trained on before, by the bundle that was started from")
+        found.append(f"held-out images that the starting bundle was trained on: {dataset.seen}")
     return found
 
 

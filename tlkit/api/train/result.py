@@ -1,4 +1,4 @@
-"""What training gave."""
+"""The result of ``train``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tlkit.words import plural
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training gave.
+    """The result of ``train``.
 
     Attributes:
         model: The bundle's folder.
-        plan: What was done.
+        plan: The complete plan.
         classes: Class names; a label is an index into it.
-        images: Images used, by split, and how many were "skipped".
+        images: Number of images used, by split, and "skipped".
         skipped: (file, reason) of every image that could not be read.
-        leaks: Groups of files that are copies of one another in different splits of the folder's own.
-        imbalanced: Whether the largest class has over twice the training images of the smallest.
-        metrics: Figures on the held-out images, as in the JSON contract: shares 0..1, loss in nats.
+        leaks: Groups of files that are copies of one another in different splits of the folder.
+        imbalanced: Whether the largest class has over twice as many training images as the smallest.
+        metrics: Metrics on the held-out images, as in the JSON contract: shares 0..1, loss in nats.
         seconds: "total", "features" and "training".
-        reused: Images whose features were kept from an earlier run.
-        tuning: How training weights ended; None where only a head was solved.
-        resume: The run's folder, where it was interrupted and can go on.
-        report: The HTML page in the bundle; None where none was asked for.
+        reused: Number of images whose features come from an earlier run.
+        tuning: How fine-tuning ended; None if only a head was solved.
+        resume: The run's folder, if it was interrupted and can be resumed.
+        report: The HTML page in the bundle; None if there is none.
     """
 
     model: Path
@@ -50,11 +50,11 @@ class TrainResult:
     report: Path | None = None
 
     def accuracies(self) -> list[str]:
-        """Every accuracy in a sentence that says what was chosen by it."""
+        """Every accuracy in a sentence that says what its images were used for."""
         return accuracy_lines(self.metrics, self.images, self.tuning is not None, self.imbalanced)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the fields of the command line's JSON."""
+        """Return plain data: the fields of the command line's JSON."""
         return {
             "model": str(self.model),
             "backbone": self.plan.backbone,
@@ -74,13 +74,13 @@ class TrainResult:
 
 
 def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Context) -> TrainResult:
-    """What a run gave, once its bundle is written.
+    """Make the result of a run, once its bundle is written.
 
     Args:
-        finished: What it came to.
-        plan: The plan in it.
-        resume: The run's folder, where it can go on.
-        context: Of the run.
+        finished: The finished run.
+        plan: The plan in the bundle.
+        resume: The run's folder, if it can be resumed.
+        context: Context of the run.
     """
     dataset, trained, target = finished.dataset, finished.trained, finished.place.target
     skipped = finished.skipped
@@ -102,13 +102,13 @@ def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Cont
 
 
 def accuracy_lines(metrics: dict[str, Any], images: dict[str, int], tuned: bool, imbalanced: bool) -> list[str]:
-    """Every accuracy in a sentence that says what it was used for.
+    """Write every accuracy as a sentence that says what its images were used for.
 
     Args:
         metrics: As in `TrainResult`.
         images: Likewise.
         tuned: Whether networks were compared on the validation images.
-        imbalanced: Whether classes are so imbalanced that plain accuracy misleads.
+        imbalanced: Whether class imbalance makes plain accuracy misleading.
     """
     lines = []
     used = {
@@ -123,7 +123,7 @@ def accuracy_lines(metrics: dict[str, Any], images: dict[str, int], tuned: bool,
         lines.append(f"{name} accuracy {_with_interval(metrics, split)}, {noted}; {guessing}")
         if imbalanced:
             balanced, f1 = metrics[f"{split}_balanced_accuracy"], metrics[f"{split}_macro_f1"]
-            lines.append(f"classes are imbalanced: balanced accuracy {balanced:.1%}, macro-F1 {f1:.1%}")
+            lines.append(f"class imbalance: balanced accuracy {balanced:.1%}, macro-F1 {f1:.3f}")
     if "cv_accuracy" in metrics:
         lines.append(
             f"cross-validated accuracy of the frozen backbone {_with_interval(metrics, 'cv')} (too few images for a "

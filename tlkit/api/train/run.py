@@ -31,8 +31,8 @@ def train(
 ) -> TrainResult:
     """Train a classifier on a folder of images and save it as a bundle.
 
-    While weights are tuned, the state lies in a folder ``NAME.tlkit-run`` beside the bundle, so that a run that was
-    killed or interrupted can be taken up with `resume`; it is removed when the run is over.
+    While weights are trained, the state is kept in a folder ``NAME.tlkit-run`` beside the bundle, so that `resume` can
+    continue a run that was killed or interrupted. The folder is removed when the run is finished.
 
     Example:
         >>> tlkit.train("photos", strategy="freeze").metrics["val_accuracy"]  # doctest: +SKIP
@@ -40,14 +40,14 @@ def train(
 
     Args:
         images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
-        plan: What to do, from `tlkit.recommend` or a bundle's ``plan.json``. Options that it decides cannot be given
-            beside it, but for where a backbone, a weights file or the bundle it started from is now.
+        plan: A plan from `tlkit.recommend` or a bundle's ``plan.json``. Options that it decides cannot be given, except
+            for the location of its backbone, its weights file or the bundle it started from.
         progress: Progress reporter.
         options: As follows.
 
     Raises:
         TypeError: There is no such option.
-        TlkitError: The folder, an option, the weights or the place of the output cannot be used.
+        TlkitError: The folder, an option, the weights or the output folder cannot be used.
     """
     request = TrainOptions.make(images, **options) if plan is None else request_of(plan, images, options)
     context = context_of(request, progress)
@@ -63,11 +63,11 @@ def resume(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Go on with a run that was killed or interrupted, with the options it was begun with.
+    """Resume a run that was killed or interrupted, with its original options.
 
     Args:
-        folder: The run's, ``NAME.tlkit-run``, or the bundle it makes.
-        images: Where the images are now, if they were moved.
+        folder: The run's folder, ``NAME.tlkit-run``, or the bundle it writes.
+        images: The images' folder, if it was moved.
         workers: As for `train`.
         progress: Progress reporter.
 
@@ -84,5 +84,5 @@ def resume(
 
 
 def context_of(request: TrainOptions, progress: Progress | None) -> Context:
-    """What surrounds a run with these options."""
+    """Make the context of a run with these options."""
     return Context(progress or SilentProgress(), request.workers, request.seed, request.time_budget)

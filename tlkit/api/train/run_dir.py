@@ -1,4 +1,4 @@
-"""The folder of an unfinished run, beside the bundle it will become: ``NAME.tlkit-run``."""
+"""The folder of an unfinished run, beside the bundle it will write: ``NAME.tlkit-run``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Place:
 
     Attributes:
         target: Its folder.
-        overwrite: Whether what lies there is replaced.
+        overwrite: Whether to replace what is there.
     """
 
     target: Path
@@ -43,15 +43,15 @@ class Place:
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run that is or was under way.
+    """An unfinished run.
 
     Attributes:
         path: Its folder.
-        name: Random; the bundle it writes carries it.
-        request: What was asked for.
-        plan: What was decided when it began.
-        place: Where the bundle goes, and whether one that lay there when the run began may be replaced.
-        resumed: Whether the run is being taken up again.
+        name: A random name, which is written into its bundle.
+        request: The options of the run.
+        plan: The plan it started with.
+        place: Where the bundle goes, and whether to replace one that was there when the run started.
+        resumed: Whether the run is being resumed.
     """
 
     path: Path
@@ -63,15 +63,15 @@ class RunDir:
 
     @property
     def has_state(self) -> bool:
-        """Whether training has got as far as a saved state."""
+        """Whether training has saved a state."""
         return (self.path / STATE).is_file()
 
     def may_replace(self) -> bool:
-        """Whether what lies at the target is this run's own, or was to be overwritten anyway."""
+        """Whether the bundle at the target is this run's own, or is to be overwritten anyway."""
         return self.place.overwrite or _run_of(self.place.target) == self.name
 
     def decisions(self) -> dict[str, Any]:
-        """What the run has decided so far: its recipe, its data."""
+        """Read what the run has decided so far: its recipe, its data."""
         try:
             found = json.loads((self.path / DECISIONS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -79,7 +79,7 @@ class RunDir:
         return found if isinstance(found, dict) else {}
 
     def decide(self, **values: Any) -> None:
-        """Add to what was decided.
+        """Add decisions.
 
         Raises:
             TlkitError: It cannot be written.
@@ -87,21 +87,21 @@ class RunDir:
         replace_json(self.path / DECISIONS, {**self.decisions(), **values})
 
     def remove(self) -> None:
-        """Take the folder away: the run is over, or has not begun to train."""
+        """Remove the folder: the run is finished, or has not started to train."""
         gone = self.path.with_name(f".{self.path.name}-{self.name}")
-        with contextlib.suppress(OSError):  # renamed first: a part of a run would be neither one nor none
+        with contextlib.suppress(OSError):  # renamed first, so that a half-removed run is never found
             self.path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
 
 class RunKeeper:
-    """Begins the folder of a run that trains weights, once that is known, and leaves it only where it can go on.
+    """Makes the folder of a run that trains weights, and keeps it only while the run can be resumed.
 
     Args:
-        request: What was asked for.
+        request: The options of the run.
         place: Where the bundle goes.
-        context: Told how to go on.
-        resumed: The run that is taken up again.
+        context: Context of the run, whose progress reporter says how to resume.
+        resumed: The run to resume.
     """
 
     def __init__(self, request: TrainOptions, place: Place, context: Context, resumed: RunDir | None) -> None:
@@ -109,19 +109,19 @@ class RunKeeper:
         self.run = resumed
 
     def begin(self, plan: Plan) -> RunDir | None:
-        """The run's folder; None where only a head is solved, or "auto" has not decided yet."""
+        """Make the run's folder; None if only a head is solved, or "auto" has not decided yet."""
         if self.run is None and plan.tunes and plan.strategy != AUTO:
             self.run = begin_run(self._request, plan, self._place)
         return self.run
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[RunKeeper]:
-        """Say how to go on after an interrupt; take a folder away that nothing can go on with."""
+        """After an interrupt, say how to resume; after an error, remove a folder that cannot be resumed."""
         try:
             yield self
         except KeyboardInterrupt:
             if self.run is not None:
-                self._context.show.note(f"to go on: tlkit train --resume {self.run.path}")
+                self._context.show.note(f"to resume: tlkit train --resume {self.run.path}")
             raise
         except TlkitError:
             if self.run is not None and not self.run.has_state and not self.run.resumed:
@@ -129,7 +129,7 @@ class RunKeeper:
             raise
 
     def finish(self, interrupted: bool) -> Path | None:
-        """Take the folder away, or where the run was interrupted say where it is."""
+        """Remove the folder, or return it if the run was interrupted."""
         if self.run is None:
             return None
         if interrupted:
@@ -139,24 +139,24 @@ class RunKeeper:
 
 
 def run_folder(target: Path) -> Path:
-    """Where the run that makes ``target`` keeps its state."""
+    """The folder in which the run that writes ``target`` keeps its state."""
     name = target.name.removesuffix(SUFFIX)
     return target.with_name(f"{name}{RUN_SUFFIX}")
 
 
 def refuse_unfinished(place: Place) -> None:
-    """Refuse, before any work, to begin where a run is unfinished.
+    """Refuse, before any work, to start beside an unfinished run.
 
     Raises:
-        TlkitError: There is one, and it is not to be overwritten; or something else lies there.
+        TlkitError: There is one, and it is not to be overwritten; or something else is there.
     """
     path = run_folder(place.target)
     if not os.path.lexists(path):
         return
     if not (path / RUN).is_file():
-        raise TlkitError(f"not the folder of a run, so not overwritten: {path}", "choose another --output")
+        raise TlkitError(f"{path} exists and is not the folder of a run", "choose another --output")
     if not place.overwrite:
-        hint = f"go on with it: tlkit train --resume {path.name}; or begin anew with --overwrite"
+        hint = f"resume it: tlkit train --resume {path.name}; or start again with --overwrite"
         raise TlkitError(f"there is an unfinished run: {path}", hint)
 
 
@@ -194,13 +194,13 @@ def begin_run(request: TrainOptions, plan: Plan, place: Place) -> RunDir:
 
 
 def open_run(folder: str | os.PathLike[str]) -> RunDir:
-    """The run that a folder belongs to.
+    """Open the run that a folder belongs to.
 
     Args:
-        folder: Of the run, or of the bundle it makes.
+        folder: The run's folder, or the bundle it writes.
 
     Raises:
-        TlkitError: There is no such run, or it is of another version.
+        TlkitError: There is no such run, or another version wrote it.
     """
     given = Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100
     path = given if (given / RUN).is_file() else run_folder(given)
@@ -208,22 +208,22 @@ def open_run(folder: str | os.PathLike[str]) -> RunDir:
         if not given.exists():
             raise TlkitError(f"no such run: {given}", f"an unfinished run is a folder that ends in {RUN_SUFFIX}")
         if (given / MANIFEST).is_file():
-            raise TlkitError(f"nothing to resume: {given} is a finished bundle", "train on from it with --from")
+            raise TlkitError(f"nothing to resume: {given} is a finished bundle", "start from it with --from")
         raise TlkitError(f"not the folder of a run: {given} (no {RUN} in it)")
     try:
         note = json.loads((path / RUN).read_text(encoding="utf-8"))
         if note["format"] != FORMAT:
-            raise TlkitError(f"{path} was written by another version of tlkit ({note.get('tlkit')})", "train anew")
+            raise TlkitError(f"{path} was written by another version of tlkit ({note.get('tlkit')})", "train again")
         name, request = str(note["name"]), TrainOptions.from_json(note["request"])
         plan, target = Plan.from_json(note["plan"]), path.with_name(Path(note["target"]).name)
         place = Place(target, bool(note["overwrite"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TlkitError(f"damaged run {path}: {RUN} cannot be read", "delete the folder and train anew") from error
+        raise TlkitError(f"damaged run {path}: {RUN} cannot be read", "delete the folder and train again") from error
     return RunDir(path, name, request, plan, place, resumed=True)
 
 
 def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
-    """Where the bundle goes, before any work; a name given by default is also free of unfinished runs.
+    """Choose where the bundle goes, before any work; a default name also avoids unfinished runs.
 
     Raises:
         TlkitError: As `tlkit.bundle.save.choose_output` and `refuse_unfinished`.
@@ -238,10 +238,10 @@ def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
 
 
 def resumed_place(run: RunDir) -> Place:
-    """Where the bundle of a run that is taken up again goes.
+    """Where the bundle of a resumed run goes.
 
     Raises:
-        TlkitError: Something else lies there by now.
+        TlkitError: Something else is there by now.
     """
     overwrite = run.may_replace()
     if os.path.lexists(run.place.target) and not overwrite:

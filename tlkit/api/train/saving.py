@@ -1,4 +1,4 @@
-"""Writes the bundle of what was trained."""
+"""Write the bundle of a finished run."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def save(finished: Finished, context: Context) -> Plan:
 
 
 def _complete(plan: Plan) -> Plan:
-    """As a bundle says it: a file's name, as its folder is nobody else's business."""
+    """Complete the plan for the bundle, with the name of the backbone's file, not its private path."""
     name = None if plan.backbone_file is None else Path(plan.backbone_file).name
     return replace(plan, backbone_file=name, complete=True)
 
 
 def _frozen_writer(finished: Finished, context: Context) -> tuple[Callable[[Path], Written], History]:
-    """For a backbone whose weights stayed as they are."""
+    """Return the writer and history for a frozen backbone."""
     from tlkit.export.networks import write_networks
 
     head, extractor, taps = finished.trained.head, finished.extractor, finished.trained.plan.taps
@@ -81,7 +81,7 @@ def _frozen_writer(finished: Finished, context: Context) -> tuple[Callable[[Path
 
 
 def _tuned_writer(finished: Finished) -> tuple[Callable[[Path], Written], History]:
-    """For a network whose weights were tuned."""
+    """Return the writer and history for a tuned network."""
     from tlkit.export.networks import write_tuned
 
     tuned, taps = finished.trained.tuned, finished.trained.plan.taps
@@ -95,20 +95,20 @@ def _tuned_writer(finished: Finished) -> tuple[Callable[[Path], Written], Histor
 
 
 def _write_report(finished: Finished, plan: Plan, folder: Path, history: History, context: Context) -> None:
-    """Write the page; a defect in it must not cost the trained network."""
+    """Write the report; a bug in it must not cost the trained network."""
     if not finished.start.request.report:
         return
     try:
         text = page_of_training(finished, plan, folder, history)
     except Exception as error:  # noqa: BLE001
-        context.show.note(f"the report could not be made: {error!r}")
+        context.show.note(f"the report could not be written: {error!r}")
         return
     (folder / REPORT).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifest:
     trained, dataset, own = finished.trained, finished.dataset, dict(finished.start.own_backbone)
-    # of exact copies in two splits, the one in training counts: the network has seen that image
+    # of exact copies in two splits, the one in training counts: the network was trained on that image
     order = sorted(zip(dataset.contents, dataset.folder.splits, strict=True), key=lambda pair: pair[1] == TRAIN)
     return Manifest(
         keras=version("keras"),

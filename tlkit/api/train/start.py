@@ -1,4 +1,4 @@
-"""What training starts from: the backbone, its weights and size, and the plan as far as the request decides it."""
+"""What training starts from: the backbone, its weights and size, and the plan as the options decide it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tlkit.finetune.tensorboard import check_board, require_tensorboard
 from tlkit.images.folder import ImageFolder, scan
 from tlkit.plan.choices import DEFAULT_BACKBONE, EARLY, IMAGENET, LAST_LAYERS, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
+from tlkit.words import plural
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Start:
     """What training starts from.
 
     Attributes:
-        request: What was asked for.
-        backbone: The row of the backbone.
-        weights: What the backbone is filled with: "imagenet", "none" or a file's path.
+        request: The options of the run.
+        backbone: The backbone's entry in the catalogue.
+        weights: Weights of the backbone: "imagenet", "none" or the path of a file.
         plan: What is decided so far; its strategy may be "auto".
-        earlier_split: Content hash to split, of the training of the bundle that is started from.
-        own_backbone: ``backbone_file``, ``backbone_sha256`` and ``preprocessing`` of a backbone of the user's own.
+        earlier_split: Split by content hash, from the training of the bundle that is the start.
+        own_backbone: ``backbone_file``, ``backbone_sha256`` and ``preprocessing`` of the user's own backbone.
     """
 
     request: TrainOptions
@@ -48,12 +49,12 @@ def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = N
     """Find the backbone and its weights, before any work.
 
     Args:
-        request: What was asked for; its backbone is not "auto".
-        context: Told what is noteworthy.
-        plan: What was decided already, by ``recommend``, an earlier training or the run that is resumed.
+        request: The options of the run; its backbone is not "auto".
+        context: Context of the run.
+        plan: The plan to follow, from ``recommend``, an earlier training or the run to resume.
 
     Raises:
-        TlkitError: Something is not there, or is not what the plan began with.
+        TlkitError: Something is missing, or is not what the plan was made with.
     """
     check_engine(request.engine)
     if request.tensorboard is not None:
@@ -68,7 +69,7 @@ def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = N
 
 
 def _plain(request: TrainOptions, context: Context) -> Start:
-    """From ImageNet's weights, a weights file or a backbone of the user's own."""
+    """Start from ImageNet weights, a weights file or a backbone of the user's own."""
     row, size = check_request(request.backbone, request.weights, request.image_size, request.preprocessing)
     if row.file:
         kind = row.preprocessing
@@ -88,7 +89,7 @@ def _from_bundle(request: TrainOptions, folder: str, context: Context) -> Start:
     from tlkit.bundle.load import load
 
     if request.weights != IMAGENET or request.backbone != DEFAULT_BACKBONE:
-        raise TlkitError("--from takes backbone and weights from the bundle", "leave --backbone and --weights out")
+        raise TlkitError("--backbone and --weights do not apply to --from", "leave them out: the bundle has its own")
     bundle = load(folder)
     manifest, name, network = bundle.manifest, bundle.path.name, str(Path(folder) / MODEL)
     size = request.image_size or int(manifest["input_size"][0])
@@ -98,18 +99,18 @@ def _from_bundle(request: TrainOptions, folder: str, context: Context) -> Start:
     if own is None:
         row, _ = check_request(manifest["backbone"], IMAGENET, size)
         if early:
-            context.show.note(f"{name} holds the first stages alone; the later ones have ImageNet weights")
+            context.show.note(f"{name} has the first stages only; the later ones get ImageNet weights")
         return Start(request, row, network, _plan(request, row, size, name, **came), manifest["split"])
-    # the bundle is all there is of the network: its file may be anywhere by now
+    # the bundle is the only source of the network: its original file may be gone by now
     row, _ = check_request(file_backbone(network, INCLUDED, manifest["backbone"]), IMAGENET, size)
     if early:
-        context.show.note(f"{name} holds the first stages alone, and they are the whole backbone from here on")
+        context.show.note(f"{name} has the first stages only, which are now the whole backbone")
     plan = _plan(request, row, size, name, **came, **own)
     return Start(request, row, IMAGENET, plan, manifest["split"], own)
 
 
 def _plan(request: TrainOptions, row: Backbone, size: int, weights: str, **more: Any) -> Plan:
-    """What the request decides."""
+    """Make the plan, as the options decide it."""
     return Plan(
         backbone=row.name,
         weights=weights,
@@ -129,10 +130,10 @@ def _plan(request: TrainOptions, row: Backbone, size: int, weights: str, **more:
 
 
 def _require_same(planned: Plan, found: Plan) -> None:
-    """Refuse another network than the one the plan began with.
+    """Require the network that the plan was made with.
 
     Raises:
-        TlkitError: It is another.
+        TlkitError: It is a different one.
     """
     named = {"backbone_sha256": "backbone", "weights_sha256": "weights"}
     for digest, what in named.items():
@@ -140,15 +141,15 @@ def _require_same(planned: Plan, found: Plan) -> None:
         if its is not None and its != getattr(found, digest):
             place = found.backbone_file if digest == "backbone_sha256" else found.weights
             raise TlkitError(
-                f"'{place}' is not the {what} that this began with: its content is another",
-                "put the file back that the plan or the run was made with, or begin anew",
+                f"'{place}' is not the {what} file that the plan was made with: its content differs",
+                "restore the original file, or start again without the plan",
             )
 
 
 def scan_folder(images: str, context: Context) -> ImageFolder:
-    """The images of a folder, if there are enough in every class."""
+    """Scan the images of a folder, and require enough in every class."""
     folder = scan(images)
     require_enough(folder, ())
     if folder.loose:
-        context.show.note(f"{folder.loose} loose images outside class folders are not used")
+        context.show.note(f"{plural(folder.loose, 'image')} outside class folders ignored")
     return folder

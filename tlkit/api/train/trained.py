@@ -1,4 +1,4 @@
-"""A network that could be saved, the tuned one or the frozen one, and which of both is."""
+"""The networks that could be saved, tuned and frozen, and the choice between them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LOSS_NOISE = 1e-3  # relative
 
 @dataclass(frozen=True)
 class Tuning:
-    """How training weights ended.
+    """How fine-tuning ended.
 
     Attributes:
-        kept: Whether the tuned weights are those that are saved.
+        kept: Whether the tuned weights are saved.
         stopped: Why it ended: "schedule", "early stopping", "time budget" or "interrupted".
-        steps: Optimizer steps done.
-        best_step: The one whose weights were best.
+        steps: Number of optimizer steps done.
+        best_step: The step with the best weights.
         frozen_val_accuracy: Validation accuracy of the frozen network, 0..1.
         frozen_val_loss: Its log loss in nats.
     """
@@ -44,7 +44,7 @@ class Tuning:
     frozen_val_loss: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)
 
 
@@ -54,14 +54,14 @@ class Trained:
 
     Attributes:
         plan: What was done.
-        head: The solved head; of a tuned network, the one it started from.
-        probabilities: Of the held-out images, by split, float32 [n, classes].
-        metrics: Figures on them.
-        tuned: The network whose weights were tuned; None: it is the frozen one.
-        tuning: How training weights ended; None: none were trained.
-        interrupted: Whether training weights was stopped from outside.
-        calibration: How confidence was scaled; None: not yet.
-        ood: How unlike images are told; None: not yet.
+        head: The solved head; the one that a tuned network started from.
+        probabilities: Probabilities of the held-out images, by split, float32 [n, classes].
+        metrics: Metrics on them.
+        tuned: The tuned network; None: the frozen one is saved.
+        tuning: How fine-tuning ended; None: there was none.
+        interrupted: Whether training was interrupted.
+        calibration: How confidence was calibrated; None: not yet.
+        ood: How unknown images are flagged; None: not yet.
     """
 
     plan: Plan
@@ -76,12 +76,12 @@ class Trained:
 
     @property
     def flips(self) -> Flips | None:
-        """What mirroring does; None: nobody looked."""
+        """Whether mirroring is harmless; None: not checked."""
         return self.plan.flips
 
 
 def frozen_network(dataset: Dataset, plan: Plan, solved: Solved) -> Trained:
-    """The network with every backbone weight as it came."""
+    """Make the network with the frozen backbone."""
     choice = solved.choice
     done = plan if plan.complete else replace(plan, boundary=choice.boundary, taps=choice.taps, recipe=None)
     done = _first(done, *head_reasons(solved, plan.strategy))
@@ -90,7 +90,7 @@ def frozen_network(dataset: Dataset, plan: Plan, solved: Solved) -> Trained:
 
 
 def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: Tuned, context: Context) -> Trained:
-    """The tuned network, or the frozen one where training weights did not help, which is said.
+    """Choose the tuned network, or the frozen one if fine-tuning did not help, and report that.
 
     Args:
         dataset: Images and split.
@@ -98,7 +98,7 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
         solved: The head that training started from.
         rival: The head on the whole frozen backbone.
         tuned: The network with tuned weights.
-        context: Of the run.
+        context: Context of the run.
     """
     probabilities = frozen_probabilities(dataset, rival)
     finite = are_finite(tuned.probabilities)
@@ -128,26 +128,24 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
 
 def _did_not_help(strategy: str, ours: dict[str, Any], frozen: dict[str, Any]) -> str:
     if not ours:
-        return f"{strategy} did not help: the trained network gives no finite answers; the frozen one is saved"
+        return f"{strategy} did not help: the trained network gives no finite output; the frozen backbone is saved"
     return (
-        f"{strategy} did not help: {ours['val_accuracy']:.1%} on the validation images (log loss "
-        f"{ours['val_loss']:.3f}) against {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}) of the frozen "
-        "backbone, which is saved"
+        f"{strategy} did not help: validation accuracy {ours['val_accuracy']:.1%} (log loss {ours['val_loss']:.3f}), "
+        f"frozen backbone {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}); the frozen backbone is saved"
     )
 
 
 def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
-    """Whether tuned weights are what to save: by validation accuracy, where that is equal by log loss.
+    """Whether to save the tuned weights: by validation accuracy, and by log loss if that is equal.
 
-    A loss that is lower by no more than what engines and half precision differ by does not count. On fewer than
-    `MIN_TO_SELECT` images a single one of them would often decide against a network that is far better on new
-    images: there it is enough that either accuracy or log loss speaks for the tuned one, and equal accuracy does
-    (benchmarks/keep_rules.py compares ways to choose).
+    A difference in loss as small as that between engines or precisions does not count. With fewer than `MIN_TO_SELECT`
+    images a single one would often decide against a network that is far better on new images. Then the tuned network
+    is kept if its accuracy is at least as high, or its log loss lower (benchmarks/keep_rules.py compares such rules).
 
     Args:
         ours: Metrics of the tuned network.
-        frozen: Of the frozen one.
-        images: Validation images.
+        frozen: Metrics of the frozen one.
+        images: Number of validation images.
     """
     mine, its = ours["val_accuracy"], frozen["val_accuracy"]
     surer = bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
@@ -157,5 +155,5 @@ def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
 
 
 def _first(plan: Plan, *reasons: str) -> Plan:
-    """The plan with what was done ahead of the reasons that led to it; a complete one keeps its own."""
+    """Put what was done before the reasons that led to it; a complete plan keeps its own reasons."""
     return plan if plan.complete else replace(plan, reasons=(*reasons, *plan.reasons))

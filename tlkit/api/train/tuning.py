@@ -1,4 +1,4 @@
-"""From a solved head to a network with tuned weights: the tuned strategies of ``train``."""
+"""Fine-tune a network from a solved head: the strategies of ``train`` that train weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_SAMPLE, MAX_HASTY_SAMPLE = (
     1000,
     200,
-)  # training images that tell what known ones look like in the end; if time is short
+)  # training images for the out-of-distribution statistics; fewer if time is limited
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Tuned:
     Attributes:
         model: The ``keras.Model``, float32 RGB 0..255 to probabilities, with the best weights.
         recipe: How it was trained.
-        outcome: How that went.
-        layers: Of the blocks that the head and the out-of-distribution statistics look at, by name.
+        outcome: How training went.
+        layers: Layer names of the blocks that the head and the out-of-distribution statistics use.
         probabilities: By split, float32 [n, classes], in the order of `Dataset.of`.
-        features: Of the training images in ``sample`` and of all validation images, by split, float32 [n, columns].
+        features: Features of the training images in ``sample`` and of all validation images, by split, float32
+            [n, columns].
         sample: Indices into the dataset's folder.
-        flips: What mirroring does; None where nobody asked.
+        flips: Whether mirroring is harmless; None if not checked.
         reasons: Why the recipe is what it is, one sentence each.
-        interrupted: Whether it could go on.
     """
 
     model: Any
@@ -63,7 +63,7 @@ class Tuned:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run was stopped from outside."""
+        """Whether the run was interrupted."""
         from tlkit.finetune.loop import INTERRUPTED
 
         return self.outcome.why == INTERRUPTED
@@ -78,23 +78,23 @@ def tune(
     run: RunDir,
     context: Context,
 ) -> Tuned:
-    """Train the weights that the strategy names, starting from the solved head (LP-FT).
+    """Train the weights that the strategy selects, starting from the solved head (LP-FT).
 
     Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution": a head that
-    is right from the start does not pull the features about.
+    is good from the start does not distort the features.
 
     Args:
         dataset: Images, split and features.
         extractor: The backbone.
         solved: The solved head, its features and the boundary.
-        plan: The strategy; of a complete one, the recipe too.
-        request: What was asked for of a recipe that is still to be decided.
-        run: Where the state is kept; what it has decided already is used.
-        context: Of the run; its deadline is that of the whole command.
+        plan: The plan; if it is complete, its recipe is used.
+        request: The options, for a recipe that is still to be decided.
+        run: The run's folder; its decisions are used.
+        context: Context of the run; its deadline is that of the whole command.
 
     Raises:
-        TlkitError: The images have changed since the run began, the state cannot be written, or memory is too
-            small for a single image.
+        TlkitError: The images have changed since the run started, the state cannot be written, or memory is too small
+            for a single image.
     """
     from tlkit.finetune.hardware import explain_out_of_memory, keep_memory
     from tlkit.finetune.interrupt import gentle_interrupt
@@ -128,7 +128,7 @@ def tune(
 
 
 def sampled(dataset: Dataset, seed: int, most: int) -> list[int]:
-    """Training images whose features are computed once more at the end, ``most`` at most."""
+    """Draw at most ``most`` training images, whose features are computed again at the end."""
     train = dataset.of(TRAIN)
     return (
         train if len(train) <= most else sorted(np.random.default_rng(seed).choice(train, most, replace=False).tolist())
@@ -136,7 +136,7 @@ def sampled(dataset: Dataset, seed: int, most: int) -> list[int]:
 
 
 def _plain_model(built: Built, extractor: Extractor, solved: Solved) -> Any:
-    """The trained network in float32 and on one device, whatever it was trained in and on."""
+    """Rebuild the trained network in float32 and on one device."""
     from tlkit.finetune.hardware import FLOAT32
     from tlkit.linear.classifier import attach_head
 
@@ -150,7 +150,7 @@ def _plain_model(built: Built, extractor: Extractor, solved: Solved) -> Any:
 def _answers(
     wide: Any, sample: Sequence[int], dataset: Dataset, decoded: Decoded, show: Progress
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """What the finished network says of the held-out images; its features of these and of the sample."""
+    """Compute the finished network's probabilities of the held-out images, and features of these and of the sample."""
     from tlkit.backbones.engines import batch_size, keras_forward
 
     forward, size, classes = keras_forward(wide), batch_size(), len(dataset.classes)

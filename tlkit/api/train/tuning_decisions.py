@@ -1,4 +1,4 @@
-"""What a run with tuned weights decides once, by measuring, and finds again when it is resumed."""
+"""The decisions of a run that trains weights: made once, by measuring, and reused when it is resumed."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.choices import NONE
 from tlkit.plan.plan import Flips
 from tlkit.plan.recipe import Recipe, make_recipe
+from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.finetune.loop import Job
     from tlkit.finetune.lr_search import Trial
     from tlkit.finetune.trainable import Trainable
 
-CHECK_SHARE = 0.15  # of the time there is, that the learning-rate check may take
+CHECK_SHARE = 0.15  # of the time left that the learning-rate search may take
 SAVING = 6.0  # seconds to write a bundle
-MARGIN = 0.04  # of a time budget, kept for what was estimated too low
+MARGIN = 0.04  # of a time budget, held back for wrong estimates
 
 
 @dataclass(frozen=True)
 class TuningDecisions:
-    """What a run decides once, and finds again when it is resumed.
+    """The decisions of a run.
 
     Attributes:
-        recipe: How weights are tuned.
-        flips: What mirroring does, or None where nobody asked.
+        recipe: How weights are trained.
+        flips: Whether mirroring is harmless; None if not checked.
         trials: The learning rates that were tried.
-        seconds: Time that training may take; None: no limit.
+        seconds: Seconds that training may take; None: no limit.
     """
 
     recipe: Recipe
@@ -48,7 +49,7 @@ class TuningDecisions:
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dump``."""
+        """Return plain data for ``json.dump``."""
         return {
             "recipe": self.recipe.to_json(),
             "flips": asdict(self.flips) if self.flips else None,
@@ -58,7 +59,7 @@ class TuningDecisions:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TuningDecisions:
-        """Rebuild what `to_json` gave."""
+        """Rebuild decisions from `to_json`."""
         from tlkit.finetune.lr_search import Trial
 
         return cls(
@@ -70,7 +71,7 @@ class TuningDecisions:
 
 
 def decide_recipe(material: Material, request: TrainOptions, run: RunDir) -> TuningDecisions:
-    """The recipe, but for rate and time; of a run that is resumed, or of a complete plan, all of it."""
+    """Decide the recipe, except for learning rate and time; a resumed run or a complete plan has decided everything."""
     from tlkit.finetune.hardware import choose_precision
 
     dataset, plan, kept = material.dataset, material.plan, run.decisions()
@@ -97,14 +98,14 @@ def decide_recipe(material: Material, request: TrainOptions, run: RunDir) -> Tun
 def decide_rate(
     job: Job, decisions: TuningDecisions, classes: int, context: Context, seconds: float | None = None
 ) -> tuple[Job, TuningDecisions]:
-    """The learning rate: as decided already, or by trying some.
+    """Decide the learning rate, by trying some unless it is decided already.
 
     Args:
         job: What is trained on what.
-        decisions: Made so far.
-        classes: How many there are.
-        context: Of the run.
-        seconds: That trying may take; None: a share of the time left.
+        decisions: The decisions so far.
+        classes: Number of classes.
+        context: Context of the run.
+        seconds: Seconds that the search may take; None: a share of the time left.
     """
     from tlkit.finetune.lr_search import best_rate, try_rates
 
@@ -121,7 +122,7 @@ def decide_rate(
 def decide_time(
     job: Job, decisions: TuningDecisions, dataset: Dataset, deadline: float | None, sample: int
 ) -> TuningDecisions:
-    """How long training may take, so that what follows still fits: a look at held-out images and a sample."""
+    """Decide how long training may take, so that the evaluation after it still fits."""
     if deadline is None or decisions.seconds is not None:
         return decisions
     some = list(job.val[: job.recipe.batch_size])
@@ -130,40 +131,40 @@ def decide_time(
     job.trainer.logits(job.inputs.batch(some, None))
     each = (time.perf_counter() - start) / len(some)
     left = deadline - time.perf_counter()
-    # the last look goes through the whole network, which takes a few times as long
+    # the final evaluation runs the whole network, which takes a few times as long
     after = 3 * each * (dataset.count(VAL) + dataset.count(TEST) + sample) + SAVING + MARGIN * left
     return replace(decisions, seconds=max(0.0, left - after))
 
 
 def tuning_reasons(decisions: TuningDecisions, job: Job, images: int, trainable: Trainable) -> tuple[str, ...]:
-    """Why weights are tuned as they are, one sentence each."""
+    """Why the recipe is what it is, one sentence each."""
     recipe = job.recipe
     tried = ", ".join(f"{each.rate:.0e} {each.loss:.3f}" for each in decisions.trials)
     count = sum(math.prod(each.shape) for each in trainable.variables)
     epochs = recipe.steps * recipe.batch_size / images
     lines = [
         f"training starts from the solved head and changes {count:,} parameters",
-        f"{recipe.steps} steps of {recipe.batch_size} images are {epochs:.1f} epochs",
+        f"{recipe.steps} steps with batch size {recipe.batch_size}: {epochs:.1f} epochs",
         f"peak learning rate {recipe.learning_rate:.2g} for "
         + (
             "all layers"
             if recipe.layer_decay == 1
             else f"the head, times {recipe.layer_decay:g} for each stage below it"
         )
-        + (f"; training loss after a few steps of those tried: {tried}" if tried else ""),
+        + (f"; training loss after a few steps at each rate tried: {tried}" if tried else ""),
     ]
     if recipe.augment != NONE:
         lines.append(f"augmentation {recipe.augment}: {_flip_reason(decisions.flips)}")
     if recipe.views:
-        lines.append(f"the frozen part was computed once for {recipe.views} versions of each image")
+        lines.append(f"the frozen part is computed once, for {plural(recipe.views, 'version')} of each image")
     return tuple(lines)
 
 
 def _flip_reason(flips: Flips | None) -> str:
     if flips is None or not flips.images:
-        return "images are not mirrored, as there were too few to tell whether that is harmless"
-    found = f"probes are right on {flips.plain:.1%} of {flips.images} images and {flips.mirrored:.1%} of them mirrored"
-    return f"images are mirrored too: {found}" if flips.harmless else f"images are not mirrored: {found}"
+        return "images are not mirrored, as there are too few to check that it is harmless"
+    found = f"accuracy of probes {flips.plain:.1%} on {flips.images} images, {flips.mirrored:.1%} on them mirrored"
+    return f"images are also mirrored ({found})" if flips.harmless else f"images are not mirrored ({found})"
 
 
 def _images_digest(dataset: Dataset) -> str:
@@ -173,21 +174,21 @@ def _images_digest(dataset: Dataset) -> str:
 
 
 def check_same(dataset: Dataset, run: RunDir) -> None:
-    """Refuse to go on with other images than those a run began with.
+    """Require the images that a run started with.
 
     Raises:
-        TlkitError: They are others.
+        TlkitError: They have changed.
     """
     known = run.decisions().get("images")
     if known is not None and known != _images_digest(dataset):
         raise TlkitError(
-            f"the images in {dataset.folder.root} are not those this run began with",
-            "put them back, or train anew without --resume",
+            f"the images in {dataset.folder.root} are not those that this run started with",
+            "restore them, or start again without --resume",
         )
 
 
 def keep(decisions: TuningDecisions, dataset: Dataset, run: RunDir) -> None:
-    """Write down what was decided, and on which images, for a resume.
+    """Save the decisions, and the images they are for, so that the run can be resumed.
 
     Raises:
         TlkitError: It cannot be written.
