@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tlkit.backbones import catalog
-from tlkit.backbones.catalog.unsupported_networks import HOW, RELATIVES
+from tlkit.backbones.catalog.unsupported_networks import HOW_TO_USE, UNSUPPORTED_NETWORKS
 from tlkit.backbones.runtime import import_keras
 from tlkit.errors import TlkitError
 
@@ -110,16 +110,16 @@ def test_operations_are_within_two_percent_of_published_ones(name):
     assert abs(apart - OFF[name]) < 0.1 if name in OFF else abs(apart) < 2
 
 
-def test_relatives_name_what_takes_their_place():
-    assert len(RELATIVES) == 6
-    for relative in RELATIVES:
-        assert relative.name.lower() not in catalog.names()
-        catalog.get(relative.nearest)
-        named = [word.strip(",;") for word in relative.why.split() if word.strip(",;") in catalog.names()]
+def test_unsupported_networks_name_what_to_use_instead():
+    assert len(UNSUPPORTED_NETWORKS) == 6
+    for network in UNSUPPORTED_NETWORKS:
+        assert network.name.lower() not in catalog.names()
+        catalog.get(network.nearest)
+        named = [word.strip(",;") for word in network.why.split() if word.strip(",;") in catalog.names()]
         for name in named:  # what is said to be as cheap or small is
-            assert catalog.get(name).params_top < relative.params
-            assert catalog.get(name).top1 > relative.top1
-    assert "--backbone FILE.keras" in HOW
+            assert catalog.get(name).params_top < network.params
+            assert catalog.get(name).top1 > network.top1
+    assert "--backbone FILE.keras" in HOW_TO_USE
 
 
 def test_a_mirror_has_the_same_files(monkeypatch):

@@ -129,7 +129,7 @@ def test_a_later_run_goes_on_where_one_gave_up(server: Server, monkeypatch: pyte
     server.break_after = [2_000_000, *[0] * module.ATTEMPTS]
     with pytest.raises(TlkitError, match=r"cannot fetch .*broke off") as caught:
         fetch(ROW, SilentProgress())
-    assert "2 MB are kept" in str(caught.value.hint)
+    assert "resume after 2 MB" in str(caught.value.hint)
     assert str(catalog.cached_path(ROW)) in str(caught.value.hint)
     assert not catalog.cached_path(ROW).exists()
     assert not catalog.is_here(ROW)
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_not_gone_on_with(server: Server, left: bytes) -> N
     show = Watching()
     assert fetch(ROW, show).file.read_bytes() == CONTENT  # type: ignore[union-attr]
     assert server.asked == [f"bytes={len(left)}-", None]
-    assert "starting anew" in show.notes[0]
+    assert "starting from the beginning" in show.notes[0]
 
 
 def test_a_wrong_file_is_not_kept(server: Server) -> None:
@@ -171,7 +171,7 @@ def test_a_damaged_file_is_replaced_by_the_right_one_only(server: Server) -> Non
     server.content, show = CONTENT, Watching()
     assert not fetch(ROW, show).had
     assert file.read_bytes() == CONTENT
-    assert "not what Keras publishes" in show.notes[0]
+    assert "differs from the file that Keras publishes" in show.notes[0]
 
 
 def test_a_busy_server_is_asked_again_and_a_refusal_is_told(server: Server) -> None:
@@ -219,7 +219,7 @@ def test_a_place_that_cannot_be_written(server: Server, monkeypatch: pytest.Monk
 
 def test_too_little_room_is_told_before(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1_000_000}))
-    with pytest.raises(TlkitError, match=r"no room in .*: 3 MB are needed, 1 MB are free"):
+    with pytest.raises(TlkitError, match=r"not enough space in .*: 3 MB needed, 1 MB free"):
         fetch(ROW, SilentProgress())
 
 

@@ -12,7 +12,7 @@ from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.litert import conversions
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.loading import load_weights
-from tlkit.backbones.weights.partial_load import MisfitError, Stored, fill_by_name
+from tlkit.backbones.weights.partial_load import MisfitError, StoredLayers, match_by_name
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
 
@@ -76,12 +76,12 @@ def test_what_fits_is_filled_and_the_rest_is_imagenets(partial, imagenet, other,
     found, given_, before = by_layer(network.model), by_layer(other), by_layer(imagenet)
     for name, values in found.items():
         assert same(values, before[name] if name in (first, gone) else given_[name]), name
-    assert set(network.filling.filled) == set(found) - {first, gone}
-    assert dict(network.filling.missing) == {
-        first: "of shape (3, 3, 1, 32) in place of (3, 3, 3, 32)",
+    assert set(network.partial_load.filled) == set(found) - {first, gone}
+    assert dict(network.partial_load.missing) == {
+        first: "of shape (3, 3, 1, 32) instead of (3, 3, 3, 32)",
         gone: "not in the file",
     }
-    line = network.filling.line(file)
+    line = network.partial_load.note(file)
     assert f"{file} fills {len(found) - 2} of {len(found)} layers, the others have ImageNet weights: " in line
     assert first in line
     assert gone in line
@@ -100,18 +100,18 @@ def test_it_is_said_at_every_run(partial, imagenet):
     """Also where the converted network comes from the cache, and nothing is loaded."""
     file, first, later = partial[0] / "old.h5", Notes(), Notes()
     found = open_extractor(NAME, weights=str(file), input_size=SIZE, engine="keras", progress=first)
-    assert found.filling.startswith("old.h5 fills 96 of 98 layers")
-    conversions.keep(NAME, found.weights_hash, SIZE, conversions.Conversion(found.taps, b"graph", found.filling))
+    assert found.partial_note.startswith("old.h5 fills 96 of 98 layers")
+    conversions.keep(NAME, found.weights_hash, SIZE, conversions.Conversion(found.taps, b"graph", found.partial_note))
     again = open_extractor(NAME, weights=str(file), input_size=SIZE, engine="litert", progress=later)
-    assert again.filling == found.filling
-    assert first.said == later.said == [found.filling]
+    assert again.partial_note == found.partial_note
+    assert first.said == later.said == [found.partial_note]
 
 
 def test_a_whole_file_has_nothing_to_say(other, imagenet, tmp_path):
     other.save_weights(tmp_path / "whole.weights.h5")
     network = build_backbone(NAME, weights=tmp_path / "whole.weights.h5", input_size=SIZE)
-    assert not network.filling.missing
-    assert network.filling.line("whole.weights.h5") == ""
+    assert not network.partial_load.missing
+    assert network.partial_load.note("whole.weights.h5") == ""
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def deeper():
 def test_a_deeper_network_of_the_family_is_refused(imagenet, deeper, tmp_path, suffix):
     deeper.save(tmp_path / f"deeper.{suffix}")
     before = imagenet.get_weights()
-    with pytest.raises(TlkitError, match=f"does not hold weights for {NAME}: .* have no place") as caught:
+    with pytest.raises(TlkitError, match=f"does not hold weights for {NAME}: .* the network lacks") as caught:
         load_weights(imagenet, catalog.get(NAME), tmp_path / f"deeper.{suffix}")
     assert "\n" not in caught.value.message
     assert same(before, imagenet.get_weights())
@@ -140,7 +140,7 @@ def matched(network, file):
     with h5py.File("x", "w", driver="core", backing_store=False) as store:
         arrays = {name: [store.create_dataset(name, data=np.zeros(width))] for name, width in file}
         layers = [(Layer(name), [np.zeros(width)]) for name, width in network]
-        return fill_by_name(layers, Stored(arrays, [list(arrays)]))[1]
+        return match_by_name(layers, StoredLayers(arrays, [list(arrays)]))[1]
 
 
 widths = st.lists(st.integers(1, 3), min_size=1, max_size=12)

@@ -92,7 +92,7 @@ def test_a_network_that_gives_no_number_for_an_image(
     assert {row["error"] for row in figures["skipped"]} == {NOT_FINITE}
     assert run(["embed", images, "-o", str(tmp_path / "v.npz"), "--json"]) == 0
     made = strict(capfd.readouterr().out)
-    assert {row["error"] for row in made["skipped"]} == {"the network gives no finite features for it"}
+    assert {row["error"] for row in made["skipped"]} == {"its features are not finite numbers"}
     assert np.isfinite(np.load(tmp_path / "v.npz")["vector"]).all()
     assert run(["check", str(garden), "--json"]) == 0
     strict(capfd.readouterr().out)

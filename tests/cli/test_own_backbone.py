@@ -214,7 +214,7 @@ def test_a_run_starts_from_the_same_again(own: Own, early: Path, kind: str) -> N
         (["--backbone", "nothing.keras"], "no such file"),
         (["--backbone", "./notes.txt"], "no .keras file"),
         (["--backbone", "bad.keras", *SCALED], "damaged"),
-        (["--backbone", "good.keras"], "does not say what pixels"),
+        (["--backbone", "good.keras"], "the preprocessing of"),
         (["--backbone", "good.keras", "--preprocessing", "odd"], "unknown --preprocessing"),
         (["--backbone", "good.keras", *SCALED, "--image-size", "32"], "takes 16x16 pixels, not 32x32"),
         (["--backbone", "good.keras", *SCALED, "--weights", "none"], "the file has its own"),

@@ -1,1 +1,1 @@
-"""Pre-trained networks: catalogue, weights, stages, features."""
+"""Pre-trained networks: catalogue, weights, stages and features."""

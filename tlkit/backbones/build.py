@@ -1,4 +1,4 @@
-"""From a catalogue row to a flat Keras model that takes RGB pixels 0..255."""
+"""Build a flat Keras model, which takes RGB pixels 0..255, from a catalogue row."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tlkit.plan.choices import IMAGENET, RANDOM
 def build_backbone(
     name: str | Backbone, *, weights: str | Path = "imagenet", input_size: int | None = None, seed: int = 0
 ) -> Network:
-    """Build a backbone, with its preprocessing inside, and fill it with weights.
+    """Build a backbone including its preprocessing, and load its weights.
 
     Args:
         name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
-        weights: ``imagenet`` (packaged, cached or downloaded; of a file: its own), ``none`` (random), or a file
-            that ``load_weights`` can read.
-        input_size: Side of the square input, in pixels; None for the backbone's own.
-        seed: Seed of the random weights. The same seed gives the same weights, whatever ran before.
+        weights: ``imagenet`` (packaged, cached or downloaded; for a file: its own weights), ``none`` (random), or a
+            file that ``load_weights`` can read.
+        input_size: Side of the square input, in pixels; None: the backbone's own.
+        seed: Seed of random weights. The same seed gives the same weights, whatever ran before.
 
     Returns:
-        The network, all layers trainable.
+        The network, with all layers trainable.
 
     Raises:
-        TlkitError: The name is unknown, the size too small, the weights cannot be had or do not fit, or the file
-            cannot be a backbone.
+        TlkitError: The name is unknown, the size is too small, the weights are not available or do not fit, or the
+            file cannot be used as a backbone.
     """
     backbone, size = check_request(name, weights, input_size)
     if backbone.file:
@@ -48,9 +48,9 @@ def build_backbone(
     with _seeded(seed):
         model = _build_model(backbone, size)
     _number_names(model)
-    told = [EVERYTHING]
-    weights_hash = f"none-{seed}" if str(weights) == RANDOM else load_weights(model, backbone, weights, told.append)
-    return Network(backbone, model, find_stages(model, backbone.family), weights_hash, told[-1])
+    loads = [EVERYTHING]
+    weights_hash = f"none-{seed}" if str(weights) == RANDOM else load_weights(model, backbone, weights, loads.append)
+    return Network(backbone, model, find_stages(model, backbone.family), weights_hash, loads[-1])
 
 
 def _network_of_file(backbone: Backbone, size: int) -> Network:
@@ -59,7 +59,7 @@ def _network_of_file(backbone: Backbone, size: int) -> Network:
     model = model_from_file(backbone, size)
     stages = find_stages(model)
     if len(stages) < 2:
-        hint = "stages end at layers that all paths pass, behind a layer with weights"
+        hint = "a stage ends at a layer that all paths pass, after a layer with weights"
         raise TlkitError(f"'{backbone.file}' cannot be divided into stages", hint)
     return Network(backbone, model, stages, backbone.digest)
 
@@ -67,32 +67,32 @@ def _network_of_file(backbone: Backbone, size: int) -> Network:
 def check_request(
     name: str | Backbone, weights: str | Path, input_size: int | None, preprocessing: str | None = None
 ) -> tuple[Backbone, int]:
-    """Check what can be checked before TensorFlow is imported.
+    """Check everything that can be checked before TensorFlow is imported.
 
     Args:
         name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
         weights: As for `build_backbone`.
-        input_size: Side of the square input, in pixels; None for the backbone's own.
-        preprocessing: Of a file: as for `tlkit.backbones.own.keras_file.file_backbone`.
+        input_size: Side of the square input, in pixels; None: the backbone's own.
+        preprocessing: For a ``.keras`` file, as for `tlkit.backbones.own.keras_file.file_backbone`.
 
     Returns:
         The catalogue row and the side of the square input in pixels.
 
     Raises:
-        TlkitError: The name is unknown, the size too small, there is no such weights file, the file cannot be a
-            backbone, or an option has no meaning with the backbone.
+        TlkitError: The name is unknown, the size is too small, there is no such weights file, the file cannot be used
+            as a backbone, or an option does not apply to the backbone.
     """
     backbone = _row(name, preprocessing)
     size = backbone.input_size if input_size is None else input_size
     if size < backbone.min_size and not backbone.file:
         raise TlkitError(
             f"an input of {size}x{size} pixels is too small for {backbone.name}",
-            f"it takes {backbone.min_size}x{backbone.min_size} and more, by default {backbone.input_size}",
+            f"the minimum is {backbone.min_size}x{backbone.min_size}, the default {backbone.input_size}",
         )
     if backbone.file:
         check_file_size(backbone, size)
         if str(weights) != IMAGENET:
-            raise TlkitError(f"--weights has no meaning with {backbone.name}: the file has its own", "leave it out")
+            raise TlkitError(f"--weights does not apply to {backbone.name}: the file has its own", "leave it out")
     elif str(weights) not in (IMAGENET, RANDOM):
         existing_file(weights)
     return backbone, size
@@ -108,7 +108,7 @@ def _row(name: str | Backbone, preprocessing: str | None) -> Backbone:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Make Keras initialisers repeatable: each draws its seed from Python's generator when constructed."""
+    """Make Keras initialisers repeatable: each draws its seed from Python's generator when it is created."""
     state = random.getstate()
     random.seed(seed)
     try:
@@ -132,7 +132,7 @@ def _build_model(backbone: Backbone, size: int) -> Any:
         input_shape=(size, size, 3),
         input_tensor=preprocess(image, backbone.preprocessing),
     )
-    # Some applications make a list of their input, which would become the signature of every saved model.
+    # Some applications wrap their input in a list, which would become the signature of every saved model.
     model = keras.Model(image, application.output, name=backbone.name)
     if backbone.family in ("convnext", "efficientnet"):
         return _rewire(model, scale_by_std=backbone.family == "efficientnet")
@@ -143,15 +143,15 @@ def _rewire(model: Any, *, scale_by_std: bool) -> Any:
     """Copy a functional model with nested Sequential models flattened.
 
     Args:
-        model: Functional model; its weights are not kept.
-        scale_by_std: Follow the normalisation by a division by the square root of ImageNet's standard
-            deviation. Keras builds EfficientNet so only for its ImageNet weights, whose normalisation divides
-            by the other square root; here the network must not depend on where its weights come from.
+        model: Functional model; its weights are not copied.
+        scale_by_std: Add a division by the square root of ImageNet's standard deviation after the normalisation. Keras
+            does this for EfficientNet only with ImageNet weights, which normalise by the other square root; here the
+            network must not depend on the origin of its weights.
     """
     keras = import_keras()
 
     def copy(layer: Any) -> Any:
-        # A Sequential is taken apart in call.
+        # A Sequential is flattened in call.
         return layer if isinstance(layer, keras.Sequential) else type(layer).from_config(layer.get_config())
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -169,10 +169,10 @@ def _rewire(model: Any, *, scale_by_std: bool) -> Any:
 
 
 def _number_names(model: Any) -> None:
-    """Number the names Keras gave by itself from 0 in this model.
+    """Renumber automatic layer names from 0 within this model.
 
-    Keras counts over the whole process (``conv2d_117``), so without this the name of a layer, and with it the
-    layer that ends a stage, would depend on what else was built before.
+    Keras counts over the whole process (``conv2d_117``), so the name of a layer, and of the layer that ends a stage,
+    would depend on what was built before.
     """
     seen: Counter[str] = Counter()
     for operation in model.operations:

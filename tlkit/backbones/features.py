@@ -1,4 +1,4 @@
-"""One forward pass of a frozen backbone: pooled features of every stage and of the top."""
+"""Compute pooled features of every stage and of the top in one forward pass of a frozen backbone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store.features import FeatureKey, FeatureStore, SpareStore, Stored, rounded
 
-KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # images a shard, and seconds between two: what a killed run may lose
+KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # images per shard, seconds between shards; a killed run loses at most that
 
-NOT_FINITE = "the network gives no finite features for it"
+NOT_FINITE = "its features are not finite numbers"
 
 Store = FeatureStore | SpareStore
 
@@ -29,14 +29,14 @@ class Features:
     """Pooled features of a list of images.
 
     Attributes:
-        matrix: float32 [readable images, columns], rows in the order of ``rows``.
+        matrix: float32 [readable images, columns], with rows in the order of ``rows``.
         rows: Index into the list of images for each row of ``matrix``.
-        contents: SHA-256 of each image's bytes as hex, in the order of the list; "" where unreadable.
-        prints: Perceptual hash of each image, in the order of the list; empty where blank or unreadable.
-        errors: Why an image could not be read, by its index.
+        contents: SHA-256 of each image's bytes as hex, in the order of the list; "" if unreadable.
+        prints: Perceptual hash of each image, in the order of the list; empty if blank or unreadable.
+        errors: Why an image could not be read, by index.
         taps: (name, width) of the column blocks in ``matrix``.
-        reused: How many rows came from the store.
-        problem: Why nothing was kept on disk, if so.
+        reused: Number of rows that came from the store.
+        problem: Why nothing could be kept on disk, or None.
     """
 
     matrix: NDArray[np.float32]
@@ -50,7 +50,7 @@ class Features:
 
 
 def feature_key(extractor: Extractor) -> FeatureKey:
-    """What the stored vectors of this backbone depend on. Not on the engine: they agree."""
+    """Return what the stored vectors of this backbone depend on. The engine is not part of it: engines agree."""
     size = extractor.input_size
     return FeatureKey(extractor.backbone.key, extractor.weights_hash, size, size, READING_VERSION, extractor.taps)
 
@@ -65,17 +65,17 @@ def compute_features(
     progress: Progress | None = None,
     observe: Callable[[Loaded], None] | None = None,
 ) -> Features:
-    """Pooled features of all readable images: each is read once, and computed only if the store lacks it.
+    """Return pooled features of all readable images. Each is read once, and computed only if the store lacks it.
 
     Args:
         paths: Image files.
         extractor: The frozen backbone.
-        taps: Which blocks the result holds: stage names and "top".
-        store: Where vectors are looked up and kept; None: nowhere.
-        workers: Reading threads; None: one a processor.
-        progress: Told about every image.
-        observe: Called with every image once it is read, in order. Given, all are decoded, also those whose
-            features are in the store.
+        taps: Blocks of the result: stage names and "top".
+        store: Store where vectors are looked up and kept; None: no store.
+        workers: Number of reading threads; None: one per processor.
+        progress: Progress reporter.
+        observe: Called with every image after it is read, in order. If given, all images are decoded, even those with
+            features in the store.
     """
     key = feature_key(extractor)
     columns = columns_of(key.taps, taps)
@@ -120,19 +120,19 @@ def each_feature(
     workers: int | None = None,
     decode_all: bool = False,
 ) -> Generator[tuple[Loaded, Stored | None, bool], None, None]:
-    """Each image in order with what is known of it, and whether that is new.
+    """Yield (image, its data, whether the data is new) for each image, in order.
 
-    None is known where an image cannot be read, which its row says, or the network gives no finite numbers.
+    The data is None if the image cannot be read (see its ``error``) or the features are not finite.
 
-    Memory does not grow with the number of images. New rows are kept every `KEEP_EVERY` images and `KEEP_SECONDS`,
-    and when the iterator is closed or left by an exception.
+    Memory use does not grow with the number of images. New rows are kept every `KEEP_EVERY` images or `KEEP_SECONDS`,
+    and when the generator is closed or left by an exception.
 
     Args:
         paths: Image files.
         extractor: The frozen backbone.
-        store: Where vectors are looked up and kept; None: nowhere.
-        workers: Reading threads, and cores to compute with at most; None: one a processor.
-        decode_all: Also decode images whose features are in the store.
+        store: Store where vectors are looked up and kept; None: no store.
+        workers: Number of reading threads, and maximum number of cores to compute with; None: one per processor.
+        decode_all: Whether to decode images even if their features are in the store.
     """
     lookup = store.get if store is not None else lambda _: None
     size = (extractor.input_size, extractor.input_size)
@@ -166,28 +166,28 @@ def each_feature(
                     new[item.index] = Stored(vector, item.fingerprint)
                     unsaved.append((item.content, new[item.index]))
             for item, stored in batch:
-                its = stored or new.get(item.index)
-                if its is not None and not np.isfinite(its.vector).all():
-                    its = None
-                yield item, its, its is not None and item.index in new
+                data = stored or new.get(item.index)
+                if data is not None and not np.isfinite(data.vector).all():
+                    data = None
+                yield item, data, data is not None and item.index in new
             if len(unsaved) >= KEEP_EVERY or time.monotonic() - kept >= KEEP_SECONDS:
                 keep()
                 kept = time.monotonic()
     finally:
-        keep()  # also when interrupted: what is done stays done
+        keep()  # also when interrupted, so that no work is lost
 
 
 def _batches(
     images: Iterator[Loaded], store: Store | None, again: Callable[[int], Loaded]
 ) -> Iterator[list[tuple[Loaded, Stored | None]]]:
-    """Groups with at most `batch_size` images to compute in each; what the store has rides along.
+    """Yield groups of images with at most `batch_size` to compute in each; stored ones are added to the groups.
 
     Args:
-        images: Undecoded where the store had them.
-        store: Where that was looked up.
-        again: Decodes the image of an index: the store may have lost it in the meantime.
+        images: The images; those that were in the store are not decoded.
+        store: The store.
+        again: Decodes the image with an index, in case the store has lost it in the meantime.
     """
-    most = batch_size()
+    max_fresh = batch_size()
     batch: list[tuple[Loaded, Stored | None]] = []
     fresh = 0
     for item in images:
@@ -196,7 +196,7 @@ def _batches(
             item = again(item.index)
         batch.append((item, stored))
         fresh += stored is None and item.image is not None
-        if fresh == most or len(batch) == 16 * most:
+        if fresh == max_fresh or len(batch) == 16 * max_fresh:
             yield batch
             batch, fresh = [], 0
     if batch:

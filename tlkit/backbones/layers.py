@@ -1,4 +1,4 @@
-"""The layers of a built network, one row each: what they are, what they put out, and how much of an image they see."""
+"""Describe the layers of a network: class, output shape, parameters, operations and receptive field."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Layer:
         name: Its name in the Keras model.
         kind: Its class.
         stage: Name of the stage that it belongs to.
-        shape: Of its output without the batch: (height, width, channels) of a feature map.
-        kernel: Cells that it looks at; None where it looks at one.
-        stride: Cells from one place to the next; None without a kernel.
-        padding: Rows above and below, columns left and right, that it adds (below 0: takes away); None: neither.
+        shape: Shape of its output without the batch: (height, width, channels) for a feature map.
+        kernel: Kernel size in cells; None: no kernel larger than one cell.
+        stride: Stride in cells; None: no kernel.
+        padding: Rows added above and below, and columns added left and right (negative: cropped); None: none.
         params: Number of parameters.
         operations: Multiply-adds for one image.
-        by_formula: Its output's size by `size_by_formula`; None where that does not apply.
-        receptive_field: Pixels of the input, in a square grown without bound, that one cell of its output depends on;
-            None: the whole image, behind global pooling.
+        by_formula: Size of its output by `size_by_formula`; None if that does not apply.
+        receptive_field: Input pixels that one cell of its output depends on, ignoring the image's borders; None: the
+            whole image, after global pooling.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class _Window:
-    """How a layer slides: kernel (with its dilation), stride and padding along both sides."""
+    """The sliding window of a layer: kernel (including dilation), stride and padding along both sides."""
 
     kernel: Pair
     stride: Pair
@@ -60,30 +60,30 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Field:
-    """Receptive field of a cell and pixels from one cell to the next; infinite for the whole image."""
+    """Receptive field of a cell, and distance between cells, in pixels; infinite for the whole image."""
 
     size: tuple[float, float]
     step: Pair
 
 
 def size_by_formula(n: int, kernel: int, stride: int, padding: int) -> int:
-    """The number of places of a sliding window, ``(n + 2P - k)/S + 1`` rounded down.
+    """Return the number of positions of a sliding window, ``(n + 2P - k)/S + 1`` rounded down.
 
     Args:
-        n: Cells of the input.
-        kernel: Cells of the window, k.
-        stride: Cells from one place to the next, S.
-        padding: Cells added on both sides together, 2P: with TensorFlow's "same" the two sides may differ by one.
+        n: Size of the input, in cells.
+        kernel: Size of the window, k, in cells.
+        stride: Stride, S, in cells.
+        padding: Cells added on both sides together, 2P; with TensorFlow's "same" the two sides may differ by one.
     """
     return (n + padding - kernel) // stride + 1
 
 
 def layers_of(network: Network) -> tuple[Layer, ...]:
-    """All layers and operations of a built backbone, from input to output.
+    """Return all layers and operations of a built backbone, from input to output.
 
     The receptive field follows Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks",
-    Distill 2019. Gates that are computed from the whole image (squeeze-and-excitation) are left out of it: with them
-    every cell would see everything.
+    Distill 2019. It ignores gates that are computed from the whole image (squeeze-and-excitation): with them, every
+    cell would see the whole image.
     """
     operations = list(network.model.operations)
     ends = [stage.layer for stage in network.stages]
@@ -140,7 +140,7 @@ def _window(operation: Any) -> _Window | None:
 
 
 def _same(n: int, kernel: int, stride: int) -> Pair:
-    """What TensorFlow's "same" adds before and after ``n`` cells: as little as makes ceil(n / stride) places."""
+    """Return what TensorFlow's "same" adds before and after ``n`` cells: the least for ceil(n / stride) positions."""
     total = max((math.ceil(n / stride) - 1) * stride + kernel - n, 0)
     return total // 2, total - total // 2
 
@@ -157,7 +157,7 @@ def _by_formula(sources: list[Any], window: _Window | None) -> Pair | None:
 def _field(operation: Any, sources: list[_Field], window: _Window | None) -> _Field:
     if not sources:
         return _Field((1, 1), (1, 1))
-    # A gate sees the whole image; what it is multiplied with says where.
+    # A gate sees the whole image; the position comes from the feature map that it is multiplied with.
     known = [field for field in sources if math.inf not in field.size] or sources
     size = (max(field.size[0] for field in known), max(field.size[1] for field in known))
     step = (max(field.step[0] for field in known), max(field.step[1] for field in known))

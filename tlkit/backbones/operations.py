@@ -1,4 +1,4 @@
-"""How much a network computes: the multiply-adds of its convolutions and dense layers, counted layer by layer."""
+"""Count the multiply-adds of a network's convolutions and dense layers, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from tlkit.backbones.network import Network
 
 
 def layer_operations(layer: Any) -> int:
-    """Multiply-adds of one layer for one image: each cell of a kernel is used once a place of the output.
+    """Return the multiply-adds of one layer for one image: each kernel value is used once per position of the output.
 
-    Only kernels count. Biases, normalisation, activations and pooling do not, as in the figures of most papers.
+    Only kernels count. Biases, normalisation, activations and pooling do not, as in most papers.
 
     Args:
-        layer: A Keras layer that was called once, with an output of fixed size; without weights it counts 0.
+        layer: A Keras layer that was called once, with an output of fixed size; without weights the result is 0.
     """
     kernels = [variable for variable in getattr(layer, "trainable_weights", ()) if is_kernel(variable)]
-    # A dense layer is applied at every place of a feature map too.
+    # A dense layer on a feature map is also applied at every position.
     places = math.prod(layer.output.shape[1:-1]) if kernels else 0
     return int(sum(math.prod(kernel.shape) for kernel in kernels) * places)
 
 
 def model_operations(model: Any) -> int:
-    """Multiply-adds of a functional ``keras.Model`` for one image; Sequential models inside count with the rest."""
+    """Return the multiply-adds of a functional ``keras.Model`` for one image, including nested models."""
     inner = (model_operations(layer) if hasattr(layer, "layers") else layer_operations(layer) for layer in model.layers)
     return sum(inner)
 
 
 def count_operations(network: Network) -> dict[str, int]:
-    """Multiply-adds for one image up to the end of each stage, by its name, and of the whole backbone under "top"."""
+    """Return the multiply-adds for one image up to each stage, by its name, and of the whole backbone, as "top"."""
     ends = {stage.layer: stage.name for stage in network.stages}
     total, counts = 0, {}
     for layer in network.model.operations:
@@ -41,5 +41,5 @@ def count_operations(network: Network) -> dict[str, int]:
 
 
 def is_kernel(variable: Any) -> bool:
-    """Whether a variable is a layer's kernel, not a bias or a parameter of a norm."""
+    """Return whether a variable is a kernel, not a bias or normalisation parameter."""
     return len(variable.shape) > 1

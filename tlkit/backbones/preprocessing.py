@@ -1,4 +1,4 @@
-"""What a backbone does to RGB pixels 0..255 before its first layer."""
+"""The preprocessing of RGB pixels 0..255 before a backbone's first layer."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from typing import Any
 
 from tlkit.backbones.runtime import import_keras
 
-# Means and standard deviations of ImageNet's pixels, RGB, on the scale 0..1 (Huang et al. 2017, DenseNet).
+# Mean and standard deviation of ImageNet's pixels, RGB, on the scale 0..1 (Huang et al. 2017, DenseNet).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Means of ImageNet's pixels, BGR, 0..255: what the Caffe networks subtract (Simonyan & Zisserman 2014).
+# Mean of ImageNet's pixels, BGR, 0..255, which Caffe networks subtract (Simonyan & Zisserman 2014).
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def preprocess(image: Any, kind: str) -> Any:
     """Apply a backbone's preprocessing as layers and operations without weights.
 
-    Weightless on purpose: they leave the order of a weights file's layers as it is.
+    Without weights, they do not change the order of layers in a weights file.
 
     Args:
         image: Keras tensor, float32 [batch, height, width, 3], RGB, 0..255.
         kind: ``preprocessing`` of a catalogue row.
 
     Returns:
-        Keras tensor of the same shape, in the values and channel order the network was trained with.
+        Keras tensor of the same shape, with the value range and channel order that the network was trained with.
     """
     keras = import_keras()
     if kind == "included":
@@ -41,4 +41,4 @@ def preprocess(image: Any, kind: str) -> Any:
         scale = [1 / (255 * std) for std in IMAGENET_STD]
         offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
         return keras.layers.Rescaling(scale, offset=offset, name="preprocess")(image)
-    raise ValueError(f"no preprocessing layers are known for {kind!r}")
+    raise ValueError(f"unknown preprocessing: {kind!r}")

@@ -1,4 +1,4 @@
-"""The one place that imports TensorFlow and Keras."""
+"""The only module that imports TensorFlow and Keras."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from types import ModuleType
 def import_keras() -> ModuleType:
     """Import Keras on the TensorFlow backend, without TensorFlow's log noise, and return it.
 
-    Only the first call costs time (several seconds). A ``keras.json`` of the user's that asks for another backend
-    or channel order is overruled for this process.
+    Only the first call takes time (several seconds). A user's ``keras.json`` with another backend or channel order is
+    overridden for this process.
     """
     if "keras" in sys.modules and "tensorflow" in sys.modules:
         return sys.modules["keras"]
@@ -41,16 +41,16 @@ def import_tensorflow() -> ModuleType:
 
 
 _silencing = threading.Lock()
-_silenced: list[int] = []  # the kept descriptor, while any thread is in `silent_stderr`
+_silenced: list[int] = []  # a duplicate of descriptor 2, while any thread is in `silent_stderr`
 _depth = 0
 
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Send what native code writes to file descriptor 2 nowhere, unless ``TLKIT_DEBUG`` is set.
+    """Discard what native code writes to file descriptor 2, unless ``TLKIT_DEBUG`` is set.
 
-    TensorFlow logs to it before its log level can be set, LiteRT whenever it likes. Python's own ``sys.stderr`` is part
-    of it; progress bars write to a duplicate and stay visible. Threads may overlap: the last one out restores it.
+    TensorFlow logs to it before its log level can be set, LiteRT at any time. Python's ``sys.stderr`` is silenced too;
+    progress bars write to a duplicate and stay visible. Threads may overlap: the last one to leave restores it.
     """
     if os.environ.get("TLKIT_DEBUG", "") not in ("", "0"):
         yield

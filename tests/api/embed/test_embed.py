@@ -99,7 +99,7 @@ def test_bad_input_is_said_before_anything_is_written(images: Path, tmp_path: Pa
         (images, "v.npz", {"backbone": "resnet"}, "resnet"),
         (images, "v.npz", {"backbone": "auto"}, "auto"),
         (images, "v.npz", {"image_size": 1}, "too small"),
-        (images, "v.npz", {"weights": "no.h5"}, "no weights file"),
+        (images, "v.npz", {"weights": "no.h5"}, "no such file: --weights"),
         (images, "v.npz", {"model": "no.tlkit"}, "no such bundle"),
         (images, "v.npz", {"model": "any.tlkit", "backbone": "vgg16"}, "--backbone does not apply to --model"),
         (images, "v.npz", {"model": "any.tlkit", "image_size": 96}, "--image-size does not apply to --model"),

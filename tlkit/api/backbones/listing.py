@@ -8,7 +8,7 @@ from typing import Any
 
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.catalog.unsupported_networks import HOW, RELATIVES, Relative
+from tlkit.backbones.catalog.unsupported_networks import HOW_TO_USE, UNSUPPORTED_NETWORKS, UnsupportedNetwork
 from tlkit.errors import TlkitError
 from tlkit.plan.option import unknown_choice
 
@@ -85,12 +85,12 @@ class Catalogue:
     """The entries that were requested, in order, and the networks that the catalogue lacks."""
 
     entries: tuple[Entry, ...]
-    others: tuple[Relative, ...] = RELATIVES
-    how: str = HOW
+    others: tuple[UnsupportedNetwork, ...] = UNSUPPORTED_NETWORKS
+    how: str = HOW_TO_USE
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: the fields of the command line's JSON."""
-        others = [asdict(relative) for relative in self.others]
+        others = [asdict(network) for network in self.others]
         return {"backbones": [asdict(entry) for entry in self.entries], "others": others, "others_how": self.how}
 
 

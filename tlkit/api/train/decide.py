@@ -65,8 +65,8 @@ def decide(start: Start, dataset: Dataset, extractor: Extractor, context: Contex
         from tlkit.api.train.network import last_layers_from
 
         plan = replace(plan, boundary=last_layers_from(extractor, context.show))
-    filling = [extractor.filling] if extractor.filling else []
-    return plan.because(*data_reasons(dataset, plan), *filling)
+    partial_note = [extractor.partial_note] if extractor.partial_note else []
+    return plan.because(*data_reasons(dataset, plan), *partial_note)
 
 
 def _advised(start: Start, dataset: Dataset, extractor: Extractor, context: Context) -> Plan:

@@ -1,4 +1,4 @@
-"""Fetching published weights ahead of time: a download goes on where it broke off, and counts only when it is right."""
+"""Download published weights ahead of time; interrupted downloads are resumed, and checksums are verified."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from tlkit.backbones.catalog.table import Backbone, cached_path
 from tlkit.errors import TlkitError
 from tlkit.progress import Advance, Progress
 
-PARTIAL = ".part"  # behind the name of a file that is not whole
+PARTIAL = ".part"  # suffix of an incomplete file
 TIMEOUT = 20.0  # seconds without an answer
-ATTEMPTS, PAUSE = 4, 1.0  # in a row without a single byte, and seconds before the second; doubled every time
+ATTEMPTS, PAUSE = 4, 1.0  # attempts in a row without a byte received; seconds before the second, doubled each time
 BLOCK = 1 << 18
 MEGABYTE = 1_000_000
 
 Received = Callable[[int, int], None]
-"""Told how many bytes of the file are there, and of how many; 0: the server does not say."""
+"""Called with the number of bytes received, and the size of the file in bytes (0: the server does not say)."""
 
 _CONNECTION = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """Weights that are on this machine now.
+    """Weights that are now on this machine.
 
     Attributes:
-        name: Of the backbone.
-        file: Where they are; None where they come with a Python package.
+        name: Name of the backbone.
+        file: The file; None if the weights come with a Python package.
         bytes: Size of the file.
-        had: They were there before.
-        verified: By the checksum that Keras publishes; False where it publishes none.
+        had: Whether the weights were already there.
+        verified: Whether the checksum was verified; False if Keras publishes none.
     """
 
     name: str
@@ -51,19 +51,19 @@ class Fetched:
 
 
 def fetch(backbone: Backbone, progress: Progress) -> Fetched:
-    """Bring the ImageNet weights of a backbone to where Keras looks for them.
+    """Download the ImageNet weights of a backbone into Keras's cache.
 
-    The file is written under another name and renamed when its checksum is right. What was received before a
-    connection broke is kept, and asked for no second time, now or in a later run; MobileNet and MobileNetV2, of which
-    Keras publishes no checksum to find out a file of two halves, always start anew.
+    The file is written under another name and renamed when its checksum is right. If the connection breaks, the bytes
+    received so far are kept and not requested again, in this run or a later one. MobileNet and MobileNetV2 always start
+    from the beginning: without a published checksum, a file joined from two halves could not be verified.
 
     Args:
         backbone: Its catalogue row.
-        progress: Told the megabytes.
+        progress: Progress reporter, in megabytes.
 
     Raises:
-        TlkitError: The package with the weights is not installed, the server cannot be reached or has no such file, the
-            file is not the one it should be, or cannot be written.
+        TlkitError: The package with the weights is not installed, the server cannot be reached or does not have the
+            file, the checksum is wrong, or the file cannot be written.
     """
     if backbone.packaged:
         if not catalog.is_here(backbone):
@@ -74,7 +74,7 @@ def fetch(backbone: Backbone, progress: Progress) -> Fetched:
         if file.is_file():
             if is_right(file, checksum):
                 return Fetched(backbone.name, file, file.stat().st_size, had=True, verified=bool(checksum))
-            progress.note(f"{file} is not what Keras publishes; it is replaced once the right file is here")
+            progress.note(f"{file} differs from the file that Keras publishes and will be replaced")
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(file.name + PARTIAL)
         if not checksum:
@@ -85,12 +85,12 @@ def fetch(backbone: Backbone, progress: Progress) -> Fetched:
         raise _unreachable(backbone, file, error) from error
     except OSError as error:
         reason = error.strerror or error
-        raise TlkitError(f"cannot write {file}: {reason}", "KERAS_HOME names another folder") from error
+        raise TlkitError(f"cannot write {file}: {reason}", "set KERAS_HOME to use another folder") from error
     return Fetched(backbone.name, file, file.stat().st_size, had=False, verified=bool(checksum))
 
 
 def is_right(file: Path, checksum: str) -> bool:
-    """Whether a file has the MD5 (32 digits) or SHA-256 (64); without one, whether it starts as HDF5 does."""
+    """Return whether a file has an MD5 (32 digits) or SHA-256 (64 digits); without one, whether it is an HDF5 file."""
     with file.open("rb") as stream:
         if not checksum:
             return stream.read(8) == b"\x89HDF\r\n\x1a\n"
@@ -101,7 +101,7 @@ def is_right(file: Path, checksum: str) -> bool:
 
 
 def _receive_right(backbone: Backbone, part: Path, progress: Progress) -> None:
-    """Receive the whole file; one that turns out wrong after going on is fetched once more from its start."""
+    """Receive the whole file; if it is wrong after resuming, receive it once more from the beginning."""
     for resumed in (part.exists(), False):
         _receive(backbone, part, progress)
         if is_right(part, backbone.weights_checksum):
@@ -109,15 +109,15 @@ def _receive_right(backbone: Backbone, part: Path, progress: Progress) -> None:
         part.unlink()
         if not resumed:
             break
-        progress.note("what was left of an earlier download does not fit; starting anew")
+        progress.note("the rest of an earlier download does not match the file; starting from the beginning")
     raise TlkitError(
         f"{backbone.weights_url} is not the file that Keras publishes: its checksum is wrong",
-        "a proxy may answer in its place; nothing was kept",
+        "a proxy may have replaced it; nothing was kept",
     )
 
 
 def _receive(backbone: Backbone, part: Path, progress: Progress) -> None:
-    """Ask for the rest of the file until it is whole."""
+    """Request the rest of the file until it is complete."""
     advance: Advance | None = None
     failures = shown = 0
     with contextlib.ExitStack() as stack:
@@ -154,10 +154,10 @@ def _receive(backbone: Backbone, part: Path, progress: Progress) -> None:
 
 
 def _receive_rest(url: str, part: Path, received: Received) -> bool:
-    """Append what is missing to the partial file, and say whether it is whole.
+    """Append the missing bytes to the partial file, and return whether it is complete.
 
     Raises:
-        urllib.error.URLError: There is no answer, or a refusal.
+        urllib.error.URLError: The server does not answer or refuses.
         OSError: The connection breaks, or the file cannot be written.
     """
     there = part.stat().st_size if part.exists() else 0
@@ -168,7 +168,7 @@ def _receive_rest(url: str, part: Path, received: Received) -> bool:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         error.close()
-        return True  # all of it is here, or too much: the checksum tells
+        return True  # the file is complete or too long; the checksum decides
     with answer:
         goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         start = there if goes_on else 0
@@ -186,15 +186,15 @@ def _receive_rest(url: str, part: Path, received: Received) -> bool:
 def _read(answer: Any) -> bytes:
     try:
         return bytes(answer.read(BLOCK))
-    except OSError as error:  # of the network, whatever its kind, and not of the file that is written
+    except OSError as error:  # an error of the network, not of the file being written
         raise ConnectionError(str(error)) from error
 
 
 def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        text = f"no room in {folder}: {needed / MEGABYTE:.0f} MB are needed, {free / MEGABYTE:.0f} MB are free"
-        raise TlkitError(text, "KERAS_HOME names another folder")
+        text = f"not enough space in {folder}: {needed / MEGABYTE:.0f} MB needed, {free / MEGABYTE:.0f} MB free"
+        raise TlkitError(text, "set KERAS_HOME to use another folder")
 
 
 def _unreachable(backbone: Backbone, file: Path, error: BaseException) -> TlkitError:
@@ -203,5 +203,5 @@ def _unreachable(backbone: Backbone, file: Path, error: BaseException) -> TlkitE
         reason = f"{error.code} {error.reason}"
     some = file.with_name(file.name + PARTIAL)
     kept = some.stat().st_size if some.exists() else 0
-    again = f"{kept / MEGABYTE:.0f} MB are kept: the same command goes on from there; or " if kept >= MEGABYTE else ""
-    return TlkitError(f"cannot fetch {backbone.weights_url} ({reason})", f"{again}put that file at {file}")
+    resume = f"run the command again to resume after {kept / MEGABYTE:.0f} MB, or " if kept >= MEGABYTE else ""
+    return TlkitError(f"cannot fetch {backbone.weights_url} ({reason})", f"{resume}save that file as {file}")

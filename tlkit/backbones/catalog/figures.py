@@ -1,5 +1,5 @@
-"""The catalogue's tables: figures of every network, and where its weights are published."""
-# One row a line is what makes the tables readable.
+"""The catalogue's tables: figures of every network, and the source of its weights."""
+# One row per line keeps the tables readable.
 # ruff: noqa: E501
 # fmt: off
 
@@ -59,8 +59,8 @@ PACKAGED: tuple[Row, ...] = (
     ("efficientnet-lite2", "", "efficientnet-lite", 260, 32, "lite", 6150168, 4869168, 859736272, 858456272, 77.6, None, "tensorflow/tpu"),
 )
 
-# Multiply-adds with the classifier, as published for this very network at this input size; none of Keras's ResNetV2
-# variants, which stride elsewhere than the paper's. Figures and sources one by one: docs/backbones.md.
+# Multiply-adds including the classifier, as published for the same network at the same input size. Keras's ResNetV2
+# variants have none: their strides differ from the paper's. Figures with sources: docs/backbones.md.
 PUBLISHED_OPERATIONS: dict[str, tuple[float, str]] = {
     "vgg16": (15.3e9, "He et al. 2015"),
     "vgg19": (19.6e9, "He et al. 2015"),
@@ -104,8 +104,8 @@ PUBLISHED_OPERATIONS: dict[str, tuple[float, str]] = {
     "efficientnet-lite2": (899e6, "tensorflow/tpu"),
 }
 
-# Path below the root, and checksum, of the ImageNet weights without the classifier, as in the sources of
-# keras.applications. MobileNet has one file for each of a few input sizes; the one for 224 serves all sizes here.
+# Path below the root, and checksum, of the ImageNet weights without the classifier, as in the source code of
+# keras.applications. MobileNet has one file for each of several input sizes; the one for 224 is used for all sizes.
 WEIGHTS_ROOT = "https://storage.googleapis.com/"
 WEIGHTS: dict[str, tuple[str, str]] = {
     "vgg16": ("tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc"),

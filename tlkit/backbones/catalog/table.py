@@ -1,5 +1,4 @@
 """The catalogue of backbones: one row each, plain data, no TensorFlow."""
-# One row a line is what makes the tables readable.
 
 from __future__ import annotations
 
@@ -16,9 +15,9 @@ from tlkit.plan.choices import DEFAULT_BACKBONE
 
 DEFAULT = DEFAULT_BACKBONE
 MIRROR = "TLKIT_WEIGHTS_URL"
-"""Environment variable with another place than `WEIGHTS_ROOT` that has the same files below it."""
+"""Environment variable with the URL of a mirror, which has the same files as `WEIGHTS_ROOT`."""
 KERAS_SUFFIX = ".keras"
-"""What a file with a network of the user's own is called."""
+"""Suffix of a file with the user's own network."""
 
 
 @dataclass(frozen=True)
@@ -26,28 +25,28 @@ class Backbone:
     """A pre-trained network, without its classifier.
 
     Attributes:
-        name: Lower case with hyphens.
+        name: Name, in lower case with hyphens.
         keras_name: Function in ``keras.applications``; empty for a network built here.
         family: Networks of one family have the same layer names and preprocessing.
         input_size: Side, in pixels, of the square input that the published figures were measured at.
-        min_size: Smallest side that the network without its classifier accepts.
-        preprocessing: What happens to RGB pixels 0..255: ``caffe`` (to BGR, minus the mean), ``tf`` (to -1..1),
-            ``torch`` (to 0..1, minus the mean, by the standard deviation), ``included`` (layers of the Keras network
-            do it), ``lite`` ((x - 127) / 128), ``scale-0-1``.
-        params_top: Parameters of the network with its 1000-class classifier.
+        min_size: Minimum side, in pixels, of the input of the network without its classifier.
+        preprocessing: Preprocessing of RGB pixels 0..255: ``caffe`` (convert to BGR, subtract the mean), ``tf`` (scale
+            to -1..1), ``torch`` (scale to 0..1, subtract the mean, divide by the standard deviation), ``included``
+            (part of the Keras network), ``lite`` ((x - 127) / 128) or ``scale-0-1``.
+        params_top: Parameters including the 1000-class classifier.
         params: Parameters without the classifier.
-        operations_top: Multiply-adds of convolutions and dense layers for one image of ``input_size``, with the
+        operations_top: Multiply-adds of convolutions and dense layers for one image of ``input_size``, including the
             classifier.
         operations: The same without the classifier.
-        top1: Published ImageNet top-1 accuracy in percent; None if none was.
-        top5: Published ImageNet top-5 accuracy in percent; None if none was.
+        top1: Published ImageNet top-1 accuracy in percent; None if not published.
+        top5: Published ImageNet top-5 accuracy in percent; None if not published.
         source: Where the accuracies were published.
-        packaged: The weights come from a Python package and need no download. Of the default one they are always
-            installed, of the others with the extra "lite".
-        file: Of a network of the user's own: the ``.keras`` file that holds it, an absolute path. Such a row is made by
-            `tlkit.backbones.own.keras_file`; its parameters and accuracies are not known.
+        packaged: Whether the weights come from a Python package and need no download. Those of the default backbone are
+            always installed, the others come with the extra "lite".
+        file: Absolute path of the ``.keras`` file of the user's own network; empty for networks of the catalogue.
+            `tlkit.backbones.own.keras_file` makes such rows; their parameters and accuracies are unknown.
         digest: SHA-256 of that file in hex.
-        fixed: It takes its own input size and no other.
+        fixed: Whether the network takes only its own input size.
     """
 
     name: str
@@ -70,27 +69,27 @@ class Backbone:
 
     @property
     def key(self) -> str:
-        """What results that are kept on disk are found by, together with the hash of the weights.
+        """The key, together with the hash of the weights, of results that are kept on disk.
 
-        A file's name has no part in it: moved or renamed, it is the same network.
+        It does not depend on the name of a ``.keras`` file, which may be moved or renamed.
         """
         return f"file-{self.preprocessing}" if self.file else self.name
 
     @property
     def variant(self) -> str:
-        """Of a packaged network, its key in `tlkit.backbones.efficientnet_lite.VARIANTS`."""
+        """The key of a packaged network in `tlkit.backbones.efficientnet_lite.VARIANTS`."""
         return self.name.removeprefix("efficientnet-")
 
     @property
     def weights_file(self) -> str:
-        """Name that Keras caches the ImageNet weights without the classifier under; empty if packaged or a file."""
+        """Name of the ImageNet weights without the classifier in Keras's cache; empty if packaged or a file."""
         if self.packaged or self.file:
             return ""
         return CACHE_NAMES.get(self.name) or WEIGHTS[self.name][0].rpartition("/")[2]
 
     @property
     def weights_url(self) -> str:
-        """Address that ``weights_file`` is downloaded from: Keras's, or below ``TLKIT_WEIGHTS_URL``."""
+        """URL of ``weights_file``: Keras's, or below ``TLKIT_WEIGHTS_URL``; empty if packaged or a file."""
         if self.packaged or self.file:
             return ""
         mirror = os.environ.get(MIRROR)
@@ -98,7 +97,7 @@ class Backbone:
 
     @property
     def published_operations(self) -> tuple[float, str] | None:
-        """Multiply-adds, with the classifier, and who published them; None if nobody did for this very network."""
+        """Published multiply-adds, including the classifier, and their source; None if not published."""
         return PUBLISHED_OPERATIONS.get(self.name)
 
     @property
@@ -130,7 +129,7 @@ def get(name: str) -> Backbone:
         name: Its name in any spelling with the same letters and digits: ``resnet50-v2``, ``ResNet50V2``.
 
     Raises:
-        TlkitError: No backbone is called so.
+        TlkitError: There is no such backbone.
     """
     if name in _BACKBONES:
         return _BACKBONES[name]
@@ -144,20 +143,20 @@ def get(name: str) -> Backbone:
 
 
 def is_file_name(backbone: str) -> bool:
-    """Whether ``--backbone`` names a file, not a row: it has a folder or a suffix, and is no spelling of a name."""
-    if backbone.lower().endswith(KERAS_SUFFIX) or any(each in backbone for each in "/\\"):
+    """Return whether ``--backbone`` is a file: it has a folder or a suffix, and is not a spelling of a name."""
+    if backbone.lower().endswith(KERAS_SUFFIX) or any(separator in backbone for separator in "/\\"):
         return True
     return "." in backbone and letters(backbone) not in map(letters, _BACKBONES)
 
 
 def cached_path(backbone: Backbone) -> Path:
-    """Return where Keras keeps the downloaded weights of a backbone; the file need not exist."""
+    """Return the path of a backbone's downloaded weights in Keras's cache; the file need not exist."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "models" / backbone.weights_file
 
 
 def is_here(backbone: Backbone) -> bool:
-    """Whether its weights are on this machine."""
+    """Return whether a backbone's weights are on this machine."""
     if backbone.file:
         return Path(backbone.file).is_file()
     if backbone.packaged:
@@ -166,5 +165,5 @@ def is_here(backbone: Backbone) -> bool:
 
 
 def letters(name: str) -> str:
-    """A name in the spelling that all its spellings share: ``ResNet-50 v2`` is ``resnet50v2``."""
+    """Return a name reduced to lower-case letters and digits: ``resnet50v2`` for ``ResNet-50 v2``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -1,4 +1,4 @@
-"""Well-known networks that Keras Applications has no weights of, and what to take instead."""
+"""Well-known networks without weights in Keras Applications, and what to use instead."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Relative:
+class UnsupportedNetwork:
     """A network that is not in the catalogue.
 
     Attributes:
-        name: What people call it.
-        params: Parameters with the classifier, as published.
-        operations: Multiply-adds with the classifier for one image of 224 (Inception-v4: 299) pixels; None if
-            nobody published them.
-        top1: Published ImageNet top-1 accuracy in percent, of one crop.
+        name: Its usual name.
+        params: Parameters including the classifier, as published.
+        operations: Multiply-adds including the classifier for one image of 224x224 (Inception-v4: 299x299) pixels; None
+            if not published.
+        top1: Published ImageNet top-1 accuracy in percent, single crop.
         source: Where the figures were published.
-        nearest: Name in the catalogue of the network that takes its place.
-        why: In what they are alike, and what differs.
+        nearest: Name in the catalogue of the network to use instead.
+        why: Similarities and differences of the two.
     """
 
     name: str
@@ -29,30 +29,30 @@ class Relative:
     why: str
 
 
-RELATIVES = (
-    Relative(
+UNSUPPORTED_NETWORKS = (
+    UnsupportedNetwork(
         "AlexNet", 61.1e6, 0.71e9, 56.5, "torchvision", "vgg16",
-        "the next of its kind: plain convolutions; for as few operations and far fewer parameters efficientnet-lite1",
+        "similar design: plain convolutions; efficientnet-lite1 needs as few operations and far fewer parameters",
     ),
-    Relative(
+    UnsupportedNetwork(
         "NIN", 7.6e6, None, 59.4, "Caffe Model Zoo", "mobilenet",
-        "also 1x1 convolutions, and averaging in place of dense layers",
+        "also uses 1x1 convolutions, and average pooling instead of dense layers",
     ),
-    Relative(
+    UnsupportedNetwork(
         "GoogLeNet", 6.6e6, 1.50e9, 69.8, "torchvision", "inception-v3",
-        "the same family, two versions on; as small is mobilenet-v2",
+        "same family, two versions later; mobilenet-v2 is as small",
     ),
-    Relative(
+    UnsupportedNetwork(
         "ResNet-18", 11.7e6, 1.81e9, 69.8, "torchvision", "resnet50",
-        "the same design with fewer blocks; as cheap and more accurate is efficientnet-b2",
+        "same design with more blocks; efficientnet-b2 is as cheap and more accurate",
     ),
-    Relative(
+    UnsupportedNetwork(
         "ResNet-34", 21.8e6, 3.66e9, 73.3, "torchvision", "resnet50",
-        "the same stages at the same cost, with bottlenecks",
+        "same stages at the same cost, with bottlenecks",
     ),
-    Relative(
+    UnsupportedNetwork(
         "Inception-v4", 48e6, 13e9, 80.0, "Tan & Le 2019", "inception-resnet-v2",
-        "from the same paper, the same accuracy at the same cost",
+        "from the same paper, same accuracy at the same cost",
     ),
 )  # fmt: skip
-HOW = "tlkit train IMAGES --backbone FILE.keras takes any of them as a Keras file"
+HOW_TO_USE = "to use one of them, save it as a Keras file: tlkit train IMAGES --backbone FILE.keras"

@@ -1,1 +1,1 @@
-"""Networks as LiteRT files: written, cut, joined and converted."""
+"""Write, cut, join and convert networks in LiteRT's file format."""

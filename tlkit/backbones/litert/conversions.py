@@ -1,4 +1,4 @@
-"""Networks converted to LiteRT's format, kept on disk: one folder each, written whole or not at all."""
+"""Convert networks to LiteRT's format and keep them on disk, each in a folder that is written atomically."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class Conversion:
     Attributes:
         taps: (name, width) of the blocks of its output.
         graph: The file: float32 [n, h, w, 3] (RGB, 0..255) to float32 [n, columns].
-        filling: What to say of a weights file that did not fill everything, else "".
+        partial_note: Note for the user if a weights file filled only a part of the network, else "".
     """
 
     taps: tuple[tuple[str, int], ...]
     graph: bytes
-    filling: str = ""
+    partial_note: str = ""
 
 
 def convert(model: Any) -> bytes:
-    """A functional ``keras.Model`` with one image input as a LiteRT file; takes some seconds.
+    """Convert a functional ``keras.Model`` with one image input to a LiteRT file; takes some seconds.
 
     Args:
         model: float32 [n, h, w, 3] to float32 [n, columns].
 
     Raises:
-        Exception: The converter does not know an operation; it has no exception of its own.
+        Exception: The converter does not support an operation; it has no exception of its own.
     """
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -55,7 +55,7 @@ def convert(model: Any) -> bytes:
 
 
 def find(backbone: str, weights_hash: str, input_size: int) -> Conversion | None:
-    """A kept conversion; None if there is none or it is damaged."""
+    """Return a stored conversion; None if there is none or it is damaged."""
     folder = _folder(backbone, weights_hash, input_size)
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
@@ -64,29 +64,29 @@ def find(backbone: str, weights_hash: str, input_size: int) -> Conversion | None
             raise ValueError("damaged")
         taps = tuple((str(name), int(width)) for name, width in note["taps"])
         found = Conversion(taps, graph, str(note.get("filling", "")))
-    except OSError:  # absent, or not readable just now
+    except OSError:  # missing, or not readable at the moment
         return None
     except (ValueError, KeyError, TypeError):
         remove_entry(folder)
         return None
-    with contextlib.suppress(OSError):  # a cache that may only be read serves as well
-        make_entry(folder)  # one made before there were markers
-        os.utime(folder)  # used now: the cache drops what was not
+    with contextlib.suppress(OSError):  # a read-only cache is fine too
+        make_entry(folder)  # marks an entry from before there were markers
+        os.utime(folder)  # records the use: the cache removes the least recently used
     return found
 
 
 def keep(backbone: str, weights_hash: str, input_size: int, conversion: Conversion) -> None:
-    """Keep a conversion; a cache that cannot be written only costs the reuse."""
+    """Store a conversion; if the cache cannot be written, the next run converts again."""
     folder = _folder(backbone, weights_hash, input_size)
     note = {
         "backbone": backbone,
         "weights": weights_hash,
         "input_size": input_size,
-        "filling": conversion.filling,
+        "filling": conversion.partial_note,
         "taps": [list(tap) for tap in conversion.taps],
         "sha256": hashlib.sha256(conversion.graph).hexdigest(),
     }
-    with contextlib.suppress(OSError):  # also where another process was first
+    with contextlib.suppress(OSError):  # also if another process was first
         part = unfinished(folder)
         try:
             make_entry(folder, part)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as a LiteRT file, written from its weights without TensorFlow."""
+"""Write EfficientNet-Lite as a LiteRT file from its weights, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tlkit.backbones.litert.graph import Graph
 
 
 def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[str, int], ...], str]:
-    """The network with its packaged ImageNet weights as a LiteRT file, written without TensorFlow.
+    """Return the network with its packaged ImageNet weights as a LiteRT file.
 
-    BatchNorm is folded into the convolutions. The scaling is not: "same" padding adds zeros after it.
+    BatchNorm is folded into the convolutions. The scaling of pixels is not, since "same" padding adds zeros after it.
 
     Args:
         variant: A key of ``VARIANTS``.
@@ -22,10 +22,10 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[st
 
     Returns:
         The file, from float32 [n, size, size, 3] (RGB, 0..255) to float32 [n, columns]: the pooled outputs of all
-        groups of blocks but the last, then that of the top; (name, width) of each of these; SHA-256 of the weight file.
+        groups of blocks but the last, then of the top; (name, width) of these outputs; SHA-256 of the weight file.
 
     Raises:
-        TlkitError: There is no such variant, its package is not installed or the file is not the one it should be.
+        TlkitError: There is no such variant, its package is not installed, or the weight file is the wrong one.
     """
     weights, digest = packaged_weights(variant)
     return *lite_graph(weights, input_size, variant), digest
@@ -34,16 +34,16 @@ def packaged_graph(variant: str, input_size: int) -> tuple[bytes, tuple[tuple[st
 def lite_graph(
     weights: dict[str, list[NDArray[Any]]], input_size: int, variant: str = "lite0"
 ) -> tuple[bytes, tuple[tuple[str, int], ...]]:
-    """The network with any weights as a LiteRT file, written without TensorFlow.
+    """Return the network with any weights as a LiteRT file.
 
     Args:
-        weights: Of each layer by its name, in Keras's order and layout. Where the later groups of blocks are missing,
-            the network ends with the last one that is there.
+        weights: Weights of each layer by its name, in Keras's order and layout. If the later groups of blocks are
+            missing, the network ends with the last group present.
         input_size: Side of the square input in pixels.
         variant: A key of ``VARIANTS``.
 
     Returns:
-        The file and the (name, width) of the blocks of its output, as from `packaged_graph`.
+        The file, and (name, width) of the blocks of its output, as from `packaged_graph`.
     """
     spec = variant_of(variant)
     graph = Graph()
@@ -64,14 +64,14 @@ def lite_graph(
             x = graph.add(entry, x)
         ends[block.name.split("_")[0].replace("block", "stage")] = (x, filters)
     if "top_conv" in weights:
-        ends.popitem()  # the last group ends in the top
+        ends.popitem()  # the last group ends at the top
         ends["top"] = (graph.conv(x, *_folded(weights, "top")), HEAD_FILTERS)
     file = graph.finish(graph.concatenate([graph.pool(end) for end, _ in ends.values()]))
     return file, tuple((name, width) for name, (_, width) in ends.items())
 
 
 def _folded(weights: dict[str, list[NDArray[Any]]], name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Kernel and bias of a convolution with its BatchNorm multiplied in; of a depthwise one [h, w, channels, 1]."""
+    """Return kernel and bias of a convolution with its BatchNorm folded in; depthwise kernels: [h, w, channels, 1]."""
     (kernel,) = weights[f"{name}_conv"]
     gamma, beta, mean, variance = (each.astype(np.float64) for each in weights[f"{name}_bn"])
     scale = gamma / np.sqrt(variance + EPSILON)

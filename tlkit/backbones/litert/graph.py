@@ -1,8 +1,8 @@
-"""LiteRT's file format (a TensorFlow Lite flatbuffer): build a network in it, cut one, put a head on one.
+"""Build, cut and extend networks in LiteRT's file format, a TensorFlow Lite flatbuffer.
 
-Only what a frozen backbone and its head need: a handful of operations, float32 throughout. Writing the file takes a
-fraction of a second and no TensorFlow, so a network whose layers are known (the packaged ones) is not converted, and
-every head shares the conversion of its backbone. The format is the schema of ``ai_edge_litert``.
+It supports what a frozen backbone and its head need: a handful of operations in float32. Writing a file takes a
+fraction of a second and no TensorFlow. So packaged networks, which have known layers, need no conversion, and all heads
+share the conversion of their backbone. The format is defined by the schema in ``ai_edge_litert``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 Tensor = int  # index in the graph
 INPUT, FEATURES, PROBABILITIES = "image", "features", "probabilities"
 _VERSION = 3
-_ALIGNMENT = 16  # bytes; the schema asks for it and the kernels may rely on it
+_ALIGNMENT = 16  # bytes; required by the schema, and kernels may rely on it
 
 
 def _schema() -> Any:
@@ -29,13 +29,13 @@ def _schema() -> Any:
 
 
 class Graph:
-    """A network in LiteRT's format: one float32 image input, operations in order, any batch size.
+    """A network in LiteRT's format, with one float32 image input and any batch size.
 
     Args:
-        data: A whole file to start from; None: an empty network.
+        data: A file to start from; None: an empty network.
 
     Raises:
-        TlkitError: The file has several subgraphs or inputs, so it is none of ours.
+        TlkitError: The file has several subgraphs or inputs, so tlkit did not write it.
     """
 
     def __init__(self, data: bytes | None = None) -> None:
@@ -53,29 +53,29 @@ class Graph:
         self.model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
         self.graph = self.model.subgraphs[0]
         if len(self.model.subgraphs) != 1 or len(self.graph.inputs) != 1:
-            raise TlkitError("not a network of tlkit's: it has several parts or inputs")
+            raise TlkitError("not a network written by tlkit: it has several subgraphs or inputs")
 
     def image(self, height: int, width: int) -> Tensor:
-        """The input: float32 [n, height, width, 3], RGB, 0..255."""
+        """Add the input: float32 [n, height, width, 3], RGB, 0..255."""
         tensor = self._tensor(INPUT, (height, width, 3))
         self.graph.inputs = [tensor]
         return tensor
 
     def rescale(self, x: Tensor, scale: float, offset: float) -> Tensor:
-        """``scale * x + offset``."""
+        """Add ``scale * x + offset``."""
         s, shape = self.schema, self._shape(x)
         scaled = self._operation(s.BuiltinOperator.MUL, [x, self._constant(scale)], shape, s.MulOptionsT())
         return self._operation(s.BuiltinOperator.ADD, [scaled, self._constant(offset)], shape, s.AddOptionsT())
 
     def conv(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu6: bool = True) -> Tensor:
-        """Convolution with padding "same"; ``kernel`` [h, w, in, out], ``bias`` [out]."""
+        """Add a convolution with padding "same"; ``kernel`` [h, w, in, out], ``bias`` [out]."""
         options = self.schema.Conv2DOptionsT()
         weights = self._constant(kernel.transpose(3, 0, 1, 2))
         code = self.schema.BuiltinOperator.CONV_2D
         return self._convolution(x, code, weights, bias, options, stride, relu6)
 
     def depthwise(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu6: bool = True) -> Tensor:
-        """Depthwise convolution with padding "same"; ``kernel`` [h, w, channels, 1], ``bias`` [channels]."""
+        """Add a depthwise convolution with padding "same"; ``kernel`` [h, w, channels, 1], ``bias`` [channels]."""
         options = self.schema.DepthwiseConv2DOptionsT()
         options.depthMultiplier = 1
         weights = self._constant(kernel.transpose(3, 0, 1, 2))
@@ -83,18 +83,18 @@ class Graph:
         return self._convolution(x, code, weights, bias, options, stride, relu6)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
-        """Sum of two maps of the same shape."""
+        """Add the sum of two feature maps of the same shape."""
         return self._operation(self.schema.BuiltinOperator.ADD, [x, y], self._shape(x), self.schema.AddOptionsT())
 
     def pool(self, x: Tensor) -> Tensor:
-        """Average over space: [n, h, w, c] to [n, c]."""
+        """Add global average pooling: [n, h, w, c] to [n, c]."""
         options = self.schema.ReducerOptionsT()
         options.keepDims = False
         inputs = [x, self._constant(np.array([1, 2], dtype=np.int32))]
         return self._operation(self.schema.BuiltinOperator.MEAN, inputs, self._shape(x)[2:], options)
 
     def concatenate(self, parts: Sequence[Tensor], name: str = FEATURES) -> Tensor:
-        """Vectors [n, c] one after another; of a single part that itself."""
+        """Add a concatenation of vectors [n, c]; a single part is returned as it is."""
         if len(parts) == 1:
             return parts[0]
         options = self.schema.ConcatenationOptionsT()
@@ -103,28 +103,28 @@ class Graph:
         return self._operation(self.schema.BuiltinOperator.CONCATENATION, list(parts), (width,), options, name)
 
     def dense(self, x: Tensor, kernel: Array, bias: Array) -> Tensor:
-        """``x @ kernel + bias``; ``kernel`` [in, out], ``bias`` [out]."""
+        """Add ``x @ kernel + bias``; ``kernel`` [in, out], ``bias`` [out]."""
         options = self.schema.FullyConnectedOptionsT()
         inputs = [x, self._constant(kernel.T), self._constant(bias)]
         return self._operation(self.schema.BuiltinOperator.FULLY_CONNECTED, inputs, (len(bias),), options)
 
     def softmax(self, x: Tensor, name: str = PROBABILITIES) -> Tensor:
-        """Softmax over the last axis."""
+        """Add a softmax over the last axis."""
         options = self.schema.SoftmaxOptionsT()
         options.beta = 1.0
         return self._operation(self.schema.BuiltinOperator.SOFTMAX, [x], self._shape(x), options, name)
 
     def parts(self, vector: Tensor | None = None) -> list[Tensor]:
-        """What a vector, by default the output, was concatenated from; itself if it is no concatenation."""
+        """Return the parts that a vector (default: the output) is concatenated from; [vector] if it is not."""
         vector = int(self.graph.outputs[0]) if vector is None else vector
         return self._inputs(vector, self.schema.BuiltinOperator.CONCATENATION) or [vector]
 
     def averaged(self, vector: Tensor) -> Tensor | None:
-        """The map that a pooled vector is the average of; None if it is something else."""
+        """Return the feature map that a vector is the average of; None if it is not an average."""
         return next(iter(self._inputs(vector, self.schema.BuiltinOperator.MEAN)), None)
 
     def head(self) -> tuple[Tensor, Array] | None:
-        """What the dense layer before the first output takes, and its kernel [in, out]; None if there is none."""
+        """Return the input and kernel [in, out] of the dense layer before the first output; None if there is none."""
         operators = self.schema.BuiltinOperator
         logits = self._inputs(int(self.graph.outputs[0]), operators.SOFTMAX)
         dense = self._inputs(logits[0], operators.FULLY_CONNECTED) if logits else []
@@ -135,14 +135,14 @@ class Graph:
         return dense[0], values.reshape(weights.shape).T
 
     def _inputs(self, output: Tensor, code: int) -> list[Tensor]:
-        """The inputs of the operation of this kind that gives a tensor; none where it is another kind."""
+        """Return the inputs of the operation that computes a tensor, if it is of this kind, else []."""
         for operator in self.graph.operators:
             if output in operator.outputs and self.model.operatorCodes[operator.opcodeIndex].builtinCode == code:
-                return [int(each) for each in operator.inputs]
+                return [int(tensor) for tensor in operator.inputs]
         return []
 
     def finish(self, *outputs: Tensor) -> bytes:
-        """The file of the network from the input to ``outputs``; whatever else there was is left out."""
+        """Return the file of the network from the input to ``outputs``, without anything that they do not need."""
         import flatbuffers
 
         self.graph.outputs = list(outputs)
@@ -167,11 +167,11 @@ class Graph:
         return self._operation(code, [x, weights, self._constant(bias)], shape, options)
 
     def _shape(self, tensor: Tensor) -> tuple[int, ...]:
-        """Without the batch."""
-        return tuple(int(each) for each in self.graph.tensors[tensor].shape[1:])
+        """Return the shape of a tensor without the batch."""
+        return tuple(int(side) for side in self.graph.tensors[tensor].shape[1:])
 
     def _tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """An activation of any batch size."""
+        """Add an activation with any batch size."""
         tensor = self.schema.TensorT()
         tensor.shape, tensor.shapeSignature, tensor.hasRank = [1, *shape], [-1, *shape], True
         tensor.type, tensor.buffer = self.schema.TensorType.FLOAT32, 0
@@ -210,12 +210,12 @@ class Graph:
                 return index
         new = self.schema.OperatorCodeT()
         new.builtinCode, new.version = code, 1
-        new.deprecatedBuiltinCode = min(code, 127)  # how older readers find it
+        new.deprecatedBuiltinCode = min(code, 127)  # the field that older readers use
         self.model.operatorCodes.append(new)
         return len(self.model.operatorCodes) - 1
 
     def _drop_unused(self) -> None:
-        """Keep only operations the output depends on, and number tensors and buffers anew."""
+        """Keep only the operations that the outputs depend on, and renumber tensors and buffers."""
         needed = {int(each) for each in (*self.graph.outputs, *self.graph.inputs)}
         kept = []
         for operator in reversed(self.graph.operators):
@@ -224,7 +224,7 @@ class Graph:
                 kept.append(operator)
         kept.reverse()
         order = sorted(needed)
-        place = {-1: -1, **{old: new for new, old in enumerate(order)}}  # -1: an optional input that is absent
+        place = {-1: -1, **{old: new for new, old in enumerate(order)}}  # -1: an optional input that is missing
         tensors = [self.graph.tensors[each] for each in order]
         used = sorted({0, *(tensor.buffer for tensor in tensors)})  # tensors may share one
         for tensor in tensors:
@@ -239,7 +239,7 @@ class Graph:
         self.model.metadata, self.model.metadataBuffer = [], []
 
     def _sign(self) -> None:
-        """One signature, by the names of input and outputs."""
+        """Set the signature, with the names of input and outputs."""
         signature = self.schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = "serving_default", 0
         signature.inputs = [self._entry(INPUT, self.graph.inputs[0])]
@@ -255,7 +255,7 @@ class Graph:
 
 
 def _aligned(schema: Any, buffer: Any) -> Any:
-    """The same buffer, written where the schema wants it: the Python bindings align to the element alone."""
+    """Return the buffer with the alignment that the schema requires; the Python bindings align only to elements."""
     if buffer.data is None or not len(buffer.data):
         return buffer
     data = np.asarray(buffer.data, dtype=np.uint8).tobytes()

@@ -1,4 +1,4 @@
-"""Networks in LiteRT's format cut and joined: a frozen lower part, a backbone with a head, what a head looks at."""
+"""Cut networks in LiteRT's format at a feature map, and attach heads to them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from tlkit.backbones.litert.graph import Array, Graph
 
 
 def cut_at(data: bytes, tap: int) -> bytes | None:
-    """The part of a backbone's file up to a feature map: from images to float32 [n, h, w, channels].
+    """Cut a backbone's file at a feature map.
 
     Args:
-        data: A backbone's file, whose output is a concatenation of pooled feature blocks.
-        tap: Which of these blocks the map is averaged for.
+        data: The backbone's file. Its output is a concatenation of pooled feature blocks.
+        tap: Index of the block that is pooled from the feature map.
 
     Returns:
-        The file; None where the block is not the plain average of a map.
+        The file, from images to float32 [n, h, w, channels]; None if the block is not the average of a feature map.
     """
     graph = Graph(data)
     source = graph.averaged(graph.parts()[tap])
@@ -23,17 +23,18 @@ def cut_at(data: bytes, tap: int) -> bytes | None:
 
 
 def attach_head(data: bytes, taps: Sequence[int], kernel: Array, bias: Array, shown: Sequence[int] = ()) -> bytes:
-    """A backbone's file with a softmax head: from images to probabilities, and to features if asked for.
+    """Attach a softmax head to a backbone's file.
 
     Args:
-        data: A backbone's file, whose output is a concatenation of pooled feature blocks.
-        taps: Which of these blocks the head takes, in order.
+        data: The backbone's file. Its output is a concatenation of pooled feature blocks.
+        taps: Indices of the blocks that the head takes, in order.
         kernel: float32 [columns of these blocks, classes].
         bias: float32 [classes].
-        shown: Which blocks are a second output, one after another.
+        shown: Indices of the blocks that are concatenated into a second output; empty: no second output.
 
     Returns:
-        The file; what the head does not need of the backbone is left out.
+        The file, from images to probabilities, and to features if there is a second output. Parts of the backbone that
+        no output needs are left out.
     """
     graph = Graph(data)
     parts = graph.parts()
@@ -45,14 +46,14 @@ def attach_head(data: bytes, taps: Sequence[int], kernel: Array, bias: Array, sh
 
 
 def head_maps(data: bytes) -> tuple[bytes, Array] | None:
-    """What a head looks at: of a file from `attach_head` the part up to the maps it averages, and its kernel.
+    """Cut a file from `attach_head` at the feature maps that its head averages.
 
     Returns:
-        The file, whose outputs are float32 [n, h, w, channels], in the kernel's order; float32 [channels of all,
-        classes]. None where the head takes something else.
+        The file with these maps, float32 [n, h, w, channels], as outputs in the kernel's order; the head's kernel,
+        float32 [channels of all maps, classes]. None if the head does not take averages of feature maps.
     """
     graph = Graph(data)
     found = graph.head()
     sources = [graph.averaged(part) for part in graph.parts(found[0])] if found else [None]
-    maps = [each for each in sources if each is not None]
+    maps = [source for source in sources if source is not None]
     return (graph.finish(*maps), found[1]) if found and len(maps) == len(sources) else None

@@ -1,1 +1,1 @@
-"""A backbone of the user's own, from a ``.keras`` file."""
+"""The user's own backbone, from a ``.keras`` file."""

@@ -1,7 +1,7 @@
-"""A ``.keras`` file of the user's as a backbone: what it says of itself, read without TensorFlow.
+"""Check the configuration of a user's ``.keras`` file without TensorFlow, and make a catalogue row from it.
 
-The file is a zip archive with the network's configuration as JSON and its weights as HDF5. The configuration alone
-tells most of what makes a file unusable, so that a mistake is told at once.
+The file is a zip archive with the network's configuration as JSON and its weights as HDF5. Most reasons why a file
+cannot be used show in the configuration, so mistakes are reported immediately.
 """
 
 from __future__ import annotations
@@ -21,36 +21,35 @@ from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
 from tlkit.plan.choices import PREPROCESSING
 
-DEFAULT_SIZE = 224  # of a network that takes any size: what most are trained at
+DEFAULT_SIZE = 224  # pixels, for a network that takes any size: most are trained at this size
 INCLUDED = "included"
 _ALIASES = {"scale-minus1-1": "tf", "imagenet": "torch"}
 _BY_CHANNEL = ("torch", "caffe")
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _GRAPHS = ("Functional", "Model", "Sequential")
-_SCALING = ("Rescaling", "Normalization")  # layers, and what `x / 255 - 0.5` becomes:
+_SCALING = ("Rescaling", "Normalization")  # layers that scale; below, the operations that `x / 255 - 0.5` becomes
 _ARITHMETIC = ("Divide", "TrueDivide", "Multiply", "Subtract", "Add")
 _PASSED_OVER = ("InputLayer", "Resizing", "CenterCrop", "Identity", "ZeroPadding2D", "Cast", "Flip", "GetItem", "Stack")
 _NO_MAPS = ("MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention", "LSTM", "GRU", "SimpleRNN")
-SAVE = f"a functional model saved with model.save('NAME{SUFFIX}') is needed"
+SAVE = f"use a functional model saved with model.save('NAME{SUFFIX}')"
 
 Config = dict[str, Any]
 
 
 def file_backbone(path: str | Path, preprocessing: str | None = None, name: str | None = None) -> Backbone:
-    """A row for a file, like those of the catalogue.
+    """Return a row for a file, like those of the catalogue.
 
     Args:
         path: The file.
-        preprocessing: A key of `PREPROCESSING` or another name for one; None: what the file begins with.
-        name: How the backbone is called; None: the file's stem and the first digits of its hash.
+        preprocessing: A key of `PREPROCESSING` or an alias; None: the layers that the network begins with.
+        name: Name of the backbone; None: the file's stem and the first digits of its hash.
 
     Returns:
-        Its ``family`` is empty, so that stages are found by resolution; accuracies and parameters are not known.
+        The row. Its ``family`` is empty, so stages are found by resolution. Accuracies and parameters are unknown.
 
     Raises:
-        TlkitError: There is no such file, it holds no network that can be a backbone, or nothing says what
-            preprocessing it wants.
+        TlkitError: There is no such file, its network cannot be used as a backbone, or its preprocessing is unknown.
     """
     file = existing_model(path)
     config, digest = _read(file)
@@ -62,7 +61,7 @@ def file_backbone(path: str | Path, preprocessing: str | None = None, name: str 
         side = _side(file, shape)
         kind = _preprocessing(file, config, preprocessing, shape[3])
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise TlkitError(f"'{file}' is no model of Keras: {_CONFIG} is not as Keras writes it", SAVE) from error
+        raise TlkitError(f"'{file}' is not a Keras model: its {_CONFIG} is not in Keras's format", SAVE) from error
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.removesuffix(SUFFIX)).strip("-.") or "own"
     return Backbone(
         name=name or f"{stem}-{digest[:8]}",
@@ -85,100 +84,100 @@ def file_backbone(path: str | Path, preprocessing: str | None = None, name: str 
 
 
 def existing_model(path: str | Path) -> Path:
-    """The ``.keras`` file of that name.
+    """Return the path of a ``.keras`` file.
 
     Raises:
-        TlkitError: There is none, or it is called otherwise; the hint names the nearest in the same folder.
+        TlkitError: There is no such file, or it has another suffix; the hint names the most similar file in the folder.
     """
     file = Path(path).expanduser()
     if file.is_dir():
         raise TlkitError(f"the backbone '{file}' is a folder", SAVE)
     if not file.is_file():
-        there = [each.name for each in file.parent.glob(f"*{SUFFIX}")] if file.parent.is_dir() else []
-        near = difflib.get_close_matches(file.name, there, n=1)
-        hint = f"did you mean '{file.parent / near[0]}'?" if near else "tlkit backbones lists those with a name"
+        files = [sibling.name for sibling in file.parent.glob(f"*{SUFFIX}")] if file.parent.is_dir() else []
+        near = difflib.get_close_matches(file.name, files, n=1)
+        hint = f"did you mean '{file.parent / near[0]}'?" if near else "tlkit backbones lists the catalogue"
         raise TlkitError(f"no such file: --backbone '{file}'", hint)
     if file.suffix.lower() != SUFFIX:
-        raise TlkitError(f"the backbone '{file}' is no {SUFFIX} file", SAVE)
+        raise TlkitError(f"the backbone '{file}' is not a {SUFFIX} file", SAVE)
     return file
 
 
 def check_file_size(backbone: Backbone, size: int) -> None:
-    """Refuse a size that a network of one size does not take.
+    """Check that a network of fixed input size takes a size.
 
     Raises:
-        TlkitError: It takes another.
+        TlkitError: It takes another size.
     """
     if backbone.fixed and size != backbone.input_size:
         side = backbone.input_size
         raise TlkitError(
             f"{backbone.name} takes {side}x{side} pixels, not {size}x{size}",
-            f"leave --image-size out, or save it with an Input of (None, None, 3) instead of ({side}, {side}, 3)",
+            f"leave --image-size out, or save the network with keras.Input((None, None, 3)), not ({side}, {side}, 3)",
         )
 
 
 def layers_of(config: Config) -> Iterator[Config]:
-    """All layers and operations of a configuration, nested models taken apart, in the order of the file."""
+    """Yield all layers and operations of a configuration, with nested models flattened, in the order of the file."""
     for layer in config.get("config", {}).get("layers", ()):
         yield from layers_of(layer) if layer.get("class_name") in _GRAPHS else (layer,)
 
 
 def _read(file: Path) -> tuple[Config, str]:
-    """The configuration of the network, and the SHA-256 of the whole file in hex."""
+    """Return the configuration of the network, and the SHA-256 of the whole file in hex."""
     try:
         digest = file_hash(file)
         with zipfile.ZipFile(file) as archive:
             if missing := {_CONFIG, _WEIGHTS} - set(archive.namelist()):
-                raise TlkitError(f"'{file}' is no model of Keras: it has no {min(missing)}", SAVE)
+                raise TlkitError(f"'{file}' is not a Keras model: it has no {min(missing)}", SAVE)
             config = json.loads(archive.read(_CONFIG))
             if (damaged := archive.testzip()) is not None:
-                raise TlkitError(f"'{file}' is damaged: {damaged} in it is not whole", "save or fetch it again")
+                raise TlkitError(f"'{file}' is damaged: {damaged} in it is corrupt", "save or download it again")
     except OSError as error:
         raise TlkitError(f"cannot read '{file}': {error.strerror or error}") from error
     except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
-        raise TlkitError(f"'{file}' is damaged or no {SUFFIX} file: {reason}", SAVE) from error
+        raise TlkitError(f"'{file}' is damaged or not a {SUFFIX} file: {reason}", SAVE) from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
-        raise TlkitError(f"'{file}' is no model of Keras: {_CONFIG} describes none", SAVE)
+        raise TlkitError(f"'{file}' is not a Keras model: its {_CONFIG} does not describe one", SAVE)
     return config, digest
 
 
 def _refuse_foreign(file: Path, config: Config) -> None:
-    """Refuse what is not made of Keras's own layers: loading it would run code from elsewhere."""
+    """Refuse models with layers that are not Keras's own: loading them would run foreign code."""
     kind, module = str(config.get("class_name")), str(config.get("module") or "")
     if kind not in _GRAPHS or module.partition(".")[0] != "keras":
-        raise TlkitError(f"'{file}' holds a subclassed model ({kind}), whose code is not in it", SAVE)
-    for each in _objects(config):
-        kind, module = str(each["class_name"]), str(each.get("module") or "")
-        registered = str(each.get("registered_name") or "")
+        raise TlkitError(f"'{file}' holds a subclassed model ({kind}), and its code is not in the file", SAVE)
+    for item in _objects(config):
+        kind, module = str(item["class_name"]), str(item.get("module") or "")
+        registered = str(item.get("registered_name") or "")
         if kind in ("Lambda", "__lambda__"):
-            hint = "replace it by a layer of Keras, such as Rescaling, and save the network again"
-            raise TlkitError(f"'{file}' has a Lambda layer, which is code: nothing in a file is executed", hint)
+            hint = "replace it with a Keras layer such as Rescaling, and save the network again"
+            raise TlkitError(f"'{file}' has a Lambda layer, which is code, and code in files is never executed", hint)
         if ">" in registered or module.partition(".")[0] not in ("", "keras", "builtins"):
             called = registered.rpartition(">")[2] or f"{module}.{kind}"
             raise TlkitError(f"'{file}' needs the custom object {called}", "only Keras's own layers can be used")
-        if isinstance(each.get("config"), dict) and each["config"].get("data_format") == "channels_first":
-            name = each["config"].get("name", kind)
+        if isinstance(item.get("config"), dict) and item["config"].get("data_format") == "channels_first":
+            name = item["config"].get("name", kind)
             raise TlkitError(
-                f"'{file}' runs channels first (layer {name})", "build it with data_format='channels_last'"
+                f"'{file}' uses channels first (layer {name})", "build it with data_format='channels_last'"
             )
 
 
 def _objects(value: Any) -> Iterator[Config]:
-    """Every serialised object in a configuration, at any depth."""
+    """Yield every serialised object in a configuration, at any depth."""
     todo = [value]
     while todo:
-        each = todo.pop()
-        if isinstance(each, dict):
-            if "class_name" in each and each["class_name"] != "__keras_tensor__":
-                yield each
-            todo.extend(each.values())
-        elif isinstance(each, list):
-            todo.extend(each)
+        item = todo.pop()
+        if isinstance(item, dict):
+            if "class_name" in item and item["class_name"] != "__keras_tensor__":
+                yield item
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
 
 
 def _input_shape(file: Path, config: Config) -> list[Any]:
-    """[batch, height, width, channels] of the only input; sides may be None."""
+    """Return [batch, height, width, channels] of the only input; height and width may be None."""
     inner = config["config"]
     layers = [layer for layer in inner.get("layers") or () if isinstance(layer, dict)]
     if config["class_name"] == "Sequential":
@@ -188,15 +187,15 @@ def _input_shape(file: Path, config: Config) -> list[Any]:
         inputs = _endpoints(inner.get("input_layers"))
         if len(inputs) != 1:
             raise TlkitError(f"'{file}' has {len(inputs)} inputs: {', '.join(inputs)}", "it must have one, an image")
-        shape = next((each["config"].get("batch_shape") for each in layers if each.get("name") == inputs[0]), None)
+        shape = next((layer["config"].get("batch_shape") for layer in layers if layer.get("name") == inputs[0]), None)
     if not shape:
-        raise TlkitError(f"'{file}' does not say what input it takes", "build it with keras.Input((height, width, 3))")
+        raise TlkitError(f"'{file}' does not define its input", "build it with keras.Input((height, width, 3))")
     shape = list(shape)
     if len(shape) != 4:
         hint = "its input must be [height, width, 3]"
-        raise TlkitError(f"'{file}' takes no images: its input is {_shown(shape)}", hint)
+        raise TlkitError(f"'{file}' does not take images: its input is {_shown(shape)}", hint)
     if shape[3] not in (1, 3):
-        hint = "images come with 3 channels, RGB, or as grey with 1"
+        hint = "it must take 3 channels (RGB) or 1 (grey)"
         raise TlkitError(f"'{file}' takes {shape[3] or 'any number of'} channels: its input is {_shown(shape)}", hint)
     return shape
 
@@ -211,31 +210,31 @@ def _refuse_outputs(file: Path, config: Config) -> None:
 
 
 def _refuse_unmapped(file: Path, config: Config) -> None:
-    for each in layers_of(config):
-        if each.get("class_name") in _NO_MAPS:
+    for layer in layers_of(config):
+        if layer.get("class_name") in _NO_MAPS:
             raise TlkitError(
-                f"'{file}' is no convolutional network: it has the layer {each['class_name']}",
-                "a backbone's features must be maps, [height, width, channels], up to its pooling",
+                f"'{file}' is not a convolutional network: it has the layer {layer['class_name']}",
+                "a backbone must compute feature maps [height, width, channels] up to its pooling",
             )
 
 
 def _endpoints(layers: Any) -> list[str]:
-    """Names of a model's input or output layers: ["x", 0, 0], a list of such, or a dictionary."""
+    """Return the names of a model's input or output layers, given as ["x", 0, 0], a list of these or a dictionary."""
     if isinstance(layers, dict):
         layers = list(layers.values())
     if not isinstance(layers, list):
         return []
     if len(layers) == 3 and isinstance(layers[0], str):
         return [layers[0]]
-    return [name for each in layers for name in _endpoints(each)]
+    return [name for layer in layers for name in _endpoints(layer)]
 
 
 def _side(file: Path, shape: list[Any]) -> int | None:
-    """The side of the input in pixels; None: any."""
-    sides = {int(each) for each in shape[1:3] if each is not None}
+    """Return the side of the square input in pixels; None: any size."""
+    sides = {int(side) for side in shape[1:3] if side is not None}
     if len(sides) > 1:
-        hint = "images are stretched to squares: save it with an Input of (None, None, 3)"
-        raise TlkitError(f"'{file}' takes images that are not square: {shape[1]}x{shape[2]}", hint)
+        hint = "images are stretched to squares: save the network with keras.Input((None, None, 3))"
+        raise TlkitError(f"the input of '{file}' is not square: {shape[1]}x{shape[2]}", hint)
     return sides.pop() if sides else None
 
 
@@ -244,21 +243,21 @@ def _preprocessing(file: Path, config: Config, asked: str | None, channels: int)
         if begins_with_scaling(config):
             return INCLUDED
         raise TlkitError(
-            f"'{file}' does not say what pixels it was trained on: it begins with no Rescaling or Normalization",
-            f"--preprocessing {', '.join(PREPROCESSING)}: what was done to RGB 0..255 before",
+            f"the preprocessing of '{file}' is unknown: it does not begin with Rescaling or Normalization",
+            f"use --preprocessing with the preprocessing of its training: {', '.join(PREPROCESSING)}",
         )
     kind = checked_preprocessing(asked)
     if channels == 1 and kind in _BY_CHANNEL:
-        hint = "--preprocessing included, scale-0-1, tf or lite"
-        raise TlkitError(f"--preprocessing {asked} is for three channels, '{file}' takes one", hint)
+        hint = "use --preprocessing included, scale-0-1, tf or lite"
+        raise TlkitError(f"--preprocessing {asked} requires three channels, but '{file}' takes one", hint)
     return kind
 
 
 def checked_preprocessing(asked: str) -> str:
-    """The key of `PREPROCESSING` that is meant.
+    """Return the key of `PREPROCESSING` for a name or alias.
 
     Raises:
-        TlkitError: There is none.
+        TlkitError: There is no such preprocessing.
     """
     kind = _ALIASES.get(asked.lower(), asked.lower())
     if kind not in PREPROCESSING:
@@ -268,7 +267,7 @@ def checked_preprocessing(asked: str) -> str:
 
 
 def begins_with_scaling(config: Config) -> bool:
-    """Whether the first thing that the network does to its pixels is to scale them."""
+    """Return whether the network begins by scaling its pixels."""
     for layer in layers_of(config):
         kind = str(layer.get("class_name"))
         if kind in _SCALING:
@@ -281,12 +280,12 @@ def begins_with_scaling(config: Config) -> bool:
 
 
 def _by_a_constant(layer: Config) -> bool:
-    """Whether an operation has one tensor of the graph, and so a constant, not two tensors."""
+    """Return whether an operation combines one tensor of the graph with a constant, not two tensors."""
     nodes = layer.get("inbound_nodes") or [{}]
-    given = [*nodes[0].get("args", ()), *nodes[0].get("kwargs", {}).values()]
-    tensors = [each for each in given if isinstance(each, dict) and each.get("class_name") == "__keras_tensor__"]
+    arguments = [*nodes[0].get("args", ()), *nodes[0].get("kwargs", {}).values()]
+    tensors = [item for item in arguments if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__"]
     return len(tensors) == 1
 
 
 def _shown(shape: list[Any]) -> str:
-    return f"[{', '.join('any' if each is None else str(each) for each in shape[1:])}]"
+    return f"[{', '.join('any' if side is None else str(side) for side in shape[1:])}]"

@@ -1,4 +1,4 @@
-"""From a ``.keras`` file of the user's to a flat network that takes RGB pixels 0..255 and ends in feature maps."""
+"""Rebuild the user's ``.keras`` file as a flat network from RGB pixels 0..255 to feature maps."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from tlkit.backbones.stages import cut_positions
 from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
 
-# ITU-R BT.601, as Pillow makes an image grey
+# ITU-R BT.601, as in Pillow's conversion to grey
 _GREY = (0.299, 0.587, 0.114)
 _POOLING = ("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten", "Mean", "Max")
-# names that what is put behind the network has
+# names of the layers that are added after the network
 _HEAD = "head_pool"
 _TAKEN = ("feature_maps", "head_features", "logits", "probabilities")
 
 
 def model_from_file(backbone: Backbone, size: int) -> Any:
-    """The network of a file, without its classifier and with its weights.
+    """Return the network of a file with its weights, but without its classifier.
 
-    It is rebuilt layer by layer: nested models are taken apart, random augmentation, which does nothing but in
-    training, is left out, and what follows the last feature map is cut off. A network for grey images gets RGB made
-    grey.
+    It is rebuilt layer by layer: nested models are flattened, layers of random augmentation are removed, and everything
+    after the last feature map is cut off. For a network that takes grey images, RGB is converted to grey.
 
     Args:
         backbone: From `tlkit.backbones.own.keras_file.file_backbone`.
@@ -34,18 +33,18 @@ def model_from_file(backbone: Backbone, size: int) -> Any:
 
     Returns:
         Flat functional ``keras.Model``, float32 [batch, size, size, 3] (RGB, 0..255) to the last feature map, float32
-        [batch, h, w, channels]. All layers are trainable and have the precision that Keras is set to.
+        [batch, h, w, channels]. All layers are trainable and have Keras's current precision.
 
     Raises:
-        TlkitError: The file is gone or another one, Keras cannot load it without running code in it, it cannot take
-            that size, uses a layer twice, or has no feature maps.
+        TlkitError: The file is gone or has changed, Keras cannot load it without running code in it, or the network
+            cannot take that size, uses a layer twice, or has no feature maps.
     """
     check_file_size(backbone, size)
     keras = import_keras()
     loaded = _loaded(backbone)
     image = keras.Input((size, size, 3), dtype="float32", name="image")
     prepared = _prepared(image, backbone, loaded)
-    copier = _Copier(backbone, [each.name for each in keras.Model(image, prepared).operations])
+    copier = _Copier(backbone, [operation.name for operation in keras.Model(image, prepared).operations])
     try:
         whole = keras.Model(image, copier.run(loaded, prepared))
     except (ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
@@ -57,45 +56,49 @@ def model_from_file(backbone: Backbone, size: int) -> Any:
                 new.set_weights(old.get_weights())
             except ValueError as error:
                 raise _unfit(backbone, size, error) from error
-        if hasattr(new, "finalize_state"):  # Normalization works with constants derived from its weights
+        if hasattr(new, "finalize_state"):  # Normalization derives constants from its weights
             new.finalize_state()
     return model
 
 
 def without_head(model: Any) -> Any:
-    """A network up to the deepest feature map that a head of `tlkit.linear.classifier` pools; without one as it is."""
+    """Return a network without the head of `tlkit.linear.classifier`: up to the deepest feature map that it pools.
+
+    A network without such a head is returned as it is.
+    """
     kind = import_keras().layers.GlobalAveragePooling2D
-    pools = [each for each in getattr(model, "layers", ()) if each.name.startswith(_HEAD) and isinstance(each, kind)]
+    layers = getattr(model, "layers", ())
+    pools = [layer for layer in layers if layer.name.startswith(_HEAD) and isinstance(layer, kind)]
     if not pools:
         return model
     order = {operation.name: position for position, operation in enumerate(model.operations)}
-    # where a tensor comes from has no public name in Keras
+    # Keras has no public name for the origin of a tensor
     deepest = max((pool.input for pool in pools), key=lambda tensor: order[tensor._keras_history.operation.name])
     return import_keras().Model(model.input, deepest)
 
 
 def _loaded(backbone: Backbone) -> Any:
-    """What the file holds, as Keras loads it; a bundle's network without its head."""
+    """Load the network of a file with Keras; the network of a bundle without its head."""
     keras = import_keras()
     file = existing_model(backbone.file)
     if file_hash(file) != backbone.digest:
-        raise TlkitError(f"'{file}' has changed since it was looked at", "begin anew")
+        raise TlkitError(f"'{file}' has changed since it was read", "start again")
     try:
         with silent_stderr():
             model = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
-        # whatever a file can be wrong in: Keras raises many kinds
+        # Keras raises many kinds of exceptions for a bad file
         reason = " ".join(str(error).split())[:160]
         raise TlkitError(
-            f"Keras cannot load '{file}' in safe mode: {reason}", "save it anew with this version of Keras"
+            f"Keras cannot load '{file}' in safe mode: {reason}", "save it again with this version of Keras"
         ) from error
     if any(getattr(layer, "quantization_mode", None) for layer in model.layers):
-        raise TlkitError(f"'{file}' is quantized, which cannot be trained on", "save it before it is quantized")
+        raise TlkitError(f"'{file}' is quantized, and quantized networks cannot be trained", "save it unquantized")
     return without_head(model)
 
 
 def _prepared(image: Any, backbone: Backbone, loaded: Any) -> Any:
-    """What the network takes: preprocessed pixels, as many channels as it has."""
+    """Return the network's input: preprocessed pixels with the right number of channels."""
     from tlkit.backbones.preprocessing import preprocess
 
     keras = import_keras()
@@ -107,11 +110,11 @@ def _prepared(image: Any, backbone: Backbone, loaded: Any) -> Any:
 
 
 class _Copier:
-    """Runs copies of a model's operations on another input, each once.
+    """Applies copies of a model's operations to another input, each once.
 
     Args:
-        backbone: For messages.
-        names: Of operations that are there already.
+        backbone: The backbone, for messages.
+        names: Names of operations that already exist.
     """
 
     def __init__(self, backbone: Backbone, names: Iterable[str]) -> None:
@@ -121,14 +124,14 @@ class _Copier:
         self._seen: set[int] = set()
 
     def run(self, model: Any, tensor: Any) -> Any:
-        """The output of a functional or sequential model, nested ones taken apart, on a Keras tensor."""
+        """Apply a functional or sequential model, with nested models flattened, to a Keras tensor."""
         keras = import_keras()
         if isinstance(model, keras.Sequential):
             for layer in model.layers:
                 tensor = self._call(layer, tensor)
             return tensor
-        # Keras's own walk over a graph has no public name; cloning a model on a tensor inside another cuts the graph.
-        return model._run_through_graph([tensor], operation_fn=lambda each: each, call_fn=self._call)
+        # Keras has no public method to walk a graph, and cloning a model on a tensor inside another cuts the graph.
+        return model._run_through_graph([tensor], operation_fn=lambda operation: operation, call_fn=self._call)
 
     def _call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         keras = import_keras()
@@ -139,17 +142,17 @@ class _Copier:
         if id(operation) in self._seen:
             raise TlkitError(
                 f"'{self.backbone.file}' uses its layer {operation.name} more than once",
-                "stages need a network that passes every layer once",
+                "a backbone must use each layer only once",
             )
         self._seen.add(id(operation))
         copy = self._copy(operation)
         return copy(*args, **kwargs)
 
     def _copy(self, operation: Any) -> Any:
-        """The same without weights, under a name that nothing else has."""
+        """Return a copy without weights, under a unique name."""
         config = operation.get_config()
         if isinstance(operation, import_keras().layers.Layer):
-            config.pop("dtype", None)  # the precision that is set while training counts
+            config.pop("dtype", None)  # training sets the precision
             config |= {"name": self._free(operation.name), "trainable": True}
             copy = type(operation).from_config(config)
             self.pairs.append((operation, copy))
@@ -169,19 +172,19 @@ class _Copier:
 
 
 def _is_random(operation: Any) -> bool:
-    """Whether it augments images in training and does nothing else. RandomCrop crops in any case."""
+    """Return whether an operation only augments images in training. RandomCrop also crops outside of training."""
     kind = type(operation).__name__
     return kind.startswith("Rand") and kind != "RandomCrop"
 
 
 def _valid(name: str) -> str:
-    """A name that TensorFlow and the LiteRT converter take, and that no layer of a head begins with."""
+    """Return a name that TensorFlow and the LiteRT converter accept, and that does not look like a head's layer."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
     return f"own{name}" if name.startswith("_") else f"own_{name}" if name.startswith(_HEAD) else name
 
 
 def _maps(backbone: Backbone, whole: Any) -> Any:
-    """The last feature map ahead of pooling and classifier that all paths pass, as a layer's output."""
+    """Return the last feature map before pooling and classifier that all paths pass, as a layer's output."""
     keras = import_keras()
     operations = list(whole.operations)
     found, weighted = None, False
@@ -198,12 +201,12 @@ def _maps(backbone: Backbone, whole: Any) -> Any:
         if weighted and len(shape) == 4 and None not in shape[1:]:
             found = operation
     if found is None:
-        hint = "it needs convolutions ahead of its pooling or its dense layers"
-        raise TlkitError(f"'{backbone.file}' has no convolution maps to take features from", hint)
+        hint = "it needs convolutions before its pooling or dense layers"
+        raise TlkitError(f"'{backbone.file}' has no feature maps", hint)
     for operation in operations[operations.index(found) + 1 :]:
         if "Conv" in type(operation).__name__ and tuple(operation.input.shape[1:3]) != (1, 1):
             raise TlkitError(
-                f"'{backbone.file}' parts behind {found.name}, and not all paths meet again in one feature map",
+                f"'{backbone.file}' branches after {found.name}, and its paths do not all join in one feature map",
                 "save keras.Model(model.input, its LAST FEATURE MAP)",
             )
     if isinstance(found, keras.layers.Layer):
@@ -212,7 +215,7 @@ def _maps(backbone: Backbone, whole: Any) -> Any:
 
 
 def _pools_all(operation: Any) -> bool:
-    """Whether an average is taken over a whole map."""
+    """Return whether an operation averages over the whole feature map."""
     if type(operation).__name__ != "AveragePooling2D":
         return False
     before, after = operation.input.shape, operation.output.shape

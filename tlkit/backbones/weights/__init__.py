@@ -1,1 +1,1 @@
-"""Weights: where they come from, and how they are matched to a network's variables."""
+"""Load weights, and match them to a network's variables."""

@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from, and what to say when they cannot be had."""
+"""Load a backbone's weights from the package, Keras's cache, a download or a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone, cached_path
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.matching import match_weights
-from tlkit.backbones.weights.partial_load import Filling, MisfitError
+from tlkit.backbones.weights.partial_load import MisfitError, PartialLoad
 from tlkit.errors import TlkitError
 from tlkit.plan.choices import IMAGENET, RANDOM
 
@@ -29,29 +29,30 @@ _KERAS_WEIGHTS_ENTRY = "model.weights.h5"
 
 
 def load_weights(
-    model: Any, backbone: Backbone, weights: str | Path, report: Callable[[Filling], None] | None = None
+    model: Any, backbone: Backbone, weights: str | Path, report: Callable[[PartialLoad], None] | None = None
 ) -> str:
-    """Fill all layers of a backbone.
+    """Load the weights of all layers of a backbone.
 
-    The file is compared with the whole network before anything is set, so a file of another network leaves
-    the model as it was. Layers behind the network in the file, a classification head for example, are
-    ignored. Nothing in the file is executed or unpickled: only its arrays are read.
+    The file is compared with the whole network before anything is set, so a file of another network leaves the model
+    unchanged. Layers of the file after the network, such as a classification head, are ignored. Nothing in the file is
+    executed or unpickled: only its arrays are read.
 
-    Where a file does not hold the whole network, the layers that it has by name and shape are filled, and the others
-    get ImageNet weights; ``report`` says which. A bundle's ``model.keras`` may hold the first stages alone.
+    If a file does not hold the whole network, the layers that match by name and shape are filled, and the others get
+    ImageNet weights; ``report`` is called with the details. A bundle's ``model.keras`` may hold only the first stages.
 
     Args:
-        model: Flat ``keras.Model`` as ``build_backbone`` makes it, all layers trainable.
+        model: Flat ``keras.Model`` from ``build_backbone``, with all layers trainable.
         backbone: Its catalogue row.
-        weights: ``imagenet``: packaged, from Keras's cache, or downloaded into it. Else a file: HDF5 as
-            Keras 1 and 2 wrote it (``.h5``, weights or whole model), ``.weights.h5``, or ``.keras``.
-        report: Told what a file that does not hold the whole network fills.
+        weights: ``imagenet`` (packaged, from Keras's cache, or downloaded into it) or a file: HDF5 of Keras 1
+            and 2 (``.h5``, weights or whole model), ``.weights.h5``, or ``.keras``.
+        report: Called with the layers that the file filled.
 
     Returns:
         SHA-256 of the file used, in hex.
 
     Raises:
-        TlkitError: There is no such file, it cannot be had, is no weights file, or is another network's.
+        TlkitError: The file does not exist or cannot be downloaded, is not a weights file, or belongs to another
+            network.
     """
     if str(weights) == IMAGENET:
         if backbone.packaged:
@@ -63,49 +64,49 @@ def load_weights(
         path = existing_file(weights)
     try:
         with _open_hdf5(path) as file:
-            pairs, filling = match_weights(model, file, partial=(path.parent / "tlkit.json").is_file())
+            pairs, partial_load = match_weights(model, file, partial=(path.parent / "tlkit.json").is_file())
             if len(pairs) < len(model.weights):
-                _load_others(model, backbone, path, filling)
+                _load_others(model, backbone, path, partial_load)
             for variable, stored in pairs:
                 variable.assign(stored[()])
         digest = file_hash(path)
     except MisfitError as misfit:
         raise TlkitError(
             f"'{path}' does not hold weights for {backbone.name}: {misfit}",
-            "name the backbone that the file was saved from, or leave --weights out",
+            "choose the backbone that the file was saved from, or leave --weights out",
         ) from misfit
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise TlkitError(
-            f"'{path}' is not a weights file that can be read: {_one_line(error)}",
-            "a .h5, .weights.h5 or .keras file is needed; if it was cut short, delete it and fetch it again",
+            f"'{path}' is not a weights file, or cannot be read: {_one_line(error)}",
+            "use a .h5, .weights.h5 or .keras file; if it is truncated, delete it and download it again",
         ) from error
     for layer in model.layers:
-        # Keras's Normalization works with constants derived from its weights.
+        # Keras's Normalization derives constants from its weights.
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()
     if report is not None:
-        report(filling)
+        report(partial_load)
     return digest
 
 
-def _load_others(model: Any, backbone: Backbone, path: Path, filling: Filling) -> None:
-    """Give a network ImageNet weights, of which a file's are to replace a part."""
+def _load_others(model: Any, backbone: Backbone, path: Path, partial_load: PartialLoad) -> None:
+    """Load ImageNet weights, some of which the file's weights will then replace."""
     try:
         load_weights(model, backbone, IMAGENET)
     except TlkitError as error:
-        if not filling.missing:
+        if not partial_load.missing:
             raise
-        said = f"'{path}' fills {filling.share} of {backbone.name}, and not {filling.reasons}"
-        raise TlkitError(f"{said}; the ImageNet weights that these would have cannot be had", error.hint) from error
+        problem = f"'{path}' fills only {partial_load.share} of {backbone.name} (not filled: {partial_load.reasons})"
+        raise TlkitError(f"{problem}, and ImageNet weights for the others are not available", error.hint) from error
 
 
 def known_digest(backbone: Backbone, weights: str | Path, seed: int) -> str | None:
-    """What `Network.weights_hash` will be, without building the network; None if that is not known yet.
+    """Return the future `Network.weights_hash` without building the network; None if it is not known yet.
 
     Args:
-        backbone: Catalogue row of a network that is not packaged, or weights of another origin for one that is.
-        weights: As for `load_weights`, or "none" for random ones.
-        seed: Of random weights.
+        backbone: Its catalogue row. A packaged backbone needs ``weights`` other than ``imagenet``.
+        weights: As for `load_weights`, or "none" for random weights.
+        seed: Seed of random weights.
 
     Raises:
         TlkitError: There is no such weights file.
@@ -122,13 +123,13 @@ def known_digest(backbone: Backbone, weights: str | Path, seed: int) -> str | No
 
 
 def download(backbone: Backbone) -> Path:
-    """Get the ImageNet weights from Keras's cache, or into it from where Keras Applications publishes them.
+    """Return the ImageNet weights in Keras's cache, downloading them from Keras Applications if necessary.
 
     Args:
         backbone: Catalogue row of a network that is not packaged.
 
     Returns:
-        The file in the cache; its checksum is checked where Keras publishes one.
+        The file in the cache; its checksum is verified if Keras publishes one.
 
     Raises:
         TlkitError: The file is not cached and cannot be downloaded.
@@ -150,7 +151,7 @@ def download(backbone: Backbone) -> Path:
         # Keras raises a bare Exception for a failed download, so nothing narrower can be caught.
         raise TlkitError(
             f"cannot download {backbone.weights_url} ({_reason(error)})",
-            f"put that file at {cached_path(backbone)} or name it with --weights FILE; "
+            f"save that file as {cached_path(backbone)}, or use --weights FILE; "
             f"the backbone {catalog.DEFAULT} needs no download",
         ) from error
     finally:
@@ -159,32 +160,32 @@ def download(backbone: Backbone) -> Path:
 
 @contextlib.contextmanager
 def _progress_off_stdout() -> Iterator[None]:
-    """Show Keras's download bar on a terminal's stderr, else not at all: stdout is for results."""
+    """Show Keras's download bar on stderr if that is a terminal, else not at all: stdout is for results."""
     stream = sys.stderr if sys.stderr.isatty() else io.StringIO()
     with contextlib.redirect_stdout(stream):
         yield
 
 
 def existing_file(weights: str | Path) -> Path:
-    """The weights file of that name.
+    """Return the path of a weights file.
 
     Raises:
-        TlkitError: There is none; the hint names the nearest in the same folder.
+        TlkitError: There is no such file; the hint names the most similar one in the same folder.
     """
     path = Path(weights).expanduser()
     if path.is_file():
         return path
     if path.is_dir():
-        raise TlkitError(f"the weights '{path}' are a folder", "name a .h5, .weights.h5 or .keras file")
+        raise TlkitError(f"--weights '{path}' is a folder", "choose a .h5, .weights.h5 or .keras file")
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f"did you mean '{path.parent / near[0]}'?" if near else "--weights takes imagenet, none or a file"
-    raise TlkitError(f"no weights file '{path}'", hint)
+    raise TlkitError(f"no such file: --weights '{path}'", hint)
 
 
 @contextlib.contextmanager
 def _open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open the HDF5 part of any of Keras's files, told apart by content, not by name."""
+    """Open the HDF5 part of a Keras file; its content decides about the format, not its name."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             content = io.BytesIO(archive.read(_KERAS_WEIGHTS_ENTRY))
@@ -196,7 +197,7 @@ def _open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file in hex."""
+    """Return the SHA-256 of a file in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -209,5 +210,5 @@ def _one_line(error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a download failed, without the address that Keras repeats."""
+    """Return why a download failed, without the URL that Keras repeats."""
     return re.sub(r"^URL fetch failure on \S+: (None -- )?", "", _one_line(error))

@@ -1,4 +1,4 @@
-"""Which layers of a network a weights file fills, where it does not fill all of them."""
+"""Load a weights file that fills only some layers of a network."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from typing import Any
 import h5py
 import numpy as np
 
-MAX_NAMED = 3  # layers that were not filled for one reason, named in one line
+from tlkit.words import plural
+
+MAX_NAMED = 3  # unfilled layers named for each reason
 
 
 class MisfitError(Exception):
-    """A file holds weights, but not this network's; the text says where they part."""
+    """A file holds weights, but of another network; the message names the first difference."""
 
 
 @dataclass(frozen=True)
-class Filling:
-    """How a file filled a network.
+class PartialLoad:
+    """The layers of a network that a file filled.
 
     Attributes:
         filled: Names of the layers that the file filled, from input to output.
-        missing: (layer, why not) of the others that have weights.
+        missing: (layer, reason) of the other layers with weights.
     """
 
     filled: tuple[str, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
 
-    def line(self, file: str) -> str:
-        """What to say of it; "" where everything was filled."""
+    def note(self, file: str) -> str:
+        """Return a note for the user; "" if everything was filled."""
         return f"{file} fills {self.share}, the others have ImageNet weights: {self.reasons}" if self.missing else ""
 
     @property
     def share(self) -> str:
-        """Such as "85 of 86 layers"."""
+        """The number of filled layers, such as "85 of 86 layers"."""
         return f"{len(self.filled)} of {len(self.filled) + len(self.missing)} layers"
 
     @property
     def reasons(self) -> str:
-        """The layers that were not filled, and why; the first few of each reason by name."""
+        """The reasons why layers were not filled, with the names of the first few layers for each."""
         layers: dict[str, list[str]] = {}
         for layer, why in self.missing:
             layers.setdefault(why, []).append(layer)
@@ -51,38 +53,40 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join([*names[:MAX_NAMED], *(["..."] if len(names) > MAX_NAMED else [])])
 
 
-EVERYTHING = Filling()
+EVERYTHING = PartialLoad()
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredLayers:
     """The layers of a file that have weights.
 
     Attributes:
-        arrays: What it holds of each, by the layer's name.
-        runs: The names, in lists that each have an order: all of them in one, or those of one class.
+        arrays: The arrays of each layer, by its name.
+        runs: Lists of layer names in order: one list of all layers, or one for each class.
     """
 
     arrays: Mapping[str, Sequence[Any]]
     runs: Sequence[Sequence[str]]
 
 
-def fill_by_name(layers: Sequence[tuple[Any, list[Any]]], stored: Stored) -> tuple[list[tuple[Any, Any]], Filling]:
-    """Match layers by their names, one by one.
+def match_by_name(
+    layers: Sequence[tuple[Any, list[Any]]], stored: StoredLayers
+) -> tuple[list[tuple[Any, Any]], PartialLoad]:
+    """Match layers one by one by name.
 
-    A file of another network of the same family, such as ResNet101's for ResNet50, has layers of the same names too.
-    What gives it away are its layers that have no place: ahead of others that fit there may be at most as many as the
-    network has that are not filled, and behind them, where a classifier lies, fewer than fit.
+    A file of another network of the same family, such as ResNet101's for ResNet50, has layers of the same names too. It
+    is recognised by its unused layers. Before the last layer that fits, there may be at most as many unused layers as
+    the network has unfilled ones. In total, there must be fewer unused layers than layers that fit.
 
     Args:
-        layers: Of the network, those with weights: (layer, its variables).
-        stored: What the file holds.
+        layers: (layer, its variables) for the layers of the network with weights.
+        stored: The layers of the file.
 
     Returns:
-        (variable, array) pairs, and what they fill.
+        (variable, array) pairs, and the layers that they fill.
 
     Raises:
-        MisfitError: Nothing fits, or the file is another network's.
+        MisfitError: No layer fits, or the file belongs to another network.
     """
     pairs: list[tuple[Any, Any]] = []
     filled, missing = [], []
@@ -94,15 +98,15 @@ def fill_by_name(layers: Sequence[tuple[Any, list[Any]]], stored: Stored) -> tup
         filled.append(layer.name)
         pairs.extend(zip(variables, arrays or (), strict=True))
     if not filled:
-        raise MisfitError(f"none of the network's {len(layers)} layers with weights is in it with the same shape")
+        raise MisfitError(f"it has none of the network's {len(layers)} layers with weights in the same shape")
     unused = len(stored.arrays) - len(filled)
     if unused >= len(filled) or _ahead(stored, set(filled)) > len(missing):
-        raise MisfitError(f"{unused} of its {len(stored.arrays)} layers have no place in the network")
-    return pairs, Filling(tuple(filled), tuple(missing))
+        raise MisfitError(f"the network lacks {unused} of its {len(stored.arrays)} layers")
+    return pairs, PartialLoad(tuple(filled), tuple(missing))
 
 
-def _ahead(stored: Stored, used: set[str]) -> int:
-    """How many layers of the file that were not used lie ahead of one that was."""
+def _ahead(stored: StoredLayers, used: set[str]) -> int:
+    """Return the number of unused layers of the file that come before a used one."""
     count = 0
     for run in stored.runs:
         last = max((index for index, name in enumerate(run) if name in used), default=0)
@@ -111,32 +115,32 @@ def _ahead(stored: Stored, used: set[str]) -> int:
 
 
 def _misfit(layer: Any, variables: Sequence[Any], arrays: Sequence[Any] | None) -> str:
-    """Why arrays cannot fill a layer's variables; "" if they can."""
+    """Return why arrays cannot fill a layer's variables; "" if they can."""
     if re.fullmatch(rf"{snake_case(type(layer).__name__)}_\d+", layer.name):
-        return "known by number alone, so that only a whole file fills them"
+        return "identified only by number, so only a complete file can fill them"
     if arrays is None:
         return "not in the file"
     if len(arrays) != len(variables):
-        return f"with {len(arrays)} arrays in place of {len(variables)}"
+        return f"with {plural(len(arrays), 'array')} instead of {len(variables)}"
     for variable, array in zip(variables, arrays, strict=True):
         if not isinstance(array, h5py.Dataset) or not np.issubdtype(array.dtype, np.number):
-            return "with something else than numbers"
+            return "with data that is not numeric"
         if tuple(array.shape) != tuple(variable.shape):
-            return f"of shape {tuple(array.shape)} in place of {tuple(variable.shape)}"
+            return f"of shape {tuple(array.shape)} instead of {tuple(variable.shape)}"
     return ""
 
 
 def snake_case(name: str) -> str:
-    """Spell a class's name as Keras does in its files: ``Conv2D`` is ``conv2d``, ``ReLU`` is ``re_lu``."""
+    """Return the name of a class as Keras spells it in its files: ``conv2d`` for ``Conv2D``, ``re_lu`` for ``ReLU``."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def stored_by_name(file: h5py.Group) -> Stored:
-    """What Keras 3 saved of each layer, nested models taken apart; empty where it kept no names.
+def stored_by_name(file: h5py.Group) -> StoredLayers:
+    """Return the layers of a file of Keras 3, nested models flattened; empty if the file has no layer names.
 
-    Its groups are called by class and number, which order the layers of one class.
+    Groups are named by class and number, which gives the order of layers of the same class.
     """
     arrays: dict[str, list[Any]] = {}
     runs: dict[str, list[tuple[int, str]]] = {}
@@ -153,4 +157,4 @@ def stored_by_name(file: h5py.Group) -> Stored:
         runs.setdefault(kind, []).append((int(number or 0), name))
 
     file.visititems(visit)
-    return Stored(arrays, [[name for _, name in sorted(run)] for run in runs.values()])
+    return StoredLayers(arrays, [[name for _, name in sorted(run)] for run in runs.values()])

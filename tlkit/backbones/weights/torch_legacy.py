@@ -1,12 +1,12 @@
-"""Reads weights from PyTorch's legacy (non-zip) file format, without PyTorch and without running its pickles.
+"""Read weights from PyTorch's legacy (non-zip) file format, without PyTorch and without executing code in the file.
 
-Such a file is five pickles (magic number, protocol version, facts about the machine, the state dict, the list
-of storage keys) and then, for each storage, an int64 element count and the raw little-endian values. A tensor
-is a view of a storage: offset, size and stride, all counted in elements.
+Such a file has five pickles (magic number, protocol version, properties of the machine, the state dict, the list of
+storage keys) and then, for each storage, an int64 element count and the raw little-endian values. A tensor is a view of
+a storage: offset, size and stride, all counted in elements.
 
-A pickle is a program, so it gets as little room as possible: only the opcodes that PyTorch writes, only the
-globals listed here, and those stand for passive records of this module. Nothing in the file chooses what is
-called, and every number is checked before it is used.
+A pickle is a program, so this reader is as restrictive as possible: it allows only the opcodes that PyTorch writes and
+only the globals listed here, which it maps to passive records of this module. The file cannot choose what is called,
+and every number is checked before use.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tlkit.errors import TlkitError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-# EfficientNet-Lite2 needs 13,931 opcodes, 1,416 of them for tuples. Tuples can be nested, and Python hashes
-# nested ones recursively without a check: too many would overflow the stack.
+# EfficientNet-Lite2 needs 13,931 opcodes, 1,416 of them for tuples. Python hashes nested tuples recursively without a
+# limit: too many would overflow the stack.
 _MAX_OPCODES = 40_000
 _MAX_TUPLES = 5_000
 _MAX_DIMENSIONS = 8
@@ -49,7 +49,7 @@ _DTYPES = {
     "ByteStorage": "|u1",
     "BoolStorage": "|b1",
 }
-# What a malformed pickle can make the unpickler raise; anything else would be a defect of this module.
+# Exceptions that a malformed pickle can cause in the unpickler; any other would be a bug in this module.
 _PICKLE_ERRORS = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -81,7 +81,7 @@ class _Tensor(NamedTuple):
 
 
 class _StateDict(dict[Any, Any]):
-    """Stands for ``OrderedDict``; the attributes that PyTorch hangs on it (``_metadata``) are not wanted."""
+    """Replaces ``OrderedDict``, without the attributes that PyTorch adds to it (``_metadata``)."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class _StateDict(dict[Any, Any]):
 
 
 class _Rebuild:
-    """Stands for ``torch._utils._rebuild_tensor_v2``; without slots a pickle could set attributes on it."""
+    """Replaces ``torch._utils._rebuild_tensor_v2``; without slots, a pickle could set attributes on it."""
 
     __slots__ = ()
 
@@ -103,13 +103,13 @@ class _Rebuild:
         _grad: object,
         _hooks: object,
     ) -> _Tensor:
-        """Check the arguments and keep them: the values are read later, they stand behind the pickles."""
+        """Check the arguments and record them; the values come after the pickles and are read later."""
         if not isinstance(storage, _Storage):
             _refuse("a tensor has no storage")
         if not isinstance(size, tuple) or not isinstance(stride, tuple):
             _refuse("a tensor's size or stride is not a tuple")
         if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
-            _refuse("a tensor's size and stride do not fit together")
+            _refuse("a tensor's size and stride do not match")
         tensor = _Tensor(storage, _count(offset), tuple(_count(n) for n in size), tuple(_count(n) for n in stride))
         if 0 not in tensor.size:
             steps = (n - 1 for n in tensor.size)
@@ -120,21 +120,21 @@ class _Rebuild:
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that knows three kinds of globals and one kind of persistent id."""
+    """An unpickler that allows three kinds of globals and one kind of persistent id."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Map the globals of a state dict to this module's own; refuse every other."""
+        """Map the globals of a state dict to those of this module; refuse all others."""
         if (module, name) == ("collections", "OrderedDict"):
             return _StateDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _Rebuild()
         if module == "torch" and name in _DTYPES:
             return _StorageType(_DTYPES[name])
-        return _refuse(f"it asks for {f'{module}.{name}'[:100]!r}, which weights do not need")
+        return _refuse(f"it uses {f'{module}.{name}'[:100]!r}, which weights do not need")
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Turn ``("storage", type, key, location, length, None)`` into a record of that storage."""
@@ -142,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
             _refuse("a persistent id does not name a storage")
         _, kind, key, location, length, view = pid
         if not isinstance(kind, _StorageType) or not isinstance(key, str) or not isinstance(location, str):
-            _refuse("a storage's type, key or location is not one")
+            _refuse("a storage's type, key or location is invalid")
         if view is not None:
             _refuse("a storage is a view of another")
         storage = _Storage(key, kind.dtype, _count(length))
@@ -156,16 +156,15 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
 
     Args:
         path: The file, as ``torch.save(model.state_dict(), path, _use_new_zipfile_serialization=False)``
-            or a PyTorch before 1.6 wrote it.
+            or PyTorch before 1.6 writes it.
 
     Returns:
-        Name -> array in the file's order, of the tensor's shape and dtype (float16/32/64, int8/16/32/64,
-        uint8 or bool). Strides are kept as saved, so an array need not be contiguous; arrays that shared a
-        storage share memory.
+        Array by name, in the file's order, with the tensor's shape and dtype (float16/32/64, int8/16/32/64, uint8 or
+        bool). Strides are kept as saved, so an array need not be contiguous; arrays that shared a storage share memory.
 
     Raises:
-        TlkitError: The file cannot be read, is not of this format, is truncated or damaged, or holds anything
-            but plain tensors. Nothing of it has been executed.
+        TlkitError: The file cannot be read, has another format, is truncated or damaged, or holds anything but plain
+            tensors. Nothing in it was executed.
     """
     try:
         data = Path(path).read_bytes()
@@ -179,10 +178,10 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
 
 def _read(data: bytes) -> dict[str, NDArray[Any]]:
     if data.startswith(b"PK"):
-        _refuse("it is of PyTorch's newer zip format, only the legacy format is read")
+        _refuse("it has PyTorch's newer zip format; only the legacy format can be read")
     magic, _, position = _load(data, 0)
     if not _is_int(magic, _MAGIC):
-        _refuse("it does not begin as PyTorch's legacy format does")
+        _refuse("it does not have PyTorch's legacy format")
     version, _, position = _load(data, position)
     if not _is_int(version, _PROTOCOL):
         _refuse(f"its protocol version is not {_PROTOCOL}")
@@ -197,13 +196,13 @@ def _read(data: bytes) -> dict[str, NDArray[Any]]:
     arrays = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-            _refuse("its state dict holds something else than tensors")
+            _refuse("its state dict does not hold only tensors")
         arrays[name] = _view(values[tensor.storage.key], tensor)
     return arrays
 
 
 def _load(data: bytes, start: int) -> tuple[Any, dict[str, _Storage], int]:
-    """Run the pickle that begins at ``start``: its value, the storages it names and where it ends."""
+    """Load the pickle at ``start``; return its value, the storages it names, and the position after its end."""
     try:
         end = _check_opcodes(data, start)
         unpickler = _Unpickler(data[start:end])
@@ -213,7 +212,7 @@ def _load(data: bytes, start: int) -> tuple[Any, dict[str, _Storage], int]:
 
 
 def _check_opcodes(data: bytes, start: int) -> int:
-    """Look through a pickle without running it; return the position after its end."""
+    """Check the opcodes of a pickle without running it; return the position after its end."""
     stream = io.BytesIO(data)
     stream.seek(start)
     tuples = 0
@@ -223,18 +222,18 @@ def _check_opcodes(data: bytes, start: int) -> int:
         tuples += opcode.name.startswith("TUPLE")
         if number >= _MAX_OPCODES or tuples > _MAX_TUPLES:
             _refuse("its pickle is too large")
-        # The unpickler's memo grows to the index asked for: one opcode could take gigabytes.
+        # The unpickler's memo grows to the given index: one opcode could take gigabytes.
         if opcode.name.endswith("BINPUT") and int(argument or 0) > _MAX_OPCODES:
             _refuse("its pickle is too large")
     return stream.tell()
 
 
 def _read_storages(data: bytes, position: int, keys: object, storages: dict[str, _Storage]) -> dict[str, NDArray[Any]]:
-    """Read the raw values behind the pickles; one flat array per storage key."""
+    """Read the raw values after the pickles; one flat array per storage key."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        _refuse("its list of storages is not one")
+        _refuse("its list of storages is invalid")
     if len(set(keys)) != len(keys) or set(keys) != set(storages):
-        _refuse("its list of storages does not fit its tensors")
+        _refuse("its list of storages does not match its tensors")
     values = {}
     for key in keys:
         storage = storages[key]
@@ -244,13 +243,13 @@ def _read_storages(data: bytes, position: int, keys: object, storages: dict[str,
         if position > len(data):
             _refuse("it is truncated")
         if int.from_bytes(data[start - 8 : start], "little", signed=True) != storage.length:
-            _refuse("a storage has another size than its tensors say")
+            _refuse("the size of a storage does not match its tensors")
         if storage.dtype == "|b1" and max(data[start:position], default=0) > 1:
             _refuse("a storage of booleans holds other values")
-        # Copied, because here the values may lie at any address, and arrays should be aligned.
+        # Copied, because the values may be at any address here, and arrays should be aligned.
         values[key] = np.frombuffer(data, dtype, storage.length, start).copy()
     if position != len(data):
-        _refuse("it goes on after its last storage")
+        _refuse("it has data after its last storage")
     return values
 
 
@@ -269,7 +268,7 @@ def _view(values: NDArray[Any], tensor: _Tensor) -> NDArray[Any]:
 
 def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= sys.maxsize:
-        _refuse("a size, stride or offset is not a number that can be one")
+        _refuse("a size, stride or offset is not a valid number")
     return value
 
 
@@ -278,4 +277,4 @@ def _is_int(value: object, wanted: int) -> bool:
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise TlkitError(reason, "get a fresh copy of the file from where it came from")
+    raise TlkitError(reason, "get a new copy of the file from its source")
