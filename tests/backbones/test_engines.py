@@ -18,7 +18,7 @@ from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.litert import conversions
 from tlkit.errors import TlkitError
 from tlkit.progress import SilentProgress
-from tlkit.store.bound import MARKER, make_entry
+from tlkit.store.marker import MARKER, make_entry
 
 Patch = pytest.MonkeyPatch
 

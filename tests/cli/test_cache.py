@@ -10,8 +10,8 @@ from conftest import Ran
 
 from tlkit.api import cache as api
 from tlkit.errors import TlkitError
-from tlkit.store.bound import MARKER, make_entry
 from tlkit.store.decoded import image_store
+from tlkit.store.marker import MARKER, make_entry
 from tlkit.store.shards import Record
 
 Tlkit = Callable[..., Ran]

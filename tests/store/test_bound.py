@@ -9,7 +9,8 @@ import pytest
 
 from tlkit.errors import TlkitError
 from tlkit.store import bound as module
-from tlkit.store.bound import MARKER, cache_folder, cache_limit, clear, entries, make_entry, prune, unfinished
+from tlkit.store.bound import cache_folder, cache_limit, clear, entries, prune
+from tlkit.store.marker import MARKER, make_entry, unfinished
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_what_is_in_use_or_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.
 def test_entries_that_vanish_meanwhile_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard(tmp_path, "features", "a", 1)
     kept = shard(tmp_path, "images", "b", 1)
-    real = module._is_entry
+    real = module.is_entry
 
     def vanishing(folder: Path) -> bool:
         is_entry = real(folder)
@@ -240,7 +241,7 @@ def test_entries_that_vanish_meanwhile_are_left_out(tmp_path: Path, monkeypatch:
             shutil.rmtree(folder)
         return is_entry
 
-    monkeypatch.setattr(module, "_is_entry", vanishing)
+    monkeypatch.setattr(module, "is_entry", vanishing)
     assert [entry.path for entry in entries(tmp_path) if entry.bytes] == [kept.parent]
 
 

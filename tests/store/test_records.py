@@ -20,7 +20,8 @@ from hypothesis.extra import numpy as arrays
 
 from tlkit.store import records as module
 from tlkit.store import shards
-from tlkit.store.bound import MARKER, clear, entries, prune
+from tlkit.store.bound import clear, entries, prune
+from tlkit.store.marker import MARKER
 from tlkit.store.records import RecordStore
 from tlkit.store.shards import DamagedError, Record, open_shard, rows_in
 

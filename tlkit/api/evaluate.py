@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
 from tlkit.plan.choices import ALL, AUTO, SPLITS
 from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural
+
+if TYPE_CHECKING:
+    from tlkit.evaluation.grad_cam import ClassMaps
 
 PathLike = str | os.PathLike[str]
 
@@ -204,3 +208,22 @@ def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[in
             f"the folder has {', '.join(list(unknown)[:TOP])}{', ...' if len(unknown) > TOP else ''}",
         )
     return known, unknown
+
+
+def page_of_evaluation(result: Evaluation, locate: ClassMaps | None, size: tuple[int, int]) -> str:
+    """Render the HTML page of an evaluation.
+
+    Args:
+        result: The evaluation.
+        locate: As for `tlkit.report.gather.sections_of`.
+        size: As for `tlkit.report.gather.sections_of`.
+    """
+    from tlkit.report.evaluation import evaluation_page
+    from tlkit.report.gather import sections_of
+
+    found = result.to_json()
+    files = [(file, result.root / file) for file in result.files]
+    sections = sections_of(found, result.probabilities, result.labels, files, locate, size)
+    split = "" if result.split == "all" else f" --split {result.split}"
+    command = f"tlkit evaluate {shlex.quote(str(result.root))} --model {shlex.quote(str(result.model))}{split}"
+    return evaluation_page(found, sections, result.root.name, command)

@@ -181,7 +181,7 @@ def _measured(names: list[str], engine: str) -> dict[str, tuple[float, str]]:
 
 
 def _count(text: str | None, option: str) -> float | None:
-    from tlkit.api.values import count_of
+    from tlkit.plan.values import count_of
 
     return None if text is None else count_of(text, option)
 

@@ -64,9 +64,8 @@ def evaluate_command(
 
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.evaluate import evaluate
+        from tlkit.api.evaluate import evaluate, page_of_evaluation
         from tlkit.api.explain import class_maps
-        from tlkit.api.report_data import page_of_evaluation
         from tlkit.evaluation.prediction_table import image_table
         from tlkit.files import check_outputs, write_new
 

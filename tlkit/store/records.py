@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.store.bound import NOTE, cache_folder, cache_limit, is_shard, make_entry, may_remove, prune
+from tlkit.store.bound import cache_folder, cache_limit, prune
+from tlkit.store.marker import NOTE, is_shard, make_entry, may_remove
 from tlkit.store.shards import SHARD_BYTES, DamagedError, Record, Shard, open_shard, write_shard
 
 MERGE_ABOVE = 32  # small shards; each needs an open file

@@ -10,9 +10,9 @@ import pytest
 from conftest import Ran
 
 import tlkit as package
-from tlkit.api.values import count_of
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
+from tlkit.plan.values import count_of
 
 Make = Callable[..., Path]
 

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tlkit.api.train.keywords import refuse_unknown
-from tlkit.api.values import count_of, milliseconds_of, seconds_of
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
 from tlkit.files import absolute
@@ -15,6 +14,7 @@ from tlkit.plan import choices
 from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST_LAYERS, MEASURED
 from tlkit.plan.fields import checked
 from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIME, TRAINING, declared, option
+from tlkit.plan.values import count_of, milliseconds_of, seconds_of
 
 
 def advised(default: Any, **said: Any) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tlkit.api.report_data import sections_of
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.options import TrainOptions
@@ -20,6 +19,7 @@ from tlkit.evaluation.metrics import exact
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
+from tlkit.report.gather import sections_of
 from tlkit.report.training import TrainingStory, training_page
 from tlkit.words import plural
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.backbones.runtime import import_tensorflow, silent_stderr
-from tlkit.store.bound import GRAPH, NOTE, cache_folder, make_entry, remove_entry, unfinished
+from tlkit.store.bound import cache_folder, remove_entry
+from tlkit.store.marker import GRAPH, NOTE, make_entry, unfinished
 
 FORMAT = 1
 SECTION = "networks"

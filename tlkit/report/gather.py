@@ -1,19 +1,16 @@
-"""Gather the images and figures of report pages, and draw them."""
+"""Gather the figures and example images that a page shows."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.api.evaluate import Evaluation
 from tlkit.evaluation.examples import most_doubtful, worst_mistakes
 from tlkit.evaluation.metrics import Floats, reliability
 from tlkit.images.batches import load_image
-from tlkit.report.evaluation import evaluation_page
 from tlkit.report.sections import Sections, draw_sections
 from tlkit.report.thumbnails import ExampleImage, thumbnail
 
@@ -58,22 +55,6 @@ def sections_of(
     mistakes = shown(worst_mistakes(probabilities, labels, MAX_SHOWN))
     doubtful = shown(most_doubtful(probabilities, labels, MAX_SHOWN))
     return draw_sections(found, reliability(probabilities, labels), mistakes, doubtful, locate is not None)
-
-
-def page_of_evaluation(result: Evaluation, locate: ClassMaps | None, size: tuple[int, int]) -> str:
-    """Render the HTML page of an evaluation.
-
-    Args:
-        result: The evaluation.
-        locate: As for `sections_of`.
-        size: As for `sections_of`.
-    """
-    found = result.to_json()
-    files = [(file, result.root / file) for file in result.files]
-    sections = sections_of(found, result.probabilities, result.labels, files, locate, size)
-    split = "" if result.split == "all" else f" --split {result.split}"
-    command = f"tlkit evaluate {shlex.quote(str(result.root))} --model {shlex.quote(str(result.model))}{split}"
-    return evaluation_page(found, sections, result.root.name, command)
 
 
 def _drawn(path: Path, answer: int, locate: ClassMaps | None, size: tuple[int, int]) -> str:
