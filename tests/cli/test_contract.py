@@ -56,7 +56,7 @@ def test_version_and_no_arguments(tlkit: Tlkit, installed: Tlkit) -> None:
         (["trian"], "No such command 'trian'"),
         (["train"], "Missing argument 'IMAGES'"),
         (["train", "x", "--sede", "1"], "No such option: --sede"),
-        (["train", "x", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["train", "x", "--seed", "-1"], "--seed must be at least 0, not -1"),
         (["train", "x", "--seed", "one"], "Invalid value for '--seed'"),
         (["predict", "x", "--format", "xml"], "Invalid value for '--format'"),
         (["predict"], "Missing argument"),

@@ -138,7 +138,7 @@ def test_training_starts_from_a_bundle_whose_file_is_gone(tlkit: Tlkit, own: Own
     assert after["own_backbone"] == before["own_backbone"]
     again = tlkit("train", own.images, "--plan", tmp_path / "m.tlkit" / "plan.json", cwd=tmp_path)
     assert again.code == 2
-    assert "starts from the weights early.tlkit" in again.err
+    assert "starts from the bundle early.tlkit" in again.err
 
 
 def test_a_plan_finds_its_file_or_is_told_where_it_is(tlkit: Tlkit, own: Own, tmp_path: Path) -> None:

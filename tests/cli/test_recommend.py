@@ -107,7 +107,7 @@ def test_auto_does_what_recommend_says_and_prints_both(tlkit: Tlkit, garden: Pat
     assert ran.code == 0, ran.err
     assert f"strategy {advice.json['strategy']}: " in ran.err
     expected = advice.json["plan"]["expected"][0]
-    assert f"the advisor expected {expected:.1%}" in ran.out
+    assert f"predicted accuracy was {expected:.1%}" in ran.out
     assert "validation accuracy" in ran.out
 
 

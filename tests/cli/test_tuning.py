@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, small: Path, tmp_path:
         (["images", "--strategy", "fine-tune", "--epochs", "0"], "leaves nothing"),
         (["images", "--strategy", "fine-tune", "--batch-size", "0"], "--batch-size"),
         (["images", "--strategy", "fine-tune", "--learning-rate", "-1"], "--learning-rate"),
-        (["images", "--from", "none.tlkit"], "no such bundle"),
+        ([".", "--from", "none.tlkit", "-o", "../m.tlkit"], "no such bundle"),
     ],
 )
 def test_what_cannot_be(tlkit: Tlkit, tmp_path: Path, arguments: list[str], message: str) -> None:

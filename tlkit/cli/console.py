@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -30,7 +31,10 @@ class ConsoleProgress:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(file=_own_stderr(), highlight=False, emoji=False, soft_wrap=True)
+        stream = _own_stderr()
+        if stream is not sys.stderr:
+            weakref.finalize(self, stream.close)
+        self._console = Console(file=stream, highlight=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def phase(self, title: str, total: int | None) -> Iterator[Advance]:

@@ -38,6 +38,7 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
 
     images, report, plan = values["images"], values["report"], values["plan"]
     asked = given(context, values, TrainOptions, advisor=True)
+    TrainOptions.make(images, **asked)  # mistakes are told before anything heavy is imported
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.recommend.plan_file import write_plan

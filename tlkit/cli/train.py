@@ -58,6 +58,8 @@ def train_command(context: typer.Context, **values: Any) -> None:
     images, resume, plan = values["images"], values["resume"], values["plan"]
     _check_place(context, images, resume)
     asked = given(context, values, TrainOptions)
+    if resume is None and plan is None:
+        TrainOptions.make(images, **asked)  # mistakes are told before anything heavy is imported
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.recommend.plan_file import read_plan

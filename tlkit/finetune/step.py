@@ -97,11 +97,24 @@ class Trainer:
         loss, right = 0.0, 0.0
         for start in range(0, len(labels), most):
             part = slice(start, start + most)
-            arrays = (inputs[part], labels[part], weights[part], draws[part])
+            arrays = self._filled_up(inputs[part], labels[part], weights[part], draws[part])
             gradients, its_loss, its_right = self._gradients_of(*(self._spread(each) for each in arrays))
             total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
             loss, right = loss + its_loss, right + its_right
         return total, loss, right
+
+    def _filled_up(self, inputs: Array, labels: Array, weights: Array, draws: Array) -> tuple[Array, ...]:
+        """Fill a batch up to one image per replica with images that do not count: some kernels refuse empty ones."""
+        missing = self._replicas - len(labels)
+        if missing <= 0:
+            return inputs, labels, weights, draws
+        first = [0] * missing
+        return (
+            np.concatenate([inputs, inputs[first]]),
+            np.concatenate([labels, np.full(missing, -1, labels.dtype)]),  # no class, so never right
+            np.concatenate([weights, np.zeros(missing, weights.dtype)]),
+            np.concatenate([draws, draws[first]]),
+        )
 
     def _spread(self, array: Array) -> Any:
         """Distribute a batch across the replicas."""

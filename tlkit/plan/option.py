@@ -111,7 +111,8 @@ class Declared:
         checks = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
         if checks and not (math.isfinite(value) and all(holds for _, _, holds in checks)):
             allowed = " and ".join(f"{words} {bound:g}" for words, bound, _ in checks)
-            raise TlkitError(f"{self.flag} must be {allowed}, not {value:g}")
+            hint = self.option.help.split(". ")[0].rstrip(".")
+            raise TlkitError(f"{self.flag} must be {allowed}, not {value:g}", hint)
 
 
 def option(default: Any = MISSING, **properties: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tlkit.api.train.keywords import refuse_unknown
 from tlkit.api.train.options import TrainOptions
+from tlkit.backbones.catalog import is_file_name
 from tlkit.errors import TlkitError
 from tlkit.files import write_new
 from tlkit.jsontext import json_text
@@ -113,6 +114,10 @@ def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
             raise TlkitError(f"the plan starts from the weights {plan.weights}", "give their location with --weights")
         return {"backbone": plan.backbone, located_by: given[located_by]}
     file = given.get("backbone", plan.backbone_file)
+    if not is_file_name(str(file)):
+        raise TlkitError(
+            f"the plan's backbone {plan.backbone} is a file, not '{file}'", "say with --backbone where it is"
+        )
     if "backbone" not in given and not (Path(file).is_absolute() and Path(file).is_file()):
         raise TlkitError(
             f"the plan's backbone {plan.backbone} is missing: '{file}'", "give its location with --backbone"
