@@ -47,7 +47,7 @@ def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_pa
     assert dropped.code == 0, dropped.err
     assert dropped.json["images"] == {"train": 12, "val": 7, "test": 5, "skipped": 0}
     assert sorted(map(sorted, dropped.json["leaks"])) == sorted(map(sorted, LEAKS))
-    assert "2 left out of training" in dropped.err
+    assert "2 training images left out" in dropped.err
     manifest = package.load(dropped.json["model"]).manifest
     assert list(manifest["split"].values()).count("train") == 12
 

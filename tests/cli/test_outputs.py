@@ -16,7 +16,6 @@ from tlkit.api.train.run_dir import RUN, run_folder
 from tlkit.cli.app import run
 from tlkit.errors import TlkitError
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # stderr, held by a run
 OUTPUTS = {  # what is written in place of "OUT", and the phase that work begins with
     "evaluate --csv": (["evaluate", "IMAGES", "--model", "MODEL", "--csv", "OUT.csv"], "Evaluating"),
     "evaluate --report": (["evaluate", "IMAGES", "--model", "MODEL", "--report", "OUT.html"], "Evaluating"),
