@@ -155,6 +155,6 @@ def test_training_that_ends_without_numbers_saves_the_frozen_network(
     options: Any = {"strategy": "fine-tune", "image_size": 32, "epochs": 1, "learning_rate": 1e-3, "batch_size": 8}
     result = tlkit.train(make_folder({"a": 8, "b": 8}), output=tmp_path / "m.tlkit", report=False, **options)
     assert result.plan.strategy == "freeze"
-    assert "no finite answers" in result.plan.reasons[0]
+    assert "no finite output" in result.plan.reasons[0]
     strict(json_text(result.to_json()))
     assert math.isfinite(result.metrics["val_loss"])

@@ -41,7 +41,7 @@ def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_pa
     assert ran.json["images"] == {"train": 14, "val": 7, "test": 5, "skipped": 0}
     (note,) = [line for line in ran.err.splitlines() if "copies in another split" in line]
     assert note.startswith("note: images with copies in another split: 2, such as ")
-    assert note.endswith("accuracy may be inflated (--drop-leaks)")
+    assert note.endswith("accuracy may be inflated (see --drop-leaks)")
 
     dropped = tlkit("train", leaky, *FREEZE, "--json", "--drop-leaks", cwd=tmp_path)
     assert dropped.code == 0, dropped.err
@@ -86,7 +86,7 @@ def test_uneven_classes_are_weighed_and_told(tlkit: Tlkit, make_folder: Make, tm
     assert ran.code == 0, ran.err
     plan = json.loads((tmp_path / "images.tlkit" / "plan.json").read_text())
     assert "classes are weighted by inverse frequency" in " ".join(plan["reasons"])
-    assert "classes are uneven: balanced accuracy " in ran.out
+    assert "class imbalance: balanced accuracy " in ran.out
     assert ", macro-F1 " in ran.out
 
     def reasons(folder: Path, weights: str) -> str:
@@ -95,11 +95,11 @@ def test_uneven_classes_are_weighed_and_told(tlkit: Tlkit, make_folder: Make, tm
         )
         assert 0 <= result.metrics["val_balanced_accuracy"] <= 1
         assert result.plan.class_weights == weights
-        assert result.uneven is ("4.0 times" in " ".join(result.plan.reasons))
+        assert result.imbalanced is ("4.0 times" in " ".join(result.plan.reasons))
         return " ".join(result.plan.reasons)
 
-    assert "classes are not weighed" in reasons(root, "none")
-    assert "classes are not weighed" in reasons(make_folder({"a": 6, "b": 4}, name="even"), "auto")
+    assert "classes are not weighted" in reasons(root, "none")
+    assert "classes are not weighted" in reasons(make_folder({"a": 6, "b": 4}, name="even"), "auto")
 
 
 def test_an_unknown_class_weight_is_refused(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
