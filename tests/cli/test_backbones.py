@@ -43,7 +43,7 @@ def test_the_whole_catalogue_is_listed(tlkit: Tlkit, tmp_path: Path) -> None:
     vgg = next(row for row in rows if row.startswith("vgg16 "))
     figures = "vgg16 14.7 15.35 224 71.3 90.1 keras.io 0.52 4.6 download, about 59 MB convnext-base"
     assert vgg.split() == figures.split()
-    assert legend.startswith("params, G-ops: ")
+    assert legend.startswith("params, G-ops (billion multiply-adds): ")
     for name in ("AlexNet", "NIN", "GoogLeNet", "ResNet-18", "ResNet-34", "Inception-v4"):
         assert f"\n{name}: " in others
     assert "--backbone FILE.keras" in others
@@ -119,7 +119,7 @@ def test_speed_is_measured_without_weights_too(tlkit: Tlkit, tmp_path: Path) -> 
         (["--sort", "speed"], "--sort speed requires --measure"),
         (["--max-params", "few"], "--max-params requires a number, not 'few'"),
         (["--max-operations", "-1G"], "--max-operations requires a number, not '-1G'"),
-        (["--match", "transformer"], "no backbone is left"),
+        (["--match", "transformer"], "no backbone matches"),
         (["--measure", "--engine", "steam"], "unknown engine 'steam'"),
         (["--plot", "plot.pdf"], "--plot requires an .svg or .png file, not 'plot.pdf'"),
         (["--plot", "nowhere/plot.svg"], "no such folder: nowhere"),

@@ -144,7 +144,7 @@ def test_a_bundle_that_knows_none_of_the_classes(trained: Trained, make_folder: 
     with pytest.raises(package.TlkitError) as caught:
         package.check(make_folder({"a": 2, "b": 2}), model=trained.bundle)
     assert "has none of the classes in" in caught.value.message
-    assert caught.value.hint == "it knows birds, flowers, fruit, vegetables"
+    assert caught.value.hint == "its classes are birds, flowers, fruit, vegetables"
 
 
 def test_a_clean_folder_passes_and_a_report_of_it_is_empty(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:

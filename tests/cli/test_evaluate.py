@@ -68,7 +68,7 @@ def test_images_that_were_trained_on_are_told(tlkit: Tlkit, trained: Trained, ga
     ran = tlkit("evaluate", garden, "--model", trained.bundle, "--json")
     images = trained.result["images"]
     assert ran.json["used_in_training"] == {"train": images["train"], "val": images["val"], "test": 0}
-    assert any(f"{images['train']} images of 79 used in training" in line for line in ran.json["warnings"])
+    assert any(f"{images['train']} of 79 images used in training" in line for line in ran.json["warnings"])
     page = tmp_path / "page.html"
     said = tlkit("evaluate", garden, "--model", trained.bundle, "--report", page)
     text = page.read_text()
@@ -77,7 +77,7 @@ def test_images_that_were_trained_on_are_told(tlkit: Tlkit, trained: Trained, ga
     assert f"tlkit evaluate {garden}" in text
     assert "%), 79 images" in said.out
     assert "warning: " in said.out
-    assert "trained on" in said.out
+    assert "used in training" in said.out
 
 
 def test_classes_are_matched_by_name(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:

@@ -55,3 +55,15 @@ def test_the_shell_completes_values(installed: Tlkit, typed: str, expected: list
     place = len(words.split(" ")) - 1
     env = {"_TLKIT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
     assert installed(env=env).out.split() == expected
+
+
+@pytest.mark.parametrize(
+    "command", ["predict", "check", "evaluate", "explain", "embed", "backbones", "cache", "doctor"]
+)
+def test_every_command_groups_its_options(tlkit: Tlkit, command: str) -> None:
+    found = sections(tlkit(command, "--help").out)
+    assert "--json" in found["Output"]
+    assert "--debug" in found["Machine"]
+    assert "Options" not in found
+    if command not in ("explain", "cache", "doctor"):
+        assert "--engine [auto|litert|keras]" in found["Machine"]

@@ -85,7 +85,7 @@ class Evaluation:
             (VAL, "used to select the model", "the accuracy is probably optimistic"),
         ):
             if count := self.used.count(split):
-                found.append(f"{plural(count, 'image')} of {len(self.used)} {use}: {why}")
+                found.append(f"{count} of {plural(len(self.used), 'image')} {use}: {why}")
         for name, count in self.unknown_classes.items():
             found.append(f"the bundle has no class '{name}': {plural(count, 'image')} ignored")
         if missing := [its.name for its in self.per_class if not its.support]:
