@@ -124,7 +124,7 @@ def deeper():
 def test_a_deeper_network_of_the_family_is_refused(imagenet, deeper, tmp_path, suffix):
     deeper.save(tmp_path / f"deeper.{suffix}")
     before = imagenet.get_weights()
-    with pytest.raises(TlkitError, match=f"does not hold weights for {NAME}: .* the network lacks") as caught:
+    with pytest.raises(TlkitError, match=f"does not hold weights for {NAME}: the network lacks") as caught:
         load_weights(imagenet, catalog.get(NAME), tmp_path / f"deeper.{suffix}")
     assert "\n" not in caught.value.message
     assert same(before, imagenet.get_weights())

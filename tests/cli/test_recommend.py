@@ -72,7 +72,7 @@ def test_page_and_plan_are_written(advised: tuple[Path, Ran]) -> None:
 def test_the_report_on_the_terminal_says_what_and_why(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
     ran = tlkit("recommend", garden, "--image-size", 64, cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert ran.out.startswith(tuple(f"{name}: " for name in STRATEGIES))
+    assert ran.out.startswith(tuple(f"Recommended: {name}. Predicted accuracy " for name in STRATEGIES))
     for part in (
         "similarity to ImageNet: ",
         "90% interval",

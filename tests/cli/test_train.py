@@ -190,7 +190,7 @@ def test_bad_folders(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
         "one-class": "only one class ('a')",
         "one-image": "class 'b' has 1 image, but at least 2 are required",
         "unreadable": "no readable image in",
-        "half": "class 'b' has 1 usable image, at least 2 are needed\nhint: 2 could not be used",
+        "half": "class 'b' has 1 usable image, but at least 2 are required\nhint: 2 images could not be used",
         "bomb": "20000x20000",
     }
     before = set(tmp_path.rglob("*"))
@@ -242,7 +242,7 @@ def test_a_bundle_to_start_from_decides_backbone_and_weights(trained: Trained, g
     assert prepare_start(request, Context(), start.plan) == start  # as a resumed run does
     with pytest.raises(TlkitError, match="--backbone and --weights do not apply to --from"):
         prepare_start(replace(request, weights="none"), Context())
-    with pytest.raises(TlkitError, match="is not the weights that this began with"):
+    with pytest.raises(TlkitError, match="is not the weights file that the plan was made with"):
         prepare_start(request, Context(), replace(start.plan, weights_sha256="0" * 64))
 
 

@@ -64,7 +64,7 @@ def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, small: Path, tmp_path:
         (["images", "--strategy", "fine-tune", "--time-budget", "0s"], "--time-budget requires a time"),
         (["images", "--strategy", "fine-tune", "--augment", "much"], "--augment"),
         (["images", "--strategy", "freeze", "--epochs", "3"], "requires a strategy that trains weights"),
-        (["images", "--strategy", "fine-tune", "--epochs", "0"], "leaves nothing"),
+        (["images", "--strategy", "fine-tune", "--epochs", "0"], "--epochs 0 does not apply"),
         (["images", "--strategy", "fine-tune", "--batch-size", "0"], "--batch-size"),
         (["images", "--strategy", "fine-tune", "--learning-rate", "-1"], "--learning-rate"),
         ([".", "--from", "none.tlkit", "-o", "../m.tlkit"], "no such bundle"),

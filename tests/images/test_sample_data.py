@@ -37,7 +37,7 @@ def test_readme_names_the_counts():
     readme = (SAMPLES / "README.md").read_text(encoding="utf-8")
     for name, count in COUNTS.items():
         assert f"| {name} | {count} | 2 |" in readme
-    assert f"| together | {sum(COUNTS.values())} | 8 |" in readme
+    assert f"| total | {sum(COUNTS.values())} | 8 |" in readme
 
 
 def test_images_are_small_pngs_and_some_are_transparent(garden, unseen):

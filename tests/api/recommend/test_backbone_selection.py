@@ -38,7 +38,7 @@ def test_limits_leave_the_smaller_ones(images: Path) -> None:
     assert "lite1" not in found.plan.reasons[0]
     with pytest.raises(TlkitError, match="--max-params"):
         package.recommend(images, backbone="auto", max_params=1000)
-    with pytest.raises(TlkitError, match="ms an image"):
+    with pytest.raises(TlkitError, match="ms per image"):
         package.recommend(images, backbone="auto", image_size=64, max_latency=1e-9)
 
 

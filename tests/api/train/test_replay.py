@@ -117,5 +117,5 @@ def test_a_run_from_a_bundle_needs_the_bundle_again(small: str, images: Path, tm
     assert_same(first, again(images, first, tmp_path, from_bundle=base.model))
     assert f"--from {base.model}" in (first.model / "report.html").read_text()
     other = frozen("other", backbone=small, seed=1, report=False)
-    with pytest.raises(TlkitError, match="is not the weights that this began with"):
+    with pytest.raises(TlkitError, match="is not the weights file that the plan was made with"):
         tlkit.train(images, plan=first.plan, from_bundle=other.model, output=tmp_path / "no.tlkit")
