@@ -166,7 +166,7 @@ def test_a_plan_finds_its_file_or_is_told_where_it_is(tlkit: Tlkit, own: Own, tm
     assert "its content differs" in other.err
     named = tlkit(*train, "--backbone", "vgg16", cwd=tmp_path)
     assert named.code == 2
-    assert "--backbone is decided by --plan" in named.err
+    assert "is a file, not 'vgg16'" in named.err
     assert not (tmp_path / "m.tlkit").exists()
     done = tlkit(*train, "--backbone", "moved.keras", "--json", cwd=tmp_path)
     assert done.code == 0, done.err
