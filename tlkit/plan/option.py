@@ -7,12 +7,14 @@ generated from the declarations.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from tlkit.errors import TlkitError
+from tlkit.files import absolute
 
 DATA, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE = "Data", "Strategy", "Time", "Training", "Output", "Machine"
 GROUPS = (DATA, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE)
@@ -41,6 +43,7 @@ class Option:
         if_none: What None means, for the help.
         parse: Converts the text on the command line to the value, if the type alone does not.
         is_path: Whether it is a file or folder, whose path is made absolute.
+        path_if: Whether a value is a file, where only some are; None: none is.
         decided_by: `PLAN` or `RECIPE`; empty: it can be given along with a plan.
         advisor: Whether ``recommend`` has it too.
         tuning: Whether it only applies if weights are trained.
@@ -61,6 +64,7 @@ class Option:
     if_none: str = ""
     parse: Callable[[str], Any] | None = None
     is_path: bool = False
+    path_if: Callable[[str], bool] | None = None
     decided_by: str = ""
     advisor: bool = False
     tuning: bool = False
@@ -86,6 +90,21 @@ class Declared:
     def flag(self) -> str:
         """The first spelling of the option on the command line."""
         return self.option.flags[0].split("/")[0] if self.option.flags else f"--{self.name.replace('_', '-')}"
+
+    def plain(self, value: Any) -> Any:
+        """Convert a value as people write it to what the field holds: paths made absolute, text parsed.
+
+        Raises:
+            TlkitError: Text cannot be parsed.
+        """
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if not isinstance(value, str):
+            return value
+        if self.option.parse is not None:
+            return self.option.parse(value)
+        is_path = self.option.is_path or (self.option.path_if is not None and self.option.path_if(value))
+        return absolute(value) if is_path else value
 
     def check(self, value: Any) -> None:
         """Refuse a value that is not one of the choices or is out of bounds.

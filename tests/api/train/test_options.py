@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tlkit
+from tlkit.api.recommend.plan_file import shared_with_plan
 from tlkit.api.train.options import TrainOptions
 from tlkit.cli.declared import options
 from tlkit.errors import TlkitError
-from tlkit.plan.option import GROUPS, declared
+from tlkit.plan.option import GROUPS, PLAN, declared
 
 ALL = declared(TrainOptions)
 OPEN = {"backbone", "boundary"}  # checked where the network is known
@@ -130,3 +131,13 @@ def test_the_command_line_and_the_functions_have_them_all() -> None:
         assert f"{name}: " in str(tlkit.train.__doc__)
     assert "pilot" in inspect.signature(tlkit.recommend).parameters
     assert "strategy" not in inspect.signature(tlkit.recommend).parameters
+
+
+def test_what_a_plan_decides_and_holds_goes_both_ways_by_its_name() -> None:
+    shared = set(shared_with_plan())
+    assert {"strategy", "features", "boundary", "seed", "val_split", "drop_leaks", "unknown_rate"} <= shared
+    assert shared.isdisjoint({"backbone", "weights", "preprocessing", "from_bundle", "epochs", "engine"})
+    # the others that a plan decides are settled before it, or stand in it under another name
+    decided = {name for name, its in ALL.items() if its.option.decided_by == PLAN}
+    network = {"backbone", "weights", "preprocessing", "from_bundle", "image_size"}
+    assert decided - shared - network == {"advisor", "pilot", "max_params", "max_latency"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,9 @@ def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, A
         if name in decided and name != located_by:
             raise TlkitError(f"{options[name].flag} is decided by --plan", "leave one of them out, or change the plan")
     values: dict[str, Any] = {
-        "strategy": plan.strategy,
-        "features": plan.features,
-        "boundary": plan.boundary if plan.strategy in (EARLY, LAST_LAYERS) else None,
+        **{name: getattr(plan, name) for name in shared_with_plan()},
+        **({} if plan.strategy in (EARLY, LAST_LAYERS) else {"boundary": None}),
         "image_size": plan.input_size,
-        "val_split": plan.val_split,
-        "test_split": plan.test_split,
-        "class_weights": plan.class_weights,
-        "drop_leaks": plan.drop_leaks,
-        "unknown_rate": plan.unknown_rate,
-        "seed": plan.seed,
         **_network(plan, given),
         **({"epochs": 0} if plan.head_only else {}),
     }
@@ -123,3 +117,14 @@ def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
             f"the plan's backbone {plan.backbone} is missing: '{file}'", "give its location with --backbone"
         )
     return {"backbone": file, "preprocessing": plan.preprocessing}
+
+
+def shared_with_plan() -> list[str]:
+    """Return the options that a Plan has under the same name, except those that say where its network is."""
+    network = ("backbone", "weights", "preprocessing", "from_bundle")
+    names = {each.name for each in fields(Plan)}
+    return [
+        name
+        for name, its in declared(TrainOptions).items()
+        if its.option.decided_by == PLAN and name in names and name not in network
+    ]

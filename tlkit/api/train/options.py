@@ -105,6 +105,7 @@ class TrainOptions:
         group=STRATEGY,
         metavar="[NAME|FILE.keras|auto]",
         names=backbone_names,
+        path_if=catalog.is_file_name,
     )
     preprocessing: str | None = advised(
         None,
@@ -136,6 +137,7 @@ class TrainOptions:
         group=STRATEGY,
         choices=choices.WEIGHTS,
         also="FILE",
+        path_if=lambda value: value not in choices.WEIGHTS,
         strict=False,
     )
     from_bundle: str | None = option(
@@ -252,7 +254,8 @@ class TrainOptions:
             TlkitError: A value is unknown or out of bounds, or options contradict each other.
         """
         refuse_unknown("train", given, declared(cls))
-        made = cls(absolute(images), **{name: _plain(name, value) for name, value in given.items()})
+        options = declared(cls)
+        made = cls(absolute(images), **{name: options[name].plain(value) for name, value in given.items()})
         made.check()
         return made
 
@@ -310,17 +313,3 @@ class TrainOptions:
             TlkitError: Fields are missing or unknown.
         """
         return cls(**checked(cls, data, "set of options"))
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Convert a value to what the options hold: paths made absolute, text parsed."""
-    its = declared(TrainOptions)[name]
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if not isinstance(value, str):
-        return value
-    if its.option.parse is not None:
-        return its.option.parse(value)
-    if its.option.is_path or (name == "backbone" and catalog.is_file_name(value)):
-        return absolute(value)
-    return absolute(value) if name == "weights" and value not in choices.WEIGHTS else value

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tlkit.api.recommend.plan_file import shared_with_plan
 from tlkit.api.train.dataset import require_enough
 from tlkit.api.train.options import TrainOptions
 from tlkit.backbones.build import check_request
@@ -19,7 +20,7 @@ from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.finetune.tensorboard import check_board, require_tensorboard
 from tlkit.images.folder import ImageFolder, scan
-from tlkit.plan.choices import DEFAULT_BACKBONE, EARLY, IMAGENET, LAST_LAYERS, PREPROCESSING, RANDOM
+from tlkit.plan.choices import DEFAULT_BACKBONE, EARLY, IMAGENET, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.words import plural
 
@@ -114,17 +115,9 @@ def _plan(request: TrainOptions, row: Backbone, size: int, weights: str, **more:
     return Plan(
         backbone=row.name,
         weights=weights,
-        strategy=request.strategy,
         input_size=size,
-        val_split=request.val_split,
-        test_split=request.test_split,
-        class_weights=request.class_weights,
-        seed=request.seed,
-        features=request.features,
-        boundary=request.boundary if request.strategy in (EARLY, LAST_LAYERS) else None,
-        drop_leaks=request.drop_leaks,
-        unknown_rate=request.unknown_rate,
         head_only=request.epochs == 0 and request.strategy == EARLY,
+        **{name: getattr(request, name) for name in shared_with_plan()},
         **more,
     )
 
