@@ -31,6 +31,7 @@ def test_options_stand_in_their_groups(tlkit: Tlkit) -> None:
     assert "[auto|freeze|last-layers|fine-tune|early-layers]" in found["Strategy"]
     assert "--json" in found["Output"]
     assert "Example: tlkit train ./images" in ran.out
+    assert "\\[" not in ran.out
 
 
 @pytest.mark.parametrize("columns", [80, 100, 140])

@@ -46,7 +46,8 @@ def _write_groups(command: Any, ctx: Any, formatter: Any) -> None:
         if record is not None:
             is_argument = param.param_type_name == "argument"
             heading = ARGUMENTS if is_argument else getattr(param, "rich_help_panel", None) or OTHER
-            groups.setdefault(heading, []).append(record)
+            name, text = record
+            groups.setdefault(heading, []).append((name, text.replace("\\[", "[")))  # Typer up to 0.20 escapes for Rich
     for heading in sorted(groups, key=HEADINGS.index):
         with formatter.section(heading):
             formatter.write_dl(groups[heading])
