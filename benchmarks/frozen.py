@@ -33,7 +33,7 @@ from tlkit.linear.head import best_grid_point, solve_head
 MAX_TEST = 500  # test images per dataset
 TEST_SHARE = 0.4  # of a dataset without test images of its own
 SIZES = {"efficientnet-lite0": (224, 288, 352), "efficientnet-lite1": (240, 304), "efficientnet-lite2": (260, 328)}
-PER_CLASS = (20, 50, 0)  # training images per class; 0: all
+PER_CLASS = (20, 50, 100)  # training images per class, at most
 LATE = 3  # last blocks that the features "late" consist of
 
 Row = dict[str, Any]
@@ -50,7 +50,7 @@ class Images:
 
     def train(self, per_class: int) -> list[tuple[Path, int]]:
         """The first images of each class."""
-        return [(path, label) for label, pool in enumerate(self.pools) for path in pool[: per_class or None]]
+        return [(path, label) for label, pool in enumerate(self.pools) for path in pool[:per_class]]
 
 
 def main() -> None:
@@ -116,7 +116,7 @@ def rows_of_candidate(images: Images, extractor: Extractor, seed: int, done: set
     """The lines of one backbone and size on one dataset that are not in the table yet."""
     names = [name for name, _ in extractor.taps]
     choices = {"last": names[-1:], "late": names[-LATE:], "all": names}
-    counts = dict.fromkeys(min(each or 10**9, max(map(len, images.pools))) for each in PER_CLASS)
+    counts = dict.fromkeys(min(each, max(map(len, images.pools))) for each in PER_CLASS)
     for count in counts:
         base = {
             "images": images.name,
@@ -160,6 +160,8 @@ def report(rows: Sequence[Row]) -> Row:
     for (images, count), seeds in sorted(cells.items()):
         by_candidate: dict[str, list[float]] = defaultdict(list)
         selected, best = [], []
+        whole = max(map(len, seeds.values()))
+        seeds = {seed: its for seed, its in seeds.items() if len(its) == whole}  # others are still to be finished
         for its in seeds.values():
             for row in its:
                 by_candidate[f"{row['backbone']} {row['size']} {row['features']}"].append(100 * row["test_accuracy"])
