@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -95,3 +96,16 @@ def replace_json(file: Path, data: dict[str, Any]) -> None:
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return the absolute path, with ``~`` expanded."""
     return str(Path(path).expanduser().absolute())
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file in hex.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

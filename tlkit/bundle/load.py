@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, LiteRTNetwork, choose_engine, keras_forward
 from tlkit.backbones.runtime import import_keras
-from tlkit.bundle.save import FORMAT, LABELS, LITE, MANIFEST, MODEL, OOD, PLAN, SUFFIX, file_hash, manifest_digest
+from tlkit.bundle.save import FORMAT, LABELS, LITE, MANIFEST, MODEL, OOD, PLAN, SUFFIX, manifest_digest
 from tlkit.errors import TlkitError
+from tlkit.files import file_hash
 from tlkit.linear.ood import OodStatistics
 from tlkit.plan.choices import AUTO, LITERT
 

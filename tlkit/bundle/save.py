@@ -17,6 +17,7 @@ from typing import Any
 
 from tlkit.bundle.manifest import Manifest
 from tlkit.errors import TlkitError
+from tlkit.files import file_hash
 from tlkit.jsontext import json_text
 from tlkit.version import VERSION
 
@@ -109,19 +110,6 @@ def save_bundle(
     except OSError as error:
         raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
     return target
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file in hex.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:

@@ -14,10 +14,11 @@ from tlkit.api.train.decide import open_backbone, read_dataset
 from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.keywords import documented, refuse_unknown
 from tlkit.api.train.options import TrainOptions
-from tlkit.context import Clock, Context
+from tlkit.api.train.start import context_of
+from tlkit.context import Clock
 from tlkit.plan.option import declared
 from tlkit.plan.plan import Plan
-from tlkit.progress import Progress, SilentProgress
+from tlkit.progress import Progress
 
 PathLike = str | os.PathLike[str]
 
@@ -118,7 +119,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     """
     refuse_unknown("recommend", options, [each.name for each in declared(TrainOptions).values() if each.option.advisor])
     request = TrainOptions.make(images, **options)
-    context = Context(progress or SilentProgress(), request.workers, request.seed, request.time_budget)
+    context = context_of(request, progress)
     start, folder = start_and_folder(request, context)
     extractor = open_backbone(start, context)
     dataset = read_dataset(start, folder, extractor, context)

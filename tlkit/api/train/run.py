@@ -13,12 +13,11 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.pipeline import run_pipeline
 from tlkit.api.train.result import TrainResult
 from tlkit.api.train.run_dir import free_place, open_run, resumed_place
-from tlkit.api.train.start import prepare_start, scan_folder
-from tlkit.context import Context
+from tlkit.api.train.start import context_of, prepare_start, scan_folder
 from tlkit.files import absolute
 from tlkit.images.folder import existing_folder
 from tlkit.plan.plan import Plan
-from tlkit.progress import Progress, SilentProgress
+from tlkit.progress import Progress
 
 PathLike = str | os.PathLike[str]
 
@@ -81,8 +80,3 @@ def resume(
     place = resumed_place(run)
     start = prepare_start(request, context, run.plan)
     return run_pipeline(start, scan_folder(where, context), place, context, run)
-
-
-def context_of(request: TrainOptions, progress: Progress | None) -> Context:
-    """Make the context of a run with these options."""
-    return Context(progress or SilentProgress(), request.workers, request.seed, request.time_budget)

@@ -107,13 +107,14 @@ def _write_report(finished: Finished, plan: Plan, folder: Path, history: History
 
 
 def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifest:
-    trained, dataset, own = finished.trained, finished.dataset, dict(finished.start.own_backbone)
+    trained, dataset = finished.trained, finished.dataset
+    own = {name: getattr(plan, name) for name in ("backbone_file", "backbone_sha256", "preprocessing")}
     # of exact copies in two splits, the one in training counts: the network was trained on that image
     order = sorted(zip(dataset.contents, dataset.folder.splits, strict=True), key=lambda pair: pair[1] == TRAIN)
     return Manifest(
         keras=version("keras"),
         backbone=plan.backbone,
-        own_backbone={**own, "backbone_file": plan.backbone_file} if own else None,
+        own_backbone=own if plan.backbone_file is not None else None,
         weights=plan.weights,
         weights_sha256=finished.extractor.weights_hash,
         strategy=plan.strategy,

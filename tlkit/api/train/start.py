@@ -14,14 +14,15 @@ from tlkit.backbones.build import check_request
 from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.engines import check_engine
 from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
-from tlkit.backbones.weights.loading import file_hash
 from tlkit.bundle.save import MODEL
 from tlkit.context import Context
 from tlkit.errors import TlkitError
+from tlkit.files import file_hash
 from tlkit.finetune.tensorboard import check_board, require_tensorboard
 from tlkit.images.folder import ImageFolder, scan
 from tlkit.plan.choices import DEFAULT_BACKBONE, EARLY, IMAGENET, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
+from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural
 
 
@@ -35,7 +36,6 @@ class Start:
         weights: Weights of the backbone: "imagenet", "none" or the path of a file.
         plan: What is decided so far; its strategy may be "auto".
         earlier_split: Split by content hash, from the training of the bundle that is the start.
-        own_backbone: ``backbone_file``, ``backbone_sha256`` and ``preprocessing`` of the user's own backbone.
     """
 
     request: TrainOptions
@@ -43,7 +43,6 @@ class Start:
     weights: str
     plan: Plan
     earlier_split: Mapping[str, str] = field(default_factory=dict)
-    own_backbone: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = None) -> Start:
@@ -77,7 +76,7 @@ def _plain(request: TrainOptions, context: Context) -> Start:
         context.show.note(f"{row.name}: input {size}x{size}, preprocessing {kind} ({PREPROCESSING[kind]})")
         own = {"backbone_file": row.file, "backbone_sha256": row.digest, "preprocessing": kind}
         plan = _plan(request, row, size, Path(row.file).name, **own)
-        return Start(request, row, IMAGENET, plan, own_backbone=own)
+        return Start(request, row, IMAGENET, plan)
     if request.weights == RANDOM:
         context.show.note("random weights: the result is not transfer learning")
     is_file = request.weights not in (IMAGENET, RANDOM)
@@ -107,7 +106,7 @@ def _from_bundle(request: TrainOptions, folder: str, context: Context) -> Start:
     if early:
         context.show.note(f"{name} has the first stages only, which are now the whole backbone")
     plan = _plan(request, row, size, name, **came, **own)
-    return Start(request, row, IMAGENET, plan, manifest["split"], own)
+    return Start(request, row, IMAGENET, plan, manifest["split"])
 
 
 def _plan(request: TrainOptions, row: Backbone, size: int, weights: str, **more: Any) -> Plan:
@@ -146,3 +145,8 @@ def scan_folder(images: str, context: Context) -> ImageFolder:
     if folder.loose:
         context.show.note(f"{plural(folder.loose, 'image')} outside class folders ignored")
     return folder
+
+
+def context_of(request: TrainOptions, progress: Progress | None) -> Context:
+    """Make the context of a run with these options."""
+    return Context(progress or SilentProgress(), request.workers, request.seed, request.time_budget)

@@ -17,8 +17,8 @@ from typing import Any
 
 from tlkit.backbones.catalog.table import KERAS_SUFFIX as SUFFIX
 from tlkit.backbones.catalog.table import Backbone
-from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
+from tlkit.files import file_hash
 from tlkit.plan.choices import PREPROCESSING
 
 DEFAULT_SIZE = 224  # pixels, for a network that takes any size: most are trained at this size

@@ -10,8 +10,8 @@ from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.own.keras_file import check_file_size, existing_model
 from tlkit.backbones.runtime import import_keras, silent_stderr
 from tlkit.backbones.stages import cut_positions
-from tlkit.backbones.weights.loading import file_hash
 from tlkit.errors import TlkitError
+from tlkit.files import file_hash
 
 # ITU-R BT.601, as in Pillow's conversion to grey
 _GREY = (0.299, 0.587, 0.114)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import io
 import re
 import socket
@@ -22,6 +21,7 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.matching import match_weights
 from tlkit.backbones.weights.partial_load import MisfitError, PartialLoad
 from tlkit.errors import TlkitError
+from tlkit.files import file_hash
 from tlkit.plan.choices import IMAGENET, RANDOM
 
 _NETWORK_TIMEOUT = 20.0  # seconds without an answer
@@ -194,15 +194,6 @@ def _open_hdf5(path: Path) -> Iterator[h5py.File]:
     else:
         with h5py.File(path, "r") as file:
             yield file
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _one_line(error: BaseException) -> str:
