@@ -16,9 +16,9 @@ class Clock:
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
-        """Record the seconds since the last lap."""
+        """Record the seconds since the last lap, in addition to those of an earlier lap of that name."""
         now = time.perf_counter()
-        self.laps[name], self.last = round(now - self.last, 3), now
+        self.laps[name], self.last = round(self.laps.get(name, 0.0) + now - self.last, 3), now
 
     def total(self) -> float:
         """Return the seconds since the start."""

@@ -158,12 +158,16 @@ def test_the_best_expected_strategy_is_advised_unless_a_cheaper_one_is_as_good(
     assert tuple(each.strategy for each in advice.candidates) == STRATEGIES
 
 
-def test_a_frozen_backbone_gets_the_better_features(fitted: dict[str, dict[str, float]]) -> None:
+def test_a_frozen_backbone_keeps_the_features_that_were_chosen(fitted: dict[str, dict[str, float]]) -> None:
     for name in ("early-layers", "last-layers", "fine-tune"):
         fitted[name]["constant"] = 1.0
-    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS).features == "all"
-    advice = advise(replace(EVIDENCE, last=0.83), SIZE, similarity(0.5), SECONDS)
-    assert (advice.strategy, advice.features, advice.boundary) == (FREEZE, "last", None)
+    everything = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, features="all")
+    last = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)
+    assert (everything.strategy, everything.features) == (FREEZE, "all")
+    assert (last.strategy, last.features, last.boundary) == (FREEZE, "last", None)
+    assert everything.expected is not None
+    assert last.expected is not None
+    assert everything.expected[0] > last.expected[0]
 
 
 def test_early_layers_are_cut_where_the_probes_were_best(fitted: dict[str, dict[str, float]]) -> None:

@@ -88,6 +88,7 @@ def advise(
     *,
     by: str = MEASURED,
     limit: float | None = None,
+    features: str = LAST,
     more: Sequence[str] = (),
 ) -> Advice:
     """Recommend a strategy.
@@ -101,20 +102,21 @@ def advise(
         seconds: Estimated time of each strategy on this machine.
         by: "measured", or "rule" for the two-by-two rule.
         limit: Time limit in seconds; slower strategies are not recommended, unless all are slower.
+        features: Features of the frozen backbone's head, as in the Plan.
         more: Further reasons to add.
     """
-    candidates = _candidates(evidence, seconds)
+    candidates = _candidates(evidence, seconds, features)
     facts = (
         f"size: {size.level} ({size.why})",
         f"similarity to ImageNet: {similarity.score:.2f}, {similarity.level}",
     )
     if by == RULE:
         strategy, reason = rule_of_thumb(size, similarity)
-        features = next(each.features for each in candidates if each.strategy == strategy)
-        return Advice(strategy, features, _boundary(strategy, evidence), RULE, candidates, (), (reason, *facts))
+        its = next(each.features for each in candidates if each.strategy == strategy)
+        return Advice(strategy, its, _boundary(strategy, evidence), RULE, candidates, (), (reason, *facts))
     if evidence is None:
         reason = "a class has too few images to measure anything, so only the head is trained"
-        return Advice(FREEZE, LAST, None, MEASURED, candidates, (), (reason, *facts))
+        return Advice(FREEZE, features, None, MEASURED, candidates, (), (reason, *facts))
     within = [each for each in candidates if limit is None or each.seconds <= limit] or list(candidates[:1])
     best = max(_accuracy(each) for each in within)
     close = [each for each in within if _accuracy(each) >= best - MARGIN]
@@ -134,14 +136,12 @@ def _boundary(strategy: str, evidence: Evidence | None) -> str | None:
     return evidence.early_stage if strategy == EARLY and evidence is not None else None
 
 
-def _candidates(evidence: Evidence | None, seconds: Mapping[str, float]) -> tuple[Candidate, ...]:
+def _candidates(evidence: Evidence | None, seconds: Mapping[str, float], frozen_features: str) -> tuple[Candidate, ...]:
     found = expect(evidence) if evidence is not None else {}
-    together = FROZEN_ALL in found and found[FROZEN_ALL].accuracy > found[FREEZE].accuracy
     candidates = []
     for strategy in STRATEGIES:
-        everything = strategy == FREEZE and together
-        expected = found.get(FROZEN_ALL if everything else strategy)
-        features = ALL if everything else LAST
+        features = frozen_features if strategy == FREEZE else LAST
+        expected = found.get(FROZEN_ALL if features == ALL else strategy)
         candidates.append(Candidate(strategy, features, expected, seconds[strategy], strategy == FREEZE))
     return tuple(candidates)
 

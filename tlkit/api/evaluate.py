@@ -157,7 +157,7 @@ def evaluate(
                 labels.append(label)
                 rows.append(values)
                 unlike.append(answer.ood_score)
-                used.append(str(bundle.manifest["split"].get(item.content.hex(), "")))
+                used.append(used_in(bundle, item.content.hex()))
             advance(1)
     if not rows:
         raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*skipped[0]))
@@ -176,6 +176,15 @@ def evaluate(
         unknown_classes=unknown,
         metrics=measure(probabilities, labels),
     )
+
+
+def used_in(bundle: Bundle, content: str) -> str:
+    """What an image with a content hash was used for: "train", "val", "test", or "" for nothing.
+
+    Images that the head was solved on once more, after it was measured, count as training images.
+    """
+    split = str(bundle.manifest["split"].get(content, ""))
+    return TRAIN if split in bundle.manifest.get("refit", ()) else split
 
 
 def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:

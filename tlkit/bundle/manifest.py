@@ -28,6 +28,7 @@ class Manifest:
         calibration: Result of temperature scaling.
         unknown: Settings of OOD detection; None without it.
         flips: Result of the flip check; None if it was not made.
+        refit: Splits that the head was solved on once more, after its metrics were measured; empty: it was not.
         run: Name of the run that wrote the bundle, if weights were trained.
     """
 
@@ -47,8 +48,10 @@ class Manifest:
     calibration: Mapping[str, Any] | None = None
     unknown: Mapping[str, Any] | None = None
     flips: Mapping[str, Any] | None = None
+    refit: Sequence[str] = ()
     run: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dump``."""
-        return {**asdict(self), "input_size": list(self.input_size), "classes": list(self.classes)}
+        lists = {name: list(getattr(self, name)) for name in ("input_size", "classes", "refit")}
+        return {**asdict(self), **lists}

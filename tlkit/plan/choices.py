@@ -43,5 +43,8 @@ PREPROCESSING = {
 DEFAULT_BACKBONE = "efficientnet-lite0"
 """The default backbone: its weights are part of the installation."""
 
+MAX_COST = 2.5
+"""How many times as many operations as the default backbone at its own input size another network may take."""
+
 UNKNOWN_RATE, MAX_UNKNOWN_RATE = 0.05, 0.5
 """Share of images of known classes that may be called unknown: default and maximum."""

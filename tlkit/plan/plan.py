@@ -59,6 +59,8 @@ class Plan:
         unknown_rate: Share of images of known classes that `predict` may call unknown, 0..0.5.
         head_only: Whether only the head is fitted, although the strategy can train weights.
         flips: Effect of mirroring; None: not measured.
+        frozen_features: Input of the head of the frozen network that fine-tuning must beat, "last" or "all".
+        refit: Whether the head of a frozen network is solved once more on all images, after it was measured.
         complete: Whether all decisions are made, because the plan was run.
     """
 
@@ -85,6 +87,8 @@ class Plan:
     unknown_rate: float = UNKNOWN_RATE
     head_only: bool = False
     flips: Flips | None = None
+    frozen_features: str = LAST
+    refit: bool = False
     complete: bool = False
 
     @property
@@ -93,8 +97,9 @@ class Plan:
         return self.strategy != FREEZE and not self.head_only
 
     def because(self, *reasons: str) -> Plan:
-        """Return the plan with more reasons; a complete plan keeps its own."""
-        return self if self.complete else replace(self, reasons=(*self.reasons, *reasons))
+        """Return the plan with more reasons, each once; a complete plan keeps its own."""
+        new = [reason for reason in reasons if reason not in self.reasons]
+        return self if self.complete else replace(self, reasons=(*self.reasons, *new))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dump``."""
@@ -109,7 +114,12 @@ class Plan:
             TlkitError: A field is missing or unknown, or a value is not one of the choices.
         """
         checked(cls, data, "plan")
-        for name, choices in (("strategy", STRATEGIES), ("features", FEATURES), ("class_weights", CLASS_WEIGHTS)):
+        for name, choices in (
+            ("strategy", STRATEGIES),
+            ("features", FEATURES),
+            ("frozen_features", FEATURES),
+            ("class_weights", CLASS_WEIGHTS),
+        ):
             if name in data and data[name] not in choices:
                 raise unknown_choice(f"{name} in the plan:", str(data[name]), choices)
         names = ("taps", "reasons", "expected")

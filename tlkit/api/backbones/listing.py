@@ -13,7 +13,7 @@ from tlkit.errors import TlkitError
 from tlkit.plan.option import unknown_choice
 
 FLOAT32 = 4  # bytes
-PACKAGED, HERE, DOWNLOAD, EXTRA = "packaged", "on this machine", "download", "pip install 'tlkit[lite]'"
+PACKAGED, HERE, DOWNLOAD = "packaged", "on this machine", "download"
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _entry(row: Backbone, speed: tuple[float, str] | None) -> Entry:
     better = dominated_by(row, catalog.rows())
     size: int | None = None
     if row.packaged:
-        weights = PACKAGED if here else EXTRA
+        weights = PACKAGED if here else row.package_hint
     else:
         weights = HERE if here else DOWNLOAD
         size = catalog.cached_path(row).stat().st_size if here else FLOAT32 * row.params

@@ -17,7 +17,7 @@ from tlkit.advisor.size import Size, judge_size
 from tlkit.api.recommend.pilot import is_worthwhile, run_pilot
 from tlkit.api.train.dataset import Dataset, stored_features
 from tlkit.api.train.flip_check import look_at_flips, read_pixels
-from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.start import Start
 from tlkit.backbones import catalog
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.source_statistics import class_names, packaged_source
@@ -56,19 +56,18 @@ class Measured:
     speed: float
 
 
-def measure(
-    dataset: Dataset, extractor: Extractor, request: TrainOptions, balanced: bool, context: Context
-) -> Measured:
+def measure(dataset: Dataset, extractor: Extractor, start: Start, balanced: bool, context: Context) -> Measured:
     """Measure the training images and advise; the features must have all taps.
 
     Args:
         dataset: Images, split and features.
         extractor: The backbone that computed the features.
-        request: The options of the run: which advisor, whether to run a pilot and how to train it.
+        start: What training starts from: which advisor to ask, whether to run a pilot and how to train it, and the
+            features of a frozen backbone's head.
         balanced: Weight classes by inverse frequency.
         context: Context of the run; strategies that would miss its deadline are not advised.
     """
-    counts, limit = dataset.counts(), context.left()
+    request, counts, limit = start.request, dataset.counts(), context.left()
     size = judge_size(counts)
     probes = probe(dataset, balanced, context)
     similarity = similarity_of(dataset, extractor, context)
@@ -80,14 +79,16 @@ def measure(
         evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, forward.speed())
-    advice = advise(evidence, size, similarity, seconds, by=request.advisor, limit=limit)
+    advice = advise(evidence, size, similarity, seconds, by=request.advisor, limit=limit, features=start.plan.features)
     pilot = None
     if request.pilot and evidence is not None and flips is not None and is_worthwhile(advice, sum(counts), limit):
-        start = time.perf_counter()
+        began = time.perf_counter()
         pilot = run_pilot(dataset, extractor, request, flips.harmless, context)
         evidence = replace(evidence, pilot=round(pilot.gain, 5))
-        left = None if limit is None else limit - (time.perf_counter() - start)
-        advice = advise(evidence, size, similarity, seconds, limit=left, more=(pilot.why,))
+        left = None if limit is None else limit - (time.perf_counter() - began)
+        advice = advise(
+            evidence, size, similarity, seconds, limit=left, more=(pilot.why,), features=start.plan.features
+        )
     return Measured(size, similarity, probes, flips, evidence, pilot, advice, forward.speed())
 
 

@@ -6,15 +6,16 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from tlkit.advisor.frozen_choice import FrozenCandidate
 from tlkit.advisor.growth import Growth, predict_growth
-from tlkit.api.recommend.backbone_selection import start_and_folder
+from tlkit.api.recommend.frozen_search import search_frozen
 from tlkit.api.recommend.measure import Measured, measure
 from tlkit.api.train.dataset import skipped_files
-from tlkit.api.train.decide import open_backbone, read_dataset
 from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.keywords import documented, refuse_unknown
 from tlkit.api.train.options import TrainOptions
-from tlkit.api.train.start import context_of
+from tlkit.api.train.reading import open_backbone, read_dataset
+from tlkit.api.train.start import context_of, prepare_start, scan_folder
 from tlkit.context import Clock
 from tlkit.plan.option import declared
 from tlkit.plan.plan import Plan
@@ -31,6 +32,7 @@ class Recommendation:
         classes: Class names.
         counts: Training images of each class.
         measured: What was measured, and the advice.
+        frozen: The frozen networks and features compared; empty if all was given.
         growth: What more images would bring; None if nothing could be measured.
         plan: The plan for `tlkit.train`.
         skipped: (file, reason) of every image that could not be read.
@@ -40,6 +42,7 @@ class Recommendation:
     classes: tuple[str, ...]
     counts: tuple[int, ...]
     measured: Measured
+    frozen: tuple[FrozenCandidate, ...]
     growth: Growth | None
     plan: Plan
     skipped: tuple[tuple[str, str], ...]
@@ -87,6 +90,7 @@ class Recommendation:
             "features": measured.advice.features,
             "boundary": self.plan.boundary,
             "backbone": self.plan.backbone,
+            "frozen": [asdict(each) for each in self.frozen],
             "expected": self.expected,
             "more_pictures": None if self.growth is None else asdict(self.growth),
             "pilot": None if measured.pilot is None else measured.pilot.to_json(),
@@ -120,26 +124,30 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     refuse_unknown("recommend", options, [each.name for each in declared(TrainOptions).values() if each.option.advisor])
     request = TrainOptions.make(images, **options)
     context = context_of(request, progress)
-    start, folder = start_and_folder(request, context)
+    start, folder = prepare_start(request, context), scan_folder(request.images, context)
     extractor = open_backbone(start, context)
     dataset = read_dataset(start, folder, extractor, context)
     # the time budget is for training, which starts after this
     timeless = replace(context, clock=Clock())
-    measured = measure(dataset, extractor, request, weighs_classes(start.plan, dataset), timeless)
+    found = search_frozen(start, folder, dataset, extractor, timeless)
+    start, dataset = found.start, found.dataset
+    measured = measure(dataset, found.extractor, start, weighs_classes(start.plan, dataset), timeless)
     advice, probes = measured.advice, measured.probes
     plan = replace(
         start.plan,
         strategy=advice.strategy,
         features=advice.features,
         boundary=advice.boundary,
+        frozen_features=start.plan.features,
         expected=advice.expected,
         flips=measured.flips,
-        reasons=(*start.plan.reasons, *advice.reasons),
+        reasons=(*advice.reasons, *start.plan.reasons),
     )
     return Recommendation(
         classes=dataset.classes,
         counts=tuple(dataset.counts()),
         measured=measured,
+        frozen=found.compared,
         growth=None if probes is None else predict_growth(probes, dataset.classes),
         plan=plan,
         skipped=skipped_files(folder, dataset.features),

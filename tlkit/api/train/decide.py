@@ -1,63 +1,56 @@
-"""Turn options into a plan: features, split, and the strategy, as given or as the advisor chooses."""
+"""Complete the plan: the frozen network and the strategy, as given or as measured."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from tlkit.api.train.dataset import Dataset, prepare, read_features
-from tlkit.api.train.head import needed_taps, weighs_classes
+from tlkit.advisor.frozen_choice import FrozenCandidate
+from tlkit.api.recommend.frozen_search import search_frozen
+from tlkit.api.train.dataset import Dataset
+from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.metrics import data_reasons
 from tlkit.api.train.start import Start
-from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.extractor import Extractor
 from tlkit.context import Context
 from tlkit.images.folder import ImageFolder
-from tlkit.linear.taps import check_boundary
-from tlkit.plan.choices import AUTO, LAST, LAST_LAYERS
+from tlkit.plan.choices import AUTO, LAST_LAYERS
 from tlkit.plan.plan import Plan
-from tlkit.progress import Progress
-from tlkit.words import plural
 
 
-def open_backbone(start: Start, context: Context) -> Extractor:
-    """Open the frozen backbone, ready to compute features.
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """A decided plan, and what it is about.
+
+    Attributes:
+        plan: The plan.
+        start: What training starts from, with the network chosen.
+        extractor: The network.
+        dataset: Images, split and features.
+        compared: The frozen networks compared; empty if all was given.
+    """
+
+    plan: Plan
+    start: Start
+    extractor: Extractor
+    dataset: Dataset
+    compared: tuple[FrozenCandidate, ...] = ()
+
+
+def decide(start: Start, folder: ImageFolder, dataset: Dataset, extractor: Extractor, context: Context) -> Decided:
+    """Decide what is still open: the frozen network, then for "auto" the strategy, which is reported.
+
+    Args:
+        start: What training starts from.
+        folder: The images found.
+        dataset: Images, split, and features of the network of the start.
+        extractor: That network.
+        context: Context of the run.
 
     Raises:
-        TlkitError: Its weights cannot be loaded, or it does not have the boundary stage.
+        TlkitError: As for `search_frozen`.
     """
-    plan = start.plan
-    extractor = open_extractor(
-        start.backbone,
-        weights=start.weights,
-        input_size=plan.input_size,
-        engine=start.request.engine,
-        progress=context.show,
-    )
-    context.clock.lap("loading")
-    if plan.strategy != AUTO:
-        check_boundary(plan.boundary, plan.strategy, extractor.taps)
-    return extractor
-
-
-def read_dataset(start: Start, folder: ImageFolder, extractor: Extractor, context: Context) -> Dataset:
-    """Compute the features of all images, and split them."""
-    plan = start.plan
-    found = read_features(folder, extractor, context, taps=needed_taps(plan, extractor.taps))
-    context.clock.lap("features")
-    dataset = prepare(
-        folder,
-        found,
-        plan.val_split,
-        plan.seed,
-        plan.drop_leaks,
-        known=start.earlier_split,
-        test_split=plan.test_split,
-    )
-    _report_copies(dataset, context.show)
-    return dataset
-
-
-def decide(start: Start, dataset: Dataset, extractor: Extractor, context: Context) -> Plan:
-    """Complete the plan; for "auto" with the strategy that the advisor chooses, which is reported."""
+    found = search_frozen(start, folder, dataset, extractor, context)
+    start, dataset, extractor = found.start, found.dataset, found.extractor
     plan = start.plan
     if plan.strategy == AUTO:
         plan = _advised(start, dataset, extractor, context)
@@ -66,35 +59,25 @@ def decide(start: Start, dataset: Dataset, extractor: Extractor, context: Contex
 
         plan = replace(plan, boundary=last_layers_from(extractor, context.show))
     partial_note = [extractor.partial_note] if extractor.partial_note else []
-    return plan.because(*data_reasons(dataset, plan), *partial_note)
+    plan = plan.because(*data_reasons(dataset, plan), *partial_note)
+    return Decided(plan, start, extractor, dataset, found.compared)
 
 
 def _advised(start: Start, dataset: Dataset, extractor: Extractor, context: Context) -> Plan:
     from tlkit.api.recommend.measure import measure
 
     plan = start.plan
-    measured = measure(dataset, extractor, start.request, weighs_classes(plan, dataset), context)
+    measured = measure(dataset, extractor, start, weighs_classes(plan, dataset), context)
     advice = measured.advice
     context.clock.lap("advice")
     context.show.note(f"strategy {advice.strategy}: {advice.reasons[0]}")
     return replace(
         plan,
         strategy=advice.strategy,
-        features=plan.features if plan.features != LAST else advice.features,
+        features=advice.features,
         boundary=advice.boundary,
+        frozen_features=plan.features,
         expected=advice.expected,
         flips=measured.flips,
-        reasons=(*plan.reasons, *advice.reasons),
+        reasons=(*advice.reasons, *plan.reasons),
     )
-
-
-def _report_copies(dataset: Dataset, show: Progress) -> None:
-    if dataset.seen:
-        show.note(f"held-out images that an earlier training used: {dataset.seen}; the accuracy may be inflated")
-    if dataset.leaks:
-        dropped = plural(dataset.dropped, "training image")
-        done = f"{dropped} left out" if dataset.dropped else "the accuracy may be inflated (see --drop-leaks)"
-        named = " = ".join(dataset.leaks[0][:2])
-        show.note(f"images with copies in another split: {len(dataset.leaks)}, such as {named}; {done}")
-    elif dataset.copies:
-        show.note(f"images that have copies: {dataset.copies}; copies stay on one side of the split")

@@ -10,7 +10,7 @@ from tlkit.backbones.extractor import Taps, widths_of
 from tlkit.context import Context
 from tlkit.images.folder import TRAIN
 from tlkit.linear.taps import Choice, choose_taps
-from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST, LAST_LAYERS
+from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST
 from tlkit.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -70,10 +70,25 @@ def solve(dataset: Dataset, plan: Plan, context: Context) -> Solved:
 
 
 def frozen_rival(dataset: Dataset, plan: Plan, solved: Solved, context: Context) -> Solved:
-    """Solve the head on the whole frozen backbone, which the tuned network is compared with."""
-    if plan.strategy == EARLY or (plan.strategy == LAST_LAYERS and plan.features != LAST):
-        return solve(dataset, replace(plan, strategy=FREEZE, boundary=None), context)
-    return solved
+    """Solve the head on the whole frozen backbone, which the tuned network is compared with.
+
+    Args:
+        dataset: Images, split and features.
+        plan: A plan that trains weights.
+        solved: The head that training starts from; it is the same if it takes the same features.
+        context: Context of the run.
+    """
+    rival = rival_plan(plan)
+    if plan.strategy != EARLY and plan.features == rival.features == LAST:
+        return solved
+    return solve(dataset, rival, context)
+
+
+def rival_plan(plan: Plan) -> Plan:
+    """The plan of the frozen network that a plan which trains weights must beat."""
+    return replace(
+        plan, strategy=FREEZE, boundary=None, features=plan.frozen_features, head_only=False, complete=False
+    )
 
 
 def head_reasons(solved: Solved, strategy: str) -> tuple[str, ...]:

@@ -83,12 +83,12 @@ class TrainOptions:
     pilot: bool = advised(
         False, help="If it is unclear whether fine-tuning helps, run a short trial first.", group=STRATEGY
     )
-    features: str = option(
-        choices.LAST,
+    features: str | None = advised(
+        None,
         help="Give the head the features of the last stage, or of all stages.",
         group=STRATEGY,
         choices=choices.FEATURES,
-        decided_by=PLAN,
+        if_none="measured; last if weights are trained",
     )
     boundary: str | None = option(
         None,
@@ -98,12 +98,13 @@ class TrainOptions:
         if_none="measured",
         decided_by=PLAN,
     )
-    backbone: str = advised(
-        choices.DEFAULT_BACKBONE,
-        help="Start from this network of Keras Applications, from a .keras file of your own, or from the best of those "
-        "on this machine (auto).",
+    backbone: str | None = advised(
+        None,
+        help="Start from this network of Keras Applications, from a .keras file of your own, or from the best of all "
+        "those on this machine (auto).",
         group=STRATEGY,
         metavar="[NAME|FILE.keras|auto]",
+        if_none=f"the best of those that come with tlkit; {choices.DEFAULT_BACKBONE} if weights are trained",
         names=backbone_names,
         path_if=catalog.is_file_name,
     )
@@ -125,11 +126,12 @@ class TrainOptions:
     )
     max_latency: float | None = advised(
         None,
-        help="With --backbone auto: take at most this many ms per image on one core.",
+        help="Choose only among networks that take at most this many ms per image on one core.",
         group=STRATEGY,
         above=0,
         metavar="MS",
         parse=milliseconds_of,
+        if_none=f"{choices.MAX_COST:g} times as long as {choices.DEFAULT_BACKBONE} takes",
     )
     weights: str = advised(
         choices.IMAGENET,
@@ -154,7 +156,7 @@ class TrainOptions:
         help="Resize images to squares of this many pixels a side.",
         group=STRATEGY,
         at_least=1,
-        if_none="the backbone's own",
+        if_none="measured; the backbone's own if weights are trained",
     )
 
     time_budget: float | None = option(
@@ -209,6 +211,14 @@ class TrainOptions:
         if_none="<folder name>.tlkit, -2, -3",
     )
     overwrite: bool = option(False, help="Replace the bundle or unfinished run at --output.", group=OUTPUT)
+    refit: bool = option(
+        True,
+        help="At the end, solve a frozen network's head once more on all images, held-out ones too, except your own "
+        "test images.",
+        group=TRAINING,
+        flags=("--refit/--no-refit",),
+        decided_by=PLAN,
+    )
     report: bool = option(
         True, help="Write report.html into the bundle.", group=OUTPUT, flags=("--report/--no-report",)
     )
@@ -264,6 +274,11 @@ class TrainOptions:
         """Whether backbone weights are trained; not known yet for "auto"."""
         return self.strategy != FREEZE and self.epochs != 0
 
+    @property
+    def names_tuning(self) -> bool:
+        """Whether a strategy was named that can train weights."""
+        return self.strategy not in (AUTO, FREEZE)
+
     def check(self) -> None:
         """Refuse invalid options, before any work.
 
@@ -283,7 +298,7 @@ class TrainOptions:
                 f"--test-split and --val-split must add up to less than 1, not {self.test_split + self.val_split:g}",
                 "--test-split 0 holds out no test images",
             )
-        if self.preprocessing is not None and not catalog.is_file_name(self.backbone):
+        if self.preprocessing is not None and not (self.backbone and catalog.is_file_name(self.backbone)):
             raise TlkitError("--preprocessing requires --backbone FILE.keras", "leave it out")
         if self.epochs == 0 and self.strategy not in (FREEZE, EARLY):
             raise TlkitError(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from tlkit.api.train.decide import decide, open_backbone, read_dataset
-from tlkit.api.train.finished import Finished
-from tlkit.api.train.finishing import calibrated, with_ood
+from tlkit.api.train.decide import decide
+from tlkit.api.train.finishing import finish
 from tlkit.api.train.head import frozen_rival, solve
-from tlkit.api.train.metrics import instead_of_test
+from tlkit.api.train.reading import open_backbone, read_dataset
 from tlkit.api.train.result import TrainResult, result_of
 from tlkit.api.train.run_dir import Place, RunDir, RunKeeper
-from tlkit.api.train.saving import save
 from tlkit.api.train.start import Start
 from tlkit.api.train.trained import choose, frozen_network
+from tlkit.api.train.usable import Saver
 from tlkit.context import Context
 from tlkit.images.folder import ImageFolder
 
@@ -19,7 +18,7 @@ from tlkit.images.folder import ImageFolder
 def run_pipeline(
     start: Start, folder: ImageFolder, place: Place, context: Context, resumed: RunDir | None = None
 ) -> TrainResult:
-    """Train, and save a bundle.
+    """Train, and save a bundle: a frozen network at once, then a better one in its place.
 
     Args:
         start: The options, with backbone and weights found.
@@ -28,12 +27,15 @@ def run_pipeline(
         context: Context of the run.
         resumed: The run to resume.
     """
+    saver = Saver(folder, place, context)
     with RunKeeper(start.request, place, context, resumed).watching() as keeper:
-        keeper.begin(start.plan)
+        run = keeper.begin(start.plan, decided=start.planned)
         extractor = open_backbone(start, context)
         dataset = read_dataset(start, folder, extractor, context)
-        plan = decide(start, dataset, extractor, context)
-        run = keeper.begin(plan)
+        saver.save_at_once(start, dataset, extractor, run)
+        decided = decide(start, folder, dataset, extractor, context)
+        plan, start, dataset, extractor = decided.plan, decided.start, decided.dataset, decided.extractor
+        run = keeper.begin(plan, decided=True)
         solved = solve(dataset, plan, context)
         if run is None:
             rival = solved
@@ -41,12 +43,11 @@ def run_pipeline(
         else:
             from tlkit.api.train.tuning import tune
 
-            tuned = tune(dataset, extractor, solved, plan, start.request, run, context)
             rival = frozen_rival(dataset, plan, solved, context)
+            saver.save_before_tuning(plan, rival, start, dataset, extractor, run)
+            tuned = tune(dataset, extractor, solved, plan, start.request, run, context)
             trained = choose(dataset, plan, solved, rival, tuned, context)
-        repeated = instead_of_test(dataset, plan, rival, context)
-        trained = with_ood(calibrated(trained, dataset, repeated), dataset, extractor)
+        trained = finish(trained, rival, dataset, extractor, context)
         context.clock.lap("training")
-        finished = Finished(trained, dataset, extractor, start, folder, place, run)
-        done = save(finished, context)
+        finished, done = saver.save(trained, start, dataset, extractor, run)
         return result_of(finished, done, keeper.finish(trained.interrupted), context)

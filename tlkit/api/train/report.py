@@ -52,11 +52,11 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
     size = (plan.input_size, plan.input_size)
     shown = list(zip(files, dataset.paths(split), strict=True))
     sections = sections_of(found, probabilities, labels, shown, _class_maps(folder), size)
-    counts = {each: dataset.count(each) for each in (VAL, TEST)}
+    counts = {each: dataset.count(each) for each in (TRAIN, VAL, TEST)}
     story = TrainingStory(
         name=dataset.folder.root.name,
         plan=plan,
-        accuracies=accuracy_lines(trained.metrics, counts, tuned, dataset.imbalanced),
+        accuracies=accuracy_lines(trained.metrics, counts, tuned, dataset.imbalanced, trained.refit),
         evaluated_on=EVALUATED_ON[split, tuned],
         tuning=None if trained.tuning is None else trained.tuning.to_json(),
         history=history,
@@ -74,7 +74,7 @@ def again(request: TrainOptions, plan: Plan, root: Path, target: Path) -> str:
     if plan.from_bundle is not None and request.from_bundle is not None:
         words += ["--from", request.from_bundle]
     elif plan.backbone_file is not None:
-        words += ["--backbone", request.backbone]
+        words += ["--backbone", str(request.backbone)]
     elif plan.weights not in WEIGHTS:
         words += ["--weights", request.weights]
     words += ["--engine", request.engine] if request.engine != AUTO else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class TrainResult:
         reused: Number of images whose features come from an earlier run.
         tuning: How fine-tuning ended; None if only a head was solved.
         resume: The run's folder, if it was interrupted and can be resumed.
+        refit: Splits that the head was solved on once more, after the metrics were measured; empty: it was not.
         report: The HTML page in the bundle; None if there is none.
     """
 
@@ -47,11 +49,12 @@ class TrainResult:
     reused: int
     tuning: Tuning | None = None
     resume: Path | None = None
+    refit: tuple[str, ...] = ()
     report: Path | None = None
 
     def accuracies(self) -> list[str]:
         """Every accuracy in a sentence that says what its images were used for."""
-        return accuracy_lines(self.metrics, self.images, self.tuning is not None, self.imbalanced)
+        return accuracy_lines(self.metrics, self.images, self.tuning is not None, self.imbalanced, self.refit)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: the fields of the command line's JSON."""
@@ -65,6 +68,7 @@ class TrainResult:
             "leaks": [list(group) for group in self.leaks],
             "features_reused": self.reused,
             "tuning": None if self.tuning is None else self.tuning.to_json(),
+            "refit": {"splits": list(self.refit), "images": sum(self.images[split] for split in self.refit)},
             "report": None if self.report is None else str(self.report),
             "resume": None if self.resume is None else str(self.resume),
             "metrics": self.metrics,
@@ -98,10 +102,13 @@ def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Cont
         reused=dataset.features.reused,
         tuning=trained.tuning,
         resume=resume,
+        refit=trained.refit,
     )
 
 
-def accuracy_lines(metrics: dict[str, Any], images: dict[str, int], tuned: bool, imbalanced: bool) -> list[str]:
+def accuracy_lines(
+    metrics: dict[str, Any], images: dict[str, int], tuned: bool, imbalanced: bool, refit: Sequence[str] = ()
+) -> list[str]:
     """Write every accuracy as a sentence that says what its images were used for.
 
     Args:
@@ -109,6 +116,7 @@ def accuracy_lines(metrics: dict[str, Any], images: dict[str, int], tuned: bool,
         images: Likewise.
         tuned: Whether networks were compared on the validation images.
         imbalanced: Whether class imbalance makes plain accuracy misleading.
+        refit: Splits that the head was solved on once more after that.
     """
     lines = []
     used = {
@@ -129,6 +137,9 @@ def accuracy_lines(metrics: dict[str, Any], images: dict[str, int], tuned: bool,
             f"cross-validated accuracy of the frozen backbone {_with_interval(metrics, 'cv')} (too few images for a "
             "test set)"
         )
+    if refit:
+        total = sum(images[split] for split in refit)
+        lines.append(f"the head was then solved once more on all {total:,} images, which these figures do not count")
     return lines
 
 

@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from tlkit.api.recommend.backbone_selection import start_and_folder
 from tlkit.api.recommend.plan_file import request_of
 from tlkit.api.train.keywords import documented
 from tlkit.api.train.options import TrainOptions
@@ -51,7 +50,7 @@ def train(
     request = TrainOptions.make(images, **options) if plan is None else request_of(plan, images, options)
     context = context_of(request, progress)
     place = free_place(existing_folder(request.images), request.output, request.overwrite)
-    start, folder = start_and_folder(request, context, plan)
+    start, folder = prepare_start(request, context, plan), scan_folder(request.images, context)
     return run_pipeline(start, folder, place, context)
 
 

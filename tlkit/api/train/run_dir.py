@@ -49,7 +49,7 @@ class RunDir:
         path: Its folder.
         name: A random name, which is written into its bundle.
         request: The options of the run.
-        plan: The plan it started with.
+        plan: The plan it follows; None: it is not decided yet.
         place: Where the bundle goes, and whether to replace one that was there when the run started.
         resumed: Whether the run is being resumed.
     """
@@ -57,7 +57,7 @@ class RunDir:
     path: Path
     name: str
     request: TrainOptions
-    plan: Plan
+    plan: Plan | None
     place: Place
     resumed: bool = field(default=False)
 
@@ -69,6 +69,16 @@ class RunDir:
     def may_replace(self) -> bool:
         """Whether the bundle at the target is this run's own, or is to be overwritten anyway."""
         return self.place.overwrite or _run_of(self.place.target) == self.name
+
+    def follow(self, plan: Plan) -> RunDir:
+        """Return the run with a plan that is now decided, and keep it.
+
+        Raises:
+            TlkitError: It cannot be written.
+        """
+        run = replace(self, plan=plan)
+        replace_json(self.path / RUN, _note_of(run))
+        return run
 
     def decisions(self) -> dict[str, Any]:
         """Read what the run has decided so far: its recipe, its data."""
@@ -108,10 +118,17 @@ class RunKeeper:
         self._request, self._place, self._context = request, place, context
         self.run = resumed
 
-    def begin(self, plan: Plan) -> RunDir | None:
-        """Make the run's folder; None if only a head is solved, or "auto" has not decided yet."""
+    def begin(self, plan: Plan, *, decided: bool) -> RunDir | None:
+        """Make the run's folder; None if only a head is solved, or "auto" has not decided yet.
+
+        Args:
+            plan: What to do.
+            decided: Whether all is decided, so that a resumed run follows this plan.
+        """
         if self.run is None and plan.tunes and plan.strategy != AUTO:
-            self.run = begin_run(self._request, plan, self._place)
+            self.run = begin_run(self._request, plan if decided else None, self._place)
+        if self.run is not None and self.run.plan is None and decided:
+            self.run = self.run.follow(plan)
         return self.run
 
     @contextlib.contextmanager
@@ -160,7 +177,7 @@ def refuse_unfinished(place: Place) -> None:
         raise TlkitError(f"there is an unfinished run: {path}", hint)
 
 
-def begin_run(request: TrainOptions, plan: Plan, place: Place) -> RunDir:
+def begin_run(request: TrainOptions, plan: Plan | None, place: Place) -> RunDir:
     """Make the folder of a new run.
 
     Raises:
@@ -171,19 +188,10 @@ def begin_run(request: TrainOptions, plan: Plan, place: Place) -> RunDir:
     refuse_unfinished(place)
     if os.path.lexists(path):
         run.remove()
-    note = {
-        "format": FORMAT,
-        "tlkit": VERSION,
-        "name": name,
-        "target": str(place.target),
-        "overwrite": place.overwrite,
-        "request": request.to_json(),
-        "plan": plan.to_json(),
-    }
     part: Path | None = None
     try:
         part = Path(tempfile.mkdtemp(dir=place.target.parent, prefix=f".{path.name}-"))
-        replace_json(part / RUN, note)
+        replace_json(part / RUN, _note_of(run))
         part.rename(path)
     except OSError as error:
         raise TlkitError(f"cannot write {path}: {error.strerror or error}") from error
@@ -191,6 +199,18 @@ def begin_run(request: TrainOptions, plan: Plan, place: Place) -> RunDir:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
     return run
+
+
+def _note_of(run: RunDir) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "tlkit": VERSION,
+        "name": run.name,
+        "target": str(run.place.target),
+        "overwrite": run.place.overwrite,
+        "request": run.request.to_json(),
+        "plan": None if run.plan is None else run.plan.to_json(),
+    }
 
 
 def open_run(folder: str | os.PathLike[str]) -> RunDir:
@@ -215,7 +235,8 @@ def open_run(folder: str | os.PathLike[str]) -> RunDir:
         if note["format"] != FORMAT:
             raise TlkitError(f"{path} was written by another version of tlkit ({note.get('tlkit')})", "train again")
         name, request = str(note["name"]), TrainOptions.from_json(note["request"])
-        plan, target = Plan.from_json(note["plan"]), path.with_name(Path(note["target"]).name)
+        plan = None if note["plan"] is None else Plan.from_json(note["plan"])
+        target = path.with_name(Path(note["target"]).name)
         place = Place(target, bool(note["overwrite"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TlkitError(f"damaged run {path}: {RUN} cannot be read", "delete the folder and train again") from error
@@ -232,6 +253,8 @@ def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
     def taken(target: Path) -> bool:
         return os.path.lexists(target) or os.path.lexists(run_folder(target))
 
+    if output is not None:
+        refuse_unfinished(Place(Path(os.path.abspath(Path(output).expanduser())), overwrite))  # noqa: PTH100
     place = Place(choose_output(images, output, overwrite, taken), overwrite)
     refuse_unfinished(place)
     return place

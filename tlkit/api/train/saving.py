@@ -128,6 +128,7 @@ def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifes
         calibration=trained.calibration.to_json() if trained.calibration else None,
         unknown=trained.ood.to_json() if trained.ood else None,
         flips=asdict(trained.flips) if trained.flips else None,
+        refit=trained.refit,
         run=finished.run.name if finished.run else None,
     )
 

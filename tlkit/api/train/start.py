@@ -20,7 +20,7 @@ from tlkit.errors import TlkitError
 from tlkit.files import file_hash
 from tlkit.finetune.tensorboard import check_board, require_tensorboard
 from tlkit.images.folder import ImageFolder, scan
-from tlkit.plan.choices import DEFAULT_BACKBONE, EARLY, IMAGENET, PREPROCESSING, RANDOM
+from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural
@@ -36,6 +36,7 @@ class Start:
         weights: Weights of the backbone: "imagenet", "none" or the path of a file.
         plan: What is decided so far; its strategy may be "auto".
         earlier_split: Split by content hash, from the training of the bundle that is the start.
+        planned: Whether it follows a plan, which has decided everything that is measured before training.
     """
 
     request: TrainOptions
@@ -43,13 +44,20 @@ class Start:
     weights: str
     plan: Plan
     earlier_split: Mapping[str, str] = field(default_factory=dict)
+    planned: bool = False
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether the features of the last stage are to be compared with those of all stages."""
+        needed = self.request.tunes or not self.request.names_tuning
+        return needed and not self.planned and self.request.features is None
 
 
 def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = None) -> Start:
     """Find the backbone and its weights, before any work.
 
     Args:
-        request: The options of the run; its backbone is not "auto".
+        request: The options of the run. If it leaves the backbone open, the plan or the default decides for now.
         context: Context of the run.
         plan: The plan to follow, from ``recommend``, an earlier training or the run to resume.
 
@@ -57,20 +65,30 @@ def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = N
         TlkitError: Something is missing, or is not what the plan was made with.
     """
     check_engine(request.engine)
+    if request.backbone == AUTO and (request.weights != IMAGENET or request.from_bundle is not None):
+        raise TlkitError(
+            "--backbone auto requires ImageNet weights", "leave out --weights and --from, or name a backbone"
+        )
     if request.tensorboard is not None:
         require_tensorboard()
         check_board(request.tensorboard)
-    start = _from_bundle(request, request.from_bundle, context) if request.from_bundle else _plain(request, context)
+    if request.from_bundle:
+        start = _from_bundle(request, request.from_bundle, context)
+    else:
+        start = _plain(request, context, plan)
     if plan is None:
         return start
     _require_same(plan, start.plan)
     own = {name: getattr(start.plan, name) for name in ("backbone_file", "from_bundle")}
-    return replace(start, plan=replace(plan, **own))
+    return replace(start, plan=replace(plan, **own), planned=True)
 
 
-def _plain(request: TrainOptions, context: Context) -> Start:
+def _plain(request: TrainOptions, context: Context, plan: Plan | None) -> Start:
     """Start from ImageNet weights, a weights file or a backbone of the user's own."""
-    row, size = check_request(request.backbone, request.weights, request.image_size, request.preprocessing)
+    backbone, side = request.backbone, request.image_size
+    if backbone in (None, AUTO):
+        backbone, side = (DEFAULT_BACKBONE, side) if plan is None else (plan.backbone, plan.input_size)
+    row, size = check_request(backbone, request.weights, side, request.preprocessing)
     if row.file:
         kind = row.preprocessing
         context.show.note(f"{row.name}: input {size}x{size}, preprocessing {kind} ({PREPROCESSING[kind]})")
@@ -88,7 +106,7 @@ def _plain(request: TrainOptions, context: Context) -> Start:
 def _from_bundle(request: TrainOptions, folder: str, context: Context) -> Start:
     from tlkit.bundle.load import load
 
-    if request.weights != IMAGENET or request.backbone != DEFAULT_BACKBONE:
+    if request.weights != IMAGENET or request.backbone is not None:
         raise TlkitError("--backbone and --weights do not apply to --from", "leave them out: the bundle has its own")
     bundle = load(folder)
     manifest, name, network = bundle.manifest, bundle.path.name, str(Path(folder) / MODEL)
@@ -111,12 +129,13 @@ def _from_bundle(request: TrainOptions, folder: str, context: Context) -> Start:
 
 def _plan(request: TrainOptions, row: Backbone, size: int, weights: str, **more: Any) -> Plan:
     """Make the plan, as the options decide it."""
+    shared = {name: getattr(request, name) for name in shared_with_plan()}
     return Plan(
         backbone=row.name,
         weights=weights,
         input_size=size,
         head_only=request.epochs == 0 and request.strategy == EARLY,
-        **{name: getattr(request, name) for name in shared_with_plan()},
+        **{**shared, "features": request.features or LAST, "frozen_features": request.features or LAST},
         **more,
     )
 

