@@ -237,6 +237,7 @@ def test_images_that_say_nothing_give_no_confident_number(tmp_path: Path) -> Non
         (["--report", "there"], "output exists"),
         (["--plan", "there"], "output exists"),
         (["--time-budget", "soon"], "--time-budget requires a time"),
+        (["--time-budget", "5"], "--time-budget requires a unit"),
         (["--val-split", "2"], "val-split"),
         (["--pilot", "--advisor", "rule"], "--pilot requires"),
     ],

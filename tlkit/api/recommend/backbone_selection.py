@@ -67,11 +67,11 @@ def select_backbone(request: TrainOptions, folder: ImageFolder, context: Context
     for row in rows:
         extractor = _open(row, request, context)
         seconds = latency(extractor)
-        if request.max_latency is None or seconds <= request.max_latency or len(rows) == 1:
+        if request.max_latency is None or 1000 * seconds <= request.max_latency or len(rows) == 1:
             candidates.append(_candidate(row, extractor, seconds, sample, context))
     if not candidates:
         raise TlkitError(
-            f"no backbone on this machine takes at most {1000 * (request.max_latency or 0):.0f} ms per image",
+            f"no backbone on this machine takes at most {request.max_latency or 0:g} ms per image",
             "raise --max-latency, or lower --image-size",
         )
     chosen, why = choose_backbone(candidates)
