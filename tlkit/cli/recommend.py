@@ -37,15 +37,15 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
     images, report, plan = values["images"], values["report"], values["plan"]
     asked = given(context, values, TrainOptions, advisor=True)
     TrainOptions.make(images, **asked)  # mistakes are told before anything heavy is imported
-    show = ConsoleProgress()
-    with show.phase("Starting", None):
-        from tlkit.api.recommend.plan_file import write_plan
-        from tlkit.api.recommend.recommend import recommend
-        from tlkit.files import check_outputs, write_new
-        from tlkit.report.advice import advice_page
+    with ConsoleProgress() as show:
+        with show.phase("Starting", None):
+            from tlkit.api.recommend.plan_file import write_plan
+            from tlkit.api.recommend.recommend import recommend
+            from tlkit.files import check_outputs, write_new
+            from tlkit.report.advice import advice_page
 
-    check_outputs(images, {"--report": report, "--plan": plan})
-    result = recommend(images, progress=show, **asked)
+        check_outputs(images, {"--report": report, "--plan": plan})
+        result = recommend(images, progress=show, **asked)
     command = _command(images, plan, result, {name: values[name] for name in asked})
     if plan is not None:
         write_plan(plan, result.plan)

@@ -9,6 +9,7 @@ from tlkit.advisor.backbone_choice import Candidate, choose_backbone
 from tlkit.advisor.probes import run_probes
 from tlkit.api.train.dataset import prepare, read_features, stored_features
 from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.stages import BACKBONES, IMAGES
 from tlkit.api.train.start import Start, prepare_start, scan_folder
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone
@@ -35,6 +36,7 @@ def start_and_folder(request: TrainOptions, context: Context, plan: Plan | None 
     Raises:
         TlkitError: As for `select_backbone`, `prepare_start` and `scan_folder`.
     """
+    context.begin(BACKBONES if request.backbone == AUTO else IMAGES)
     if request.backbone != AUTO:
         start = prepare_start(request, context, plan)
         return start, scan_folder(request.images, context)
@@ -66,7 +68,8 @@ def select_backbone(request: TrainOptions, folder: ImageFolder, context: Context
     candidates = []
     for row in rows:
         extractor = _open(row, request, context)
-        seconds = latency(extractor)
+        with context.show.phase(f"Timing {row.name}", None):
+            seconds = latency(extractor)
         if request.max_latency is None or 1000 * seconds <= request.max_latency or len(rows) == 1:
             candidates.append(_candidate(row, extractor, seconds, sample, context))
     if not candidates:

@@ -14,6 +14,7 @@ from tlkit.api.train.decide import open_backbone, read_dataset
 from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.keywords import documented, refuse_unknown
 from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.stages import ADVICE, IMAGES, expect_advice
 from tlkit.api.train.start import context_of
 from tlkit.context import Clock
 from tlkit.plan.option import declared
@@ -120,9 +121,12 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     refuse_unknown("recommend", options, [each.name for each in declared(TrainOptions).values() if each.option.advisor])
     request = TrainOptions.make(images, **options)
     context = context_of(request, progress)
+    expect_advice(request, context)
     start, folder = start_and_folder(request, context)
+    context.begin(IMAGES)
     extractor = open_backbone(start, context)
     dataset = read_dataset(start, folder, extractor, context)
+    context.begin(ADVICE)
     # the time budget is for training, which starts after this
     timeless = replace(context, clock=Clock())
     measured = measure(dataset, extractor, request, weighs_classes(start.plan, dataset), timeless)

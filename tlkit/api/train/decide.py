@@ -7,6 +7,7 @@ from dataclasses import replace
 from tlkit.api.train.dataset import Dataset, prepare, read_features
 from tlkit.api.train.head import needed_taps, weighs_classes
 from tlkit.api.train.metrics import data_reasons
+from tlkit.api.train.stages import ADVICE
 from tlkit.api.train.start import Start
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.context import Context
@@ -43,15 +44,16 @@ def read_dataset(start: Start, folder: ImageFolder, extractor: Extractor, contex
     plan = start.plan
     found = read_features(folder, extractor, context, taps=needed_taps(plan, extractor.taps))
     context.clock.lap("features")
-    dataset = prepare(
-        folder,
-        found,
-        plan.val_split,
-        plan.seed,
-        plan.drop_leaks,
-        known=start.earlier_split,
-        test_split=plan.test_split,
-    )
+    with context.show.phase("Looking for copies", None):
+        dataset = prepare(
+            folder,
+            found,
+            plan.val_split,
+            plan.seed,
+            plan.drop_leaks,
+            known=start.earlier_split,
+            test_split=plan.test_split,
+        )
     _report_copies(dataset, context.show)
     return dataset
 
@@ -72,6 +74,7 @@ def decide(start: Start, dataset: Dataset, extractor: Extractor, context: Contex
 def _advised(start: Start, dataset: Dataset, extractor: Extractor, context: Context) -> Plan:
     from tlkit.api.recommend.measure import measure
 
+    context.begin(ADVICE)
     plan = start.plan
     measured = measure(dataset, extractor, start.request, weighs_classes(plan, dataset), context)
     advice = measured.advice

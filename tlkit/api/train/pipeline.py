@@ -10,6 +10,7 @@ from tlkit.api.train.metrics import instead_of_test
 from tlkit.api.train.result import TrainResult, result_of
 from tlkit.api.train.run_dir import Place, RunDir, RunKeeper
 from tlkit.api.train.saving import save
+from tlkit.api.train.stages import EVALUATION, HEAD, IMAGES, SAVING, TUNING, expect_rest
 from tlkit.api.train.start import Start
 from tlkit.api.train.trained import choose, frozen_network
 from tlkit.context import Context
@@ -30,10 +31,13 @@ def run_pipeline(
     """
     with RunKeeper(start.request, place, context, resumed).watching() as keeper:
         keeper.begin(start.plan)
+        context.begin(IMAGES)
         extractor = open_backbone(start, context)
         dataset = read_dataset(start, folder, extractor, context)
         plan = decide(start, dataset, extractor, context)
         run = keeper.begin(plan)
+        expect_rest(plan, context)
+        context.begin(HEAD)
         solved = solve(dataset, plan, context)
         if run is None:
             rival = solved
@@ -41,12 +45,17 @@ def run_pipeline(
         else:
             from tlkit.api.train.tuning import tune
 
+            context.begin(TUNING)
             tuned = tune(dataset, extractor, solved, plan, start.request, run, context)
+            context.begin(EVALUATION)
             rival = frozen_rival(dataset, plan, solved, context)
             trained = choose(dataset, plan, solved, rival, tuned, context)
+        context.begin(EVALUATION)
         repeated = instead_of_test(dataset, plan, rival, context)
-        trained = with_ood(calibrated(trained, dataset, repeated), dataset, extractor)
+        with context.show.phase("Calibrating", None):
+            trained = with_ood(calibrated(trained, dataset, repeated), dataset, extractor)
         context.clock.lap("training")
         finished = Finished(trained, dataset, extractor, start, folder, place, run)
+        context.begin(SAVING)
         done = save(finished, context)
         return result_of(finished, done, keeper.finish(trained.interrupted), context)
