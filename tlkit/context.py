@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from tlkit.progress import Progress, SilentProgress
+from tlkit.progress import Progress, SilentProgress, Stages
 
 
 class Clock:
@@ -39,6 +39,7 @@ class Context:
         seed: Random seed.
         budget: Time limit for the whole run, in seconds from the clock's start; None: no limit.
         clock: The run's clock.
+        stages: Numbers the main stages of the run.
     """
 
     show: Progress = field(default_factory=SilentProgress)
@@ -46,6 +47,11 @@ class Context:
     seed: int = 0
     budget: float | None = None
     clock: Clock = field(default_factory=Clock)
+    stages: Stages = field(default_factory=Stages)
+
+    def begin(self, stage: str) -> None:
+        """Begin a main stage of the run."""
+        self.stages.begin(stage, self.show)
 
     @property
     def deadline(self) -> float | None:

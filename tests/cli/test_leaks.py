@@ -13,7 +13,7 @@ from conftest import Ran, image
 
 import tlkit as package
 from tlkit.images import batches
-from tlkit.progress import Advance
+from tlkit.progress import Advance, SilentProgress
 
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
@@ -52,7 +52,7 @@ def test_leaks_are_named_and_dropped_on_demand(tlkit: Tlkit, leaky: Path, tmp_pa
     assert list(manifest["split"].values()).count("train") == 12
 
 
-class Watching:
+class Watching(SilentProgress):
     """Gathers notes, and calls ``act`` when the phase that reads the images opens."""
 
     def __init__(self, act: Callable[[], object] = lambda: None) -> None:

@@ -128,10 +128,14 @@ def test_a_pilot_is_run_if_it_is_unclear_whether_fine_tuning_helps(
     monkeypatch.setattr("tlkit.api.recommend.pilot.is_unclear", lambda advice: is_unclear)
     result = package.recommend(images, backbone=str(small), pilot=True)
     found, train = result.to_json(), f"tlkit train {images}"
-    assert _command(images, Path("plan.json"), result) == f"{train} --plan plan.json"
+    asked = {"backbone": str(small), "pilot": True}
+    assert _command(images, Path("plan.json"), result, asked) == f"{train} --plan plan.json --backbone {small}"
     if is_unclear:
         # train would come to another advice by itself
-        assert _command(images, None, result).startswith(f"{train} --strategy {found['strategy']}")
+        command = _command(images, None, result, asked)
+        assert f"--strategy {found['strategy']}" in command
+        assert f"--backbone {small}" in command
+        assert "--pilot" not in command
         assert found["pilot"]["images"] == found["dataset"]["images"] - 2 * 21  # a third of each class
         assert found["pilot"]["steps"] == 42  # 0.4 of 16 times the root of 42
         assert found["measured"]["pilot"] <= 1
@@ -140,7 +144,7 @@ def test_a_pilot_is_run_if_it_is_unclear_whether_fine_tuning_helps(
     else:
         assert found["pilot"] is None
         assert found["measured"]["pilot"] is None
-        assert _command(images, None, result) == train
+        assert _command(images, None, result, asked) == f"{train} --pilot --backbone {small}"
     assert list(place.iterdir()) == []
 
 
@@ -237,6 +241,7 @@ def test_images_that_say_nothing_give_no_confident_number(tmp_path: Path) -> Non
         (["--report", "there"], "output exists"),
         (["--plan", "there"], "output exists"),
         (["--time-budget", "soon"], "--time-budget requires a time"),
+        (["--time-budget", "5"], "--time-budget requires a unit"),
         (["--val-split", "2"], "val-split"),
         (["--pilot", "--advisor", "rule"], "--pilot requires"),
     ],

@@ -62,6 +62,7 @@ def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, small: Path, tmp_path:
         (["--resume", "none.tlkit-run", "--from", "m.tlkit"], "--from does not apply to --resume"),
         (["images", "--strategy", "fine-tune", "--time-budget", "soon"], "--time-budget requires a time"),
         (["images", "--strategy", "fine-tune", "--time-budget", "0s"], "--time-budget requires a time"),
+        (["images", "--time-budget", "5"], "hint: write 5s, 5m or 5h"),
         (["images", "--strategy", "fine-tune", "--augment", "much"], "--augment"),
         (["images", "--strategy", "freeze", "--epochs", "3"], "requires a strategy that trains weights"),
         (["images", "--strategy", "fine-tune", "--epochs", "0"], "--epochs 0 does not apply"),

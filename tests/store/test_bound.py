@@ -15,18 +15,27 @@ from tlkit.store.marker import MARKER, make_entry, unfinished
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("500MB", 500_000_000), ("1.5 GB", 1_500_000_000), ("2g", 2_000_000_000), ("3KiB", 3000)],
+    [("0", 0), ("500MB", 500_000_000), ("1.5 GB", 1_500_000_000), ("2g", 2_000_000_000), ("3KiB", 3000), ("99 B", 99)],
 )
 def test_sizes(monkeypatch: pytest.MonkeyPatch, text: str, size: int) -> None:
     monkeypatch.setenv("TLKIT_CACHE_SIZE", text)
     assert cache_limit() == size
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1GB", "1 XB"])
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "1 XB", "1 iB"])
 def test_what_is_no_size_is_said(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("TLKIT_CACHE_SIZE", text)
     with pytest.raises(TlkitError, match="TLKIT_CACHE_SIZE"):
         cache_limit()
+
+
+@pytest.mark.parametrize("text", ["4", "0.5", " 500 "])
+def test_a_size_without_a_unit_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """It would be bytes, and nothing would be kept."""
+    monkeypatch.setenv("TLKIT_CACHE_SIZE", text)
+    with pytest.raises(TlkitError, match="requires a unit") as refused:
+        cache_limit()
+    assert f"{text.strip()}GB" in str(refused.value.hint)
 
 
 def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_the_least_recently_used_key_goes_first(tmp_path: Path, monkeypatch: pyt
     for age, key in enumerate(keys):
         (shard,) = fill(tmp_path, range(100), key).folder.glob("*.npy")
         os.utime(shard, (1e9 - age * 1e6, 1e9 - age * 1e6))
-    monkeypatch.setenv("TLKIT_CACHE_SIZE", str(int(2.5 * shard.stat().st_size)))
+    monkeypatch.setenv("TLKIT_CACHE_SIZE", f"{2.5 * shard.stat().st_size:.0f}B")
     oldest = FeatureStore(keys[2], tmp_path)
     assert oldest.get(content(1)) is not None
     oldest.close()

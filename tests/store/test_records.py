@@ -318,7 +318,7 @@ def test_what_is_used_stays_and_what_is_not_goes(tmp_path: Path, monkeypatch: py
         (file,) = set(shard_files(tmp_path)) - before
         os.utime(file, (1e9 + n, 1e9 + n))
     size = file.stat().st_size
-    monkeypatch.setenv("TLKIT_CACHE_SIZE", str(4 * size + 200))
+    monkeypatch.setenv("TLKIT_CACHE_SIZE", f"{4 * size + 200}B")
     reader = store(tmp_path)
     assert reader.get(content(1)) is not None
     reader.close()
@@ -331,7 +331,7 @@ def test_a_key_larger_than_the_bound_loses_its_oldest_shards(tmp_path: Path, mon
     for n in range(6):
         one.add(rows(n))
         time.sleep(0.002)
-    monkeypatch.setenv("TLKIT_CACHE_SIZE", str(3 * shard_files(tmp_path)[0].stat().st_size + 200))
+    monkeypatch.setenv("TLKIT_CACHE_SIZE", f"{3 * shard_files(tmp_path)[0].stat().st_size + 200}B")
     one.close()
     left = store(tmp_path)
     assert [n for n in range(6) if left.get(content(n))] == [3, 4, 5]

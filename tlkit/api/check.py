@@ -66,7 +66,8 @@ def check(
         for fact in examine(folder.paths, workers):
             facts.append(fact)
             advance(1)
-    return assess(folder, facts, _copies(facts))
+    with context.show.phase("Looking for copies", None):
+        return assess(folder, facts, _copies(facts))
 
 
 def _copies(facts: Sequence[Facts]) -> list[Pair]:
@@ -88,8 +89,9 @@ def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
 
     features = read_features(folder, extractor, context, observe, taps=names[len(names) // 2 :])
     rows = features.rows
-    copies = confirmed_copies(features)
-    found = assess(folder, facts, [(rows[one], rows[two]) for one, two in copies])
+    with context.show.phase("Looking for copies", None):
+        copies = confirmed_copies(features)
+        found = assess(folder, facts, [(rows[one], rows[two]) for one, two in copies])
     labels, present = np.unique([folder.labels[row] for row in rows], return_inverse=True)
     probabilities = None
     if len(labels) > 1:
@@ -125,7 +127,8 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Cont
             if probabilities is not None and folder.classes[folder.labels[item.index]] in bundle.classes:
                 predicted[item.index] = probabilities
             advance(1)
-    found = assess(folder, facts, _copies(facts))
+    with context.show.phase("Looking for copies", None):
+        found = assess(folder, facts, _copies(facts))
     number = {name: index for index, name in enumerate(bundle.classes)}
     order = sorted(predicted)
     labels = [number[folder.classes[folder.labels[index]]] for index in order]

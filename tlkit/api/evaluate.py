@@ -145,7 +145,8 @@ def evaluate(
     if tta:
         check_mirroring(bundle)
     files, labels, rows, unlike, used, skipped = [], [], [], [], [], []
-    with (progress or SilentProgress()).phase("Evaluating", len(known)) as advance:
+    show = progress or SilentProgress()
+    with show.phase("Evaluating", len(known)) as advance:
         paths = [folder.paths[index] for index, _ in known]
         for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
             item, values = answer.item, answer.probabilities
@@ -162,6 +163,8 @@ def evaluate(
     if not rows:
         raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*skipped[0]))
     probabilities = exact(np.stack(rows))
+    with show.phase("Computing the metrics", None):
+        metrics = measure(probabilities, labels)
     return Evaluation(
         model=bundle.path,
         root=folder.root,
@@ -174,7 +177,7 @@ def evaluate(
         used=tuple(used),
         skipped=tuple(skipped),
         unknown_classes=unknown,
-        metrics=measure(probabilities, labels),
+        metrics=metrics,
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from tlkit.progress import Progress
+
 
 def import_keras() -> ModuleType:
     """Import Keras on the TensorFlow backend, without TensorFlow's log noise, and return it.
@@ -18,7 +20,7 @@ def import_keras() -> ModuleType:
     Only the first call takes time (several seconds). A user's ``keras.json`` with another backend or channel order is
     overridden for this process.
     """
-    if "keras" in sys.modules and "tensorflow" in sys.modules:
+    if _is_loaded():
         return sys.modules["keras"]
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,6 +34,17 @@ def import_keras() -> ModuleType:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     return keras  # type: ignore[no-any-return]
+
+
+def load_keras(progress: Progress) -> None:
+    """Import Keras ahead of its first use, with a progress phase of its own, unless it is loaded already."""
+    if not _is_loaded():
+        with progress.phase("Loading TensorFlow", None):
+            import_keras()
+
+
+def _is_loaded() -> bool:
+    return "keras" in sys.modules and "tensorflow" in sys.modules
 
 
 def import_tensorflow() -> ModuleType:

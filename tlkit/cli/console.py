@@ -14,6 +14,7 @@ from tlkit.progress import Advance, ignore
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bars
 
 MIN_WIDE = 110  # terminal columns with room for every part of a progress bar
 
@@ -26,7 +27,11 @@ def out() -> Console:
 
 
 class ConsoleProgress:
-    """Progress on stderr: bars on a terminal, otherwise one plain line per phase."""
+    """Progress on stderr: bars on a terminal, otherwise one plain line per phase.
+
+    As a context manager it shows the current stage wherever no phase is open, so that the screen is never blank, until
+    the block ends. On a terminal, the titles of phases begin with the number of their stage.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -35,6 +40,33 @@ class ConsoleProgress:
         if stream is not sys.stderr:
             weakref.finalize(self, stream.close)
         self._console = Console(file=stream, highlight=False, emoji=False, soft_wrap=True)
+        self._number = ""
+        self._between: Bars | None = None  # shown where no phase is open
+
+    def __enter__(self) -> ConsoleProgress:
+        """Begin work in stages."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the last stage."""
+        self._end_stage()
+
+    def stage(self, title: str, number: int, total: int | None) -> None:
+        """Show a stage until the next one begins."""
+        if not self._console.is_terminal:
+            return
+        self._end_stage()
+        self._number = f"[{number}] " if total is None else f"[{number}/{total}] "
+        if not self._console.is_interactive:  # a terminal that cannot erase lines
+            return
+        self._between = self._bars(None)
+        self._between.add_task(f"{self._number}{title}", total=None, status="")
+        self._between.start()
+
+    def _end_stage(self) -> None:
+        if self._between is not None:
+            self._between.stop()
+        self._number, self._between = "", None
 
     @contextmanager
     def phase(self, title: str, total: int | None) -> Iterator[Advance]:
@@ -43,6 +75,24 @@ class ConsoleProgress:
             self._plain(title if total is None else f"{title}: {total}")
             yield ignore
             return
+        between = self._between
+        if between is not None:  # older releases of rich show one thing at a time
+            between.stop()
+        try:
+            with self._bars(total) as bars:
+                task = bars.add_task(f"{self._number}{title}", total=total, status="")
+
+                def advance(steps: int, status: str = "", /) -> None:
+                    fields: dict[str, Any] = {"status": status} if status else {}
+                    bars.update(task, advance=steps, **fields)
+
+                yield advance
+        finally:
+            if between is not None and between is self._between:
+                between.start()
+
+    def _bars(self, total: int | None) -> Bars:
+        """Make the display of one title with its progress; it vanishes when it ends."""
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -65,7 +115,7 @@ class ConsoleProgress:
         rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         columns += [TextColumn("{task.fields[status]}", markup=False, table_column=rest)]
         # by default rich redirects stdout to this console, which is stderr
-        bar = Progress(
+        return Progress(
             *columns,
             console=self._console,
             transient=True,
@@ -73,14 +123,6 @@ class ConsoleProgress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        with bar:
-            task = bar.add_task(title, total=total, status="")
-
-            def advance(steps: int, status: str = "", /) -> None:
-                fields: dict[str, Any] = {"status": status} if status else {}
-                bar.update(task, advance=steps, **fields)
-
-            yield advance
 
     def milestone(self, message: str) -> None:
         """Print a line, unless a bar shows the same."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -93,6 +94,18 @@ def given(
         for name, its in declared(record).items()
         if (its.option.advisor or not advisor) and is_given(context, name)
     }
+
+
+def command_line(words: Iterable[str], record: type[Any], values: Mapping[str, Any]) -> str:
+    """Return a command to copy and paste, quoted for the shell; options at their defaults are left out.
+
+    Args:
+        words: What it begins with.
+        record: The dataclass that declares the options.
+        values: Options by name, as the user wrote them.
+    """
+    its = declared(record)
+    return shlex.join([*words, *(word for name in its if name in values for word in its[name].words(values[name]))])
 
 
 def is_given(context: typer.Context, name: str) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tlkit.api.train.options import TrainOptions
-from tlkit.cli.declared import given, options, parameter, with_parameters
+from tlkit.cli.declared import command_line, given, options, parameter, with_parameters
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json, LabelledImages
 from tlkit.jsontext import json_text
-from tlkit.plan.choices import LAST
 from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
@@ -39,16 +37,16 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
     images, report, plan = values["images"], values["report"], values["plan"]
     asked = given(context, values, TrainOptions, advisor=True)
     TrainOptions.make(images, **asked)  # mistakes are told before anything heavy is imported
-    show = ConsoleProgress()
-    with show.phase("Starting", None):
-        from tlkit.api.recommend.plan_file import write_plan
-        from tlkit.api.recommend.recommend import recommend
-        from tlkit.files import check_outputs, write_new
-        from tlkit.report.advice import advice_page
+    with ConsoleProgress() as show:
+        with show.phase("Starting", None):
+            from tlkit.api.recommend.plan_file import write_plan
+            from tlkit.api.recommend.recommend import recommend
+            from tlkit.files import check_outputs, write_new
+            from tlkit.report.advice import advice_page
 
-    check_outputs(images, {"--report": report, "--plan": plan})
-    result = recommend(images, progress=show, **asked)
-    command = _command(images, plan, result)
+        check_outputs(images, {"--report": report, "--plan": plan})
+        result = recommend(images, progress=show, **asked)
+    command = _command(images, plan, result, {name: values[name] for name in asked})
     if plan is not None:
         write_plan(plan, result.plan)
     if report is not None:
@@ -72,15 +70,26 @@ with_parameters(
 )
 
 
-def _command(images: Path, plan: Path | None, result: Recommendation) -> str:
-    """The command that follows the advice. ``train`` gets the same advice by itself, except that of a pilot."""
-    train, advice = f"tlkit train {shlex.quote(str(images))}", result.measured.advice
+def _command(images: Path, plan: Path | None, result: Recommendation, written: dict[str, Any]) -> str:
+    """The command that follows the advice, with the same options.
+
+    Args:
+        images: The folder.
+        plan: The file that the plan is written to.
+        result: The advice. ``train`` comes to the same by itself, except for that of a pilot.
+        written: The options on the command line, by name, as the user wrote them.
+    """
+    from tlkit.api.recommend.plan_file import besides_plan
+
+    words = ["tlkit", "train", f"./{images}" if str(images).startswith("-") else str(images)]
     if plan is not None:
-        return f"{train} --plan {shlex.quote(str(plan))}"
-    if result.measured.pilot is None:
-        return train
-    its = {"--strategy": advice.strategy, "--features": advice.features, "--boundary": advice.boundary}
-    return " ".join([train, *(f"{name} {value}" for name, value in its.items() if value not in (None, LAST))])
+        words += ["--plan", str(plan)]
+        return command_line(words, TrainOptions, {name: written[name] for name in besides_plan(result.plan, written)})
+    if result.measured.pilot is not None:
+        advice = result.measured.advice
+        chosen = {"strategy": advice.strategy, "features": advice.features, "boundary": advice.boundary}
+        written = {**written, "pilot": False, **chosen}
+    return command_line(words, TrainOptions, written)
 
 
 def _present(result: Recommendation, command: str) -> None:

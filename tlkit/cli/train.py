@@ -60,16 +60,16 @@ def train_command(context: typer.Context, **values: Any) -> None:
     asked = given(context, values, TrainOptions)
     if resume is None and plan is None:
         TrainOptions.make(images, **asked)  # mistakes are told before anything heavy is imported
-    show = ConsoleProgress()
-    with show.phase("Starting", None):
-        from tlkit.api.recommend.plan_file import read_plan
-        from tlkit.api.train.run import resume as resume_run
-        from tlkit.api.train.run import train
+    with ConsoleProgress() as show:
+        with show.phase("Starting", None):
+            from tlkit.api.recommend.plan_file import read_plan
+            from tlkit.api.train.run import resume as resume_run
+            from tlkit.api.train.run import train
 
-    if resume is not None:
-        result = resume_run(resume, images=images, workers=values["workers"], progress=show)
-    else:
-        result = train(images, plan=None if plan is None else read_plan(plan), progress=show, **asked)
+        if resume is not None:
+            result = resume_run(resume, images=images, workers=values["workers"], progress=show)
+        else:
+            result = train(images, plan=None if plan is None else read_plan(plan), progress=show, **asked)
     if values["as_json"]:
         typer.echo(json_text(result.to_json()))
     else:

@@ -55,17 +55,18 @@ def try_rates(job: Job, classes: int, progress: Progress, seconds: float = math.
         The trials in order; the last one is harmless unless none was.
     """
     start = snapshot(job.trainer.state())
-    job.trainer.step(*job.batch(0), 0.0)  # the first step includes building the graph
-    began = time.perf_counter()
     trials: list[Trial] = []
     with progress.phase("Learning-rate check", STEPS) as advance:
+        advance(0, "compiling the network")
+        job.trainer.step(*job.batch(0), 0.0)  # the first step includes building the graph
+        began = time.perf_counter()
         for rate in allowed_rates(len(job.train)):
             restore(job.trainer.state(), start)
             losses: list[float] = []
             for step in range(STEPS):
                 loss, _ = job.trainer.step(*job.batch(step), rate * min(1.0, (step + 1) / WARM_UP))
                 losses.append(loss)
-                advance(1 if not trials else 0)
+                advance(1 if not trials else 0, f"rate {rate:.0e}")
                 if not trials and step == 1 and (time.perf_counter() - began) / 2 * STEPS > seconds:
                     restore(job.trainer.state(), start)
                     return ()

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +107,9 @@ def solve_head(
     search = _search(scaled, labels, groups, balanced, seed, progress) if c is None else []
     if c is None:
         c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
-    solved = _solver(c, balanced, FINE)
-    with _quiet(), threadpool_limits(1 if scaled.size < LARGE else None):
+    phase = (progress or SilentProgress()).phase("Solving the head", None)
+    with phase, _quiet(), threadpool_limits(1 if scaled.size < LARGE else None):
+        solved = _solver(c, balanced, FINE)
         solved.fit(scaled, target)
     weights, bias = _softmax_form(solved, classes)
     kernel = weights.T / deviation[:, None]
@@ -217,7 +219,7 @@ def cross_validate(
     best = np.zeros((len(target), len(np.unique(target))), dtype=np.float32)
     if not folds:
         return points, best
-    solvers = [_solver(grid[0], balanced, COARSE) for _ in folds]
+    solvers: list[Any] = []
 
     def solve(number: int, c: float) -> Matrix:
         train, test = folds[number]
@@ -227,7 +229,8 @@ def cross_validate(
     # one thread per fold, each with one BLAS thread: small matrix products gain nothing from more threads, and lose
     # much when other programs keep the cores busy
     phase = (progress or SilentProgress()).phase("Cross-validation", None)
-    with _quiet(), threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool, phase as advance:
+    with phase as advance, _quiet(), threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool:
+        solvers += [_solver(grid[0], balanced, COARSE) for _ in folds]
         for c in grid:
             found = np.zeros_like(best)
             scores = []

@@ -106,6 +106,20 @@ class Declared:
         is_path = self.option.is_path or (self.option.path_if is not None and self.option.path_if(value))
         return absolute(value) if is_path else value
 
+    def words(self, value: Any) -> list[str]:
+        """Return the words that give this value on a command line; none for the default.
+
+        Args:
+            value: As `plain` takes it.
+        """
+        if self.plain(value) == self.default:
+            return []
+        if isinstance(value, bool):
+            yes, _, no = (self.option.flags[0] if self.option.flags else self.flag).partition("/")
+            return [yes if value else no]
+        text = str(value)
+        return [f"{self.flag}={text}"] if text.startswith("-") else [self.flag, text]
+
     def check(self, value: Any) -> None:
         """Refuse a value that is not one of the choices or is out of bounds.
 

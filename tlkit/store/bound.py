@@ -76,13 +76,15 @@ def cache_limit() -> int:
     """Return the size limit of the cache in bytes: ``TLKIT_CACHE_SIZE``, such as ``500MB`` or ``4GB`` (the default).
 
     Raises:
-        TlkitError: The variable is not a size.
+        TlkitError: The variable is not a size, or has no unit.
     """
     text = os.environ.get("TLKIT_CACHE_SIZE", DEFAULT_SIZE)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B?|(B))?\s*", text, re.IGNORECASE)
     if not match:
         raise TlkitError(f"TLKIT_CACHE_SIZE is not a size: '{text}'", "write it as 500MB or 4GB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    if not (match[2] or match[3] or float(match[1]) == 0):
+        raise TlkitError(f"TLKIT_CACHE_SIZE requires a unit: '{text}'", f"write {match[1]}MB or {match[1]}GB")
+    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
 
 
 def remove_entry(entry: Path) -> None:

@@ -97,13 +97,23 @@ def test_values_may_be_written_as_people_write_them(tmp_path: Path, monkeypatch:
     made = TrainOptions.make(
         Path("images"), time_budget="1.5m", max_params="5M", max_latency="20", output=Path("out.tlkit"), weights="w.h5"
     )
-    assert (made.time_budget, made.max_params, made.max_latency) == (90.0, 5e6, 0.02)
+    assert (made.time_budget, made.max_params, made.max_latency) == (90.0, 5e6, 20.0)
     assert (made.images, made.output) == (str(tmp_path / "images"), str(tmp_path / "out.tlkit"))
     assert made.weights == str(tmp_path / "w.h5")
     assert TrainOptions.make("x", time_budget=90).time_budget == 90
+    assert TrainOptions.make("x", max_latency=20) == TrainOptions.make("x", max_latency="20ms")
     assert TrainOptions.make("x", backbone="net.keras").backbone == str(tmp_path / "net.keras")
     for wrong in ({"time_budget": "soon"}, {"max_params": "many"}, {"max_latency": "quick"}, {"time_budget": "0s"}):
         refusal(**wrong)
+
+
+@pytest.mark.parametrize("text", ["5", "0.5", " 300 "])
+def test_a_time_in_text_has_a_unit(text: str) -> None:
+    """A number in Python stays seconds."""
+    error, number = refusal(time_budget=text), text.strip()
+    assert error.message == f"--time-budget requires a unit: '{text}' could be seconds, minutes or hours"
+    assert error.hint == f"write {number}s, {number}m or {number}h"
+    assert TrainOptions.make("x", time_budget=float(text)).time_budget == float(text)
 
 
 def test_a_word_that_is_no_option_is_an_error_of_the_program() -> None:

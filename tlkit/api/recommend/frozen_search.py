@@ -15,6 +15,7 @@ from tlkit.api.recommend.networks import Network, networks_to_compare
 from tlkit.api.train.dataset import Dataset, stored_features
 from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.reading import read_dataset
+from tlkit.api.train.stages import NETWORKS, compares_networks
 from tlkit.api.train.start import Start
 from tlkit.backbones.extractor import TOP, Extractor, Taps, rows_of, widths_of
 from tlkit.backbones.speed import latency
@@ -67,6 +68,8 @@ def search_frozen(
     Raises:
         TlkitError: No network is within the limits, or as for `read_dataset`.
     """
+    if compares_networks(start.request) and not start.planned:
+        context.begin(NETWORKS)
     networks = networks_to_compare(start, dataset.paths(TRAIN), context)
     features = _features_to_compare(start, extractor)
     if len(networks) * len(features) == 1:

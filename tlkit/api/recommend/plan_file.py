@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,9 @@ def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, A
     """
     options = declared(TrainOptions)
     refuse_unknown("train", given, options)
-    located_by = _located_by(plan)
-    decided = [name for name, its in options.items() if _is_decided(its.option.decided_by, plan)]
+    allowed = besides_plan(plan, given)
     for name in given:
-        if name in decided and name != located_by:
+        if name not in allowed:
             raise TlkitError(f"{options[name].flag} is decided by --plan", "leave one of them out, or change the plan")
     values: dict[str, Any] = {
         **{name: getattr(plan, name) for name in shared_with_plan()},
@@ -75,6 +74,12 @@ def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, A
         **({"epochs": 0} if plan.head_only else {}),
     }
     return TrainOptions.make(images, **{**given, **values})
+
+
+def besides_plan(plan: Plan, names: Iterable[str]) -> list[str]:
+    """Return those of some options that can be given with a plan: it does not decide them, or needs a location."""
+    options, located_by = declared(TrainOptions), _located_by(plan)
+    return [name for name in names if name == located_by or not _is_decided(options[name].option.decided_by, plan)]
 
 
 def _is_decided(by: str, plan: Plan) -> bool:

@@ -15,6 +15,7 @@ from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.keywords import documented, refuse_unknown
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reading import open_backbone, read_dataset
+from tlkit.api.train.stages import ADVICE, IMAGES, expect_advice
 from tlkit.api.train.start import context_of, prepare_start, scan_folder
 from tlkit.context import Clock
 from tlkit.plan.option import declared
@@ -124,6 +125,8 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     refuse_unknown("recommend", options, [each.name for each in declared(TrainOptions).values() if each.option.advisor])
     request = TrainOptions.make(images, **options)
     context = context_of(request, progress)
+    expect_advice(request, context)
+    context.begin(IMAGES)
     start, folder = prepare_start(request, context), scan_folder(request.images, context)
     extractor = open_backbone(start, context)
     dataset = read_dataset(start, folder, extractor, context)
@@ -131,6 +134,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     timeless = replace(context, clock=Clock())
     found = search_frozen(start, folder, dataset, extractor, timeless)
     start, dataset = found.start, found.dataset
+    context.begin(ADVICE)
     measured = measure(dataset, found.extractor, start, weighs_classes(start.plan, dataset), timeless)
     advice, probes = measured.advice, measured.probes
     plan = replace(

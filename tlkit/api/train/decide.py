@@ -9,6 +9,7 @@ from tlkit.api.recommend.frozen_search import search_frozen
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.metrics import data_reasons
+from tlkit.api.train.stages import ADVICE
 from tlkit.api.train.start import Start
 from tlkit.backbones.extractor import Extractor
 from tlkit.context import Context
@@ -66,6 +67,7 @@ def decide(start: Start, folder: ImageFolder, dataset: Dataset, extractor: Extra
 def _advised(start: Start, dataset: Dataset, extractor: Extractor, context: Context) -> Plan:
     from tlkit.api.recommend.measure import measure
 
+    context.begin(ADVICE)
     plan = start.plan
     measured = measure(dataset, extractor, start, weighs_classes(plan, dataset), context)
     advice = measured.advice

@@ -28,7 +28,9 @@ def finish(trained: Trained, rival: Solved, dataset: Dataset, extractor: Extract
         context: Context of the run.
     """
     more = instead_of_test(dataset, trained.plan, rival, context)
-    return refitted(with_ood(calibrated(trained, dataset, more), dataset, extractor), dataset, context)
+    with context.show.phase("Calibrating", None):
+        trained = with_ood(calibrated(trained, dataset, more), dataset, extractor)
+    return refitted(trained, dataset, context)
 
 
 def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trained:

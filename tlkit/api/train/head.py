@@ -86,9 +86,7 @@ def frozen_rival(dataset: Dataset, plan: Plan, solved: Solved, context: Context)
 
 def rival_plan(plan: Plan) -> Plan:
     """The plan of the frozen network that a plan which trains weights must beat."""
-    return replace(
-        plan, strategy=FREEZE, boundary=None, features=plan.frozen_features, head_only=False, complete=False
-    )
+    return replace(plan, strategy=FREEZE, boundary=None, features=plan.frozen_features, head_only=False, complete=False)
 
 
 def head_reasons(solved: Solved, strategy: str) -> tuple[str, ...]:

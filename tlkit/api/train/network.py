@@ -90,7 +90,9 @@ def build(material: Material, solved: Solved, recipe: Recipe, stack: contextlib.
             batch_norm=recipe.batch_norm,
         )
     inputs = _inputs(material, stage, recipe, stack)
-    return Built(network, trainable, _job(material, trainable, recipe, inputs, strategy), strategy)
+    with show.phase("Preparing the optimizer", None):
+        job = _job(material, trainable, recipe, inputs, strategy)
+    return Built(network, trainable, job, strategy)
 
 
 def last_layers_from(extractor: Extractor, show: Progress) -> str:

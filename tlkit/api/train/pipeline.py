@@ -8,6 +8,7 @@ from tlkit.api.train.head import frozen_rival, solve
 from tlkit.api.train.reading import open_backbone, read_dataset
 from tlkit.api.train.result import TrainResult, result_of
 from tlkit.api.train.run_dir import Place, RunDir, RunKeeper
+from tlkit.api.train.stages import EVALUATION, HEAD, IMAGES, SAVING, TUNING, expect_rest
 from tlkit.api.train.start import Start
 from tlkit.api.train.trained import choose, frozen_network
 from tlkit.api.train.usable import Saver
@@ -30,12 +31,15 @@ def run_pipeline(
     saver = Saver(folder, place, context)
     with RunKeeper(start.request, place, context, resumed).watching() as keeper:
         run = keeper.begin(start.plan, decided=start.planned)
+        context.begin(IMAGES)
         extractor = open_backbone(start, context)
         dataset = read_dataset(start, folder, extractor, context)
         saver.save_at_once(start, dataset, extractor, run)
         decided = decide(start, folder, dataset, extractor, context)
         plan, start, dataset, extractor = decided.plan, decided.start, decided.dataset, decided.extractor
         run = keeper.begin(plan, decided=True)
+        expect_rest(plan, context)
+        context.begin(HEAD)
         solved = solve(dataset, plan, context)
         if run is None:
             rival = solved
@@ -45,9 +49,12 @@ def run_pipeline(
 
             rival = frozen_rival(dataset, plan, solved, context)
             saver.save_before_tuning(plan, rival, start, dataset, extractor, run)
+            context.begin(TUNING)
             tuned = tune(dataset, extractor, solved, plan, start.request, run, context)
             trained = choose(dataset, plan, solved, rival, tuned, context)
+        context.begin(EVALUATION)
         trained = finish(trained, rival, dataset, extractor, context)
         context.clock.lap("training")
+        context.begin(SAVING)
         finished, done = saver.save(trained, start, dataset, extractor, run)
         return result_of(finished, done, keeper.finish(trained.interrupted), context)

@@ -53,15 +53,16 @@ def read_dataset(
     else:
         found = read_features(folder, extractor, context, taps=taps)
     context.clock.lap("features")
-    dataset = prepare(
-        folder,
-        found,
-        plan.val_split,
-        plan.seed,
-        plan.drop_leaks,
-        known=start.earlier_split,
-        test_split=plan.test_split,
-    )
+    with context.show.phase("Looking for copies", None):
+        dataset = prepare(
+            folder,
+            found,
+            plan.val_split,
+            plan.seed,
+            plan.drop_leaks,
+            known=start.earlier_split,
+            test_split=plan.test_split,
+        )
     if not quiet:
         _report_copies(dataset, context.show)
     return dataset

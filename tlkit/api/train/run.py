@@ -12,6 +12,7 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.pipeline import run_pipeline
 from tlkit.api.train.result import TrainResult
 from tlkit.api.train.run_dir import free_place, open_run, resumed_place
+from tlkit.api.train.stages import IMAGES, expect_training
 from tlkit.api.train.start import context_of, prepare_start, scan_folder
 from tlkit.files import absolute
 from tlkit.images.folder import existing_folder
@@ -49,7 +50,9 @@ def train(
     """
     request = TrainOptions.make(images, **options) if plan is None else request_of(plan, images, options)
     context = context_of(request, progress)
+    expect_training(request, context)
     place = free_place(existing_folder(request.images), request.output, request.overwrite)
+    context.begin(IMAGES)
     start, folder = prepare_start(request, context, plan), scan_folder(request.images, context)
     return run_pipeline(start, folder, place, context)
 
@@ -77,5 +80,7 @@ def resume(
     request = replace(run.request, images=where, workers=workers)
     context = context_of(request, progress)
     place = resumed_place(run)
+    expect_training(request, context)
+    context.begin(IMAGES)
     start = prepare_start(request, context, run.plan)
     return run_pipeline(start, scan_folder(where, context), place, context, run)

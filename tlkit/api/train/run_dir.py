@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -138,7 +139,7 @@ class RunKeeper:
             yield self
         except KeyboardInterrupt:
             if self.run is not None:
-                self._context.show.note(f"to resume: tlkit train --resume {self.run.path}")
+                self._context.show.note(f"to resume: tlkit train --resume {shlex.quote(str(self.run.path))}")
             raise
         except TlkitError:
             if self.run is not None and not self.run.has_state and not self.run.resumed:
@@ -173,7 +174,7 @@ def refuse_unfinished(place: Place) -> None:
     if not (path / RUN).is_file():
         raise TlkitError(f"{path} exists and is not the folder of a run", "choose another --output")
     if not place.overwrite:
-        hint = f"resume it: tlkit train --resume {path.name}; or start again with --overwrite"
+        hint = f"resume it: tlkit train --resume {shlex.quote(path.name)}; or start again with --overwrite"
         raise TlkitError(f"there is an unfinished run: {path}", hint)
 
 

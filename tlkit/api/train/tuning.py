@@ -17,6 +17,7 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.run_dir import RunDir
 from tlkit.api.train.tuning_decisions import check_same, decide_rate, decide_recipe, decide_time, keep, tuning_reasons
 from tlkit.backbones.extractor import Extractor
+from tlkit.backbones.runtime import load_keras
 from tlkit.context import Context
 from tlkit.finetune.tensorboard import board
 from tlkit.images.folder import TEST, TRAIN, VAL
@@ -103,6 +104,7 @@ def tune(
 
     show, size = context.show, (extractor.input_size, extractor.input_size)
     keep_memory()
+    load_keras(show)
     check_same(dataset, run)
     with contextlib.ExitStack() as stack:
         decoded = stack.enter_context(decode_all(dataset.folder.paths, size, workers=context.workers, progress=show))
@@ -113,11 +115,13 @@ def tune(
         decisions = replace(decisions, recipe=built.job.recipe)
         job, decisions = decide_rate(built.job, decisions, len(dataset.classes), context)
         sample = sampled(dataset, plan.seed, MAX_SAMPLE if context.deadline is None else MAX_HASTY_SAMPLE)
-        decisions = decide_time(job, decisions, dataset, context.deadline, len(sample))
+        if context.deadline is not None:
+            with show.phase("Timing an evaluation", None):
+                decisions = decide_time(job, decisions, dataset, context.deadline, len(sample))
         keep(decisions, dataset, run)
         with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, explain_out_of_memory():
             outcome = fit(job, show, folder=run.path, seconds=decisions.seconds, stop=stop, observe=observe)
-        model = _plain_model(built, extractor, solved)
+        model = _plain_model(built, extractor, solved, show)
         shown = ood_taps(extractor.taps, solved.choice.taps)
         layers = layers_of(built.network, list(dict.fromkeys((*solved.choice.taps, *shown))))
         seen = sample if outcome.why != INTERRUPTED else []
@@ -135,15 +139,16 @@ def sampled(dataset: Dataset, seed: int, most: int) -> list[int]:
     )
 
 
-def _plain_model(built: Built, extractor: Extractor, solved: Solved) -> Any:
+def _plain_model(built: Built, extractor: Extractor, solved: Solved, show: Progress) -> Any:
     """Rebuild the trained network in float32 and on one device."""
     from tlkit.finetune.hardware import FLOAT32
     from tlkit.linear.classifier import attach_head
 
     if built.job.recipe.precision == FLOAT32 and built.strategy.num_replicas_in_sync == 1:
         return built.trainable.model
-    model = attach_head(training_network(extractor), solved.head, solved.choice.taps)
-    model.set_weights(built.trainable.model.get_weights())
+    with show.phase("Rebuilding the network in single precision", None):
+        model = attach_head(training_network(extractor), solved.head, solved.choice.taps)
+        model.set_weights(built.trainable.model.get_weights())
     return model
 
 
