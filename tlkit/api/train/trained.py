@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,8 @@ def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
 
     A difference in loss as small as that between engines or precisions does not count. With fewer than `MIN_TO_SELECT`
     images a single one would often decide against a network that is far better on new images. Then the tuned network
-    is kept if its accuracy is at least as high, or its log loss lower (benchmarks/keep_rules.py compares such rules).
+    is kept if its accuracy is at least as high, or if its log loss is lower and its accuracy lower by no more than one
+    image or one standard error (benchmarks/keep_rules.py compares such rules).
 
     Args:
         ours: Metrics of the tuned network.
@@ -150,7 +152,8 @@ def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
     mine, its = ours["val_accuracy"], frozen["val_accuracy"]
     surer = bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
     if images < MIN_TO_SELECT:
-        return bool(mine >= its) or surer
+        error = math.sqrt(its * (1 - its) / images)
+        return bool(mine >= its) or (surer and bool(mine >= its - max(1 / images, error) - 1e-9))
     return bool(mine > its) if mine != its else surer
 
 
