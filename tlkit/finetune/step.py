@@ -43,7 +43,7 @@ class Trainer:
         self._variables = trainable.variables
         self._most: int | None = None  # images per part if memory is short
         with self._strategy.scope():
-            self._optimizer = AdamW(trainable.groups, recipe.weight_decay, recipe.epsilon)
+            self._optimizer = AdamW(trainable.groups, recipe.weight_decay, recipe.epsilon, recipe.l2_sp)
         self._gradients_of = tf.function(self._distributed, reduce_retracing=True, autograph=False)
         self._update = tf.function(self._apply, autograph=False)
         self._infer = tf.function(self._logits, reduce_retracing=True, autograph=False)

@@ -38,6 +38,7 @@ class Recipe:
         layer_decay: Factor on the learning rate from each stage to the one before it, 0..1.
         weight_decay: Decoupled weight decay of kernels, relative to the learning rate (AdamW); none for normalisation
             parameters and biases.
+        l2_sp: Decay of all weights towards the values they start from (L2-SP), relative to the learning rate; 0: none.
         warm_up: Share of the steps in which the learning rate rises to its peak; afterwards it follows a half cosine.
         clip: Maximum global norm of the gradient.
         epsilon: Added to the square root of Adam's second moment; gradients far below it cause only small steps.
@@ -59,6 +60,7 @@ class Recipe:
     learning_rate: float | None
     layer_decay: float = LAYER_DECAY
     weight_decay: float = WEIGHT_DECAY
+    l2_sp: float = 0.0
     warm_up: float = WARM_UP
     clip: float = CLIP
     epsilon: float = EPSILON
