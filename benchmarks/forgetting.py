@@ -12,7 +12,6 @@ the table ends. NAME_test beside a folder NAME has its test images.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import time
@@ -46,6 +45,7 @@ class Variant:
 
     @property
     def name(self) -> str:
+        """What makes it the same as another."""
         more = (f" l2sp {self.l2_sp:g}" if self.l2_sp else "") + (
             f" decay {self.layer_decay:g}" if self.layer_decay != 1 else ""
         )
@@ -138,7 +138,7 @@ class Setting:
         )
 
     def recipe(self, variant: Variant) -> Any:
-        """tlkit's own, with the variant's settings, few looks and no patience."""
+        """The default one, with the variant's settings, few looks and no patience."""
         from tlkit.plan.recipe import make_recipe
 
         made = make_recipe(len(self.train), flip=self.flip, learning_rate=variant.rate)
@@ -257,8 +257,10 @@ def figures(logits: np.ndarray, truth: np.ndarray, val: int) -> list[float]:
 
 
 def drawn(images: Path, per_class: int, seed: int) -> tuple[tuple[list[tuple[Path, int]], ...], int]:
-    """Training, validation and test images with labels, and the number of classes; held-out images do not depend on
-    the number of training images."""
+    """Training, validation and test images with labels, and the number of classes.
+
+    Held-out images do not depend on the number of training images.
+    """
     from tlkit.images.folder import scan
 
     folder = scan(images)

@@ -271,12 +271,13 @@ def in_pieces(make: Callable[[], Job], folder: Path, stops: Sequence[int]) -> tu
     every=st.integers(1, 7),
     patience=st.integers(2, 30),
     keep=st.sampled_from(["best", "last"]),
+    share=st.sampled_from([1.0, 0.5, None]),
 )
 def test_a_run_in_pieces_is_the_same_run(
-    curve: list[float], stops: set[int], every: int, patience: int, keep: str
+    curve: list[float], stops: set[int], every: int, patience: int, keep: str, share: float | None
 ) -> None:
     def make() -> Job:
-        return counting(curve, evaluate_every=every, patience=patience, keep=keep)
+        return counting(curve, evaluate_every=every, patience=patience, keep=keep, interpolation=share)
 
     whole = make()
     expected = fit(whole, SILENT)
@@ -287,7 +288,68 @@ def test_a_run_in_pieces_is_the_same_run(
     assert (outcome.why, outcome.steps) == (expected.why, expected.steps)
     assert without_time(outcome.rows) == without_time(expected.rows)
     assert without_time([outcome.best]) == without_time([expected.best])
+    assert outcome.mixes == expected.mixes
     np.testing.assert_array_equal(job.trainer.state()[0], whole.trainer.state()[0])
+
+
+@pytest.mark.parametrize(("turn", "share"), [(24, 1.0), (17, 0.75), (12, 0.5), (5, 0.25), (2, 0.25)])
+def test_validation_images_choose_how_much_of_the_training_stays(turn: int, share: float) -> None:
+    """The lowest loss lies after so many of 24 steps; the weights are those of as many, in proportion."""
+    job = counting(falling(24, turn=turn), keep="last", interpolation=None)
+    outcome = fit(job, SILENT)
+    assert outcome.share == share
+    assert job.trainer.count == 24 * share
+    assert sorted(mix.share for mix in outcome.mixes) == [0.25, 0.5, 0.75, 1]
+    assert outcome.mixes[0].calibrated_loss == min(mix.calibrated_loss for mix in outcome.mixes)
+    assert outcome.best["val_loss"] == outcome.mixes[0].val_loss
+    assert outcome.best["step"] == outcome.rows[-1]["step"] == 24
+    assert outcome.rows[-1]["val_loss"] == pytest.approx(1 + (24 - turn) / 100)
+
+
+def test_a_share_that_is_given_is_taken_whatever_the_loss() -> None:
+    job = counting(falling(24), keep="last", interpolation=0.5)
+    outcome = fit(job, SILENT)
+    assert (outcome.share, job.trainer.count, len(outcome.mixes)) == (0.5, 12, 1)
+    assert outcome.best["val_loss"] == pytest.approx(1 + 12 / 100)
+
+
+def test_where_training_is_interrupted_no_images_choose_the_share() -> None:
+    job = counting(falling(24, turn=5), keep="last", interpolation=None)
+    outcome = fit(job, SILENT, stop=stop_after(job, 12))
+    assert (outcome.why, outcome.share, len(outcome.mixes)) == ("interrupted", 0.5, 1)
+
+
+def test_where_nothing_gets_better_there_is_nothing_to_mix() -> None:
+    job = counting(falling(24, turn=0), interpolation=None)
+    outcome = fit(job, SILENT)
+    assert (outcome.best["step"], outcome.mixes, outcome.share) == (0, (), 1.0)
+
+
+def test_of_a_run_that_diverged_a_finite_mix_is_taken() -> None:
+    job = counting([*falling(12), *[math.nan] * 12], keep="last", interpolation=None)
+    outcome = fit(job, SILENT)
+    assert outcome.share == 0.5
+    assert math.isfinite(outcome.best["val_loss"])
+
+
+@pytest.mark.parametrize(("share", "evaluations"), [(1.0, 1), (0.5, 2), (None, 5)])
+def test_a_time_budget_leaves_time_to_choose_the_share(
+    monkeypatch: Patch, share: float | None, evaluations: int
+) -> None:
+    clock = Clock(monkeypatch)
+    job = clock.driving(counting(falling(1000), steps=1000, evaluate_every=4, interpolation=share))
+    logits = job.trainer.logits
+
+    def slow(inputs: np.ndarray) -> np.ndarray:
+        clock.now += 1.5  # a batch of the validation images: 3 seconds for all of them
+        return logits(inputs)
+
+    monkeypatch.setattr(job.trainer, "logits", slow)
+    outcome = fit(job, SILENT, seconds=90)
+    assert outcome.why == "time budget"
+    assert 90 - 8 <= clock.now - 100 <= 90
+    assert len(outcome.mixes) in (0, 1, 4)
+    assert evaluations == 1 or outcome.mixes
 
 
 @pytest.mark.parametrize("killed", [2, 3, 4, 11, 23])

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from tlkit.finetune.augmentation import draw
 from tlkit.finetune.checkpoint import load_state, save_state
+from tlkit.finetune.interpolation import Mix, evaluations, interpolate
 from tlkit.finetune.step import Trainer, restore, snapshot
 from tlkit.finetune.time_budget import Stopwatch, TimeBudget
-from tlkit.plan.recipe import LAST, Recipe, rate_at
+from tlkit.plan.recipe import LAST, SAFE_SHARE, Recipe, rate_at
 from tlkit.progress import Progress
 
 Array = NDArray[Any]
@@ -103,20 +104,27 @@ class TrainState:
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a run; the network holds the weights to keep.
+    """Result of a run; the network holds the weights to keep, perhaps interpolated with those it started from.
 
     Attributes:
         rows: Metrics of each evaluation on the validation images; the first is before training.
         best: The row whose weights are kept: highest validation accuracy, then lowest loss; or the last row, depending
-            on the recipe.
+            on the recipe. With interpolation, its validation figures are those of the interpolated network.
         why: Why training ended: "schedule", "early stopping", "time budget" or "interrupted".
         steps: Steps done.
+        mixes: Interpolations that were tried, the one that the network holds first; empty if there was none.
     """
 
     rows: tuple[Row, ...]
     best: Row
     why: str
     steps: int
+    mixes: tuple[Mix, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """Share of the tuned weights in those that the network holds, 0..1."""
+        return self.mixes[0].share if self.mixes else 1.0
 
 
 def fit(
@@ -131,6 +139,8 @@ def fit(
 ) -> FitResult:
     """Train until the schedule, the patience or the time is used up, then restore the weights to keep.
 
+    If the recipe says so, they are interpolated with those before training.
+
     Args:
         job: The training job.
         progress: Progress reporter.
@@ -141,13 +151,14 @@ def fit(
         title: Title of the progress phase.
     """
     recipe, clock = job.recipe, Stopwatch()
+    start = [] if recipe.interpolation == 1 else snapshot(job.trainer.trainable.state)
     run = _restore_run(job, folder)
     clock.before = run.seconds
     if run.step:
         progress.note(f"resuming after step {run.step}")
     why, rate = "schedule", 0.0
     saved = time.monotonic()
-    budget = TimeBudget(seconds)
+    budget = TimeBudget(seconds, 1 + evaluations(recipe.interpolation))
     with progress.phase(title, recipe.steps) as advance, _prefetch(job) as batch_of:
         advance(run.step)
         if not run.rows:
@@ -164,8 +175,8 @@ def fit(
             if used >= 1:
                 why = "time budget"
                 break
-            share = max((run.step + 0.5) / recipe.steps, used)
-            rate = (recipe.learning_rate or 0.0) * rate_at(recipe, share)
+            done = max((run.step + 0.5) / recipe.steps, used)
+            rate = (recipe.learning_rate or 0.0) * rate_at(recipe, done)
             with budget.time_step(clock):
                 loss, right = job.trainer.step(*batch_of(run.step), rate)
             run.step, run.since = run.step + 1, run.since + 1
@@ -189,8 +200,14 @@ def fit(
             _validate(job, run, clock, rate, budget)
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
+    best = run.rows[run.best_row]
     restore(job.trainer.trainable.state, run.best)
-    return FitResult(tuple(run.rows), run.rows[run.best_row], why, run.step)
+    if recipe.interpolation == 1 or not best["step"]:
+        return FitResult(tuple(run.rows), best, why, run.step)
+    wanted = SAFE_SHARE if why == INTERRUPTED and recipe.interpolation is None else recipe.interpolation
+    mixes = interpolate(job, start, run.best, wanted, progress)
+    best = best | {"val_loss": mixes[0].val_loss, "val_accuracy": mixes[0].val_accuracy}
+    return FitResult(tuple(run.rows), best, why, run.step, mixes)
 
 
 def _validate(job: Job, run: TrainState, clock: Stopwatch, rate: float, budget: TimeBudget) -> None:
@@ -229,12 +246,15 @@ def _last_progress(run: TrainState) -> int:
 
 def evaluate(trainer: Trainer, inputs: Inputs, images: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:
     """Return mean cross-entropy, nats, and accuracy, 0..1, on some images."""
-    logits = all_logits(trainer, inputs, images)
-    target = labels[list(images)]
+    logits, target = all_logits(trainer, inputs, images), labels[list(images)]
+    return cross_entropy(logits, target), float((logits.argmax(axis=1) == target).mean())
+
+
+def cross_entropy(logits: NDArray[np.float64], target: NDArray[np.int32]) -> float:
+    """Return the mean cross-entropy, nats, of logits [n, classes] and class indices [n]."""
     largest = logits.max(axis=1)
     log_sum = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
-    losses = log_sum - logits[np.arange(len(target)), target]
-    return float(losses.mean()), float((logits.argmax(axis=1) == target).mean())
+    return float((log_sum - logits[np.arange(len(target)), target]).mean())
 
 
 def all_logits(trainer: Trainer, inputs: Inputs, images: Sequence[int]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ PATIENCE = 0.4  # share of the steps that may pass without a lower validation lo
 AUGMENT = "light"
 MIN_EVALUATIONS = 4  # validations without progress before training stops early
 MAX_EVALUATIONS = 20  # validations in one run
+SAFE_SHARE = 0.5  # of the tuned weights in those that are saved, if validation images cannot choose it
 MIN_TO_SELECT = 100  # validation images; with fewer, the best of many evaluations is mostly luck
 
 
@@ -53,6 +54,8 @@ class Recipe:
         views: Number of stored versions of each image, including the original, if the outputs of a frozen part are
             stored; 0: nothing is stored.
         keep: Which weights are kept: "best", of the best evaluation, or "last", of the last one.
+        interpolation: Share of the trained weights in those that are saved, 0..1; the rest is that of the weights
+            training started from (WiSE-FT). None: to be chosen on the validation images.
     """
 
     steps: int
@@ -73,6 +76,7 @@ class Recipe:
     precision: str = "float32"
     views: int = 0
     keep: str = BEST
+    interpolation: float | None = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dump``."""
@@ -127,6 +131,7 @@ def make_recipe(
         patience=steps if few else patience,
         precision=precision,
         keep=LAST if few else BEST,
+        interpolation=SAFE_SHARE if few else None,
     )
 
 

@@ -103,8 +103,9 @@ def test_each_strategy_trains_what_it_says_and_nothing_else(strategy: str, tuned
     rows = list(csv.DictReader((result.model / "history.csv").open()))
     assert rows[0]["step"] == "0"
     assert float(rows[0]["val_accuracy"]) == pytest.approx(result.tuning.frozen_val_accuracy, abs=0.3)
-    (kept,) = [row for row in rows if int(row["step"]) == result.tuning.best_step]
-    assert float(kept["val_accuracy"]) == result.metrics["val_accuracy"]
+    assert str(result.tuning.best_step) in [row["step"] for row in rows]
+    assert result.plan.recipe.interpolation == result.tuning.share < 1  # as there are few validation images
+    assert any("trained and" in reason for reason in result.plan.reasons)
     assert Plan.from_json(json.loads((result.model / "plan.json").read_text())) == result.plan
 
 

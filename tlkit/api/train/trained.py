@@ -35,6 +35,7 @@ class Tuning:
         best_step: The step with the best weights.
         frozen_val_accuracy: Validation accuracy of the frozen network, 0..1.
         frozen_val_loss: Its log loss in nats.
+        share: Share of the trained weights in the tuned network, 0..1; the rest is that of the weights before training.
     """
 
     kept: bool
@@ -43,6 +44,7 @@ class Tuning:
     best_step: int
     frozen_val_accuracy: float
     frozen_val_loss: float
+    share: float
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -113,6 +115,7 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
         tuned.outcome.best["step"],
         frozen["val_accuracy"],
         frozen["val_loss"],
+        tuned.outcome.share,
     )
     plan = plan if plan.complete else replace(plan, flips=tuned.flips or plan.flips)
     if kept:

@@ -15,7 +15,15 @@ from tlkit.api.train.head import Solved
 from tlkit.api.train.network import Built, Material, build, training_network
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.run_dir import RunDir
-from tlkit.api.train.tuning_decisions import check_same, decide_rate, decide_recipe, decide_time, keep, tuning_reasons
+from tlkit.api.train.tuning_decisions import (
+    check_same,
+    decide_rate,
+    decide_recipe,
+    decide_time,
+    interpolation_reasons,
+    keep,
+    tuning_reasons,
+)
 from tlkit.backbones.extractor import Extractor
 from tlkit.context import Context
 from tlkit.finetune.tensorboard import board
@@ -40,7 +48,7 @@ class Tuned:
 
     Attributes:
         model: The ``keras.Model``, float32 RGB 0..255 to probabilities, with the best weights.
-        recipe: How it was trained.
+        recipe: How it was trained, with the share of the trained weights that was chosen.
         outcome: How training went.
         layers: Layer names of the blocks that the head and the out-of-distribution statistics use.
         probabilities: By split, float32 [n, classes], in the order of `Dataset.of`.
@@ -123,8 +131,12 @@ def tune(
         seen = sample if outcome.why != INTERRUPTED else []
         wide = with_features(model, [layers[tap] for tap in shown])
         probabilities, features = _answers(wide, seen, dataset, decoded, show)
-    reasons = tuning_reasons(decisions, job, dataset.count(TRAIN), built.trainable)
-    return Tuned(model, job.recipe, outcome, layers, probabilities, features, tuple(seen), decisions.flips, reasons)
+    recipe = replace(job.recipe, interpolation=outcome.share)
+    reasons = (
+        *tuning_reasons(decisions, job, dataset.count(TRAIN), built.trainable),
+        *interpolation_reasons(outcome, dataset.count(VAL)),
+    )
+    return Tuned(model, recipe, outcome, layers, probabilities, features, tuple(seen), decisions.flips, reasons)
 
 
 def sampled(dataset: Dataset, seed: int, most: int) -> list[int]:

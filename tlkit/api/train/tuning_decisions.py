@@ -23,7 +23,7 @@ from tlkit.plan.recipe import Recipe, make_recipe
 from tlkit.words import plural
 
 if TYPE_CHECKING:
-    from tlkit.finetune.loop import Job
+    from tlkit.finetune.loop import FitResult, Job
     from tlkit.finetune.lr_search import Trial
     from tlkit.finetune.trainable import Trainable
 
@@ -158,6 +158,26 @@ def tuning_reasons(decisions: TuningDecisions, job: Job, images: int, trainable:
     if recipe.views:
         lines.append(f"the frozen part is computed once, for {plural(recipe.views, 'version')} of each image")
     return tuple(lines)
+
+
+def interpolation_reasons(outcome: FitResult, images: int) -> tuple[str, ...]:
+    """How the saved weights were made from those before and after training, in a sentence; none if they were not.
+
+    Args:
+        outcome: How training went.
+        images: Number of validation images.
+    """
+    if not outcome.mixes:
+        return ()
+    share = outcome.share
+    said = f"the saved weights are {share:.0%} trained and {1 - share:.0%} as they were before (WiSE-FT)"
+    if share == 1:
+        said = "the saved weights are the trained ones, not a mix with those from before (WiSE-FT)"
+    if len(outcome.mixes) == 1:
+        return (f"{said}; {plural(images, 'validation image')} would be too few to choose that",)
+    by_share = sorted(outcome.mixes, key=lambda mix: mix.share)
+    tried = ", ".join(f"{mix.share:.0%} {mix.calibrated_loss:.3f}" for mix in by_share)
+    return (f"{said}: lowest validation log loss, calibrated, of {tried}",)
 
 
 def _flip_reason(flips: Flips | None) -> str:
