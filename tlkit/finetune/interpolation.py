@@ -7,11 +7,11 @@ the frozen backbone, so that share 0 is the frozen network itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -33,14 +33,20 @@ class Mix:
         share: Share of the tuned weights, 0..1; the rest is that of the starting weights.
         val_loss: Its log loss on the validation images, nats.
         val_accuracy: Its accuracy on them, 0..1.
-        calibrated_loss: Its log loss after temperature scaling, nats. Training makes a network too confident long
-            before it answers worse, and confidence is calibrated afterwards anyway.
+        losses: Loss of each validation image after temperature scaling, nats, float64 [n]; infinite if an output is not
+            finite. Training makes a network too confident long before it answers worse, and confidence is calibrated
+            afterwards anyway.
     """
 
     share: float
     val_loss: float
     val_accuracy: float
-    calibrated_loss: float
+    losses: NDArray[np.float64] = field(compare=False, repr=False)
+
+    @property
+    def calibrated_loss(self) -> float:
+        """Log loss after temperature scaling, nats."""
+        return float(self.losses.mean())
 
 
 def mix_of(job: Job, share: float) -> Mix:
@@ -49,44 +55,47 @@ def mix_of(job: Job, share: float) -> Mix:
 
     logits, truth = all_logits(job.trainer, job.inputs, job.val), job.labels[list(job.val)]
     accuracy = float((logits.argmax(axis=1) == truth).mean())
-    loss = cross_entropy(logits, truth)
-    if not math.isfinite(loss):
-        return Mix(share, loss, accuracy, math.inf)
+    losses = cross_entropy(logits, truth)
+    if not np.isfinite(losses).all():
+        return Mix(share, float(losses.mean()), accuracy, np.full(len(truth), np.inf))
     temperature = fit_temperature(softmax(logits, axis=1), truth.tolist())
-    return Mix(share, loss, accuracy, cross_entropy(logits / temperature, truth))
+    return Mix(share, float(losses.mean()), accuracy, cross_entropy(logits / temperature, truth))
 
 
-def evaluations(share: float | None) -> int:
-    """Return how many evaluations on the validation images `interpolate` makes for a recipe's setting."""
-    return len(SHARES) if share is None else int(share < 1)
+def shares(wanted: float | None) -> tuple[float, ...]:
+    """Return the shares that `interpolate` evaluates for a recipe's setting: also both ends, to compare them."""
+    return () if wanted == 1 else (*SHARES, 0.0) if wanted is None else (wanted, 1.0, 0.0)
 
 
 def interpolate(
-    job: Job, start: Sequence[NDArray[Any]], end: Sequence[NDArray[Any]], share: float | None, show: Progress
-) -> tuple[Mix, ...]:
-    """Set the network to weights between start and end, and return what was tried, the chosen one first.
+    job: Job, start: Sequence[NDArray[Any]], end: Sequence[NDArray[Any]], wanted: float | None, show: Progress
+) -> tuple[Mix, tuple[Mix, ...]]:
+    """Set the network to weights between start and end.
 
     Args:
         job: The training job.
         start: Values of `Trainable.state` before training.
         end: Those after it.
-        share: Share of the tuned weights; None: that of `SHARES` with the lowest calibrated loss; of equal ones, the
+        wanted: Share of the tuned weights; None: that of `SHARES` with the lowest calibrated loss; of equal ones, the
             largest.
         show: Progress reporter.
+
+    Returns:
+        The network as it is set, and all that were evaluated.
     """
     state, tried = job.trainer.trainable.state, []
-    with show.phase("Interpolating the weights", evaluations(share)) as advance:
-        for each in SHARES if share is None else (share,):
-            restore(state, between(start, end, each))
-            tried.append(mix_of(job, each))
+    with show.phase("Interpolating the weights", len(shares(wanted))) as advance:
+        for share in shares(wanted):
+            restore(state, between(start, end, share))
+            tried.append(mix_of(job, share))
             advance(1)
-    tried.sort(key=lambda mix: mix.calibrated_loss)
-    restore(state, between(start, end, tried[0].share))
-    return tuple(tried)
+    chosen = tried[0] if wanted is not None else min(tried[: len(SHARES)], key=lambda mix: mix.calibrated_loss)
+    restore(state, between(start, end, chosen.share))
+    return chosen, tuple(tried)
 
 
 def between(start: Sequence[NDArray[Any]], end: Sequence[NDArray[Any]], share: float) -> Sequence[NDArray[Any]]:
     """Return weights between two sets of them: ``start`` at share 0, ``end`` at share 1."""
-    if share == 1:
-        return end
+    if share in (0, 1):
+        return end if share else start
     return [((1 - share) * one + share * other).astype(one.dtype) for one, other in zip(start, end, strict=True)]

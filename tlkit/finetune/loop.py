@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from tlkit.finetune.augmentation import draw
 from tlkit.finetune.checkpoint import load_state, save_state
-from tlkit.finetune.interpolation import Mix, evaluations, interpolate
+from tlkit.finetune.interpolation import Mix, interpolate, shares
 from tlkit.finetune.step import Trainer, restore, snapshot
 from tlkit.finetune.time_budget import Stopwatch, TimeBudget
-from tlkit.plan.recipe import LAST, SAFE_SHARE, Recipe, rate_at
+from tlkit.plan.recipe import LAST, Recipe, rate_at
 from tlkit.progress import Progress
 
 Array = NDArray[Any]
@@ -112,19 +112,18 @@ class FitResult:
             on the recipe. With interpolation, its validation figures are those of the interpolated network.
         why: Why training ended: "schedule", "early stopping", "time budget" or "interrupted".
         steps: Steps done.
-        mixes: Interpolations that were tried, the one that the network holds first; empty if there was none.
+        seconds: Seconds that it took, in all sessions.
+        share: Share of the tuned weights in those that the network holds, 0..1.
+        mixes: Networks between start and end that were evaluated; empty if nothing was interpolated.
     """
 
     rows: tuple[Row, ...]
     best: Row
     why: str
     steps: int
+    seconds: float
+    share: float = 1.0
     mixes: tuple[Mix, ...] = ()
-
-    @property
-    def share(self) -> float:
-        """Share of the tuned weights in those that the network holds, 0..1."""
-        return self.mixes[0].share if self.mixes else 1.0
 
 
 def fit(
@@ -139,7 +138,7 @@ def fit(
 ) -> FitResult:
     """Train until the schedule, the patience or the time is used up, then restore the weights to keep.
 
-    If the recipe says so, they are interpolated with those before training.
+    If the recipe says so, they are interpolated with those before training, unless it is interrupted.
 
     Args:
         job: The training job.
@@ -158,7 +157,7 @@ def fit(
         progress.note(f"resuming after step {run.step}")
     why, rate = "schedule", 0.0
     saved = time.monotonic()
-    budget = TimeBudget(seconds, 1 + evaluations(recipe.interpolation))
+    budget = TimeBudget(seconds, 1 + len(shares(recipe.interpolation)))
     with progress.phase(title, recipe.steps) as advance, _prefetch(job) as batch_of:
         advance(run.step)
         if not run.rows:
@@ -202,12 +201,11 @@ def fit(
             progress.milestone(_line(run, recipe))
     best = run.rows[run.best_row]
     restore(job.trainer.trainable.state, run.best)
-    if recipe.interpolation == 1 or not best["step"]:
-        return FitResult(tuple(run.rows), best, why, run.step)
-    wanted = SAFE_SHARE if why == INTERRUPTED and recipe.interpolation is None else recipe.interpolation
-    mixes = interpolate(job, start, run.best, wanted, progress)
-    best = best | {"val_loss": mixes[0].val_loss, "val_accuracy": mixes[0].val_accuracy}
-    return FitResult(tuple(run.rows), best, why, run.step, mixes)
+    if recipe.interpolation == 1 or not best["step"] or why == INTERRUPTED:
+        return FitResult(tuple(run.rows), best, why, run.step, clock())
+    mix, mixes = interpolate(job, start, run.best, recipe.interpolation, progress)
+    best = best | {"val_loss": mix.val_loss, "val_accuracy": mix.val_accuracy}
+    return FitResult(tuple(run.rows), best, why, run.step, clock(), mix.share, mixes)
 
 
 def _validate(job: Job, run: TrainState, clock: Stopwatch, rate: float, budget: TimeBudget) -> None:
@@ -247,14 +245,14 @@ def _last_progress(run: TrainState) -> int:
 def evaluate(trainer: Trainer, inputs: Inputs, images: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:
     """Return mean cross-entropy, nats, and accuracy, 0..1, on some images."""
     logits, target = all_logits(trainer, inputs, images), labels[list(images)]
-    return cross_entropy(logits, target), float((logits.argmax(axis=1) == target).mean())
+    return float(cross_entropy(logits, target).mean()), float((logits.argmax(axis=1) == target).mean())
 
 
-def cross_entropy(logits: NDArray[np.float64], target: NDArray[np.int32]) -> float:
-    """Return the mean cross-entropy, nats, of logits [n, classes] and class indices [n]."""
+def cross_entropy(logits: NDArray[np.float64], target: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the cross-entropy of each image, nats, float64 [n], of logits [n, classes] and class indices [n]."""
     largest = logits.max(axis=1)
     log_sum = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
-    return float((log_sum - logits[np.arange(len(target)), target]).mean())
+    return np.asarray(log_sum - logits[np.arange(len(target)), target])
 
 
 def all_logits(trainer: Trainer, inputs: Inputs, images: Sequence[int]) -> NDArray[np.float64]:

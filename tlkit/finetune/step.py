@@ -86,6 +86,11 @@ class Trainer:
         """Return every variable that a step may change: those of the network, then those of the optimizer."""
         return [*self.trainable.state, *self._optimizer.variables]
 
+    def restart(self, start: Sequence[Array]) -> None:
+        """Set the network back to values of `Trainable.state`, and the optimizer to its beginning."""
+        restore(self.trainable.state, start)
+        restore(self._optimizer.variables, [np.zeros(each.shape, each.dtype) for each in self._optimizer.variables])
+
     @property
     def steps(self) -> int:
         """Number of optimizer steps done."""

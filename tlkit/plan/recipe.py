@@ -11,9 +11,9 @@ from tlkit.plan.fields import checked
 FROZEN, MOVING = "frozen", "moving"
 BEST, LAST = "best", "last"
 BATCH = 32
-STEPS_PER_ROOT = 16  # optimizer steps = 16 * sqrt(training images)
-MIN_STEPS, MAX_STEPS = 100, 5000
-LEARNING_RATE = 3e-4  # used if it is neither given nor can be searched for
+STEPS_PER_ROOT = 8  # optimizer steps = 8 * sqrt(training images)
+MIN_STEPS, MAX_STEPS = 50, 2500
+LEARNING_RATE = 3e-4  # low, so that little is unlearnt (benchmarks/forgetting.py)
 LAYER_DECAY = 1.0  # of the learning rate per stage; smaller values were never better (benchmarks/recipe.py)
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1
@@ -35,7 +35,7 @@ class Recipe:
     Attributes:
         steps: Optimizer steps of the whole schedule.
         batch_size: Images per step.
-        learning_rate: Peak learning rate, that of the head; None: not chosen yet.
+        learning_rate: Peak learning rate, that of the head; None: `LEARNING_RATE`.
         layer_decay: Factor on the learning rate from each stage to the one before it, 0..1.
         weight_decay: Decoupled weight decay of kernels, relative to the learning rate (AdamW); none for normalisation
             parameters and biases.
@@ -111,7 +111,7 @@ def make_recipe(
             stops training early. None: enough.
         epochs: Number of epochs; None: `step_budget` decides.
         batch_size: Images per step; None: `BATCH`, or all images if there are fewer.
-        learning_rate: Peak learning rate; None: to be chosen later.
+        learning_rate: Peak learning rate; None: `LEARNING_RATE`.
         augment: "auto", "none", "light" or "strong".
         flip: Whether mirroring is harmless.
         precision: "float32" or "bfloat16".
@@ -124,7 +124,7 @@ def make_recipe(
     return Recipe(
         steps=steps,
         batch_size=size,
-        learning_rate=learning_rate,
+        learning_rate=LEARNING_RATE if learning_rate is None else learning_rate,
         augment=kind,
         flip=flip and kind != "none",
         evaluate_every=every,

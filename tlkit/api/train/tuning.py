@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from tlkit.api.train.network import Built, Material, build, training_network
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.run_dir import RunDir
 from tlkit.api.train.tuning_decisions import (
+    TuningDecisions,
     check_same,
-    decide_rate,
     decide_recipe,
     decide_time,
     interpolation_reasons,
@@ -34,7 +34,7 @@ from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded, decode_all
 
 if TYPE_CHECKING:
-    from tlkit.finetune.loop import FitResult
+    from tlkit.finetune.loop import FitResult, Job
 
 MAX_SAMPLE, MAX_HASTY_SAMPLE = (
     1000,
@@ -106,7 +106,7 @@ def tune(
     """
     from tlkit.finetune.hardware import explain_out_of_memory, keep_memory
     from tlkit.finetune.interrupt import gentle_interrupt
-    from tlkit.finetune.loop import INTERRUPTED, fit
+    from tlkit.finetune.loop import INTERRUPTED
     from tlkit.linear.classifier import layers_of, ood_taps, with_features
 
     show, size = context.show, (extractor.input_size, extractor.input_size)
@@ -119,12 +119,11 @@ def tune(
         decisions = decide_recipe(material, request, run)
         built = build(material, solved, decisions.recipe, stack)
         decisions = replace(decisions, recipe=built.job.recipe)
-        job, decisions = decide_rate(built.job, decisions, len(dataset.classes), context)
         sample = sampled(dataset, plan.seed, MAX_SAMPLE if context.deadline is None else MAX_HASTY_SAMPLE)
-        decisions = decide_time(job, decisions, dataset, context.deadline, len(sample))
+        decisions = decide_time(built.job, decisions, dataset, context.deadline, len(sample))
         keep(decisions, dataset, run)
         with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, explain_out_of_memory():
-            outcome = fit(job, show, folder=run.path, seconds=decisions.seconds, stop=stop, observe=observe)
+            job, decisions, outcome = fit_low_then_higher(built.job, decisions, dataset, run, show, stop, observe)
         model = _plain_model(built, extractor, solved)
         shown = ood_taps(extractor.taps, solved.choice.taps)
         layers = layers_of(built.network, list(dict.fromkeys((*solved.choice.taps, *shown))))
@@ -137,6 +136,55 @@ def tune(
         *interpolation_reasons(outcome, dataset.count(VAL)),
     )
     return Tuned(model, recipe, outcome, layers, probabilities, features, tuple(seen), decisions.flips, reasons)
+
+
+def fit_low_then_higher(
+    job: Job,
+    decisions: TuningDecisions,
+    dataset: Dataset,
+    run: RunDir,
+    show: Progress,
+    stop: Callable[[], bool],
+    observe: Callable[[dict[str, Any]], None],
+) -> tuple[Job, TuningDecisions, FitResult]:
+    """Train at the rate decided; if that was low and the data ask for more, train again from the start at a higher one.
+
+    Args:
+        job: What is trained on what.
+        decisions: The decisions so far.
+        dataset: Images and split.
+        run: The run's folder, which keeps decisions and state for `--resume`.
+        show: Progress reporter.
+        stop: Called after every step; returns whether to stop now.
+        observe: Called with the metrics of each evaluation.
+
+    Returns:
+        The last training job, the decisions it was made by, and how it went.
+    """
+    from tlkit.finetune.checkpoint import remove_state
+    from tlkit.finetune.loop import fit
+    from tlkit.finetune.lr_search import higher, trial_of
+    from tlkit.finetune.step import snapshot
+
+    start, seconds = snapshot(job.trainer.trainable.state) if decisions.searching else [], decisions.seconds
+    outcome = fit(job, show, folder=run.path, seconds=seconds, stop=stop, observe=observe)
+    if not decisions.searching:
+        return job, decisions, outcome
+    trial = trial_of(job.recipe, outcome.mixes, len(job.train))
+    in_time = seconds is None or seconds >= 2 * outcome.seconds
+    if trial is None or not trial.more or not in_time:
+        return job, replace(decisions, trial=trial), outcome
+    show.note(
+        f"validation log loss fell from {trial.before:.3f} to {trial.after:.3f}: training again, at a higher rate"
+    )
+    recipe = higher(job.recipe, dataset.count(VAL))
+    left = None if seconds is None else seconds - outcome.seconds
+    decisions = replace(decisions, recipe=recipe, searching=False, trial=trial, seconds=left)
+    remove_state(run.path)  # first: without it, a run killed here trains at the low rate again
+    keep(decisions, dataset, run)
+    job = replace(job, recipe=recipe)
+    job.trainer.restart(start)
+    return job, decisions, fit(job, show, folder=run.path, seconds=left, stop=stop, observe=observe)
 
 
 def sampled(dataset: Dataset, seed: int, most: int) -> list[int]:
