@@ -1,12 +1,15 @@
 """How much training unlearns: last-layers and fine-tune by learning rate, steps and L2-SP, one JSON line a run.
 
-    python benchmarks/forgetting.py FOLDER FOLDER... --out forgetting.jsonl --logits DIR --cache DIR
+    python forgetting.py FOLDER FOLDER... --variants 3e-4,0.5 1e-3,1 --table forgetting.jsonl --cache DIR
+    python forgetting.py --table forgetting.jsonl --report
 
 For each folder, number of images a class and seed, the embedded network starts from its solved head and is trained
 with each variant of the recipe. Its weights are then interpolated with those it started from (WiSE-FT, Wortsman et al.
-2022). Accuracy and log loss of all of them, on validation and test images, are in the line; the logits are kept, so
-that rules which choose between the networks can be compared afterwards (`forgetting_rules.py`). A run resumes where
-the table ends. NAME_test beside a folder NAME has its test images.
+2022). The figures of each network are accuracy and log loss on the validation and on the test images, and log loss
+after temperature scaling on both. ``fall`` is that of the trained network below that of the frozen one on the
+validation images, relative, and how many standard errors it is. A run resumes where the table ends. NAME_test beside
+a folder NAME has its test images. ``--report`` prints test accuracies by share of the trained weights, and what the
+rule of `tlkit.finetune.lr_search` comes to on the folders that have both rates.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from typing import Any
 import numpy as np
 from measure import machine
 from strategies import report, rows_in
+
+from tlkit.finetune.lr_search import MIN_FALL, MIN_TRAIN
 
 BACKBONE, SIDE = "efficientnet-lite0", 224
 MAX_VAL, MAX_TEST, TEST_SHARE = 150, 300, 0.35
@@ -60,20 +65,23 @@ def variant_of(text: str) -> Variant:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path, nargs="+")
+    parser.add_argument("images", type=Path, nargs="*")
     parser.add_argument("--per-class", type=int, nargs="+", default=[20])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--variants", type=variant_of, nargs="+", required=True, help="RATE,STEPS,L2SP,STRATEGY,DECAY")
-    parser.add_argument("--out", type=Path, required=True, help="append runs here, and skip those it holds")
-    parser.add_argument("--logits", type=Path, required=True, help="folder for the logits of every run")
-    parser.add_argument("--cache", type=Path, required=True, help="tlkit's cache, for features and stored outputs")
+    parser.add_argument("--variants", type=variant_of, nargs="+", default=[], help="RATE,STEPS,L2SP,STRATEGY,DECAY")
+    parser.add_argument("--table", type=Path, required=True, help="append runs here, and skip those it holds")
+    parser.add_argument("--cache", type=Path, help="tlkit's cache, for features and stored outputs")
+    parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
-    os.environ["TLKIT_CACHE"] = str(arguments.cache)
-    arguments.logits.mkdir(parents=True, exist_ok=True)
+    if arguments.report:
+        print_report([*rows_in(arguments.table)])
+        return
+    if arguments.cache is not None:
+        os.environ["TLKIT_CACHE"] = str(arguments.cache)
     from tlkit.finetune.hardware import keep_memory
 
     keep_memory()
-    known = {key_of(row) for row in rows_in(arguments.out)}
+    known = {key_of(row) for row in rows_in(arguments.table)}
     for count in arguments.per_class:
         for seed in arguments.seeds:
             for images in arguments.images:
@@ -85,8 +93,8 @@ def main() -> None:
                     setting = Setting(images, count, seed, stack)
                     for variant in todo:
                         row = {"benchmark": "forgetting", **place, "variant": variant.name, **vars(variant)}
-                        row |= setting.run(variant, arguments.logits / f"{key_of(row)}.npz")
-                        report({**row, **machine()}, arguments.out)
+                        row |= setting.run(variant)
+                        report({**row, **machine()}, arguments.table)
 
 
 def key_of(row: Row) -> str:
@@ -209,7 +217,7 @@ class Setting:
         trainer.recipe = recipe
         return Job(trainer, recipe, inputs, self.labels, self.train, self.val[:1], None, self.seed)
 
-    def run(self, variant: Variant, file: Path) -> Row:
+    def run(self, variant: Variant) -> Row:
         """Train, interpolate, and give accuracy and log loss of everything."""
         from tlkit.finetune.loop import all_logits, fit
         from tlkit.finetune.step import restore, snapshot
@@ -234,13 +242,13 @@ class Setting:
             restore(state, [(1 - alpha) * a + alpha * b for a, b in zip(start, end, strict=True)])
             logits[f"{alpha:g}"] = all_logits(job.trainer, job.inputs, held)
         truth = self.labels[list(held)]
-        np.savez(file, truth=truth, val=len(self.val), **{k: v.astype(np.float32) for k, v in logits.items()})
         return {
             "train": len(self.train),
             "val": len(self.val),
             "test": len(self.test),
             "steps_done": job.recipe.steps,
             "flip": self.flip,
+            "fall": fall(logits["0"], logits["1"], truth, len(self.val)),
             "figures": {name: figures(each, truth, len(self.val)) for name, each in logits.items()},
             "train_seconds": round(trained, 1),
             "seconds": round(time.perf_counter() - begun, 1),
@@ -248,12 +256,61 @@ class Setting:
 
 
 def figures(logits: np.ndarray, truth: np.ndarray, val: int) -> list[float]:
-    """Validation accuracy and log loss, test accuracy and log loss."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]
-    right = logits.argmax(axis=1) == truth
-    parts = slice(0, val), slice(val, None)
-    return [round(float(each[part].mean()), 4) for part in parts for each in (right, losses)]
+    """Accuracy and log loss on validation, on test images; calibrated log loss on both."""
+    raw, calibrated, right = (
+        losses_of(logits, truth, val),
+        losses_of(logits, truth, val, True),
+        logits.argmax(1) == truth,
+    )
+    found = [right[:val], raw[:val], right[val:], raw[val:], calibrated[:val], calibrated[val:]]
+    return [round(float(each.mean()), 4) for each in found]
+
+
+def fall(start: np.ndarray, end: np.ndarray, truth: np.ndarray, val: int) -> list[float]:
+    """How far calibrated log loss on the validation images falls: share of it, and standard errors."""
+    before, after = (losses_of(each, truth, val, True)[:val] for each in (start, end))
+    less = before - after
+    error = less.std(ddof=1) / math.sqrt(val)
+    return [round(float(less.mean() / before.mean()), 3), round(float(less.mean() / error), 2)]
+
+
+def losses_of(logits: np.ndarray, truth: np.ndarray, val: int, calibrated: bool = False) -> np.ndarray:
+    """Log loss of each image, nats; calibrated by the temperature of the validation images."""
+    from scipy.special import log_softmax, softmax
+
+    from tlkit.linear.temperature import fit_temperature
+
+    temperature = 1.0
+    if calibrated:
+        temperature = fit_temperature(softmax(logits[:val], axis=1), truth[:val].tolist())
+    return -np.asarray(log_softmax(logits / temperature, axis=1)[np.arange(len(truth)), truth])
+
+
+def print_report(rows: list[Row]) -> None:
+    """Test accuracy by share of the trained weights, and what the rule comes to."""
+    shares = ("0", *(f"{alpha:g}" for alpha in ALPHAS), "1")
+    print("| images, per class, seed | variant | " + " | ".join(f"{float(each):.0%}" for each in shares) + " | fall |")
+    for row in rows:
+        test = " | ".join(f"{100 * row['figures'][share][2]:.1f}" for share in shares)
+        place = f"{row['images']}, {row['per_class']}, {row['seed']}"
+        print(f"| {place} | {row['variant']} | {test} | {row['fall'][0]:.0%} ({row['fall'][1]:.1f} se) |")
+    print(
+        "| images | frozen | always high | low, half trained | rule, half trained if low | rule, validation chooses |"
+    )
+    first = [row for row in rows if row["variant"] == "last-layers 0.0003 x0.5"]
+    for low in first:
+        place = low["images"], low["per_class"], low["seed"]
+        high = [row for row in rows if (row["images"], row["per_class"], row["seed"]) == place and row["rate"] == 1e-3]
+        high = [row for row in high if row["strategy"] == "last-layers" and not row["l2_sp"]]
+        if not high:
+            continue
+        best = max(high, key=lambda row: row["steps"])  # with the steps of the second training, if measured
+        more = low["fall"][0] >= MIN_FALL and low["fall"][1] >= 1 and low["train"] >= MIN_TRAIN
+        plain = best["figures"]["1"] if more else low["figures"]["0.5"]
+        its = (best if more else low)["figures"]
+        chosen = its[min(shares[1:], key=lambda share: its[share][4])]
+        found = low["figures"]["0"], best["figures"]["1"], low["figures"]["0.5"], plain, chosen
+        print("| " + " | ".join([", ".join(map(str, place)), *(f"{100 * each[2]:.1f}" for each in found)]) + " |")
 
 
 def drawn(images: Path, per_class: int, seed: int) -> tuple[tuple[list[tuple[Path, int]], ...], int]:

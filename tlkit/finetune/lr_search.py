@@ -64,7 +64,7 @@ def trial_of(recipe: Recipe, mixes: Sequence[Mix], images: int) -> Trial | None:
     return Trial(recipe.learning_rate, float(before.mean()), float(after.mean()), error, more)
 
 
-def higher(recipe: Recipe, validation: int) -> Recipe:
+def higher(recipe: Recipe, validation: int, more_steps: int = MORE_STEPS) -> Recipe:
     """Return the recipe for the higher rate.
 
     Networks half-way to it can be worse than either end, so that without enough validation images to choose the share,
@@ -73,13 +73,14 @@ def higher(recipe: Recipe, validation: int) -> Recipe:
     Args:
         recipe: The recipe for the low rate.
         validation: Number of validation images.
+        more_steps: Times its steps.
     """
     few = validation < MIN_TO_SELECT
     return replace(
         recipe,
         learning_rate=HIGHER_RATE,
-        steps=MORE_STEPS * recipe.steps,
-        evaluate_every=MORE_STEPS * recipe.evaluate_every,
-        patience=MORE_STEPS * recipe.patience,
+        steps=more_steps * recipe.steps,
+        evaluate_every=more_steps * recipe.evaluate_every,
+        patience=more_steps * recipe.patience,
         interpolation=1.0 if few else None,
     )

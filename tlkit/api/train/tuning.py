@@ -163,7 +163,7 @@ def fit_low_then_higher(
     """
     from tlkit.finetune.checkpoint import remove_state
     from tlkit.finetune.loop import fit
-    from tlkit.finetune.lr_search import higher, trial_of
+    from tlkit.finetune.lr_search import MORE_STEPS, higher, trial_of
     from tlkit.finetune.step import snapshot
 
     start, seconds = snapshot(job.trainer.trainable.state) if decisions.searching else [], decisions.seconds
@@ -177,7 +177,8 @@ def fit_low_then_higher(
     show.note(
         f"validation log loss fell from {trial.before:.3f} to {trial.after:.3f}: training again, at a higher rate"
     )
-    recipe = higher(job.recipe, dataset.count(VAL))
+    more_steps = MORE_STEPS if run.request.epochs is None else 1
+    recipe = higher(job.recipe, dataset.count(VAL), more_steps)
     left = None if seconds is None else seconds - outcome.seconds
     decisions = replace(decisions, recipe=recipe, searching=False, trial=trial, seconds=left)
     remove_state(run.path)  # first: without it, a run killed here trains at the low rate again
