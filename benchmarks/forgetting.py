@@ -167,7 +167,7 @@ class Setting:
         from tlkit.backbones.extractor import TOP
         from tlkit.backbones.operations import count_operations
         from tlkit.finetune.inputs import MapInputs, PixelInputs, make_augmenter
-        from tlkit.finetune.loop import Job
+        from tlkit.finetune.job import Job
         from tlkit.finetune.maps import compute_maps
         from tlkit.finetune.step import Trainer, restore, snapshot
         from tlkit.finetune.trainable import default_boundary, make_trainable
@@ -219,7 +219,8 @@ class Setting:
 
     def run(self, variant: Variant) -> Row:
         """Train, interpolate, and give accuracy and log loss of everything."""
-        from tlkit.finetune.loop import all_logits, fit
+        from tlkit.finetune.job import all_logits
+        from tlkit.finetune.loop import fit
         from tlkit.finetune.step import restore, snapshot
         from tlkit.progress import SilentProgress
 

@@ -202,6 +202,7 @@ def run(setting: Setting, name: str, recipe: Any, change: Change, known: dict[st
         return kept
     from tlkit.backbones.runtime import import_keras
     from tlkit.finetune import loop as fitting
+    from tlkit.finetune.job import evaluate
     from tlkit.progress import SilentProgress
 
     start = time.perf_counter()
@@ -213,7 +214,7 @@ def run(setting: Setting, name: str, recipe: Any, change: Change, known: dict[st
     looks: list[Row] = []
 
     def look(its: Row) -> None:
-        loss, accuracy = fitting.evaluate(job.trainer, job.inputs, setting.test, setting.labels)
+        loss, accuracy = evaluate(job.trainer, job.inputs, setting.test, setting.labels)
         figures = {"val_accuracy": its["val_accuracy"], "val_loss": its["val_loss"]}
         looks.append({**figures, "test_accuracy": accuracy, "test_loss": loss})
 
@@ -236,7 +237,7 @@ def job_of(setting: Setting, recipe: Any, change: Change) -> Any:
     from tlkit.backbones.build import build_backbone
     from tlkit.backbones.extractor import TOP
     from tlkit.finetune.inputs import PixelInputs
-    from tlkit.finetune.loop import Job
+    from tlkit.finetune.job import Job
     from tlkit.finetune.step import Trainer
     from tlkit.finetune.trainable import make_trainable
 

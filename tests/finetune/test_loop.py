@@ -22,7 +22,8 @@ from tlkit.finetune import loop as module
 from tlkit.finetune import time_budget as timing
 from tlkit.finetune.augmentation import DRAWS
 from tlkit.finetune.checkpoint import STATE, load_state
-from tlkit.finetune.loop import FitResult, Job, evaluate, fit
+from tlkit.finetune.job import Job, evaluate
+from tlkit.finetune.loop import FitResult, fit
 from tlkit.finetune.step import Trainer, snapshot
 from tlkit.plan.recipe import FROZEN, MOVING, Recipe, rate_at
 from tlkit.progress import SilentProgress

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from tlkit.finetune.job import Job, all_logits, cross_entropy
 from tlkit.finetune.step import restore
 from tlkit.linear.temperature import fit_temperature
 from tlkit.progress import Progress
-
-if TYPE_CHECKING:
-    from tlkit.finetune.loop import Job
 
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of the tuned weights, if validation images choose
 
@@ -51,8 +49,6 @@ class Mix:
 
 def mix_of(job: Job, share: float) -> Mix:
     """Evaluate the network as it is on the validation images of a job."""
-    from tlkit.finetune.loop import all_logits, cross_entropy
-
     logits, truth = all_logits(job.trainer, job.inputs, job.val), job.labels[list(job.val)]
     accuracy = float((logits.argmax(axis=1) == truth).mean())
     losses = cross_entropy(logits, truth)

@@ -34,7 +34,8 @@ from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded, decode_all
 
 if TYPE_CHECKING:
-    from tlkit.finetune.loop import FitResult, Job
+    from tlkit.finetune.job import Job
+    from tlkit.finetune.loop import FitResult
 
 MAX_SAMPLE, MAX_HASTY_SAMPLE = (
     1000,

@@ -23,7 +23,8 @@ from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.finetune.interpolation import Mix
-    from tlkit.finetune.loop import FitResult, Job
+    from tlkit.finetune.job import Job
+    from tlkit.finetune.loop import FitResult
     from tlkit.finetune.lr_search import Trial
     from tlkit.finetune.trainable import Trainable
 
