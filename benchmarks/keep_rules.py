@@ -78,6 +78,9 @@ def rules(ours: Row, frozen: Row, count: int) -> dict[str, bool]:
         "lower by one standard error at most": mine >= its - error,
         "lower by two standard errors at most": mine >= its - 2 * error,
         "log loss lower": ours["val_loss"] < frozen["val_loss"],
+        "accuracy not lower, or log loss lower and accuracy by two standard errors at most": (
+            mine >= its or (ours["val_loss"] < frozen["val_loss"] and mine >= its - 2 * error)
+        ),
         "accuracy not lower, or log loss lower": mine >= its or ours["val_loss"] < frozen["val_loss"],
     }
 

@@ -3,10 +3,10 @@
     python benchmarks/recipe.py FOLDER FOLDER... --per-class 20 --image-size 96 --out recipe.jsonl
 
 For each folder and seed, the embedded network is fine-tuned on a balanced subset as ``tlkit train --strategy fine-
-tune`` does, its learning rate chosen by the same check, and then again with one thing changed at a time, at the same
-rate and for the same number of steps: the head starts small and random instead of solved; rates that fall from stage
+tune`` does at first, at the low rate and without interpolation, and then again with one thing changed at a time, for
+the same number of steps: the head starts small and random instead of solved; rates that fall from stage
 to stage; no weight decay; no warm-up; a constant rate after the warm-up; no clipping; BatchNorm's statistics moving;
-no and strong augmentation; no label smoothing; half the steps; each rate that the check tries. ``last_weights`` is
+no and strong augmentation; no label smoothing; half and twice the steps; other rates; L2-SP. ``last_weights`` is
 the default run's end instead of its best look at the validation images. Patience is off, and they are looked at
 eight times.
 
@@ -39,6 +39,7 @@ BACKBONE = "efficientnet-lite0"
 HELD_OUT = 300  # validation images at most, and test images at most
 LOOKS = 8  # at the validation images in a run
 NEVER = 10**9
+RATES = (1e-3, 1e-4, 3e-5)
 DEFAULT, LAST_WEIGHTS = "default", "last_weights"
 
 Row = dict[str, Any]
@@ -56,7 +57,6 @@ class Change:
 
 def changes() -> dict[str, Change]:
     """All alternatives by name."""
-    from tlkit.finetune.lr_search import CANDIDATES
     from tlkit.plan.recipe import MOVING
 
     return {
@@ -71,7 +71,9 @@ def changes() -> dict[str, Change]:
         "strong_augmentation": Change({"augment": "strong"}),
         "no_label_smoothing": Change({"label_smoothing": 0.0}),
         "half_the_steps": Change({}, share_of_steps=0.5),
-        **{f"rate_{rate:g}": Change({"learning_rate": rate}) for rate in CANDIDATES},
+        "twice_the_steps": Change({}, share_of_steps=2.0),
+        "l2_sp": Change({"l2_sp": 10.0}),
+        **{f"rate_{rate:g}": Change({"learning_rate": rate}) for rate in RATES},
     }
 
 
@@ -162,7 +164,8 @@ class Setting:
 
         made = make_recipe(len(self.train), flip=self.flip)
         steps = steps or made.steps
-        return replace(made, steps=steps, evaluate_every=math.ceil(steps / LOOKS), patience=NEVER)
+        every = math.ceil(steps / LOOKS)
+        return replace(made, steps=steps, evaluate_every=every, patience=NEVER, interpolation=1.0)
 
 
 def compare(setting: Setting, steps: int | None, chosen: dict[str, Change], known: dict[str, Row]) -> Iterator[Row]:
@@ -175,18 +178,14 @@ def compare(setting: Setting, steps: int | None, chosen: dict[str, Change], know
         "alternative": LAST_WEIGHTS,
         **{name: default[f"last_{name}"] for name in ("val_accuracy", "val_loss", "test_accuracy", "test_loss")},
     }
-    base = replace(base, learning_rate=default["recipe"]["learning_rate"])
     for name, change in chosen.items():
         count = max(1, round(change.share_of_steps * base.steps))
         recipe = replace(base, steps=count, evaluate_every=math.ceil(count / LOOKS), **change.recipe)
-        if recipe == base and not change.random_head and not change.constant_rate:
-            yield {**default, "alternative": name}  # the chosen rate is this one
-        else:
-            yield run(setting, name, recipe, change, known)
+        yield run(setting, name, recipe, change, known)
 
 
 def run(setting: Setting, name: str, recipe: Any, change: Change, known: dict[str, Row]) -> Row:
-    """One training run, unless it is known; a recipe without a rate has it chosen as ``tlkit train`` does."""
+    """One training run, unless it is known."""
     row: Row = {
         "benchmark": "recipe",
         "images": setting.name,
@@ -203,24 +202,19 @@ def run(setting: Setting, name: str, recipe: Any, change: Change, known: dict[st
         return kept
     from tlkit.backbones.runtime import import_keras
     from tlkit.finetune import loop as fitting
-    from tlkit.finetune.lr_search import best_rate, try_rates
+    from tlkit.finetune.job import evaluate
     from tlkit.progress import SilentProgress
 
     start = time.perf_counter()
     import_keras().backend.clear_session()  # of the run before
     job = job_of(setting, recipe, change)
-    if recipe.learning_rate is None:
-        trials = try_rates(job, len(setting.head.bias), SilentProgress())
-        chosen = best_rate(trials, len(job.train))
-        recipe = replace(recipe, learning_rate=chosen)
-        job = replace(job, recipe=recipe)
     schedule: AbstractContextManager[Any] = nullcontext()
     if change.constant_rate:
         schedule = mock.patch.object(fitting, "rate_at", lambda its, progress: min(1.0, progress / its.warm_up))
     looks: list[Row] = []
 
     def look(its: Row) -> None:
-        loss, accuracy = fitting.evaluate(job.trainer, job.inputs, setting.test, setting.labels)
+        loss, accuracy = evaluate(job.trainer, job.inputs, setting.test, setting.labels)
         figures = {"val_accuracy": its["val_accuracy"], "val_loss": its["val_loss"]}
         looks.append({**figures, "test_accuracy": accuracy, "test_loss": loss})
 
@@ -243,7 +237,7 @@ def job_of(setting: Setting, recipe: Any, change: Change) -> Any:
     from tlkit.backbones.build import build_backbone
     from tlkit.backbones.extractor import TOP
     from tlkit.finetune.inputs import PixelInputs
-    from tlkit.finetune.loop import Job
+    from tlkit.finetune.job import Job
     from tlkit.finetune.step import Trainer
     from tlkit.finetune.trainable import make_trainable
 
@@ -298,9 +292,9 @@ def place_of(row: Row) -> tuple[Any, ...]:
 
 
 def key_of(row: Row) -> str:
-    """What makes a run the same as another; the rate of a default run is found in it."""
+    """What makes a run the same as another."""
     # older lines lack what was added to recipes since
-    recipe = {"keep": "best"} | row["recipe"] | ({"learning_rate": None} if row["alternative"] == DEFAULT else {})
+    recipe = {"keep": "best", "l2_sp": 0.0, "interpolation": 1.0} | row["recipe"]
     return json.dumps(
         [*place_of(row), row["alternative"], row["train"], row["val"], row["test"], recipe], sort_keys=True
     )

@@ -170,7 +170,7 @@ class Setting:
 def job_of(setting: Setting, boundary: str | None = None, inputs: Any = None) -> Any:
     """What ``tlkit train`` would run; with a boundary on stored outputs, which ``inputs`` gives."""
     from tlkit.finetune.inputs import PixelInputs
-    from tlkit.finetune.loop import Job
+    from tlkit.finetune.job import Job
     from tlkit.finetune.step import Trainer
     from tlkit.finetune.trainable import make_trainable
     from tlkit.linear.head import Head

@@ -19,12 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit.finetune import loop as module
-from tlkit.finetune import lr_search as rates
 from tlkit.finetune import time_budget as timing
 from tlkit.finetune.augmentation import DRAWS
 from tlkit.finetune.checkpoint import STATE, load_state
-from tlkit.finetune.loop import FitResult, Job, evaluate, fit
-from tlkit.finetune.lr_search import Trial, best_rate, try_rates
+from tlkit.finetune.job import Job, evaluate
+from tlkit.finetune.loop import FitResult, fit
 from tlkit.finetune.step import Trainer, snapshot
 from tlkit.plan.recipe import FROZEN, MOVING, Recipe, rate_at
 from tlkit.progress import SilentProgress
@@ -271,12 +270,13 @@ def in_pieces(make: Callable[[], Job], folder: Path, stops: Sequence[int]) -> tu
     every=st.integers(1, 7),
     patience=st.integers(2, 30),
     keep=st.sampled_from(["best", "last"]),
+    share=st.sampled_from([1.0, 0.5, None]),
 )
 def test_a_run_in_pieces_is_the_same_run(
-    curve: list[float], stops: set[int], every: int, patience: int, keep: str
+    curve: list[float], stops: set[int], every: int, patience: int, keep: str, share: float | None
 ) -> None:
     def make() -> Job:
-        return counting(curve, evaluate_every=every, patience=patience, keep=keep)
+        return counting(curve, evaluate_every=every, patience=patience, keep=keep, interpolation=share)
 
     whole = make()
     expected = fit(whole, SILENT)
@@ -287,7 +287,71 @@ def test_a_run_in_pieces_is_the_same_run(
     assert (outcome.why, outcome.steps) == (expected.why, expected.steps)
     assert without_time(outcome.rows) == without_time(expected.rows)
     assert without_time([outcome.best]) == without_time([expected.best])
+    assert outcome.mixes == expected.mixes
     np.testing.assert_array_equal(job.trainer.state()[0], whole.trainer.state()[0])
+
+
+@pytest.mark.parametrize(("turn", "share"), [(24, 1.0), (17, 0.75), (12, 0.5), (5, 0.25), (2, 0.25)])
+def test_validation_images_choose_how_much_of_the_training_stays(turn: int, share: float) -> None:
+    """The lowest loss lies after so many of 24 steps; the weights are those of as many, in proportion."""
+    job = counting(falling(24, turn=turn), keep="last", interpolation=None)
+    outcome = fit(job, SILENT)
+    assert outcome.share == share
+    assert job.trainer.count == 24 * share
+    assert sorted(mix.share for mix in outcome.mixes) == [0, 0.25, 0.5, 0.75, 1]
+    (chosen,) = (mix for mix in outcome.mixes if mix.share == share)
+    assert chosen.calibrated_loss == min(mix.calibrated_loss for mix in outcome.mixes if mix.share)
+    assert outcome.best["val_loss"] == chosen.val_loss
+    assert outcome.best["step"] == outcome.rows[-1]["step"] == 24
+    assert outcome.rows[-1]["val_loss"] == pytest.approx(1 + (24 - turn) / 100)
+
+
+def test_a_share_that_is_given_is_taken_whatever_the_loss() -> None:
+    job = counting(falling(24), keep="last", interpolation=0.5)
+    outcome = fit(job, SILENT)
+    assert (outcome.share, job.trainer.count) == (0.5, 12)
+    assert [mix.share for mix in outcome.mixes] == [0.5, 1, 0]
+    assert outcome.best["val_loss"] == pytest.approx(1 + 12 / 100)
+
+
+def test_where_training_is_interrupted_nothing_is_mixed() -> None:
+    """Who pressed Ctrl-C does not want to wait."""
+    job = counting(falling(24, turn=5), keep="last", interpolation=None)
+    outcome = fit(job, SILENT, stop=stop_after(job, 12))
+    assert (outcome.why, outcome.share, outcome.mixes) == ("interrupted", 1.0, ())
+    assert job.trainer.count == 12
+
+
+def test_where_nothing_gets_better_there_is_nothing_to_mix() -> None:
+    job = counting(falling(24, turn=0), interpolation=None)
+    outcome = fit(job, SILENT)
+    assert (outcome.best["step"], outcome.mixes, outcome.share) == (0, (), 1.0)
+
+
+def test_of_a_run_that_diverged_a_finite_mix_is_taken() -> None:
+    job = counting([*falling(12), *[math.nan] * 12], keep="last", interpolation=None)
+    outcome = fit(job, SILENT)
+    assert outcome.share == 0.5
+    assert math.isfinite(outcome.best["val_loss"])
+
+
+@pytest.mark.parametrize(("share", "evaluations"), [(1.0, 1), (0.5, 4), (None, 6)])
+def test_a_time_budget_leaves_time_to_choose_the_share(
+    monkeypatch: Patch, share: float | None, evaluations: int
+) -> None:
+    clock = Clock(monkeypatch)
+    job = clock.driving(counting(falling(1000), steps=1000, evaluate_every=4, interpolation=share))
+    logits = job.trainer.logits
+
+    def slow(inputs: np.ndarray) -> np.ndarray:
+        clock.now += 1.5  # a batch of the validation images: 3 seconds for all of them
+        return logits(inputs)
+
+    monkeypatch.setattr(job.trainer, "logits", slow)
+    outcome = fit(job, SILENT, seconds=90)
+    assert outcome.why == "time budget"
+    assert 90 - 10 <= clock.now - 100 <= 90
+    assert len(outcome.mixes) == evaluations - 1
 
 
 @pytest.mark.parametrize("killed", [2, 3, 4, 11, 23])
@@ -454,68 +518,3 @@ def test_the_network_gives_what_its_best_row_says() -> None:
     outcome = fit(job, SILENT)
     loss, accuracy = evaluate(job.trainer, job.inputs, job.val, job.labels)
     assert (loss, accuracy) == (outcome.best["val_loss"], outcome.best["val_accuracy"])
-
-
-def test_trying_rates_leaves_everything_as_it_was(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(rates, "STEPS", 3)
-    monkeypatch.setattr(rates, "CANDIDATES", (1e-2, 1e-3))
-    monkeypatch.setattr(rates, "RATE_PER_IMAGE", 1.0)
-    monkeypatch.setattr(rates, "HARMLESS", 0.0)  # so that all are tried
-    job = real()
-    job.trainer.step(*job.batch(1), 0.01)
-    before = snapshot(job.trainer.state())
-    tried: list[float] = []
-    step = job.trainer.step
-    monkeypatch.setattr(job.trainer, "step", lambda *arrays: (tried.append(arrays[-1]), step(*arrays))[1])
-    trials = try_rates(job, 2, SILENT)
-    assert tuple(trial.rate for trial in trials) == (1e-2, 1e-3)
-    assert all(np.isfinite(trial.loss) for trial in trials)
-    assert trials[0].loss != trials[1].loss
-    assert len(tried) >= 6
-    for one, other in zip(snapshot(job.trainer.state()), before, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert try_rates(job, 2, SILENT) == trials  # each starts from the same weights on the same images
-    del tried[:]
-    assert try_rates(job, 2, SILENT, seconds=0.0) == ()
-    assert len(tried) < 6
-    for one, other in zip(snapshot(job.trainer.state()), before, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def rate_losses(monkeypatch: Patch, losses: dict[float, float]) -> list[Trial]:
-    """What the check finds, by the candidates' losses, of a task with two classes."""
-    monkeypatch.setattr(rates, "CANDIDATES", tuple(losses))
-    monkeypatch.setattr(rates, "RATE_PER_IMAGE", 1.0)
-    job = counting([1.0])
-    monkeypatch.setattr(job.trainer, "step", lambda *arrays: (losses.get(arrays[-1], 0.0), 1.0))
-    return list(try_rates(job, 2, SILENT))
-
-
-def test_the_largest_rate_that_knows_more_than_guessing_is_taken(monkeypatch: Patch) -> None:
-    guessing = math.log(2)
-    trials = rate_losses(monkeypatch, {1e-2: 0.5 * guessing, 1e-3: 0.1 * guessing})
-    assert [trial.rate for trial in trials] == [1e-2]
-    assert best_rate(trials, 1000) == 1e-2
-    trials = rate_losses(monkeypatch, {1e-2: 1.1 * guessing, 1e-3: 0.1 * guessing, 1e-4: 0.01})
-    assert [trial.harmless for trial in trials] == [False, True]
-    assert best_rate(trials, 1000) == 1e-3
-    assert best_rate([], 1000) == rates.LEARNING_RATE
-
-
-@pytest.mark.parametrize(
-    ("images", "largest"), [(4, 1e-4), (18, 1e-4), (19, 3e-4), (62, 3e-4), (63, 1e-3), (10**6, 1e-3)]
-)
-def test_few_images_bound_the_rate(images: int, largest: float) -> None:
-    """They are learnt by heart so soon that the check would find any rate harmless."""
-    found = rates.allowed_rates(images)
-    assert found[0] == largest
-    assert found == tuple(rate for rate in rates.CANDIDATES if rate <= largest)
-    assert best_rate([], images) <= largest
-
-
-def test_a_rate_at_which_training_diverges_is_not_taken(monkeypatch: Patch) -> None:
-    trials = rate_losses(monkeypatch, {1e-2: math.nan, 1e-3: math.inf, 1e-4: 0.2})
-    assert [trial.loss for trial in trials[:2]] == [math.inf, math.inf]
-    assert best_rate(trials, 1000) == 1e-4
-    trials = rate_losses(monkeypatch, {1e-2: math.nan, 1e-3: 5.0})
-    assert best_rate(trials, 1000) == 1e-3  # none is harmless: the smallest

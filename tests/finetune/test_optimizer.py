@@ -43,6 +43,22 @@ def test_it_agrees_with_the_optimizer_of_keras(decay: float, epsilon: float) -> 
         assert np.abs(one.numpy() - start.numpy()).max() > 0.02
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_l2_sp_takes_weights_back_to_where_they_started(share: float) -> None:
+    """Towards their own start, not towards zero; without gradients the distance shrinks by rate times strength."""
+    tf = import_tensorflow()
+    found = variables(3)
+    fused = AdamW([Group(share, tuple(found[:2]), tuple(found[2:]))], 0.0, 1e-7, l2_sp=5.0)
+    starts = [each.numpy() for each in found]
+    for each, start in zip(found, starts, strict=True):
+        each.assign(start + 2.0)
+    nothing = [tf.zeros(each.shape) for each in found]
+    for step in range(1, 4):
+        fused.apply(nothing, tf.constant(0.1, tf.float32))
+        for each, start in zip(found, starts, strict=True):
+            np.testing.assert_allclose(each.numpy() - start, 2 * (1 - 0.5 * share) ** step, rtol=1e-5)
+
+
 def test_its_variables_are_all_that_it_changes_beside_those_trained() -> None:
     tf = import_tensorflow()
     found = variables(2)

@@ -105,8 +105,8 @@ def test_what_is_given_is_taken(images: int, epochs: float | None, size: int | N
 def test_of_few_validation_images_no_look_is_trusted() -> None:
     few = make_recipe(800, validation=module.MIN_TO_SELECT - 1)
     many = make_recipe(800, validation=module.MIN_TO_SELECT)
-    assert (few.keep, few.patience) == ("last", few.steps)
-    assert many.keep == "best"
+    assert (few.keep, few.patience, few.interpolation) == ("last", few.steps, module.SAFE_SHARE)
+    assert (many.keep, many.interpolation) == ("best", None)
     assert many.patience < many.steps
     assert make_recipe(800) == many
 
@@ -116,9 +116,9 @@ def test_an_epoch_passes_over_all_images() -> None:
     assert make_recipe(100, epochs=3, batch_size=25).steps == 12
 
 
-def test_what_is_not_given_is_settled_or_left_to_be_chosen() -> None:
+def test_what_is_not_given_is_settled() -> None:
     made = make_recipe(50, flip=True)
-    assert made.learning_rate is None
+    assert made.learning_rate == module.LEARNING_RATE <= 3e-4  # a low one
     assert made.augment in ("none", "light", "strong")
     assert made.batch_norm in ("frozen", "moving")
 
@@ -129,13 +129,18 @@ def test_what_is_not_given_is_settled_or_left_to_be_chosen() -> None:
     steps=st.integers(1, 10**6),
     smoothing=st.floats(0, 1),
     views=st.integers(0, 8),
+    share=st.none() | st.floats(0, 1),
 )
-def test_it_survives_json(rate: float | None, flip: bool, steps: int, smoothing: float, views: int) -> None:
-    recipe = Recipe(steps, 7, rate, flip=flip, label_smoothing=smoothing, views=views, batch_norm="moving")
+def test_it_survives_json(
+    rate: float | None, flip: bool, steps: int, smoothing: float, views: int, share: float | None
+) -> None:
+    recipe = Recipe(steps, 7, rate, flip=flip, label_smoothing=smoothing, views=views, interpolation=share)
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
 def test_only_what_has_no_default_is_needed() -> None:
+    """A recipe from before there was interpolation saves the trained weights, as it did then."""
+    assert RECIPE.interpolation == 1
     assert Recipe.from_json({"steps": 40, "batch_size": 8, "learning_rate": 1e-3}) == RECIPE
 
 

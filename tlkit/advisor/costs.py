@@ -10,6 +10,7 @@ from tlkit.plan.recipe import BATCH, step_budget
 TIMES_PER_PASS = {EARLY: 4.7, LAST_LAYERS: 2.0, FINE_TUNE: 7.6}
 START = {FREEZE: 5.0, EARLY: 20.0, LAST_LAYERS: 22.0, FINE_TUNE: 20.0}  # seconds: imports, graphs, the bundle
 VIEWS = 4.0  # approximate passes of "last-layers" through the frozen part, per image
+TRAININGS = 2  # times the recipe's steps, between one (a low rate is enough) and three (the data ask for more)
 HEAD = 2e-9  # seconds per image, feature and class, for the hundred steps counted to solve the head
 
 
@@ -22,7 +23,7 @@ def estimate_seconds(images: int, classes: int, columns: int, rate: float) -> di
         columns: Number of features per image.
         rate: Speed of the frozen network, images per second.
     """
-    trained = step_budget(images) * min(BATCH, images)
+    trained = TRAININGS * step_budget(images) * min(BATCH, images)
     head = HEAD * images * columns * classes * 100
     found = {FREEZE: START[FREEZE] + head}
     for strategy, times in TIMES_PER_PASS.items():

@@ -142,7 +142,8 @@ def _tuning_line(strategy: str, tuning: Tuning, metrics: dict[str, Any]) -> str:
     if not tuning.kept:
         return f"fine-tuning did not help ({plural(tuning.steps, 'step')}): the frozen backbone is saved"
     more = 100 * (metrics["val_accuracy"] - tuning.frozen_val_accuracy)
+    mixed = f", weights {tuning.share:.0%} trained and {1 - tuning.share:.0%} as before" if tuning.share < 1 else ""
     return (
         f"{strategy}: {more:+.1f} percentage points over the frozen backbone's {tuning.frozen_val_accuracy:.1%}, "
-        f"best at step {tuning.best_step} of {tuning.steps} ({STOPPED[tuning.stopped]})"
+        f"best at step {tuning.best_step} of {tuning.steps} ({STOPPED[tuning.stopped]}){mixed}"
     )

@@ -52,6 +52,11 @@ def save_state(folder: Path, arrays: Mapping[str, NDArray[Any]], note: dict[str,
         raise TlkitError(f"cannot save the state in {folder}: {error.strerror or error}") from error
 
 
+def remove_state(folder: Path) -> None:
+    """Remove the state saved in a folder, if there is one."""
+    (folder / STATE).unlink(missing_ok=True)
+
+
 def load_state(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
     """Return the arrays and note saved by `save_state`, or None if there are none.
 

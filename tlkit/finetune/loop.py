@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.finetune.augmentation import draw
 from tlkit.finetune.checkpoint import load_state, save_state
-from tlkit.finetune.step import Trainer, restore, snapshot
+from tlkit.finetune.interpolation import Mix, interpolate, shares
+from tlkit.finetune.job import Job, evaluate
+from tlkit.finetune.step import restore, snapshot
 from tlkit.finetune.time_budget import Stopwatch, TimeBudget
 from tlkit.plan.recipe import LAST, Recipe, rate_at
 from tlkit.progress import Progress
@@ -25,55 +25,6 @@ Array = NDArray[Any]
 Row = dict[str, Any]
 INTERRUPTED = "interrupted"
 MAX_SAVE_INTERVAL, MIN_SAVE_INTERVAL = 300.0, 10.0  # seconds between two checkpoints
-
-
-class Inputs(Protocol):
-    """Source of a network's inputs."""
-
-    def batch(self, images: Sequence[int], draws: NDArray[np.float32] | None) -> Array:
-        """Return the inputs of some images: augmented if ``draws`` [n, DRAWS] are given, else the originals."""
-        ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training job: network, recipe and data.
-
-    Attributes:
-        trainer: Makes the optimizer steps.
-        recipe: Number of steps, learning rates and other settings.
-        inputs: Source of the network's inputs.
-        labels: Class index of every image.
-        train: Indices of the training images.
-        val: Indices of the validation images.
-        class_weights: Weight of each class's images in the loss, float32 [classes], or None.
-        seed: Random seed of the order and the augmentation.
-    """
-
-    trainer: Trainer
-    recipe: Recipe
-    inputs: Inputs
-    labels: NDArray[np.int32]
-    train: tuple[int, ...]
-    val: tuple[int, ...]
-    class_weights: NDArray[np.float32] | None
-    seed: int
-
-    def batch(self, step: int) -> tuple[Array, Array, Array, Array]:
-        """Return inputs, labels, weights and random numbers of one step; they depend only on the seed and the step.
-
-        Every epoch is a new permutation. A batch may span two epochs, so that all batches have the same size.
-        """
-        size, count = self.recipe.batch_size, len(self.train)
-        chosen: list[int] = []
-        while len(chosen) < size:
-            epoch, place = divmod(step * size + len(chosen), count)
-            order = np.random.default_rng([self.seed, epoch]).permutation(count)
-            chosen.extend(self.train[i] for i in order[place : place + size - len(chosen)])
-        draws = draw(size, self.seed, step)
-        labels = self.labels[chosen]
-        weights = np.ones(size, np.float32) if self.class_weights is None else self.class_weights[labels]
-        return self.inputs.batch(chosen, draws), labels, np.asarray(weights / weights.sum(), np.float32), draws
 
 
 @dataclass
@@ -103,20 +54,26 @@ class TrainState:
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a run; the network holds the weights to keep.
+    """Result of a run; the network holds the weights to keep, perhaps interpolated with those it started from.
 
     Attributes:
         rows: Metrics of each evaluation on the validation images; the first is before training.
         best: The row whose weights are kept: highest validation accuracy, then lowest loss; or the last row, depending
-            on the recipe.
+            on the recipe. With interpolation, its validation figures are those of the interpolated network.
         why: Why training ended: "schedule", "early stopping", "time budget" or "interrupted".
         steps: Steps done.
+        seconds: Seconds that it took, in all sessions.
+        share: Share of the tuned weights in those that the network holds, 0..1.
+        mixes: Networks between start and end that were evaluated; empty if nothing was interpolated.
     """
 
     rows: tuple[Row, ...]
     best: Row
     why: str
     steps: int
+    seconds: float
+    share: float = 1.0
+    mixes: tuple[Mix, ...] = ()
 
 
 def fit(
@@ -131,6 +88,8 @@ def fit(
 ) -> FitResult:
     """Train until the schedule, the patience or the time is used up, then restore the weights to keep.
 
+    If the recipe says so, they are interpolated with those before training, unless it is interrupted.
+
     Args:
         job: The training job.
         progress: Progress reporter.
@@ -141,13 +100,14 @@ def fit(
         title: Title of the progress phase.
     """
     recipe, clock = job.recipe, Stopwatch()
+    start = [] if recipe.interpolation == 1 else snapshot(job.trainer.trainable.state)
     run = _restore_run(job, folder)
     clock.before = run.seconds
     if run.step:
         progress.note(f"resuming after step {run.step}")
     why, rate = "schedule", 0.0
     saved = time.monotonic()
-    budget = TimeBudget(seconds)
+    budget = TimeBudget(seconds, 1 + len(shares(recipe.interpolation)))
     with progress.phase(title, recipe.steps) as advance, _prefetch(job) as batch_of:
         advance(run.step)
         if not run.rows:
@@ -164,8 +124,8 @@ def fit(
             if used >= 1:
                 why = "time budget"
                 break
-            share = max((run.step + 0.5) / recipe.steps, used)
-            rate = (recipe.learning_rate or 0.0) * rate_at(recipe, share)
+            done = max((run.step + 0.5) / recipe.steps, used)
+            rate = (recipe.learning_rate or 0.0) * rate_at(recipe, done)
             with budget.time_step(clock):
                 loss, right = job.trainer.step(*batch_of(run.step), rate)
             run.step, run.since = run.step + 1, run.since + 1
@@ -189,8 +149,13 @@ def fit(
             _validate(job, run, clock, rate, budget)
             observe(run.rows[-1])
             progress.milestone(_line(run, recipe))
+    best = run.rows[run.best_row]
     restore(job.trainer.trainable.state, run.best)
-    return FitResult(tuple(run.rows), run.rows[run.best_row], why, run.step)
+    if recipe.interpolation == 1 or not best["step"] or why == INTERRUPTED:
+        return FitResult(tuple(run.rows), best, why, run.step, clock())
+    mix, mixes = interpolate(job, start, run.best, recipe.interpolation, progress)
+    best = best | {"val_loss": mix.val_loss, "val_accuracy": mix.val_accuracy}
+    return FitResult(tuple(run.rows), best, why, run.step, clock(), mix.share, mixes)
 
 
 def _validate(job: Job, run: TrainState, clock: Stopwatch, rate: float, budget: TimeBudget) -> None:
@@ -225,23 +190,6 @@ def _last_progress(run: TrainState) -> int:
     """Return the step of the lowest validation loss or of the best network, whichever is later."""
     lowest = min(run.rows, key=lambda row: row["val_loss"])
     return int(max(lowest["step"], run.rows[run.best_row]["step"]))
-
-
-def evaluate(trainer: Trainer, inputs: Inputs, images: Sequence[int], labels: NDArray[np.int32]) -> tuple[float, float]:
-    """Return mean cross-entropy, nats, and accuracy, 0..1, on some images."""
-    logits = all_logits(trainer, inputs, images)
-    target = labels[list(images)]
-    largest = logits.max(axis=1)
-    log_sum = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
-    losses = log_sum - logits[np.arange(len(target)), target]
-    return float(losses.mean()), float((logits.argmax(axis=1) == target).mean())
-
-
-def all_logits(trainer: Trainer, inputs: Inputs, images: Sequence[int]) -> NDArray[np.float64]:
-    """Return the logits of some images, not augmented, float64 [n, classes]."""
-    size = trainer.recipe.batch_size
-    parts = [images[start : start + size] for start in range(0, len(images), size)]
-    return np.concatenate([trainer.logits(inputs.batch(part, None)) for part in parts]).astype(np.float64)
 
 
 @contextmanager

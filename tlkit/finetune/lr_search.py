@@ -1,92 +1,86 @@
-"""Choose the learning rate: try candidates for a few steps on the real images, largest first.
+"""Choose the learning rate by held-out loss: a low rate first, and a higher one only if the data ask for it.
 
-A short form of the range test of Smith 2017 ("Cyclical Learning Rates"). The network starts from a solved head, so at
-first every step raises the loss a little, and the lowest rate always looks best. What matters is whether a rate
-destroys the features: the loss then soon reaches that of guessing. With very few images this does not show, because
-the network memorises them; there the rate is limited by their number.
+At the low rate little is unlearnt, and what is learnt can be halved by interpolation (`finetune/interpolation.py`). If
+the fully trained network is clearly better on held-out images than the frozen one, there is more to learn than a low
+rate can reach; if not, a higher rate makes it worse (benchmarks/forgetting.py). A few steps show neither: in the middle
+of a schedule, networks that gain in the end are often still worse.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tlkit.finetune.loop import Job
-from tlkit.finetune.step import restore, snapshot
-from tlkit.plan.recipe import LEARNING_RATE
-from tlkit.progress import Progress
+from tlkit.finetune.interpolation import Mix
+from tlkit.plan.recipe import MIN_TO_SELECT, Recipe
 
-CANDIDATES = (1e-3, 3e-4, 1e-4)
-STEPS = 12  # per rate
-WARM_UP = 4  # of these steps, as in the schedule
-RATE_PER_IMAGE = 1.6e-5  # largest rate per training image: allows 1e-3 from 63 images on, 3e-4 from 19 on
-HARMLESS = 0.9  # a rate is harmless if the loss stays below this share of the loss of guessing
+HIGHER_RATE = 1e-3  # peak rate if the data ask for more
+MORE_STEPS = 2  # times the steps of the first training
+MIN_FALL = 0.1  # of the held-out loss, relative
+MIN_HELD_OUT = 20  # held-out images; fewer cannot ask for more
+MIN_TRAIN = 63  # training images; fewer are memorised at the higher rate
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Result of trying one rate.
+    """What training at a rate did to the log loss on held-out images.
 
     Attributes:
-        rate: Learning rate of the head.
-        loss: Mean training loss of the last third of the steps, nats; infinite if it diverged.
-        harmless: Whether the network is still better than guessing.
+        rate: Peak learning rate.
+        before: Log loss of the frozen network on the validation images, calibrated, nats.
+        after: That of the trained one, not interpolated.
+        error: Standard error of the difference, nats.
+        more: Whether a higher rate is worth trying.
     """
 
     rate: float
-    loss: float
-    harmless: bool
+    before: float
+    after: float
+    error: float
+    more: bool
 
 
-def try_rates(job: Job, classes: int, progress: Progress, seconds: float = math.inf) -> tuple[Trial, ...]:
-    """Train a few steps at each candidate rate until one is harmless, then restore the initial state.
+def trial_of(recipe: Recipe, mixes: Sequence[Mix], images: int) -> Trial | None:
+    """Return what a training run says about its rate; None if its start or end was not evaluated, or it diverged.
 
     Args:
-        job: The job to train; the learning rate of its recipe is ignored.
-        classes: Number of classes; the loss of guessing is its logarithm.
-        progress: Progress reporter.
-        seconds: Time limit; if it does not suffice for one candidate, nothing is tried.
-
-    Returns:
-        The trials in order; the last one is harmless unless none was.
+        recipe: How weights were trained.
+        mixes: Networks between start and end of the run.
+        images: Number of training images.
     """
-    start = snapshot(job.trainer.state())
-    trials: list[Trial] = []
-    with progress.phase("Learning-rate check", STEPS) as advance:
-        advance(0, "compiling the network")
-        job.trainer.step(*job.batch(0), 0.0)  # the first step includes building the graph
-        began = time.perf_counter()
-        for rate in allowed_rates(len(job.train)):
-            restore(job.trainer.state(), start)
-            losses: list[float] = []
-            for step in range(STEPS):
-                loss, _ = job.trainer.step(*job.batch(step), rate * min(1.0, (step + 1) / WARM_UP))
-                losses.append(loss)
-                advance(1 if not trials else 0, f"rate {rate:.0e}")
-                if not trials and step == 1 and (time.perf_counter() - began) / 2 * STEPS > seconds:
-                    restore(job.trainer.state(), start)
-                    return ()
-            tail = float(np.mean(losses[-STEPS // 3 :]))
-            loss = tail if math.isfinite(tail) else math.inf
-            trials.append(Trial(rate, loss, loss < HARMLESS * math.log(classes)))
-            if trials[-1].harmless:
-                break
-    restore(job.trainer.state(), start)
-    return tuple(trials)
+    found = {mix.share: mix for mix in mixes}
+    if 0.0 not in found or 1.0 not in found or recipe.learning_rate is None:
+        return None
+    before, after = found[0.0].losses, found[1.0].losses
+    if not np.isfinite(after).all():
+        return None
+    fall = before - after
+    error = float(np.std(fall, ddof=1) / math.sqrt(len(fall))) if len(fall) > 1 else math.inf
+    clear = float(fall.mean()) >= max(MIN_FALL * float(before.mean()), error)
+    more = clear and len(fall) >= MIN_HELD_OUT and images >= MIN_TRAIN and recipe.learning_rate < HIGHER_RATE
+    return Trial(recipe.learning_rate, float(before.mean()), float(after.mean()), error, more)
 
 
-def allowed_rates(images: int) -> tuple[float, ...]:
-    """Return the candidates allowed for this many training images, largest first; at least the smallest."""
-    return tuple(rate for rate in CANDIDATES if rate <= RATE_PER_IMAGE * images) or CANDIDATES[-1:]
+def higher(recipe: Recipe, validation: int, more_steps: int = MORE_STEPS) -> Recipe:
+    """Return the recipe for the higher rate.
 
+    Networks half-way to it can be worse than either end, so that without enough validation images to choose the share,
+    the trained weights are saved as they are.
 
-def best_rate(trials: Sequence[Trial], images: int) -> float:
-    """Return the rate to train with: the harmless one, or the smallest if none was harmless.
-
-    Without trials it is `LEARNING_RATE`, or less if there are few images.
+    Args:
+        recipe: The recipe for the low rate.
+        validation: Number of validation images.
+        more_steps: Times its steps.
     """
-    return trials[-1].rate if trials else min(LEARNING_RATE, allowed_rates(images)[0])
+    few = validation < MIN_TO_SELECT
+    return replace(
+        recipe,
+        learning_rate=HIGHER_RATE,
+        steps=more_steps * recipe.steps,
+        evaluate_every=more_steps * recipe.evaluate_every,
+        patience=more_steps * recipe.patience,
+        interpolation=1.0 if few else None,
+    )

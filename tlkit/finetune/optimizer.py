@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tlkit.backbones.runtime import import_keras, import_tensorflow
 from tlkit.finetune.trainable import Group
 
@@ -20,17 +22,21 @@ class AdamW:
     """Adam with decoupled weight decay and a learning rate per group of variables.
 
     Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"; as in ``keras.optimizers.AdamW``, the decay is
-    proportional to the rate.
+    proportional to the rate. With ``l2_sp``, all variables also decay towards the values they have now, those they
+    start from (Li et al. 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks").
 
     Args:
         groups: Variables and their learning-rate factors, created in the same distribution scope as the optimizer.
-        weight_decay: Share by which kernels decay per step at a learning rate of 1.
+        weight_decay: Share by which kernels decay towards zero per step at a learning rate of 1.
         epsilon: Added to the square root of the second moment.
+        l2_sp: Share of the distance to the starting weights that is taken back per step at a learning rate of 1.
     """
 
-    def __init__(self, groups: Sequence[Group], weight_decay: float, epsilon: float) -> None:
-        self._groups, self._decay, self._epsilon = groups, weight_decay, epsilon
+    def __init__(self, groups: Sequence[Group], weight_decay: float, epsilon: float, l2_sp: float = 0.0) -> None:
+        self._groups, self._decay, self._epsilon, self._l2_sp = groups, weight_decay, epsilon, l2_sp
         variables = [each for group in groups for each in (*group.decayed, *group.plain)]
+        start = import_tensorflow().constant
+        self._starts = [start(np.array(each.value.numpy())) if l2_sp else None for each in variables]
         self._slots = [(self._slot(each, "momentum"), self._slot(each, "velocity")) for each in variables]
         self._step = import_keras().Variable(0, dtype="int64", trainable=False, name="adamw_step")
 
@@ -52,17 +58,20 @@ class AdamW:
             rate: Learning rate of a group with factor 1, float32 scalar.
         """
         tf = import_tensorflow()
-        rest = iter(zip(gradients, self._slots, strict=True))
+        rest = iter(zip(gradients, self._slots, self._starts, strict=True))
         done = tf.cast(self._step.value, tf.float32) + 1
         powers = tf.exp(done * math.log(BETA_1)), tf.exp(done * math.log(BETA_2))
         for group in self._groups:
             its = rate * group.rate
             for number, variable in enumerate((*group.decayed, *group.plain)):
-                gradient, (momentum, velocity) = next(rest)
+                gradient, (momentum, velocity), start = next(rest)
                 # raw operations update the copy of a mirrored variable on this device
                 handle = variable.value.handle
                 if number < len(group.decayed) and self._decay:
                     tf.raw_ops.AssignSubVariableOp(resource=handle, value=variable.value * (its * self._decay))
+                if start is not None:
+                    back = (variable.value - start) * (its * self._l2_sp)
+                    tf.raw_ops.AssignSubVariableOp(resource=handle, value=back)
                 tf.raw_ops.ResourceApplyAdam(
                     var=handle,
                     m=momentum.value.handle,

@@ -43,7 +43,7 @@ class Trainer:
         self._variables = trainable.variables
         self._most: int | None = None  # images per part if memory is short
         with self._strategy.scope():
-            self._optimizer = AdamW(trainable.groups, recipe.weight_decay, recipe.epsilon)
+            self._optimizer = AdamW(trainable.groups, recipe.weight_decay, recipe.epsilon, recipe.l2_sp)
         self._gradients_of = tf.function(self._distributed, reduce_retracing=True, autograph=False)
         self._update = tf.function(self._apply, autograph=False)
         self._infer = tf.function(self._logits, reduce_retracing=True, autograph=False)
@@ -85,6 +85,11 @@ class Trainer:
     def state(self) -> list[Any]:
         """Return every variable that a step may change: those of the network, then those of the optimizer."""
         return [*self.trainable.state, *self._optimizer.variables]
+
+    def restart(self, start: Sequence[Array]) -> None:
+        """Set the network back to values of `Trainable.state`, and the optimizer to its beginning."""
+        restore(self.trainable.state, start)
+        restore(self._optimizer.variables, [np.zeros(each.shape, each.dtype) for each in self._optimizer.variables])
 
     @property
     def steps(self) -> int:

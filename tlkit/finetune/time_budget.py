@@ -20,10 +20,15 @@ class Stopwatch:
 
 
 class TimeBudget:
-    """Times steps and evaluations, so that a run ends within its time budget."""
+    """Times steps and evaluations, so that a run ends within its time budget.
 
-    def __init__(self, seconds: float | None) -> None:
-        self._limit = seconds
+    Args:
+        seconds: The budget; None: no limit.
+        evaluations: Evaluations on the validation images that follow the last step.
+    """
+
+    def __init__(self, seconds: float | None, evaluations: int = 1) -> None:
+        self._limit, self._evaluations = seconds, evaluations
         self._step, self._evaluation = 0.0, 0.0
 
     @contextmanager
@@ -41,8 +46,8 @@ class TimeBudget:
         self._evaluation = clock() - start
 
     def share(self, now: float) -> float:
-        """Return the share of the time used, reserving one more step and evaluation; 0 without a limit."""
+        """Return the share of the time used, reserving one more step and the last evaluations; 0 without a limit."""
         if self._limit is None:
             return 0.0
-        room = self._limit - self._evaluation - self._step
+        room = self._limit - self._evaluations * self._evaluation - self._step
         return now / room if room > 0 else 1.0

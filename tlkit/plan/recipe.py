@@ -11,9 +11,9 @@ from tlkit.plan.fields import checked
 FROZEN, MOVING = "frozen", "moving"
 BEST, LAST = "best", "last"
 BATCH = 32
-STEPS_PER_ROOT = 16  # optimizer steps = 16 * sqrt(training images)
-MIN_STEPS, MAX_STEPS = 100, 5000
-LEARNING_RATE = 3e-4  # used if it is neither given nor can be searched for
+STEPS_PER_ROOT = 8  # optimizer steps = 8 * sqrt(training images)
+MIN_STEPS, MAX_STEPS = 50, 2500
+LEARNING_RATE = 3e-4  # low, so that little is unlearnt (benchmarks/forgetting.py)
 LAYER_DECAY = 1.0  # of the learning rate per stage; smaller values were never better (benchmarks/recipe.py)
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1
@@ -24,6 +24,7 @@ PATIENCE = 0.4  # share of the steps that may pass without a lower validation lo
 AUGMENT = "light"
 MIN_EVALUATIONS = 4  # validations without progress before training stops early
 MAX_EVALUATIONS = 20  # validations in one run
+SAFE_SHARE = 0.5  # of the tuned weights in those that are saved, if validation images cannot choose it
 MIN_TO_SELECT = 100  # validation images; with fewer, the best of many evaluations is mostly luck
 
 
@@ -34,10 +35,11 @@ class Recipe:
     Attributes:
         steps: Optimizer steps of the whole schedule.
         batch_size: Images per step.
-        learning_rate: Peak learning rate, that of the head; None: not chosen yet.
+        learning_rate: Peak learning rate, that of the head; None: `LEARNING_RATE`.
         layer_decay: Factor on the learning rate from each stage to the one before it, 0..1.
         weight_decay: Decoupled weight decay of kernels, relative to the learning rate (AdamW); none for normalisation
             parameters and biases.
+        l2_sp: Decay of all weights towards the values they start from (L2-SP), relative to the learning rate; 0: none.
         warm_up: Share of the steps in which the learning rate rises to its peak; afterwards it follows a half cosine.
         clip: Maximum global norm of the gradient.
         epsilon: Added to the square root of Adam's second moment; gradients far below it cause only small steps.
@@ -52,6 +54,8 @@ class Recipe:
         views: Number of stored versions of each image, including the original, if the outputs of a frozen part are
             stored; 0: nothing is stored.
         keep: Which weights are kept: "best", of the best evaluation, or "last", of the last one.
+        interpolation: Share of the trained weights in those that are saved, 0..1; the rest is that of the weights
+            training started from (WiSE-FT). None: to be chosen on the validation images.
     """
 
     steps: int
@@ -59,6 +63,7 @@ class Recipe:
     learning_rate: float | None
     layer_decay: float = LAYER_DECAY
     weight_decay: float = WEIGHT_DECAY
+    l2_sp: float = 0.0
     warm_up: float = WARM_UP
     clip: float = CLIP
     epsilon: float = EPSILON
@@ -71,6 +76,7 @@ class Recipe:
     precision: str = "float32"
     views: int = 0
     keep: str = BEST
+    interpolation: float | None = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dump``."""
@@ -105,7 +111,7 @@ def make_recipe(
             stops training early. None: enough.
         epochs: Number of epochs; None: `step_budget` decides.
         batch_size: Images per step; None: `BATCH`, or all images if there are fewer.
-        learning_rate: Peak learning rate; None: to be chosen later.
+        learning_rate: Peak learning rate; None: `LEARNING_RATE`.
         augment: "auto", "none", "light" or "strong".
         flip: Whether mirroring is harmless.
         precision: "float32" or "bfloat16".
@@ -118,13 +124,14 @@ def make_recipe(
     return Recipe(
         steps=steps,
         batch_size=size,
-        learning_rate=learning_rate,
+        learning_rate=LEARNING_RATE if learning_rate is None else learning_rate,
         augment=kind,
         flip=flip and kind != "none",
         evaluate_every=every,
         patience=steps if few else patience,
         precision=precision,
         keep=LAST if few else BEST,
+        interpolation=SAFE_SHARE if few else None,
     )
 
 

@@ -97,9 +97,10 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     ]
     if plan.recipe is not None:
         its = plan.recipe
-        rows.append(
-            ("training", f"{its.steps} steps, batch size {its.batch_size}, peak learning rate {its.learning_rate:.2g}")
-        )
+        said = f"{its.steps} steps, batch size {its.batch_size}, peak learning rate {its.learning_rate:.2g}"
+        if its.interpolation is not None and its.interpolation < 1:
+            said += f"; saved weights {its.interpolation:.0%} trained, {1 - its.interpolation:.0%} as before training"
+        rows.append(("training", said))
     return rows
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from tlkit.advisor.advise import Advice, is_unclear
+from tlkit.advisor.costs import TRAININGS
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.train.dataset import Dataset, require_all
 from tlkit.api.train.head import solve
@@ -21,7 +22,7 @@ from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import LAST, Recipe, make_recipe
 from tlkit.store.decoded import decode_all
 
-SHARE = 0.4  # of a full run's steps: after a tenth, networks that gain in the end are often still worse
+SHARE = 0.8  # of the steps of a training: after a tenth, networks that gain in the end are often still worse
 HELD_OUT = 1 / 3  # of each class's training images
 MIN_HELD_OUT = 20  # held-out images: with fewer a pilot shows nothing
 MAX_TRAINING = 800  # training images used in a pilot
@@ -38,7 +39,7 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
     """
     enough = round(HELD_OUT * min(images, MAX_TRAINING)) >= MIN_HELD_OUT
     seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
-    return is_unclear(advice) and enough and (limit is None or SHARE * seconds <= TIME_SHARE * limit)
+    return is_unclear(advice) and enough and (limit is None or SHARE / TRAININGS * seconds <= TIME_SHARE * limit)
 
 
 def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, flip: bool, context: Context) -> Pilot:
@@ -58,7 +59,6 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
         TlkitError: An image cannot be read again, or memory is too small for a single one.
     """
     from tlkit.api.train.network import Material, build, last_layers_from
-    from tlkit.api.train.tuning_decisions import TuningDecisions, decide_rate
     from tlkit.finetune.hardware import choose_precision, explain_out_of_memory, keep_memory
     from tlkit.finetune.loop import fit
 
@@ -82,7 +82,6 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
         decoded = stack.enter_context(decode_all(inner.folder.paths, size, workers=context.workers, progress=show))
         require_all(decoded, inner.folder)
         job = build(Material(inner, decoded, extractor, plan, context), solved, recipe, stack).job
-        job, _ = decide_rate(job, TuningDecisions(job.recipe, None), len(inner.classes), context, math.inf)
         outcome = fit(job, show, title="Pilot")
     best = outcome.best
     return Pilot(

@@ -25,7 +25,7 @@ from tlkit.store.decoded import Decoded
 if TYPE_CHECKING:
     from tlkit.backbones.network import Network
     from tlkit.backbones.stages import Stage
-    from tlkit.finetune.loop import Job
+    from tlkit.finetune.job import Job
     from tlkit.finetune.maps import Maps
     from tlkit.finetune.trainable import Trainable
 
@@ -159,7 +159,7 @@ def _inputs(material: Material, stage: Stage | None, recipe: Recipe, stack: cont
 
 def _job(material: Material, trainable: Trainable, recipe: Recipe, inputs: Any, strategy: Any) -> Job:
     """Define what is trained on what, with a new optimizer."""
-    from tlkit.finetune.loop import Job
+    from tlkit.finetune.job import Job
     from tlkit.finetune.step import Trainer
 
     dataset = material.dataset

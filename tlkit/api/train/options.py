@@ -176,7 +176,7 @@ class TrainOptions:
         if_none="by the number of images",
     )
     learning_rate: float | None = of_recipe(
-        None, help="Train with this peak learning rate.", above=0, at_most=1, if_none="by a short search"
+        None, help="Train with this peak learning rate.", above=0, at_most=1, if_none="3e-4, then 1e-3 if it pays"
     )
     batch_size: int | None = option(
         None,

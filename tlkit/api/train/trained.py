@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tlkit.linear.head import Head
 
 LOSS_NOISE = 1e-3  # relative
+MAX_FEWER, MIN_FOR_MAX_FEWER = 2, 20  # validation images that a lower log loss may make up for, from so many on
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Tuning:
         best_step: The step with the best weights.
         frozen_val_accuracy: Validation accuracy of the frozen network, 0..1.
         frozen_val_loss: Its log loss in nats.
+        share: Share of the trained weights in the tuned network, 0..1; the rest is that of the weights before training.
     """
 
     kept: bool
@@ -42,6 +44,7 @@ class Tuning:
     best_step: int
     frozen_val_accuracy: float
     frozen_val_loss: float
+    share: float
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -114,6 +117,7 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
         tuned.outcome.best["step"],
         frozen["val_accuracy"],
         frozen["val_loss"],
+        tuned.outcome.share,
     )
     plan = plan if plan.complete else replace(plan, flips=tuned.flips or plan.flips)
     if kept:
@@ -140,9 +144,10 @@ def _did_not_help(strategy: str, ours: dict[str, Any], frozen: dict[str, Any]) -
 def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
     """Whether to save the tuned weights: by validation accuracy, and by log loss if that is equal.
 
-    A difference in loss as small as that between engines or precisions does not count. With fewer than `MIN_TO_SELECT`
-    images a single one would often decide against a network that is far better on new images. Then the tuned network
-    is kept if its accuracy is at least as high, or its log loss lower (benchmarks/keep_rules.py compares such rules).
+    A difference in loss as small as that between engines or precisions does not count. A few images decide nothing by
+    themselves, and tuned networks are better more often than not. So the tuned network is also kept if its log loss is
+    lower and it is right on no more than two images fewer; one, on fewer than 20. With fewer than `MIN_TO_SELECT`
+    images, equal accuracy is enough (benchmarks/keep_rules.py compares such rules).
 
     Args:
         ours: Metrics of the tuned network.
@@ -151,9 +156,10 @@ def better(ours: dict[str, Any], frozen: dict[str, Any], images: int) -> bool:
     """
     mine, its = ours["val_accuracy"], frozen["val_accuracy"]
     surer = bool(ours["val_loss"] < frozen["val_loss"] * (1 - LOSS_NOISE))
-    if images < MIN_TO_SELECT:
-        return bool(mine >= its) or surer
-    return bool(mine > its) if mine != its else surer
+    if mine > its or (mine == its and images < MIN_TO_SELECT):
+        return True
+    most = MAX_FEWER if images >= MIN_FOR_MAX_FEWER else 1
+    return surer and bool((its - mine) * images < most + 0.5)
 
 
 def _first(plan: Plan, *reasons: str) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,15 @@ from tlkit.api.train.head import Solved
 from tlkit.api.train.network import Built, Material, build, training_network
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.run_dir import RunDir
-from tlkit.api.train.tuning_decisions import check_same, decide_rate, decide_recipe, decide_time, keep, tuning_reasons
+from tlkit.api.train.tuning_decisions import (
+    TuningDecisions,
+    check_same,
+    decide_recipe,
+    decide_time,
+    interpolation_reasons,
+    keep,
+    tuning_reasons,
+)
 from tlkit.backbones.extractor import Extractor
 from tlkit.backbones.runtime import load_keras
 from tlkit.context import Context
@@ -27,6 +35,7 @@ from tlkit.progress import Progress
 from tlkit.store.decoded import Decoded, decode_all
 
 if TYPE_CHECKING:
+    from tlkit.finetune.job import Job
     from tlkit.finetune.loop import FitResult
 
 MAX_SAMPLE, MAX_HASTY_SAMPLE = (
@@ -41,7 +50,7 @@ class Tuned:
 
     Attributes:
         model: The ``keras.Model``, float32 RGB 0..255 to probabilities, with the best weights.
-        recipe: How it was trained.
+        recipe: How it was trained, with the share of the trained weights that was chosen.
         outcome: How training went.
         layers: Layer names of the blocks that the head and the out-of-distribution statistics use.
         probabilities: By split, float32 [n, classes], in the order of `Dataset.of`.
@@ -99,7 +108,7 @@ def tune(
     """
     from tlkit.finetune.hardware import explain_out_of_memory, keep_memory
     from tlkit.finetune.interrupt import gentle_interrupt
-    from tlkit.finetune.loop import INTERRUPTED, fit
+    from tlkit.finetune.loop import INTERRUPTED
     from tlkit.linear.classifier import layers_of, ood_taps, with_features
 
     show, size = context.show, (extractor.input_size, extractor.input_size)
@@ -113,22 +122,75 @@ def tune(
         decisions = decide_recipe(material, request, run)
         built = build(material, solved, decisions.recipe, stack)
         decisions = replace(decisions, recipe=built.job.recipe)
-        job, decisions = decide_rate(built.job, decisions, len(dataset.classes), context)
         sample = sampled(dataset, plan.seed, MAX_SAMPLE if context.deadline is None else MAX_HASTY_SAMPLE)
         if context.deadline is not None:
             with show.phase("Timing an evaluation", None):
-                decisions = decide_time(job, decisions, dataset, context.deadline, len(sample))
+                decisions = decide_time(built.job, decisions, dataset, context.deadline, len(sample))
         keep(decisions, dataset, run)
         with board(request.tensorboard) as observe, gentle_interrupt(show.note) as stop, explain_out_of_memory():
-            outcome = fit(job, show, folder=run.path, seconds=decisions.seconds, stop=stop, observe=observe)
+            job, decisions, outcome = fit_low_then_higher(built.job, decisions, dataset, run, show, stop, observe)
         model = _plain_model(built, extractor, solved, show)
         shown = ood_taps(extractor.taps, solved.choice.taps)
         layers = layers_of(built.network, list(dict.fromkeys((*solved.choice.taps, *shown))))
         seen = sample if outcome.why != INTERRUPTED else []
         wide = with_features(model, [layers[tap] for tap in shown])
         probabilities, features = _answers(wide, seen, dataset, decoded, show)
-    reasons = tuning_reasons(decisions, job, dataset.count(TRAIN), built.trainable)
-    return Tuned(model, job.recipe, outcome, layers, probabilities, features, tuple(seen), decisions.flips, reasons)
+    recipe = replace(job.recipe, interpolation=outcome.share)
+    reasons = (
+        *tuning_reasons(decisions, job, dataset.count(TRAIN), built.trainable),
+        *interpolation_reasons(outcome, dataset.count(VAL)),
+    )
+    return Tuned(model, recipe, outcome, layers, probabilities, features, tuple(seen), decisions.flips, reasons)
+
+
+def fit_low_then_higher(
+    job: Job,
+    decisions: TuningDecisions,
+    dataset: Dataset,
+    run: RunDir,
+    show: Progress,
+    stop: Callable[[], bool],
+    observe: Callable[[dict[str, Any]], None],
+) -> tuple[Job, TuningDecisions, FitResult]:
+    """Train at the rate decided; if that was low and the data ask for more, train again from the start at a higher one.
+
+    Args:
+        job: What is trained on what.
+        decisions: The decisions so far.
+        dataset: Images and split.
+        run: The run's folder, which keeps decisions and state for `--resume`.
+        show: Progress reporter.
+        stop: Called after every step; returns whether to stop now.
+        observe: Called with the metrics of each evaluation.
+
+    Returns:
+        The last training job, the decisions it was made by, and how it went.
+    """
+    from tlkit.finetune.checkpoint import remove_state
+    from tlkit.finetune.loop import fit
+    from tlkit.finetune.lr_search import MORE_STEPS, higher, trial_of
+    from tlkit.finetune.step import snapshot
+
+    start, seconds = snapshot(job.trainer.trainable.state) if decisions.searching else [], decisions.seconds
+    outcome = fit(job, show, folder=run.path, seconds=seconds, stop=stop, observe=observe)
+    if not decisions.searching:
+        return job, decisions, outcome
+    trial = trial_of(job.recipe, outcome.mixes, len(job.train))
+    in_time = seconds is None or seconds >= 2 * outcome.seconds
+    if trial is None or not trial.more or not in_time:
+        return job, replace(decisions, trial=trial), outcome
+    show.note(
+        f"validation log loss fell from {trial.before:.3f} to {trial.after:.3f}: training again, at a higher rate"
+    )
+    more_steps = MORE_STEPS if run.request.epochs is None else 1
+    recipe = higher(job.recipe, dataset.count(VAL), more_steps)
+    left = None if seconds is None else seconds - outcome.seconds
+    decisions = replace(decisions, recipe=recipe, searching=False, trial=trial, seconds=left)
+    remove_state(run.path)  # first: without it, a run killed here trains at the low rate again
+    keep(decisions, dataset, run)
+    job = replace(job, recipe=recipe)
+    job.trainer.restart(start)
+    return job, decisions, fit(job, show, folder=run.path, seconds=left, stop=stop, observe=observe)
 
 
 def sampled(dataset: Dataset, seed: int, most: int) -> list[int]:

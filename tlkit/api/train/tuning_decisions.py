@@ -14,7 +14,6 @@ from tlkit.api.train.flip_check import look_at_flips
 from tlkit.api.train.network import Material
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.run_dir import RunDir
-from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.choices import NONE
@@ -23,11 +22,12 @@ from tlkit.plan.recipe import Recipe, make_recipe
 from tlkit.words import plural
 
 if TYPE_CHECKING:
-    from tlkit.finetune.loop import Job
+    from tlkit.finetune.interpolation import Mix
+    from tlkit.finetune.job import Job
+    from tlkit.finetune.loop import FitResult
     from tlkit.finetune.lr_search import Trial
     from tlkit.finetune.trainable import Trainable
 
-CHECK_SHARE = 0.15  # of the time left that the learning-rate search may take
 SAVING = 6.0  # seconds to write a bundle
 MARGIN = 0.04  # of a time budget, held back for wrong estimates
 
@@ -39,13 +39,15 @@ class TuningDecisions:
     Attributes:
         recipe: How weights are trained.
         flips: Whether mirroring is harmless; None if not checked.
-        trials: The learning rates that were tried.
+        searching: Whether a higher learning rate may follow.
+        trial: What training at the rate before this one did; None: there was none.
         seconds: Seconds that training may take; None: no limit.
     """
 
     recipe: Recipe
     flips: Flips | None
-    trials: tuple[Trial, ...] = ()
+    searching: bool = False
+    trial: Trial | None = None
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -53,7 +55,8 @@ class TuningDecisions:
         return {
             "recipe": self.recipe.to_json(),
             "flips": asdict(self.flips) if self.flips else None,
-            "trials": [[each.rate, each.loss, each.harmless] for each in self.trials],
+            "searching": self.searching,
+            "trial": asdict(self.trial) if self.trial else None,
             "seconds": self.seconds,
         }
 
@@ -65,13 +68,14 @@ class TuningDecisions:
         return cls(
             Recipe.from_json(data["recipe"]),
             Flips(**data["flips"]) if data["flips"] else None,
-            tuple(Trial(*each) for each in data["trials"]),
+            data["searching"],
+            Trial(**data["trial"]) if data["trial"] else None,
             data["seconds"],
         )
 
 
 def decide_recipe(material: Material, request: TrainOptions, run: RunDir) -> TuningDecisions:
-    """Decide the recipe, except for learning rate and time; a resumed run or a complete plan has decided everything."""
+    """Decide the recipe to begin with; a resumed run or a complete plan has decided everything."""
     from tlkit.finetune.hardware import choose_precision
 
     dataset, plan, kept = material.dataset, material.plan, run.decisions()
@@ -92,31 +96,7 @@ def decide_recipe(material: Material, request: TrainOptions, run: RunDir) -> Tun
         flip=flips is not None and flips.harmless,
         precision=choose_precision(request.mixed_precision),
     )
-    return TuningDecisions(recipe, flips)
-
-
-def decide_rate(
-    job: Job, decisions: TuningDecisions, classes: int, context: Context, seconds: float | None = None
-) -> tuple[Job, TuningDecisions]:
-    """Decide the learning rate, by trying some unless it is decided already.
-
-    Args:
-        job: What is trained on what.
-        decisions: The decisions so far.
-        classes: Number of classes.
-        context: Context of the run.
-        seconds: Seconds that the search may take; None: a share of the time left.
-    """
-    from tlkit.finetune.lr_search import best_rate, try_rates
-
-    if job.recipe.learning_rate is not None:
-        return job, decisions
-    left = context.left()
-    if seconds is None:
-        seconds = math.inf if left is None else CHECK_SHARE * left
-    trials = try_rates(job, classes, context.show, seconds)
-    recipe = replace(job.recipe, learning_rate=best_rate(trials, len(job.train)))
-    return replace(job, recipe=recipe), replace(decisions, recipe=recipe, trials=trials)
+    return TuningDecisions(recipe, flips, searching=request.learning_rate is None)
 
 
 def decide_time(
@@ -139,7 +119,6 @@ def decide_time(
 def tuning_reasons(decisions: TuningDecisions, job: Job, images: int, trainable: Trainable) -> tuple[str, ...]:
     """Why the recipe is what it is, one sentence each."""
     recipe = job.recipe
-    tried = ", ".join(f"{each.rate:.0e} {each.loss:.3f}" for each in decisions.trials)
     count = sum(math.prod(each.shape) for each in trainable.variables)
     epochs = recipe.steps * recipe.batch_size / images
     lines = [
@@ -151,13 +130,46 @@ def tuning_reasons(decisions: TuningDecisions, job: Job, images: int, trainable:
             if recipe.layer_decay == 1
             else f"the head, times {recipe.layer_decay:g} for each stage below it"
         )
-        + (f"; training loss after a few steps at each rate tried: {tried}" if tried else ""),
+        + _rate_reason(decisions),
     ]
     if recipe.augment != NONE:
         lines.append(f"augmentation {recipe.augment}: {_flip_reason(decisions.flips)}")
     if recipe.views:
         lines.append(f"the frozen part is computed once, for {plural(recipe.views, 'version')} of each image")
     return tuple(lines)
+
+
+def _rate_reason(decisions: TuningDecisions) -> str:
+    trial = decisions.trial
+    if trial is None:
+        return ""
+    found = f"{trial.rate:.2g} took the validation log loss, calibrated, from {trial.before:.3f} to {trial.after:.3f}"
+    return f"; {found}{', which asks for more' if trial.more else ', which does not ask for a higher rate'}"
+
+
+def interpolation_reasons(outcome: FitResult, images: int) -> tuple[str, ...]:
+    """How the saved weights were made from those before and after training, in a sentence; none if they were not.
+
+    Args:
+        outcome: How training went.
+        images: Number of validation images.
+    """
+    from tlkit.finetune.interpolation import SHARES
+
+    if not outcome.mixes:
+        return ()
+    share, count = outcome.share, len(outcome.mixes)
+    said = f"the saved weights are {share:.0%} trained and {1 - share:.0%} as they were before (WiSE-FT)"
+    if share == 1:
+        said = "the saved weights are the trained ones, not mixed with those from before (WiSE-FT)"
+    if count < len(SHARES):
+        return (f"{said}, as {plural(images, 'validation image')} cannot choose the share",)
+    tried = ", ".join(f"{mix.share:.0%} {mix.calibrated_loss:.3f}" for mix in sorted(outcome.mixes, key=_by_share))
+    return (f"{said}: validation log loss, calibrated, by share: {tried}",)
+
+
+def _by_share(mix: Mix) -> float:
+    return mix.share
 
 
 def _flip_reason(flips: Flips | None) -> str:
