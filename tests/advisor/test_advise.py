@@ -13,6 +13,7 @@ from tlkit.advisor.advise import STRATEGIES, advise, is_unclear
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.expect import FROZEN_ALL, error_of, expect, inputs_of
+from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity, level_of
 from tlkit.advisor.size import judge_size
@@ -168,6 +169,33 @@ def test_a_frozen_backbone_keeps_the_features_that_were_chosen(fitted: dict[str,
     assert everything.expected is not None
     assert last.expected is not None
     assert everything.expected[0] > last.expected[0]
+
+
+def test_what_is_uncertain_is_not_advised_unless_a_pilot_shows_a_gain(fitted: dict[str, dict[str, float]]) -> None:
+    for name in fitted:
+        fitted[name]["constant"] = -0.1  # the interval reaches below the frozen network
+    frozen = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)
+    assert (frozen.strategy, frozen.close) == (FREEZE, (FREEZE,))
+    assert any("is uncertain: -" in reason and "--time-budget tries it" in reason for reason in frozen.reasons)
+    gain = Pilot(60, 50, 0.8, 0.6, 0.85, 0.5)
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, pilot=gain).strategy != FREEZE
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, pilot=replace(gain, loss=0.6)).strategy == FREEZE
+    # who gives time wants it used
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, limit=300.0).strategy != FREEZE
+
+
+def test_minutes_have_a_price_and_a_limit(fitted: dict[str, dict[str, float]]) -> None:
+    fitted["last-layers"]["constant"] = fitted["early-layers"]["constant"] = 0.5
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS).strategy == FINE_TUNE
+    slow = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS | {FINE_TUNE: 1200.0})
+    assert slow.strategy == FREEZE
+    assert any(reason.startswith("fine-tune may reach 90.9%") for reason in slow.reasons)
+    fitted["last-layers"]["constant"] = -0.4  # one point below fine-tune for each three points above frozen
+    gap = {FINE_TUNE: 590.0, LAST_LAYERS: 20.0}
+    better = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS | gap)
+    assert better.strategy == FINE_TUNE
+    fitted["last-layers"]["constant"] = -0.6
+    assert advise(EVIDENCE, SIZE, similarity(0.5), SECONDS | gap).strategy == LAST_LAYERS
 
 
 def test_early_layers_are_cut_where_the_probes_were_best(fitted: dict[str, dict[str, float]]) -> None:

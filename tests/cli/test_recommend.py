@@ -137,14 +137,14 @@ def test_a_pilot_is_run_if_it_is_unclear_whether_fine_tuning_helps(
         assert f"--backbone {small}" in command
         assert "--pilot" not in command
         assert found["pilot"]["images"] == found["dataset"]["images"] - 2 * 21  # a third of each class
-        assert found["pilot"]["steps"] == 42  # 0.4 of 16 times the root of 42
+        assert found["pilot"]["steps"] == 42  # 0.8 of 8 times the root of 42
         assert found["measured"]["pilot"] <= 1
         assert sum("pilot: 42 steps" in line for line in found["reasons"]) == 1
         assert "pilot: 42 steps" in " ".join(found["plan"]["reasons"])
     else:
         assert found["pilot"] is None
         assert found["measured"]["pilot"] is None
-        assert _command(images, None, result, asked) == f"{train} --pilot --backbone {small}"
+        assert _command(images, None, result, asked) == f"{train} --backbone {small}"
     assert list(place.iterdir()) == []
 
 
@@ -243,7 +243,6 @@ def test_images_that_say_nothing_give_no_confident_number(tmp_path: Path) -> Non
         (["--time-budget", "soon"], "--time-budget requires a time"),
         (["--time-budget", "5"], "--time-budget requires a unit"),
         (["--val-split", "2"], "val-split"),
-        (["--pilot", "--advisor", "rule"], "--pilot requires"),
     ],
 )
 def test_mistakes_are_one_line(tlkit: Tlkit, garden: Path, tmp_path: Path, options: list[str], message: str) -> None:

@@ -159,7 +159,6 @@ def refused(ran: Ran, place: Path, before: set[Path]) -> str:
         (["--image-size", "8"], "8"),
         (["--features", "most"], "unknown --features 'most'\nhint: one of last, all"),
         (["--boundary", "stage3"], "--boundary does not apply to --strategy auto"),
-        ([*FREEZE, "--pilot"], "--pilot requires --strategy auto"),
         ([*FREEZE, "--boundary", "stage3"], "--boundary does not apply to --strategy freeze"),
         (
             ["--strategy", "early-layers", "--boundary", "stage9"],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.expect import FROZEN_ALL, Expectation, expect
 from tlkit.advisor.fitted import MARGIN
+from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity
 from tlkit.advisor.size import Size
@@ -15,6 +16,8 @@ from tlkit.plan.choices import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS,
 from tlkit.words import duration
 
 STRATEGIES = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
+PRICE = 0.002  # accuracy that a minute of training must gain, if there is no time limit
+LONGEST = 600.0  # seconds of training at most, if there is no time limit
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,13 @@ def advise(
     by: str = MEASURED,
     limit: float | None = None,
     features: str = LAST,
-    more: Sequence[str] = (),
+    pilot: Pilot | None = None,
 ) -> Advice:
     """Recommend a strategy.
 
-    Takes the fastest strategy whose predicted accuracy is at most `MARGIN` below the highest.
+    Takes the fastest strategy whose predicted accuracy is at most `MARGIN` below the highest. Without a time limit,
+    each minute has its price (`PRICE`), no training takes longer than `LONGEST`, and weights are trained only if that
+    is clearly better than the frozen network: by the whole predicted interval, or by a pilot.
 
     Args:
         evidence: The measurements; None if a class has too few images for cross-validation.
@@ -101,9 +106,9 @@ def advise(
         similarity: Similarity to ImageNet.
         seconds: Estimated time of each strategy on this machine.
         by: "measured", or "rule" for the two-by-two rule.
-        limit: Time limit in seconds; slower strategies are not recommended, unless all are slower.
+        limit: Time limit in seconds; slower strategies are not recommended, unless all are slower. None: no limit.
         features: Features of the frozen backbone's head, as in the Plan.
-        more: Further reasons to add.
+        pilot: Result of a pilot; None: there was none.
     """
     candidates = _candidates(evidence, seconds, features)
     facts = (
@@ -117,10 +122,16 @@ def advise(
     if evidence is None:
         reason = "a class has too few images to measure anything, so only the head is trained"
         return Advice(FREEZE, features, None, MEASURED, candidates, (), (reason, *facts))
-    within = [each for each in candidates if limit is None or each.seconds <= limit] or list(candidates[:1])
-    best = max(_accuracy(each) for each in within)
-    close = [each for each in within if _accuracy(each) >= best - MARGIN]
-    chosen = min(close, key=lambda each: each.seconds)
+    most = LONGEST if limit is None else limit
+    within = [each for each in candidates if each.seconds <= most] or list(candidates[:1])
+    price = PRICE / 60 if limit is None else 0.0
+    best = max(_accuracy(each) - price * each.seconds for each in within)
+    close = [each for each in within if _accuracy(each) - price * each.seconds >= best - MARGIN]
+    wanted = min(close, key=lambda each: each.seconds)
+    chosen, doubt = wanted, tuple[str, ...]()
+    if not _is_worth_training(wanted, candidates[0], limit, pilot):
+        chosen, close, doubt = candidates[0], [candidates[0]], (_doubt(wanted, candidates[0]),)
+    piloted = () if pilot is None else (pilot.why,)
     return Advice(
         strategy=chosen.strategy,
         features=chosen.features,
@@ -128,8 +139,43 @@ def advise(
         by=MEASURED,
         candidates=candidates,
         close=tuple(each.strategy for each in close),
-        reasons=(*_reasons(evidence, chosen, within, limit), *more, *facts),
+        reasons=(
+            *_reasons(evidence, chosen, within, limit),
+            *doubt,
+            *piloted,
+            *_beyond(chosen, candidates, most, limit),
+            *facts,
+        ),
     )
+
+
+def _is_worth_training(wanted: Candidate, frozen: Candidate, limit: float | None, pilot: Pilot | None) -> bool:
+    """Whether the evidence is enough to spend time on training weights; always for a frozen backbone."""
+    if wanted.strategy == FREEZE:
+        return True
+    if pilot is not None:
+        return pilot.shows_gain
+    certain = wanted.expected is not None and wanted.expected.low > _accuracy(frozen)
+    return certain or limit is not None
+
+
+def _doubt(wanted: Candidate, frozen: Candidate) -> str:
+    its, minutes = wanted.expected, duration(wanted.seconds)
+    low, high = (100 * (each - _accuracy(frozen)) for each in ((its.low, its.high) if its else (0.0, 0.0)))
+    return (
+        f"{wanted.strategy} is uncertain: {low:+.0f} to {high:+.0f} percentage points for about {minutes}; "
+        f"--strategy {wanted.strategy} or --time-budget tries it"
+    )
+
+
+def _beyond(chosen: Candidate, candidates: Sequence[Candidate], most: float, limit: float | None) -> tuple[str, ...]:
+    """Say what longer training may gain."""
+    slower = [each for each in candidates if each.seconds > most and _accuracy(each) > _accuracy(chosen) + MARGIN]
+    if not slower:
+        return ()
+    best = max(slower, key=_accuracy)
+    how = f"--strategy {best.strategy}" if limit is None else "a longer --time-budget"
+    return (f"{best.strategy} may reach {_prediction(best)}, which needs {how}",)
 
 
 def _boundary(strategy: str, evidence: Evidence | None) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from tlkit.plan.choices import LAST_LAYERS
 from tlkit.words import plural
 
+MIN_FALL = 0.05  # of the log loss, relative, that shows a gain
 HALF_WEIGHT = 30  # evaluation images at which the result of a pilot gets half its weight
 
 
@@ -19,10 +20,11 @@ class Pilot:
     Attributes:
         images: Number of evaluation images, not used in training.
         steps: Number of optimizer steps.
-        frozen_accuracy: Accuracy of a solved head on the frozen backbone on those images, 0..1.
-        frozen_loss: Mean cross-entropy of that head, nats.
+        frozen_accuracy: Accuracy of the best head on the frozen backbone on those images, 0..1.
+        frozen_loss: Its log loss, calibrated, nats.
         accuracy: Accuracy after the steps, 0..1.
-        loss: Mean cross-entropy after the steps, nats.
+        loss: Log loss after the steps, calibrated, nats.
+        error: Standard error of the difference between both losses, nats.
     """
 
     images: int
@@ -31,6 +33,13 @@ class Pilot:
     frozen_loss: float
     accuracy: float
     loss: float
+    error: float = 0.0
+
+    @property
+    def shows_gain(self) -> bool:
+        """Whether training clearly lowered the log loss, and accuracy did not fall."""
+        fall = self.frozen_loss - self.loss
+        return fall >= max(MIN_FALL * self.frozen_loss, self.error) and self.accuracy >= self.frozen_accuracy
 
     @property
     def log_share(self) -> float:
@@ -48,7 +57,8 @@ class Pilot:
         """One sentence."""
         return (
             f"pilot: {plural(self.steps, 'step')} of {LAST_LAYERS} on part of the training images; accuracy on the "
-            f"other {plural(self.images, 'image')}: {self.frozen_accuracy:.1%} before, {self.accuracy:.1%} after"
+            f"other {plural(self.images, 'image')}: {self.frozen_accuracy:.1%} frozen, {self.accuracy:.1%} trained; "
+            f"log loss {self.frozen_loss:.3f} and {self.loss:.3f}"
         )
 
     def to_json(self) -> dict[str, Any]:

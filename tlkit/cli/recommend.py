@@ -12,6 +12,7 @@ from tlkit.cli.declared import command_line, given, options, parameter, with_par
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json, LabelledImages
 from tlkit.jsontext import json_text
+from tlkit.plan.choices import FREEZE
 from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
@@ -87,8 +88,10 @@ def _command(images: Path, plan: Path | None, result: Recommendation, written: d
         return command_line(words, TrainOptions, {name: written[name] for name in besides_plan(result.plan, written)})
     if result.measured.pilot is not None:
         advice = result.measured.advice
-        chosen = {"strategy": advice.strategy, "features": advice.features, "boundary": advice.boundary}
-        written = {**written, "pilot": False, **chosen}
+        network = {"backbone": result.plan.backbone, "image_size": result.plan.input_size} if result.frozen else {}
+        frozen = {"features": advice.features} if advice.strategy == FREEZE else {}
+        chosen = {"strategy": advice.strategy, "boundary": advice.boundary, **network, **frozen}
+        written = {**{name: value for name, value in written.items() if name != "pilot"}, **chosen}
     return command_line(words, TrainOptions, written)
 
 

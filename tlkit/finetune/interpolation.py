@@ -49,7 +49,11 @@ class Mix:
 
 def mix_of(job: Job, share: float) -> Mix:
     """Evaluate the network as it is on the validation images of a job."""
-    logits, truth = all_logits(job.trainer, job.inputs, job.val), job.labels[list(job.val)]
+    return mix_of_logits(all_logits(job.trainer, job.inputs, job.val), job.labels[list(job.val)], share)
+
+
+def mix_of_logits(logits: NDArray[np.float64], truth: NDArray[np.int32], share: float) -> Mix:
+    """Evaluate logits, float64 [n, classes], against class indices, int32 [n]."""
     accuracy = float((logits.argmax(axis=1) == truth).mean())
     losses = cross_entropy(logits, truth)
     if not np.isfinite(losses).all():

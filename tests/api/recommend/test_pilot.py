@@ -16,6 +16,7 @@ from tlkit.api.recommend import pilot as module
 from tlkit.api.recommend.pilot import inner_dataset, is_worthwhile, run_pilot
 from tlkit.api.train.dataset import Dataset, prepare, read_features
 from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.start import prepare_start
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.context import Context
 from tlkit.images.folder import scan
@@ -58,8 +59,10 @@ def test_a_pilot_makes_a_few_steps(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    found = run_pilot(*prepared, TrainOptions(images="unused", learning_rate=1e-3), False, Context())
+    request = TrainOptions(images=str(prepared[0].folder.root), image_size=32, learning_rate=1e-3)
+    found = run_pilot(*prepared, prepare_start(request, Context()), False, Context())
     assert (found.images, found.steps) == (10, 40)
+    assert found.error > 0
     assert found.frozen_accuracy >= 0.75  # the classes differ in tint
     assert 0 <= found.accuracy <= 1
     assert found.loss > 0
@@ -71,6 +74,14 @@ def test_shares_of_errors_are_never_infinite() -> None:
     assert Pilot(10, 5, 1.0, 0.0, 1.0, 0.0).log_share == 0
 
 
+def test_a_gain_is_a_clear_fall_of_the_log_loss_without_more_errors() -> None:
+    clear = Pilot(60, 50, 0.8, 0.6, 0.85, 0.5, error=0.04)
+    assert clear.shows_gain
+    assert not replace(clear, error=0.11).shows_gain  # within the noise
+    assert not replace(clear, loss=0.58).shows_gain  # hardly lower
+    assert not replace(clear, accuracy=0.79).shows_gain
+
+
 def test_what_was_judged_on_few_images_counts_less() -> None:
     gains = [Pilot(count, 5, 0.5, 1.0, 0.9, 0.5).gain for count in (10, 50, 250, 1000)]
     assert gains == sorted(gains, reverse=True)
@@ -80,7 +91,13 @@ def test_what_was_judged_on_few_images_counts_less() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "seconds", "images", "worthwhile"),
-    [(None, 100.0, 80, True), (None, 100.0, 40, False), (150.0, 100.0, 80, False), (300.0, 100.0, 80, True)],
+    [
+        (None, 100.0, 80, True),
+        (None, 100.0, 40, False),
+        (None, 1000.0, 80, False),
+        (150.0, 100.0, 80, False),
+        (300.0, 100.0, 80, True),
+    ],
 )
 def test_there_is_a_pilot_where_it_may_say_something_in_time(
     limit: float | None, seconds: float, images: int, worthwhile: bool

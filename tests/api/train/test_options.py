@@ -74,8 +74,6 @@ def test_every_number_is_bounded(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pilot": True, "strategy": "freeze"}, "--pilot requires --strategy auto"),
-        ({"pilot": True, "advisor": "rule"}, "--pilot requires --strategy auto"),
         ({"boundary": "stage3"}, "--boundary does not apply to --strategy auto"),
         ({"boundary": "stage3", "strategy": "fine-tune"}, "--boundary does not apply"),
         ({"val_split": 0.5, "test_split": 0.5}, "--test-split and --val-split must add up to less than 1"),

@@ -83,12 +83,10 @@ def measure(dataset: Dataset, extractor: Extractor, start: Start, balanced: bool
     pilot = None
     if request.pilot and evidence is not None and flips is not None and is_worthwhile(advice, sum(counts), limit):
         began = time.perf_counter()
-        pilot = run_pilot(dataset, extractor, request, flips.harmless, context)
+        pilot = run_pilot(dataset, extractor, start, flips.harmless, context)
         evidence = replace(evidence, pilot=round(pilot.gain, 5))
         left = None if limit is None else limit - (time.perf_counter() - began)
-        advice = advise(
-            evidence, size, similarity, seconds, limit=left, more=(pilot.why,), features=start.plan.features
-        )
+        advice = advise(evidence, size, similarity, seconds, limit=left, pilot=pilot, features=start.plan.features)
     return Measured(size, similarity, probes, flips, evidence, pilot, advice, forward.speed())
 
 

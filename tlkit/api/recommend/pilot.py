@@ -6,18 +6,20 @@ import math
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
+
 from tlkit.advisor.advise import Advice, is_unclear
 from tlkit.advisor.costs import TRAININGS
 from tlkit.advisor.pilot import Pilot
 from tlkit.api.train.dataset import Dataset, require_all
 from tlkit.api.train.head import solve
-from tlkit.api.train.metrics import frozen_probabilities, metrics_of
 from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.start import Start
 from tlkit.backbones.extractor import Extractor
 from tlkit.context import Context
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.stratified import stratified_split
-from tlkit.plan.choices import LAST_LAYERS
+from tlkit.plan.choices import FREEZE, LAST_LAYERS
 from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import LAST, Recipe, make_recipe
 from tlkit.store.decoded import decode_all
@@ -27,6 +29,7 @@ HELD_OUT = 1 / 3  # of each class's training images
 MIN_HELD_OUT = 20  # held-out images: with fewer a pilot shows nothing
 MAX_TRAINING = 800  # training images used in a pilot
 TIME_SHARE = 0.2  # of the time limit that a pilot may take
+LONGEST_PILOT = 180.0  # seconds, if there is no limit
 
 
 def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
@@ -39,10 +42,11 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
     """
     enough = round(HELD_OUT * min(images, MAX_TRAINING)) >= MIN_HELD_OUT
     seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
-    return is_unclear(advice) and enough and (limit is None or SHARE / TRAININGS * seconds <= TIME_SHARE * limit)
+    most = LONGEST_PILOT if limit is None else TIME_SHARE * limit
+    return is_unclear(advice) and enough and SHARE / TRAININGS * seconds <= most
 
 
-def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, flip: bool, context: Context) -> Pilot:
+def run_pilot(dataset: Dataset, extractor: Extractor, start: Start, flip: bool, context: Context) -> Pilot:
     """Train the last layers for a short time, on the training images only; nothing of it is kept.
 
     The last layers are cheap, since the outputs below them are computed once, and their gain predicts that of
@@ -51,7 +55,7 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
     Args:
         dataset: Images, split and features.
         extractor: The backbone.
-        request: Batch size, augmentation and learning rate; its strategy is not used.
+        start: Batch size, augmentation and learning rate, and the features of the frozen head to compare with.
         flip: Whether mirroring is harmless.
         context: Context of the run.
 
@@ -60,13 +64,14 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
     """
     from tlkit.api.train.network import Material, build, last_layers_from
     from tlkit.finetune.hardware import choose_precision, explain_out_of_memory, keep_memory
+    from tlkit.finetune.interpolation import mix_of, mix_of_logits
     from tlkit.finetune.loop import fit
 
     keep_memory()
-    show, inner = context.show, inner_dataset(dataset, context.seed)
+    request, show, inner = start.request, context.show, inner_dataset(dataset, context.seed)
     plan = _pilot_plan(extractor, request, last_layers_from(extractor, show), context.seed)
     solved = solve(inner, plan, context)
-    frozen = metrics_of(inner, frozen_probabilities(inner, solved))
+    rival = solve(inner, replace(plan, strategy=FREEZE, boundary=None, features=start.plan.features), context)
     recipe = _shortened(
         make_recipe(
             inner.count(TRAIN),
@@ -83,14 +88,18 @@ def run_pilot(dataset: Dataset, extractor: Extractor, request: TrainOptions, fli
         require_all(decoded, inner.folder)
         job = build(Material(inner, decoded, extractor, plan, context), solved, recipe, stack).job
         outcome = fit(job, show, title="Pilot")
-    best = outcome.best
+        tuned = mix_of(job, 1.0)
+    logits = rival.head.logits(inner.matrix(VAL, rival.choice.taps)).astype(np.float64)
+    frozen = mix_of_logits(logits, np.asarray(inner.labels(VAL), dtype=np.int32), 0.0)
+    fall = frozen.losses - tuned.losses
     return Pilot(
         inner.count(VAL),
         outcome.steps,
-        frozen["val_accuracy"],
-        frozen["val_loss"],
-        best["val_accuracy"],
-        best["val_loss"],
+        frozen.val_accuracy,
+        frozen.calibrated_loss,
+        tuned.val_accuracy,
+        tuned.calibrated_loss,
+        float(np.std(fall, ddof=1) / math.sqrt(len(fall))),
     )
 
 
@@ -110,7 +119,7 @@ def _pilot_plan(extractor: Extractor, request: TrainOptions, boundary: str, seed
 def _shortened(recipe: Recipe) -> Recipe:
     """Shorten the recipe to a share of its steps, with one evaluation at the end."""
     steps = math.ceil(SHARE * recipe.steps)
-    return replace(recipe, steps=steps, evaluate_every=steps, patience=steps, keep=LAST)
+    return replace(recipe, steps=steps, evaluate_every=steps, patience=steps, keep=LAST, interpolation=1.0)
 
 
 def inner_dataset(dataset: Dataset, seed: int) -> Dataset:

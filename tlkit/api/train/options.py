@@ -27,11 +27,6 @@ def of_recipe(default: Any, **said: Any) -> Any:
     return option(default, group=TRAINING, decided_by=RECIPE, tuning=True, **said)
 
 
-def backbone_names() -> tuple[str, ...]:
-    """Values that the shell completes after ``--backbone``."""
-    return (AUTO, *catalog.names())
-
-
 @dataclass(frozen=True)
 class TrainOptions:
     """The options of ``train``. Make them with `TrainOptions.make`, which takes values as people write them.
@@ -81,7 +76,10 @@ class TrainOptions:
         choices=choices.ADVISORS,
     )
     pilot: bool = advised(
-        False, help="If it is unclear whether fine-tuning helps, run a short trial first.", group=STRATEGY
+        True,
+        help="With --strategy auto: if it is unclear whether fine-tuning helps, run a short trial.",
+        group=STRATEGY,
+        flags=("--pilot/--no-pilot",),
     )
     features: str | None = advised(
         None,
@@ -105,7 +103,7 @@ class TrainOptions:
         group=STRATEGY,
         metavar="[NAME|FILE.keras|auto]",
         if_none=f"the best of those that come with tlkit; {choices.DEFAULT_BACKBONE} if weights are trained",
-        names=backbone_names,
+        names=lambda: (AUTO, *catalog.names()),
         path_if=catalog.is_file_name,
     )
     preprocessing: str | None = advised(
@@ -276,7 +274,7 @@ class TrainOptions:
 
     @property
     def names_tuning(self) -> bool:
-        """Whether a strategy was named that can train weights."""
+        """Whether a strategy was named that trains weights."""
         return self.strategy not in (AUTO, FREEZE)
 
     def check(self) -> None:
@@ -287,8 +285,6 @@ class TrainOptions:
         """
         for name, its in declared(type(self)).items():
             its.check(getattr(self, name))
-        if self.pilot and (self.strategy != AUTO or self.advisor != MEASURED):
-            raise TlkitError("--pilot requires --strategy auto and --advisor measured", "leave it out")
         if self.boundary is not None and self.strategy not in (EARLY, LAST_LAYERS):
             raise TlkitError(
                 f"--boundary does not apply to --strategy {self.strategy}", f"it requires {EARLY} or {LAST_LAYERS}"
