@@ -125,7 +125,7 @@ def test_a_pilot_is_run_if_it_is_unclear_whether_fine_tuning_helps(
     images, place = make_folder({"a": 40, "b": 40}), tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr("tlkit.api.recommend.pilot.is_unclear", lambda advice: is_unclear)
+    monkeypatch.setattr("tlkit.api.recommend.measure.is_worthwhile", lambda *_: is_unclear)
     result = package.recommend(images, backbone=str(small), pilot=True)
     found, train = result.to_json(), f"tlkit train {images}"
     asked = {"backbone": str(small), "pilot": True}

@@ -51,6 +51,7 @@ class Advice:
         candidates: All strategies, in the order of `STRATEGIES`.
         close: The strategies within the margin of the best one.
         reasons: One sentence each.
+        uncertain: The strategy that would be recommended if it were certain to help; None: there is none.
     """
 
     strategy: str
@@ -60,6 +61,7 @@ class Advice:
     candidates: tuple[Candidate, ...]
     close: tuple[str, ...]
     reasons: tuple[str, ...]
+    uncertain: str | None = None
 
     @property
     def chosen(self) -> Candidate:
@@ -146,6 +148,7 @@ def advise(
             *_beyond(chosen, candidates, most, limit),
             *facts,
         ),
+        uncertain=wanted.strategy if doubt else None,
     )
 
 

@@ -105,7 +105,8 @@ def test_there_is_a_pilot_where_it_may_say_something_in_time(
     expected = Expectation(0.8, 0.7, 0.9)
     names = ("freeze", "early-layers", "last-layers", "fine-tune")
     candidates = tuple(Candidate(name, "last", expected, seconds, True) for name in names)
-    advice = Advice("freeze", "last", None, "measured", candidates, (), ())
+    advice = Advice("freeze", "last", None, "measured", candidates, (), (), "last-layers")
     assert is_worthwhile(advice, images, limit) == worthwhile
+    assert not is_worthwhile(replace(advice, uncertain=None), images, limit)  # frozen is as good anyway
     clear = (replace(candidates[0], expected=Expectation(0.95, 0.9, 1.0)), *candidates[1:])
     assert not is_worthwhile(replace(advice, candidates=clear), images, limit)

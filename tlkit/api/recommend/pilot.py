@@ -43,7 +43,8 @@ def is_worthwhile(advice: Advice, images: int, limit: float | None) -> bool:
     enough = round(HELD_OUT * min(images, MAX_TRAINING)) >= MIN_HELD_OUT
     seconds = next(each.seconds for each in advice.candidates if each.strategy == LAST_LAYERS)
     most = LONGEST_PILOT if limit is None else TIME_SHARE * limit
-    return is_unclear(advice) and enough and SHARE / TRAININGS * seconds <= most
+    may_train = advice.strategy != FREEZE or advice.uncertain is not None
+    return may_train and is_unclear(advice) and enough and SHARE / TRAININGS * seconds <= most
 
 
 def run_pilot(dataset: Dataset, extractor: Extractor, start: Start, flip: bool, context: Context) -> Pilot:
