@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +109,10 @@ def _sizes(row: Backbone, given: int | None) -> tuple[int, ...]:
 
 
 def resolution(paths: Sequence[Path], context: Context) -> float:
-    """Return the median shorter side of a sample of images, in pixels."""
+    """Return the median side of a sample of images, that of a square with as many pixels."""
     some = np.sort(np.random.default_rng([context.seed, 5]).permutation(len(paths))[:MAX_LOOKED_AT])
     loaded = load_images([paths[i] for i in some], GLANCE, workers=context.workers)
-    sides = [min(item.image.width, item.image.height) for item in loaded if item.image is not None]
+    sides = [math.sqrt(item.image.width * item.image.height) for item in loaded if item.image is not None]
     return median(sides) if sides else 0.0
 
 
