@@ -33,6 +33,18 @@ def advice(known: bool = True) -> dict[str, Any]:
         "strategy": "fine-tune",
         "backbone": "efficientnet-lite0",
         "expected": rows,
+        "frozen": [
+            {
+                "backbone": NASTY,
+                "input_size": 288,
+                "features": "all",
+                "cost": 1.65,
+                "images": 80,
+                "accuracy": 0.8,
+                "log_loss": 0.5,
+                "chosen": True,
+            }
+        ],
         "reasons": [f"because of {NASTY}", "size: small"],
         "measured": {"images": 120, "quarter": 0.7, "half": 0.8, "last": 0.85, "chance": 0.3} if known else None,
         "more_pictures": {"why": f"begin with {NASTY}", "accuracy": 0.88} if known else None,

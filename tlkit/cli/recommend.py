@@ -12,12 +12,16 @@ from tlkit.cli.declared import command_line, given, options, parameter, with_par
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json, LabelledImages
 from tlkit.jsontext import json_text
-from tlkit.plan.choices import FREEZE
+from tlkit.plan.choices import ALL, FREEZE
 from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tlkit.api.recommend.recommend import Recommendation
 
+
+MAX_NETWORKS = 5  # frozen networks listed on the terminal; --json lists all
 
 REPORT = Annotated[
     Path | None, typer.Option(metavar="FILE.html", help="Also write an HTML page with plots.", rich_help_panel=OUTPUT)
@@ -123,6 +127,9 @@ def _present(result: Recommendation, command: str) -> None:
         its = row["strategy"] == measured.advice.strategy
         table.add_row(*_cells(row, duration(row["seconds"])), style="bold" if its else "")
     console.print(table)
+    if result.frozen:
+        say("frozen networks, cross-validated:")
+        console.print(_networks(result.compared[:MAX_NETWORKS]))
     for reason in measured.advice.reasons[1:]:
         if not reason.startswith(("size:", "similarity ")):
             say(reason)
@@ -140,3 +147,19 @@ def _cells(row: dict[str, Any], time: str) -> tuple[str, str, str, str, str]:
         return row["strategy"], "unknown", "", time, "too few images to measure"
     source = "cross-validated" if row["measured"] else "predicted"
     return row["strategy"], f"{row['accuracy']:.1%}", f"{row['low']:.0%} to {row['high']:.0%}", time, source
+
+
+def _networks(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("network")
+    table.add_column("features of")
+    for name in ("input", "accuracy", "log loss", "images", "operations"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        stages = "all stages" if row["features"] == ALL else "last stage"
+        size, cost = f"{row['input_size']} px", f"{row['cost']:.1f} x"
+        figures = (f"{row['accuracy']:.1%}", f"{row['log_loss']:.3f}", str(row["images"]), cost)
+        table.add_row(row["backbone"], stages, size, *figures, style="bold" if row["chosen"] else "")
+    return table

@@ -58,6 +58,7 @@ def advice_page(advice: dict[str, Any], name: str, command: str) -> str:
         bars=bars,
         curve=curve,
         expected=expected,
+        frozen=advice["frozen"],
         strategy=advice["strategy"],
         chance=measured["chance"] if measured else None,
         reasons=advice["reasons"],

@@ -50,6 +50,15 @@ class Recommendation:
     seconds: dict[str, float]
 
     @property
+    def compared(self) -> list[dict[str, Any]]:
+        """The frozen networks compared, the chosen one first, then by log loss, as in the JSON contract."""
+        plan = self.plan
+        chosen = (plan.backbone, plan.input_size, plan.frozen_features)
+        ranked = sorted(self.frozen, key=lambda each: (-each.images, each.priced_loss))
+        rows = [{**asdict(each), "chosen": (*each.network, each.features) == chosen} for each in ranked]
+        return sorted(rows, key=lambda row: not row["chosen"])
+
+    @property
     def expected(self) -> list[dict[str, Any]]:
         """Predicted accuracy of each strategy, as in the JSON contract; accuracies are None if unknown."""
         rows = []
@@ -91,7 +100,7 @@ class Recommendation:
             "features": measured.advice.features,
             "boundary": self.plan.boundary,
             "backbone": self.plan.backbone,
-            "frozen": [asdict(each) for each in self.frozen],
+            "frozen": self.compared,
             "expected": self.expected,
             "more_pictures": None if self.growth is None else asdict(self.growth),
             "pilot": None if measured.pilot is None else measured.pilot.to_json(),
