@@ -107,9 +107,9 @@ def make_recipe(
 
     Args:
         images: Number of training images.
-        validation: Number of validation images. With fewer than `MIN_TO_SELECT`, no evaluation selects weights or
-            stops training early. None: enough.
-        epochs: Number of epochs; None: `step_budget` decides.
+        validation: Number of validation images. With fewer than `MIN_TO_SELECT`, they do not choose the share of the
+            trained weights, select weights or stop training early. None: enough.
+        epochs: Number of epochs; None: `step_budget` decides, and the schedule runs to its end.
         batch_size: Images per step; None: `BATCH`, or all images if there are fewer.
         learning_rate: Peak learning rate; None: `LEARNING_RATE`.
         augment: "auto", "none", "light" or "strong".
@@ -121,6 +121,8 @@ def make_recipe(
     every, patience = evaluation_schedule(steps, images, size)
     kind = AUGMENT if augment == "auto" else augment
     few = validation is not None and validation < MIN_TO_SELECT
+    # a network that gains in the end is often worse in the middle, so only a schedule that was asked for is cut short
+    select = epochs is not None and not few
     return Recipe(
         steps=steps,
         batch_size=size,
@@ -128,9 +130,9 @@ def make_recipe(
         augment=kind,
         flip=flip and kind != "none",
         evaluate_every=every,
-        patience=steps if few else patience,
+        patience=patience if select else steps,
         precision=precision,
-        keep=LAST if few else BEST,
+        keep=BEST if select else LAST,
         interpolation=SAFE_SHARE if few else None,
     )
 
