@@ -116,8 +116,8 @@ def test_a_head_alone_has_fewer_stages(
 ) -> None:
     show, _ = watch
     tlkit.train(images, strategy="freeze", backbone=str(small), output=tmp_path / "m.tlkit", progress=show)
-    titles = ["Reading the images", "Solving the head", "Evaluating", "Saving"]
-    assert show.stages == [(title, number, 4) for number, title in enumerate(titles, 1)]
+    titles = ["Reading the images", "Comparing frozen networks", "Solving the head", "Evaluating", "Saving"]
+    assert show.stages == [(title, number, 5) for number, title in enumerate(titles, 1)]
 
 
 @pytest.mark.parametrize("strategy", ["freeze", "last-layers"])
@@ -128,16 +128,17 @@ def test_with_auto_the_total_is_told_once_the_strategy_is_chosen(
     monkeypatch.setattr(measuring, "advise", lambda *a, **k: replace(advise(*a, **k), strategy=strategy))
     show = Watching()
     tlkit.train(images, backbone=str(small), output=tmp_path / "m.tlkit", progress=show, **QUICK)
-    total = 5 if strategy == "freeze" else 6
+    total = 6 if strategy == "freeze" else 7
     assert [number for _, number, _ in show.stages] == list(range(1, total + 1))
-    assert [its for _, _, its in show.stages] == [None, None, *[total] * (total - 2)]
-    assert show.stages[1][0] == "Choosing the strategy"
+    assert [its for _, _, its in show.stages] == [None, None, None, *[total] * (total - 3)]
+    assert show.stages[2][0] == "Choosing the strategy"
 
 
 def test_recommending_and_checking_always_say_what_they_do(watch: tuple[Watching, set[str]], images: Path) -> None:
     show, called = watch
     tlkit.recommend(images, image_size=64, progress=show)
-    assert show.stages == [("Reading the images", 1, 2), ("Choosing the strategy", 2, 2)]
+    titles = ["Reading the images", "Comparing frozen networks", "Choosing the strategy"]
+    assert show.stages == [(title, number, 3) for number, title in enumerate(titles, 1)]
     show.stages.clear()
     tlkit.check(images, progress=show)
     assert show.stages == []
