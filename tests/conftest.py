@@ -30,6 +30,12 @@ SAMPLES = ROOT / "sample_data"
 SHARED = ROOT.parent / "shared" / "data"
 COMMAND = Path(sysconfig.get_path("scripts")) / "tlkit"
 Make = Callable[[Path], None]
+PLAIN_FREEZE = (
+    *("--strategy", "freeze", "--backbone", "efficientnet-lite0", "--image-size", "224"),
+    *("--features", "last", "--no-refit"),
+)
+"""Options of a frozen network of which nothing is left to be measured: always the same, and fast."""
+
 
 # how many examples property tests draw; where one costs little and a defect hides well, a test takes some times as many
 EXAMPLES = {"ci": 20, "dev": 50, "thorough": 500}
@@ -252,8 +258,7 @@ def trained(installed: Callable[..., Ran], garden: Path, make_once: Callable[[st
     """
 
     def make(place: Path) -> None:
-        plain = ("--backbone", "efficientnet-lite0", "--image-size", 224, "--features", "last", "--no-refit")
-        ran = installed("train", garden, "--strategy", "freeze", *plain, "--json", cwd=place)
+        ran = installed("train", garden, *PLAIN_FREEZE, "--json", cwd=place)
         assert ran.code == 0, ran.err
         (place / "ran.json").write_text(json.dumps(asdict(ran)))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Ran, image
+from conftest import PLAIN_FREEZE, Ran, image
 
 import tlkit as package
 from tlkit.images import batches
@@ -17,7 +17,7 @@ from tlkit.progress import Advance, SilentProgress
 
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
-FREEZE = ("--strategy", "freeze")
+FREEZE = PLAIN_FREEZE
 
 
 @pytest.fixture
@@ -112,7 +112,9 @@ def test_an_unknown_class_weight_is_refused(tlkit: Tlkit, make_folder: Make, tmp
 def test_a_image_deleted_after_the_scan_is_skipped_and_named(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 6, "b": 6})
     gone = root / "b" / "3.png"
-    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=Watching(gone.unlink))
+    result = package.train(
+        root, strategy="freeze", output=tmp_path / "m.tlkit", progress=Watching(lambda: gone.unlink(missing_ok=True))
+    )
     assert [file for file, _ in result.skipped] == ["b/3.png"]
     assert "no such file" in result.skipped[0][1]
     assert result.images["skipped"] == 1

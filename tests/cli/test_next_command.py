@@ -27,7 +27,7 @@ BY_PLACEHOLDER = {"TIME": "7m", "N": "5M", "MS": "20", "[NAME|FILE.keras|auto]":
 def words_of(its: Declared) -> list[str]:
     """Words that give an option a value other than its default, from what it says of itself."""
     if its.kind is bool:
-        return [its.flag]
+        return [its.option.flags[0].split("/")[-1] if its.default else its.flag]
     if its.option.choices:
         return [its.flag, next(each for each in its.option.choices if each != its.default)]
     if its.option.metavar:
@@ -90,7 +90,7 @@ def test_all_options_at_once_and_names_that_the_shell_would_take_apart(run: Run,
 
 
 def test_defaults_are_left_out(run: Run, tmp_path: Path) -> None:
-    given = ["--val-split", "0.2", "--seed", "0", "--backbone", "efficientnet-lite0", "--engine", "auto"]
+    given = ["--val-split", "0.2", "--seed", "0", "--pilot", "--engine", "auto"]
     assert run("recommend", "photos", *given, cwd=tmp_path)[1] == "tlkit train photos"
     assert run("recommend", "--", "-photos", cwd=tmp_path)[1] == "tlkit train ./-photos"
 

@@ -79,7 +79,7 @@ def test_training_is_refused_before_any_work(
     def never(*_: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(training, "start_and_folder", never)
+    monkeypatch.setattr(training, "prepare_start", never)
     root = make_folder({"a": 2, "b": 2})
     target = tmp_path / "m.tlkit"
     options: Any = {"strategy": strategy, "backbone": backbone, "output": target}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Ran, Trained, image, start_and_signal
+from conftest import PLAIN_FREEZE, Ran, Trained, image, start_and_signal
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.start import prepare_start
@@ -18,7 +18,7 @@ from tlkit.errors import TlkitError
 
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
-FREEZE = ("--strategy", "freeze")
+FREEZE = PLAIN_FREEZE
 
 
 def test_the_sample_trains_well_and_says_so(trained: Trained) -> None:
@@ -239,7 +239,8 @@ def test_a_bundle_to_start_from_decides_backbone_and_weights(trained: Trained, g
     request = TrainOptions.make(garden, from_bundle=trained.bundle)
     start = prepare_start(request, Context())
     assert (start.plan.from_bundle, start.plan.weights) == ("garden.tlkit", "garden.tlkit")
-    assert prepare_start(request, Context(), start.plan) == start  # as a resumed run does
+    again = prepare_start(request, Context(), start.plan)  # as a resumed run does
+    assert replace(again, planned=False) == start
     with pytest.raises(TlkitError, match="--backbone and --weights do not apply to --from"):
         prepare_start(replace(request, weights="none"), Context())
     with pytest.raises(TlkitError, match="is not the weights file that the plan was made with"):

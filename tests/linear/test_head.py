@@ -131,3 +131,21 @@ def test_thinned_folds_keep_every_class_and_their_sides() -> None:
         assert set(few) <= set(train)
         assert set(tested) <= set(test)
         assert set(labels[few]) == {0, 1}
+
+
+def test_a_search_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    labels = [0, 1] * 15
+    features = (rng.normal(size=(30, 6)) + np.asarray(labels)[:, None]).astype(np.float32)
+    first = module.best_grid_point(features, labels)
+    calls = []
+    inner = module.cross_validate
+    monkeypatch.setattr(module, "cross_validate", lambda *a, **k: calls.append(1) or inner(*a, **k))
+    assert module.best_grid_point(features, labels) == first
+    assert module.solve_head(features, labels, 2).search
+    assert not calls
+    for changed in ({"seed": 1}, {"balanced": True}, {"groups": [*range(15), *range(15)]}):
+        module.best_grid_point(features, labels, **changed)
+    module.best_grid_point(features, labels[::-1])
+    module.best_grid_point(features + np.float32(rng.normal(size=(30, 6))), labels)
+    assert len(calls) == 5

@@ -7,6 +7,7 @@ Some linear probes in the literature do badly only because they were not trained
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ PATIENCE = 2  # grid points without a lower loss before the search stops
 LARGE = 5_000_000  # matrix elements; below this, one BLAS thread is as fast, and other programs do not slow it down
 FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the final head, and for comparing values of C
 
+MAX_SEARCHED = 64  # searches whose results are remembered
+
 Matrix = NDArray[np.float32]
 
 
@@ -41,6 +44,9 @@ class GridPoint:
     c: float
     log_loss: float
     accuracy: float
+
+
+_searched: dict[bytes, tuple[GridPoint, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -147,9 +153,19 @@ def _search(
     seed: int,
     progress: Progress | None,
 ) -> list[GridPoint]:
+    """Cross-validate every L2 strength; what was searched before in this process is not searched again."""
     target = np.asarray(labels, dtype=np.int64)
-    folds = make_folds(target, groups, seed, folds_for(len(target)))
-    return cross_validate(scaled, target, _thinned(folds, target, seed), balanced=balanced, progress=progress)[0]
+    digest = hashlib.blake2b(np.ascontiguousarray(scaled).data)
+    for part in (scaled.shape, target.tobytes(), None if groups is None else tuple(groups), balanced, seed):
+        digest.update(repr(part).encode())
+    key = digest.digest()
+    if key not in _searched:
+        folds = make_folds(target, groups, seed, folds_for(len(target)))
+        found = cross_validate(scaled, target, _thinned(folds, target, seed), balanced=balanced, progress=progress)[0]
+        if len(_searched) >= MAX_SEARCHED:
+            del _searched[next(iter(_searched))]
+        _searched[key] = tuple(found)
+    return list(_searched[key])
 
 
 def standardise(

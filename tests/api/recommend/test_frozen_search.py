@@ -84,6 +84,7 @@ def test_auto_compares_all_networks_on_this_machine(images: Path) -> None:
 
 def test_the_time_of_the_search_is_bounded(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_folder({"a": 40, "b": 40})
+    monkeypatch.setattr(module, "MIN_IMAGES", 10)
     monkeypatch.setattr(module, "MIN_PASSES", 1.0)  # of 224 pixels: some fifty of 32
     monkeypatch.setattr(module, "PASSES", 0.0)
     found = package.recommend(root, image_size=32)

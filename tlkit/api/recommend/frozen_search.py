@@ -7,6 +7,7 @@ Talwalkar 2016): all of them on a part of the sample, the best ones on the whole
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,8 @@ from tlkit.linear.flip_check import balanced_sample
 from tlkit.linear.head import Matrix, best_grid_point
 from tlkit.plan.choices import ALL, AUTO, FEATURES, LAST
 
-MAX_IMAGES = 400  # training images that networks are compared on
+MAX_IMAGES = 400  # training images that networks are compared on,
+MIN_IMAGES, MIN_PER_CLASS = 60, 4  # and at least so many, unless there are fewer
 MAX_FOR_FEATURES = 1000  # training images that the features of one network are compared on
 FIRST_ROUND = 0.4  # share of them that all networks are compared on
 KEPT = 3  # networks in the second round
@@ -131,13 +133,13 @@ class _Comparison:
             All candidates, those of the second round instead of the same of the first. Empty if a class has too few
             images for cross-validation.
         """
-        labels, most = self._dataset.labels(TRAIN), MAX_FOR_FEATURES
-        kept = list(networks)
+        labels, kept, most = self._dataset.labels(TRAIN), list(networks), MAX_FOR_FEATURES
         if len(networks) > 1:
-            most = self._affordable(networks, images)
-            if most < len(set(labels)) * 2:
-                kept = [each for each in kept if (each.row.name, each.size) == self._own]
-                most = MAX_FOR_FEATURES
+            kept, most = self._affordable(networks, images)
+            if most < min(len(labels), max(MIN_IMAGES, MIN_PER_CLASS * len(set(labels)))):
+                kept = [each for each in kept if self._is_own(each)]
+        if len(kept) == 1:
+            most = MAX_FOR_FEATURES
         most = min(most, len(labels))
         found: list[FrozenCandidate] = []
         if len(kept) > KEPT and FIRST_ROUND * most >= MIN_FIRST_ROUND:
@@ -150,18 +152,25 @@ class _Comparison:
         names = [each.network for each in again]
         return [*again, *(each for each in found if each.network not in names)]
 
-    def _affordable(self, networks: Sequence[Network], images: int) -> int:
-        """Return the number of images to compare networks on, so that it takes at most as long as it may."""
+    def _is_own(self, network: Network) -> bool:
+        return (network.row.name, network.size) == self._own
+
+    def _affordable(self, networks: Sequence[Network], images: int) -> tuple[list[Network], int]:
+        """Return the networks to compare, and the number of images to compare them on, so that there is time for it.
+
+        With a time limit, there must also be time for the features of all images by the network chosen.
+        """
+        kept, passes, left = list(networks), max(PASSES * images, MIN_PASSES), self._context.left()
         if self._start.request.backbone == AUTO:
-            return MAX_IMAGES
-        costs = sorted(each.cost for each in networks if (each.row.name, each.size) != self._own)
-        each_image = FIRST_ROUND * sum(costs) + (1 - FIRST_ROUND) * sum(costs[-KEPT + 1 :])
-        passes, left = max(PASSES * images, MIN_PASSES), self._context.left()
+            passes = math.inf
         if left is not None:
-            extractor = self.opened[self._own]
-            alone = latency(extractor) / (self._context.workers or cpu_count())
-            passes = min(passes, TIME_SHARE * left / max(1e-6, alone))
-        return min(MAX_IMAGES, int(passes / max(1e-6, each_image)))
+            alone = latency(self.opened[self._own]) / (self._context.workers or cpu_count())
+            possible = TIME_SHARE * left / max(1e-6, alone)
+            kept = [each for each in kept if self._is_own(each) or each.cost * images <= possible]
+            passes = min(passes, possible)
+        costs = sorted(each.cost for each in kept if not self._is_own(each))
+        each_image = FIRST_ROUND * sum(costs) + (1 - FIRST_ROUND) * sum(costs[-KEPT + 1 :])
+        return kept, int(min(MAX_IMAGES, passes / max(1e-6, each_image)))
 
     def _measured(self, network: Network, sample: Sequence[int]) -> list[FrozenCandidate]:
         """Cross-validate heads on a network's features of some training images, given by their places."""
