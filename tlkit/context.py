@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tlkit.progress import Progress, SilentProgress, Stages
 
@@ -57,6 +57,11 @@ class Context:
     def deadline(self) -> float | None:
         """The value of `time.perf_counter` by which the run must end; None: no limit."""
         return None if self.budget is None else self.clock.start + self.budget
+
+    def ending_within(self, seconds: float) -> Context:
+        """Return the context with its deadline so many seconds from now, unless it is earlier already."""
+        budget = time.perf_counter() - self.clock.start + seconds
+        return replace(self, budget=budget if self.budget is None else min(budget, self.budget))
 
     def left(self) -> float | None:
         """Return the seconds until the deadline; None: no limit."""

@@ -17,7 +17,7 @@ from tlkit.words import duration
 
 STRATEGIES = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
 PRICE = 0.002  # accuracy that a minute of training must gain, if there is no time limit
-LONGEST = 600.0  # seconds of training at most, if there is no time limit
+LONGEST = 600.0  # seconds beyond the features at most, if there is no time limit
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,14 @@ def advise(
     *,
     by: str = MEASURED,
     limit: float | None = None,
+    longest: float = LONGEST,
     features: str = LAST,
     pilot: Pilot | None = None,
 ) -> Advice:
     """Recommend a strategy.
 
     Takes the fastest strategy whose predicted accuracy is at most `MARGIN` below the highest. Without a time limit,
-    each minute has its price (`PRICE`), no training takes longer than `LONGEST`, and weights are trained only if that
+    each minute has its price (`PRICE`), no training takes longer than ``longest``, and weights are trained only if that
     is clearly better than the frozen network: by the whole predicted interval, or by a pilot.
 
     Args:
@@ -109,6 +110,7 @@ def advise(
         seconds: Estimated time of each strategy on this machine.
         by: "measured", or "rule" for the two-by-two rule.
         limit: Time limit in seconds; slower strategies are not recommended, unless all are slower. None: no limit.
+        longest: Seconds that training may take if there is no limit.
         features: Features of the frozen backbone's head, as in the Plan.
         pilot: Result of a pilot; None: there was none.
     """
@@ -124,7 +126,7 @@ def advise(
     if evidence is None:
         reason = "a class has too few images to measure anything, so only the head is trained"
         return Advice(FREEZE, features, None, MEASURED, candidates, (), (reason, *facts))
-    most = LONGEST if limit is None else limit
+    most = longest if limit is None else limit
     within = [each for each in candidates if each.seconds <= most] or list(candidates[:1])
     price = PRICE / 60 if limit is None else 0.0
     best = max(_accuracy(each) - price * each.seconds for each in within)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tlkit.advisor.advise import Advice, advise
+from tlkit.advisor.advise import LONGEST, Advice, advise
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence, gather
 from tlkit.advisor.pilot import Pilot
@@ -67,7 +67,7 @@ def measure(dataset: Dataset, extractor: Extractor, start: Start, balanced: bool
         balanced: Weight classes by inverse frequency.
         context: Context of the run; strategies that would miss its deadline are not advised.
     """
-    request, counts, limit = start.request, dataset.counts(), context.left()
+    began, request, counts = time.perf_counter(), start.request, dataset.counts()
     size = judge_size(counts)
     probes = probe(dataset, balanced, context)
     similarity = similarity_of(dataset, extractor, context)
@@ -79,14 +79,30 @@ def measure(dataset: Dataset, extractor: Extractor, start: Start, balanced: bool
         evidence = gather(probes, similarity, flips, counts, extractor.input_size)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, forward.speed())
-    advice = advise(evidence, size, similarity, seconds, by=request.advisor, limit=limit, features=start.plan.features)
-    pilot = None
-    if request.pilot and evidence is not None and flips is not None and is_worthwhile(advice, sum(counts), limit):
-        began = time.perf_counter()
+
+    def advised(pilot: Pilot | None) -> Advice:
+        return advise(
+            evidence,
+            size,
+            similarity,
+            seconds,
+            by=request.advisor,
+            limit=context.left(),
+            longest=LONGEST - (time.perf_counter() - began),
+            features=start.plan.features,
+            pilot=pilot,
+        )
+
+    advice, pilot = advised(None), None
+    if (
+        request.pilot
+        and evidence is not None
+        and flips is not None
+        and is_worthwhile(advice, sum(counts), context.left())
+    ):
         pilot = run_pilot(dataset, extractor, start, flips.harmless, context)
         evidence = replace(evidence, pilot=round(pilot.gain, 5))
-        left = None if limit is None else limit - (time.perf_counter() - began)
-        advice = advise(evidence, size, similarity, seconds, limit=left, pilot=pilot, features=start.plan.features)
+        advice = advised(pilot)
     return Measured(size, similarity, probes, flips, evidence, pilot, advice, forward.speed())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlkit.advisor.advise import LONGEST
 from tlkit.api.train.decide import decide
 from tlkit.api.train.finishing import finish
 from tlkit.api.train.head import frozen_rival, solve
@@ -14,6 +15,7 @@ from tlkit.api.train.trained import choose, frozen_network
 from tlkit.api.train.usable import Saver
 from tlkit.context import Context
 from tlkit.images.folder import ImageFolder
+from tlkit.plan.choices import AUTO
 
 
 def run_pipeline(
@@ -34,6 +36,8 @@ def run_pipeline(
         context.begin(IMAGES)
         extractor = open_backbone(start, context)
         dataset = read_dataset(start, folder, extractor, context)
+        # nobody asked for a long training with "auto"
+        allowed = context.ending_within(LONGEST) if start.request.strategy == AUTO else context
         saver.save_at_once(start, dataset, extractor, run)
         decided = decide(start, folder, dataset, extractor, context)
         plan, start, dataset, extractor = decided.plan, decided.start, decided.dataset, decided.extractor
@@ -50,7 +54,7 @@ def run_pipeline(
             rival = frozen_rival(dataset, plan, solved, context)
             saver.save_before_tuning(plan, rival, start, dataset, extractor, run)
             context.begin(TUNING)
-            tuned = tune(dataset, extractor, solved, plan, start.request, run, context)
+            tuned = tune(dataset, extractor, solved, plan, start.request, run, allowed)
             trained = choose(dataset, plan, solved, rival, tuned, context)
         context.begin(EVALUATION)
         trained = finish(trained, rival, dataset, extractor, context)

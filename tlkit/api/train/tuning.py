@@ -100,7 +100,7 @@ def tune(
         plan: The plan; if it is complete, its recipe is used.
         request: The options, for a recipe that is still to be decided.
         run: The run's folder; its decisions are used.
-        context: Context of the run; its deadline is that of the whole command.
+        context: Context of the run; with its deadline, that of the whole command.
 
     Raises:
         TlkitError: The images have changed since the run started, the state cannot be written, or memory is too small
@@ -122,7 +122,11 @@ def tune(
         decisions = decide_recipe(material, request, run)
         built = build(material, solved, decisions.recipe, stack)
         decisions = replace(decisions, recipe=built.job.recipe)
-        sample = sampled(dataset, plan.seed, MAX_SAMPLE if context.deadline is None else MAX_HASTY_SAMPLE)
+        sample = sampled(
+            dataset,
+            plan.seed,
+            MAX_SAMPLE if context.budget is None or request.time_budget is None else MAX_HASTY_SAMPLE,
+        )
         if context.deadline is not None:
             with show.phase("Timing an evaluation", None):
                 decisions = decide_time(built.job, decisions, dataset, context.deadline, len(sample))
