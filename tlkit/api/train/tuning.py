@@ -125,7 +125,7 @@ def tune(
         sample = sampled(
             dataset,
             plan.seed,
-            MAX_SAMPLE if context.budget is None or request.time_budget is None else MAX_HASTY_SAMPLE,
+            MAX_SAMPLE if request.time_budget is None else MAX_HASTY_SAMPLE,
         )
         if context.deadline is not None:
             with show.phase("Timing an evaluation", None):
