@@ -92,7 +92,9 @@ def _command(images: Path, plan: Path | None, result: Recommendation, written: d
         return command_line(words, TrainOptions, {name: written[name] for name in besides_plan(result.plan, written)})
     if result.measured.pilot is not None:
         advice = result.measured.advice
-        network = {"backbone": result.plan.backbone, "image_size": result.plan.input_size} if result.frozen else {}
+        its = result.plan
+        is_named = its.backbone_file is None and its.from_bundle is None
+        network = {"backbone": its.backbone, "image_size": its.input_size} if is_named else {}
         frozen = {"features": advice.features} if advice.strategy == FREEZE else {}
         chosen = {"strategy": advice.strategy, "boundary": advice.boundary, **network, **frozen}
         written = {**{name: value for name, value in written.items() if name != "pilot"}, **chosen}
