@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -95,14 +96,15 @@ def test_copies_are_never_in_two_parts(drawn: list[tuple[int, int]], share: floa
 
 def test_training_reports_on_images_nothing_was_chosen_on(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     images = make_folder({"a": 60, "b": 60})
-    kept = tlkit.train(images, strategy="freeze", test_split=0.25, image_size=32, output=tmp_path / "kept.tlkit")
+    plainly: dict[str, Any] = {"strategy": "freeze", "backbone": "efficientnet-lite0", "image_size": 32, "refit": False}
+    kept = tlkit.train(images, test_split=0.25, output=tmp_path / "kept.tlkit", **plainly)
     assert kept.images == {"train": 66, "val": 24, "test": 30, "skipped": 0}
     assert "test_accuracy" in kept.metrics
     assert "cv_accuracy" not in kept.metrics
     assert kept.plan.test_split == 0.25
     fresh = tlkit.evaluate(images, kept.model)
     assert fresh.used.count("test") == 30
-    plain = tlkit.train(images, strategy="freeze", image_size=32, output=tmp_path / "plain.tlkit")
+    plain = tlkit.train(images, output=tmp_path / "plain.tlkit", **plainly)
     assert plain.images["test"] == 0
     low, high = plain.metrics["cv_accuracy_ci95"]
     assert low <= plain.metrics["cv_accuracy"] <= high
