@@ -149,3 +149,33 @@ def test_a_search_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     module.best_grid_point(features, labels[::-1])
     module.best_grid_point(features + np.float32(rng.normal(size=(30, 6))), labels)
     assert len(calls) == 5
+
+
+def test_a_rotation_changes_nothing_but_the_time() -> None:
+    rng = np.random.default_rng(6)
+    labels = np.repeat([0, 1, 2], 12)
+    wide = (rng.normal(size=(36, 300)) + 0.3 * labels[:, None]).astype(np.float32)
+    compact, basis = module.rotated(wide)
+    assert compact.shape == (36, 36)
+    assert basis is not None
+    np.testing.assert_allclose(compact @ compact.T, wide @ wide.T, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(compact @ basis.T, wide, atol=1e-4)
+    folds_of = make_folds(labels, None, 0)
+    plain, turned = (module.cross_validate(each, labels, folds_of)[0] for each in (wide, compact))
+    for one, two in zip(plain, turned, strict=True):
+        assert (one.c, one.accuracy) == (two.c, pytest.approx(two.accuracy, abs=0.03))
+        assert one.log_loss == pytest.approx(two.log_loss, abs=5e-3)
+    tall = wide[:, :20]
+    assert module.rotated(tall)[0] is tall
+
+
+def test_the_head_of_wide_features_is_that_of_a_plain_solver() -> None:
+    rng = np.random.default_rng(7)
+    labels = np.repeat([0, 1, 2], 10)
+    wide = (rng.normal(size=(30, 200)) + 0.3 * labels[:, None]).astype(np.float32)
+    head = module.solve_head(wide, labels.tolist(), 3, c=0.1)
+    scaled, mean, deviation = module.standardise(wide)
+    plain = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(scaled, labels)
+    np.testing.assert_allclose(head.probabilities(wide), plain.predict_proba(scaled), atol=2e-3)
+    assert head.kernel.shape == (200, 3)
+    assert mean.shape == deviation.shape == (200,)

@@ -161,7 +161,8 @@ def _search(
     key = digest.digest()
     if key not in _searched:
         folds = make_folds(target, groups, seed, folds_for(len(target)))
-        found = cross_validate(scaled, target, _thinned(folds, target, seed), balanced=balanced, progress=progress)[0]
+        compact, thin = rotated(scaled)[0], _thinned(folds, target, seed)
+        found = cross_validate(compact, target, thin, balanced=balanced, progress=progress)[0]
         if len(_searched) >= MAX_SEARCHED:
             del _searched[next(iter(_searched))]
         _searched[key] = tuple(found)
@@ -192,6 +193,24 @@ def standardise(
     deviation[deviation < 1e-6] = 1.0
     scaled /= deviation.astype(np.float32)
     return scaled, mean, deviation
+
+
+def rotated(scaled: Matrix) -> tuple[Matrix, NDArray[np.float64] | None]:
+    """Rotate features so that there are no more columns than rows; with as many rows or more, they stay as they are.
+
+    The rows span at most as many dimensions as there are rows, and neither their inner products nor the L2 penalty
+    change with a rotation, so that the solution is the same, in a fraction of the time.
+
+    Args:
+        scaled: Standardised features, float32 [n, d].
+
+    Returns:
+        Rotated features, float32 [n, min(n, d)]; the basis, float64 [d, n], which turns weights back, or None.
+    """
+    if len(scaled) >= scaled.shape[1]:
+        return scaled, None
+    basis, triangle = np.linalg.qr(scaled.T.astype(np.float64))
+    return np.ascontiguousarray(triangle.T, dtype=np.float32), basis
 
 
 def _thinned(folds: list[Fold], target: NDArray[np.int64], seed: int) -> list[Fold]:
