@@ -1,16 +1,19 @@
-"""The advisor's grid: what each strategy reaches on many small data sets, beside what the advisor measures on them.
+"""The advisor's grid: what tlkit predicts for small datasets, and what each strategy reaches on them.
 
-    python benchmarks/advisor.py FOLDER FOLDER... --seeds 0 1 2 --image-size 96 --table advisor.jsonl
+    python advisor.py FOLDER FOLDER... --per-class 20 50 0 --seeds 0 1 2 --cache DIR
 
-Data sets are the folders, scikit-learn's digits and the sample photographs. For each seed and each of 5, 10, 20, 50
-and "all" images a class (all: at most 800 in the set), ``tlkit.train`` gets a folder as a user has it, draws its own
-validation images from it, and is judged on up to 600 others, by every strategy: up to 300 are the same for all
-numbers of images, the rest are those that are not trained on. One JSON line a run goes to the table at once, and
-runs it holds are skipped, so that it can be stopped and gone on with. "cell" lines hold what the advisor measures,
-"run" lines what training came to, "pilot" lines (``--pilot``) what a pilot finds.
+A cell is a dataset, a number of images per class (0: all, at most 800) and a seed. ``tlkit`` gets a folder with these
+images, as a user has it, and draws its own validation and test images from them. Everything is judged on other images
+(up to 1,000): those of the folder NAME_test, of val/, or held out; if they are fewer than 500, also those that the
+cell does not use. The lines of a cell in the table, in the order in which they are made:
 
-Runs that train weights also say what the network was like at the best look and at the end of training, whichever was
-saved, so that ways of choosing among them and the frozen network can be compared without training anew.
+- "cell": what ``tlkit.recommend`` measures and predicts, without a pilot
+- "frozen": the test accuracy of all frozen candidates, with heads on the training part and on all images of the cell
+- "run": what ``tlkit.train`` reaches with a strategy, from the network that ``tlkit.recommend`` has chosen
+- "pilot": the result of a pilot, if the cell has enough images for one
+
+Each test accuracy is [that of all test images, of the first half, of the second half]; the halves are fixed and
+stratified. A run resumes where the table ends.
 """
 
 from __future__ import annotations
@@ -21,253 +24,292 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from advisor_exam import Exam, train_once
+from frozen import Images, draw
 from measure import machine
-from strategies import Subset, draw, rows_in
+from strategies import report, rows_in
 
-PER_CLASS = (5, 10, 20, 50, 0)
-MOST = 800  # images of a set that counts as "all"
-TEST = 300  # test images at most, that are the same for all numbers of images
-ALL_TEST = 600  # and with those that a cell does not train on
-STRATEGIES = {
-    "freeze": {"strategy": "freeze"},
-    "freeze-all": {"strategy": "freeze", "features": "all"},
-    "last-layers": {"strategy": "last-layers"},
-    "early-layers": {"strategy": "early-layers"},
-    "fine-tune": {"strategy": "fine-tune"},
-}
-GARDEN = Path(__file__).resolve().parent.parent / "sample_data" / "garden"
+MOST = 800  # images of a cell
+MAX_TEST = 1000  # test images
+MIN_TEST = 500  # with fewer test images, those that a cell does not use are added
+ENOUGH = 0.9  # share of the images that a cell must have of those it is named after
+STRATEGIES = ("freeze", "last-layers", "fine-tune")
+NETWORKS = (
+    ("efficientnet-lite0", 224),
+    ("efficientnet-lite0", 288),
+    ("efficientnet-lite0", 352),
+    ("efficientnet-lite1", 240),
+    ("efficientnet-lite2", 260),
+)
 
 Row = dict[str, Any]
 
 
 def main() -> None:
+    """Go on with the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path, nargs="*")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="which")
-    parser.add_argument("--per-class", type=int, nargs="+", default=list(PER_CLASS), help="0: all")
-    parser.add_argument("--image-size", type=int, default=96)
-    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
-    parser.add_argument("--pilot", action="store_true", help="also run the pilot")
-    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("folders", type=Path, nargs="+", help="one folder per dataset; NAME_test has its test images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--per-class", type=int, nargs="+", default=[20, 50, 0], help="0: all, at most 800 in total")
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
+    parser.add_argument("--no-pilot", action="store_true")
+    parser.add_argument("--table", type=Path, default=Path(__file__).with_name("advisor_grid.jsonl"))
+    parser.add_argument("--cache", type=Path, help="tlkit's cache, kept between calls")
     arguments = parser.parse_args()
-    done = {key_of(row) for row in rows_in(arguments.table)}
+    table = arguments.table.resolve()
+    done = {key_of(row) for row in rows_in(table)}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        os.environ["TLKIT_CACHE"] = str(place / "cache")
-        folders = [*arguments.images, GARDEN, write_digits(place / "digits")]
+        os.environ["TLKIT_CACHE"] = str(arguments.cache.resolve() if arguments.cache else place / "cache")
         for seed in arguments.seeds:
-            for images in folders:
-                for cell in cells(images, arguments.per_class, arguments.image_size, seed, place):
-                    for row in rows_of_cell(cell, arguments.strategies, arguments.pilot, done, place):
-                        done.add(key_of(row))
-                        with arguments.table.open("a", encoding="utf-8") as file:
-                            file.write(json.dumps({**row, **machine()}) + "\n")
-                        print(json.dumps(row), flush=True)
-
-
-def write_digits(folder: Path) -> Path:
-    """scikit-learn's 1,797 handwritten digits, 8 x 8 grey pixels, as class folders."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    for number, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):
-        file = folder / str(label) / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((pixels * (255 / 16)).round().astype("uint8")).save(file)
-    return folder
-
-
-def cells(images: Path, per_class: list[int], size: int, seed: int, place: Path) -> Iterator[tuple[Row, Path]]:
-    """What is the same for all strategies, and a folder with train/ and test/; numbers it lacks are left out."""
-    for count in per_class:
-        subset = draw(images, count or MOST, 0, seed, test=TEST)
-        classes = len(subset.classes)
-        if not count:
-            subset = draw(images, max(max(PER_CLASS) + 1, MOST // classes), 0, seed, test=TEST)
-        # where most classes have fewer images, this is "all" under another name
-        if count and len(subset.train) < 0.9 * count * classes:
-            continue
-        subset = with_the_rest(subset, images, seed)
-        tree = place / "tree"
-        shutil.rmtree(tree, ignore_errors=True)
-        subset.link(tree)
-        yield (
-            {
-                "images": images.resolve().name,
-                "per_class": count,
-                "seed": seed,
-                "image_size": size,
-                "count": len(subset.train),
-                "test": len(subset.test),
-            },
-            tree,
-        )
-
-
-def with_the_rest(subset: Subset, images: Path, seed: int) -> Subset:
-    """The subset with images it does not train on as further test images, those of the folder's own val/ first."""
-    from tlkit.images.folder import scan
-
-    rest = list(draw(images, 0, 10**6, seed, test=TEST).val) if "val" in scan(images).splits else []
-    trained = set(subset.train)
-    left = [each for each in draw(images, 0, 0, seed, test=TEST).train if each not in trained]
-    rest += [left[i] for i in np.random.default_rng(seed).permutation(len(left))]
-    return replace(subset, test=(*subset.test, *rest[: max(0, ALL_TEST - len(subset.test))]))
-
-
-def rows_of_cell(
-    cell: tuple[Row, Path], strategies: list[str], with_pilot: bool, done: set[str], place: Path
-) -> Iterator[Row]:
-    """The line of a cell and those of its runs, but for those that are done."""
-    base, tree = cell
-    first = {"kind": "cell", **base}
-    if key_of(first) not in done:
-        yield {**first, **measure(tree, base["image_size"], base["seed"])}
-    for name in strategies:
-        row = {"kind": "run", **base, "strategy": name}
-        if key_of(row) not in done:
-            yield {**row, **train_once(tree, name, base["image_size"], base["seed"], place / "run.tlkit")}
-    row = {"kind": "pilot", **base}
-    if with_pilot and key_of(row) not in done:
-        yield {**row, **pilot(tree, base["image_size"], base["seed"])}
-
-
-def prepared(tree: Path, size: int, seed: int) -> tuple[Any, Any]:
-    """Data set and extractor, as `tlkit recommend` has them."""
-    from tlkit.api.train.dataset import prepare, read_features
-    from tlkit.backbones.extractor import open_extractor
-    from tlkit.context import Context
-    from tlkit.images.folder import scan
-
-    extractor = open_extractor("efficientnet-lite0", input_size=size)
-    folder = scan(tree)
-    found = read_features(folder, extractor, Context(), taps=[name for name, _ in extractor.taps])
-    return prepare(folder, found, 0.2, seed, False), extractor
-
-
-def pilot(tree: Path, size: int, seed: int) -> Row:
-    """What the pilot finds."""
-    from tlkit.api.recommend.pilot import run_pilot
-    from tlkit.api.train.flip_check import look_at_flips, read_pixels
-    from tlkit.api.train.options import TrainOptions
-    from tlkit.backbones.runtime import import_keras
-    from tlkit.context import Context
-
-    import_keras().backend.clear_session()
-    context = Context(seed=seed)
-    data, extractor = prepared(tree, size, seed)
-    flips = look_at_flips(data, extractor, read_pixels(data, size, None), context, most=128)
-    start = time.perf_counter()
-    found = run_pilot(data, extractor, TrainOptions(str(tree), seed=seed), flips.harmless, context)
-    figures = {"count" if name == "images" else name: value for name, value in found.to_json().items()}
-    return {**figures, "seconds": round(time.perf_counter() - start, 1)}
-
-
-def measure(tree: Path, size: int, seed: int) -> Row:
-    """What the advisor measures, as `tlkit recommend` does."""
-    from tlkit.api.recommend import measure as measuring
-    from tlkit.api.train.options import TrainOptions
-    from tlkit.context import Context
-
-    start = time.perf_counter()
-    data, extractor = prepared(tree, size, seed)
-    read = time.perf_counter()
-    request = TrainOptions(str(tree), seed=seed)
-    looked = measuring.measure(data, extractor, request, data.imbalanced, Context(seed=seed))
-    if looked.evidence is None:
-        raise SystemExit(f"{tree}: too few images")
-    return {
-        "evidence": looked.evidence.to_json(),
-        "feature_seconds": round(read - start, 2),
-        "probe_seconds": round(time.perf_counter() - read, 2),
-        "images_a_second": round(looked.speed, 1),
-        "columns": sum(width for _, width in extractor.taps),
-    }
-
-
-def train_once(tree: Path, name: str, size: int, seed: int, bundle: Path) -> Row:
-    """What one strategy comes to."""
-    from tlkit.api.train.run import train
-    from tlkit.backbones.runtime import import_keras
-    from tlkit.progress import SilentProgress
-
-    import_keras().backend.clear_session()
-    start = time.perf_counter()
-    with best_and_last() as networks:
-        result = train(
-            tree,
-            image_size=size,
-            seed=seed,
-            output=bundle,
-            overwrite=True,
-            progress=SilentProgress(),
-            **STRATEGIES[name],
-        )
-    tuning = result.tuning.to_json() if result.tuning else {}
-    if tuning.get("stopped") == "interrupted":  # a signal ends a run gently: its result is none of the grid's
-        raise SystemExit("interrupted")
-    recipe = result.plan.recipe
-    return {
-        "test_accuracy": round(result.metrics["test_accuracy"], 4),
-        "test_loss": round(result.metrics["test_loss"], 4),
-        "val_accuracy": round(result.metrics["val_accuracy"], 4),
-        "kept": tuning.get("kept"),
-        "steps": tuning.get("steps"),
-        "best_step": tuning.get("best_step"),
-        "learning_rate": recipe.learning_rate if recipe else None,
-        "layer_decay": recipe.layer_decay if recipe else None,
-        "boundary": result.plan.boundary,
-        "seconds": round(time.perf_counter() - start, 1),
-        "tuning_seconds": result.seconds["training"],
-        "frozen": {key.removeprefix("frozen_"): round(tuning[key], 4) for key in tuning if key.startswith("frozen_")},
-        **networks,
-    }
-
-
-@contextmanager
-def best_and_last() -> Iterator[Row]:
-    """What the networks of a run that trains weights come to on the held-out images: at the best look, at the end."""
-    from tlkit.api.train import metrics, tuning
-    from tlkit.finetune import loop as fit
-    from tlkit.finetune import step as tuner
-
-    found: Row = {}
-    last: list[Any] = []
-    restore, held_out = fit.restore, tuning._answers
-
-    def restore_best(variables: Any, values: Any) -> None:
-        last[:] = [variables, tuner.snapshot(variables)]
-        restore(variables, values)
-
-    def of_both(model: Any, sample: Any, data: Any, decoded: Any, show: Any) -> Any:
-        variables, values = last
-        best = tuner.snapshot(variables)
-        for name, each in (("last", values), ("best", best)):
-            restore(variables, each)
-            answers = held_out(model, sample, data, decoded, show)
-            figures = metrics.metrics_of(data, answers[0])
-            found[name] = {key: round(figures[key], 4) for key in figures if key.endswith(("accuracy", "loss"))}
-        return answers
-
-    fit.restore, tuning._answers = restore_best, of_both
-    try:
-        yield found
-    finally:
-        fit.restore, tuning._answers = restore, held_out
+            for count in arguments.per_class:
+                for images in arguments.folders:
+                    cell = make_cell(images.resolve(), count, seed, place)
+                    if cell is None:
+                        continue
+                    for row in lines_of(cell, arguments.strategies, not arguments.no_pilot, done):
+                        report({**row, **machine()}, table)
 
 
 def key_of(row: Row) -> str:
     """What makes a line the same as another."""
-    names = ("kind", "images", "per_class", "seed", "image_size", "strategy")
-    return json.dumps([row.get(name) for name in names])
+    return json.dumps([row.get(name) for name in ("kind", "images", "per_class", "seed", "strategy")])
+
+
+@dataclass
+class Cell:
+    """A cell of the grid.
+
+    Attributes:
+        base: What all its lines begin with.
+        tree: The folder that tlkit gets.
+        exam: The test images.
+        place: A folder for bundles.
+        chosen: Backbone, input size and features that tlkit has chosen; None: not yet.
+        flip: Whether mirroring is harmless.
+    """
+
+    base: Row
+    tree: Path
+    exam: Exam
+    place: Path
+    chosen: tuple[str, int, str] | None = None
+    flip: bool = False
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.base["seed"])
+
+
+def make_cell(folder: Path, per_class: int, seed: int, place: Path) -> Cell | None:
+    """Draw the images of a cell; None if the dataset has too few for it."""
+    images = distinct(draw(folder, seed, MAX_TEST))
+    count = per_class or MOST // images.classes
+    train = images.train(count)
+    if len(train) < ENOUGH * per_class * images.classes or len(train) > MOST:
+        return None
+    test = list(images.test)
+    if len(test) < MIN_TEST:
+        test += [(path, label) for label, pool in enumerate(images.pools) for path in pool[count:]]
+    exam = Exam(test[:MAX_TEST])
+    names = class_names(folder)
+    tree = place / f"{folder.name}-{per_class}-{seed}"
+    shutil.rmtree(tree, ignore_errors=True)
+    for number, (path, label) in enumerate(train):
+        link = tree / names[label] / f"{number}{path.suffix}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    base = {
+        "images": folder.name,
+        "per_class": per_class,
+        "seed": seed,
+        "count": len(train),
+        "classes": images.classes,
+        "test": len(exam.labels),
+    }
+    return Cell(base, tree, exam, place)
+
+
+def distinct(images: Images) -> Images:
+    """Without training images that are copies of one another or of a test image."""
+    seen = {path.read_bytes() for path, _ in images.test}
+    pools: list[list[Path]] = []
+    for pool in images.pools:
+        pools.append([])
+        for path in pool:
+            content = path.read_bytes()
+            if content not in seen:
+                seen.add(content)
+                pools[-1].append(path)
+    return replace(images, pools=pools)
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """Class names, by label."""
+    from tlkit.images.folder import scan
+
+    return scan(folder).classes
+
+
+def lines_of(cell: Cell, strategies: Sequence[str], with_pilot: bool, done: set[str]) -> Iterator[Row]:
+    """The lines of a cell that are not in the table yet."""
+    wanted: list[Row] = [{"kind": "frozen"}, *({"kind": "run", "strategy": name} for name in strategies)]
+    wanted = [{**row, **cell.base} for row in (*wanted, *([{"kind": "pilot"}] if with_pilot else []))]
+    first = {"kind": "cell", **cell.base}
+    wanted = [row for row in wanted if key_of(row) not in done]
+    if key_of(first) in done and not wanted:
+        return
+    measured = recommend(cell)
+    if key_of(first) not in done:
+        yield {**first, **measured}
+    for row in wanted:
+        begun = time.perf_counter()
+        if row["kind"] == "frozen":
+            found = frozen(cell)
+        elif row["kind"] == "pilot":
+            found = pilot(cell, measured["evidence"]["images"])
+        else:
+            assert cell.chosen is not None
+            found = train_once(cell.tree, cell.exam, row["strategy"], cell.chosen, cell.seed, cell.place / "run.tlkit")
+        if found is not None:
+            yield {**row, **found, "seconds": round(time.perf_counter() - begun, 1)}
+
+
+def recommend(cell: Cell) -> Row:
+    """What ``tlkit.recommend`` measures, chooses and predicts, and the cross-validation of the chosen head."""
+    import tlkit
+
+    begun = time.perf_counter()
+    found = tlkit.recommend(cell.tree, pilot=False, seed=cell.seed)
+    seconds = time.perf_counter() - begun
+    plan, measured = found.plan, found.measured
+    if measured.evidence is None or measured.flips is None:
+        raise SystemExit(f"{cell.tree}: too few images")
+    cell.chosen = plan.backbone, plan.input_size, plan.frozen_features
+    cell.flip = measured.flips.harmless
+    whole = found.to_json()
+    return {
+        "backbone": plan.backbone,
+        "size": plan.input_size,
+        "features": plan.frozen_features,
+        "advice": measured.advice.strategy,
+        "uncertain": measured.advice.uncertain,
+        "expected": whole["expected"],
+        "compared": whole["frozen"],
+        "evidence": measured.evidence.to_json(),
+        "level": measured.similarity.level,
+        "flip": cell.flip,
+        "images_per_second": round(measured.speed, 1),
+        **cross_validated(cell),
+        "seconds": round(seconds, 1),
+    }
+
+
+def prepared(cell: Cell, network: tuple[str, int], features: str | None = None) -> tuple[Any, Any, Any, Any]:
+    """Start, dataset, extractor and context, as ``tlkit.train`` has them before anything is solved."""
+    from tlkit.api.train.options import TrainOptions
+    from tlkit.api.train.reading import open_backbone, read_dataset
+    from tlkit.api.train.start import context_of, prepare_start, scan_folder
+
+    options = {"backbone": network[0], "image_size": network[1], "features": features}
+    request = TrainOptions.make(cell.tree, seed=cell.seed, **options)
+    context = context_of(request, None)
+    start = prepare_start(request, context)
+    extractor = open_backbone(start, context)
+    # all stages, whatever the features of the head
+    every = replace(start, request=replace(request, features=None))
+    return start, read_dataset(every, scan_folder(request.images, context), extractor, context), extractor, context
+
+
+def cross_validated(cell: Cell) -> Row:
+    """Cross-validation of the chosen head on the training part and on half of it, and the number of columns."""
+    import numpy as np
+
+    from tlkit.api.train.head import weighs_classes
+    from tlkit.backbones.extractor import widths_of
+    from tlkit.images.folder import TRAIN
+    from tlkit.images.stratified import stratified_split
+    from tlkit.linear.head import best_grid_point
+
+    assert cell.chosen is not None
+    start, data, extractor, _ = prepared(cell, cell.chosen[:2], cell.chosen[2])
+    taps = taps_of(extractor, cell.chosen[2])
+    matrix, labels, groups = data.matrix(TRAIN, taps), np.asarray(data.labels(TRAIN)), np.asarray(data.groups(TRAIN))
+    half = np.asarray(stratified_split(labels.tolist(), 0.5, cell.seed, groups.tolist())) == TRAIN
+    found = {}
+    for name, rows in (("cv", np.ones(len(labels), bool)), ("cv_half", half)):
+        point = best_grid_point(
+            matrix[rows],
+            labels[rows].tolist(),
+            groups=groups[rows].tolist(),
+            balanced=weighs_classes(start.plan, data),
+            blocks=widths_of(extractor.taps, taps),
+            seed=cell.seed,
+        )
+        found[name] = None if point is None else [round(point.accuracy, 4), round(point.log_loss, 4)]
+    return {**found, "columns": sum(width for _, width in extractor.taps)}
+
+
+def taps_of(extractor: Any, features: str) -> list[str]:
+    """The blocks that a frozen head takes."""
+    names = [name for name, _ in extractor.taps]
+    return names if features == "all" else names[-1:]
+
+
+def frozen(cell: Cell) -> Row:
+    """Test accuracy of every frozen candidate: head on the training part, and on all images, as after the refit."""
+    from tlkit.api.train.finishing import refit_splits
+    from tlkit.api.train.head import weighs_classes
+    from tlkit.backbones.extractor import rows_of, widths_of
+    from tlkit.images.folder import TRAIN
+    from tlkit.linear.head import solve_head
+
+    found: Row = {}
+    for network in NETWORKS:
+        start, data, extractor, context = prepared(cell, network)
+        test = cell.exam.features(extractor, context)
+        parts = [data.of(TRAIN), [index for split in refit_splits(data) for index in data.of(split)]]
+        for features in ("last", "all"):
+            taps, c, groups = taps_of(extractor, features), None, data.groups(TRAIN)
+            row: Row = {}
+            for name, indices in zip(("part", "all"), parts, strict=True):
+                head = solve_head(
+                    data.features_of(indices, taps),
+                    [data.folder.labels[index] for index in indices],
+                    cell.base["classes"],
+                    groups=groups if c is None else None,
+                    balanced=weighs_classes(start.plan, data),
+                    blocks=widths_of(extractor.taps, taps),
+                    seed=cell.seed,
+                    c=c,
+                )
+                if c is None and head.search:
+                    best = min(head.search, key=lambda point: point.log_loss)
+                    row["cv"] = [round(best.accuracy, 4), round(best.log_loss, 4)]
+                c = head.c
+                row[name] = cell.exam.score(head.logits(rows_of(test, extractor.taps, taps)))
+            found[f"{network[0]} {network[1]} {features}"] = row
+    return {"candidates": found}
+
+
+def pilot(cell: Cell, images: int) -> Row | None:
+    """The result of a pilot; None if there are too few training images for one."""
+    from tlkit.api.recommend.pilot import HELD_OUT, MAX_TRAINING, MIN_HELD_OUT, run_pilot
+    from tlkit.backbones.runtime import import_keras
+
+    if round(HELD_OUT * min(images, MAX_TRAINING)) < MIN_HELD_OUT:
+        return None
+    assert cell.chosen is not None
+    import_keras().backend.clear_session()
+    start, data, extractor, context = prepared(cell, cell.chosen[:2], cell.chosen[2])
+    found = run_pilot(data, extractor, start, cell.flip, context)
+    return {"pilot": found.to_json(), "shows_gain": found.shows_gain}
 
 
 if __name__ == "__main__":

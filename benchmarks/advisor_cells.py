@@ -1,9 +1,9 @@
-"""The table of `advisor.py` as cells: what was measured, and what each strategy reached."""
+"""The table of `advisor.py` as cells, and the regret of a choice without the luck of the best one."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,122 +11,127 @@ from typing import Any
 import numpy as np
 from strategies import rows_in
 
-COST = {"freeze": 0, "freeze-all": 0, "early-layers": 2, "last-layers": 1, "fine-tune": 3}  # order by time
-NEVER_BEST = {"early-layers"}  # may be missing from a seed
+from tlkit.advisor.evidence import Evidence
+from tlkit.advisor.pilot import Pilot
+
+DEFAULT = "efficientnet-lite0 224 last"  # the frozen network that was shipped before they were searched
+TUNED = ("last-layers", "fine-tune")
 
 Row = dict[str, Any]
+Score = tuple[float, float, float]  # accuracy on all test images, on the first half, on the second
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A data set of one size in one seed: what was measured, and what each strategy reached on test images."""
+    """A dataset at one size and seed.
+
+    Attributes:
+        images: Name of the dataset.
+        per_class: Images per class; 0: all.
+        seed: The seed.
+        test: Number of test images.
+        evidence: What the advisor measured, with the cross-validated accuracy of the chosen head, without a pilot.
+        cv_half: Cross-validated accuracy of the chosen head on half of the training images.
+        features: Features of the chosen frozen head.
+        columns: Number of features of all stages.
+        cost: Multiply-adds of the chosen network, relative to the default one.
+        frozen: Score of every frozen candidate with the head on all images, as after the refit.
+        parts: The same with the head on the training part.
+        reached: Score of what tlkit saves, by strategy; of "freeze" after the refit.
+        tuned: Score of the tuned network, saved or not, by strategy.
+        rival: Score of the frozen network that it was compared with, before the refit, by strategy; with "freeze" that
+            of the frozen network itself.
+        pilot: The pilot; None: there was none.
+    """
 
     images: str
     per_class: int
     seed: int
     test: int
-    evidence: Any
-    reached: Mapping[str, float]
-    seconds: Mapping[str, float]
-    probe_seconds: float
-    pilot_seconds: float | None = None
-    foreseen_seconds: Mapping[str, float] | None = None
+    evidence: Evidence
+    cv_half: float | None
+    features: str
+    columns: int
+    cost: float
+    frozen: Mapping[str, Score]
+    parts: Mapping[str, Score]
+    reached: Mapping[str, Score]
+    tuned: Mapping[str, Score]
+    rival: Mapping[str, Score]
+    pilot: Pilot | None
 
     @property
-    def place(self) -> tuple[str, int]:
-        """The cell without its seed."""
-        return self.images, self.per_class
+    def options(self) -> list[Score]:
+        """Everything that could have been chosen: the strategies and all frozen candidates."""
+        return [*self.reached.values(), *self.frozen.values()]
+
+    def regret(self, chosen: Score) -> float:
+        """Regret of a choice, unbiased: may be below 0."""
+        return regret(self.options, chosen)
+
+
+def regret(options: Sequence[Score], chosen: Score) -> float:
+    """Accuracy that a choice lacks to the best option.
+
+    The best of many options owes a part of its accuracy to chance. So it is chosen by one half of the test images and
+    judged by the other, both ways; of equally good ones the mean counts.
+
+    Args:
+        options: Scores of all options, the choice among them.
+        chosen: Score of the choice.
+    """
+    found = 0.0
+    for chooses, judges in ((1, 2), (2, 1)):
+        most = max(each[chooses] for each in options)
+        found += float(np.mean([each[judges] for each in options if each[chooses] == most])) - chosen[judges]
+    return found / 2
 
 
 def read(table: Path) -> list[Cell]:
-    """Cells of which every strategy but perhaps the one that was never the best was run."""
-    from tlkit.advisor.evidence import Evidence
-
-    runs: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
-    firsts: dict[tuple[Any, ...], Row] = {}
-    pilots: dict[tuple[Any, ...], Row] = {}
+    """The cells that have at least the lines "cell" and "frozen", and a run of "freeze" and "last-layers"."""
+    lines: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for row in rows_in(table):
-        key = row["images"], row["per_class"], row["seed"]
-        if row["kind"] == "cell":
-            firsts[key] = row
-        elif row["kind"] == "pilot":
-            pilots[key] = row
-        else:
-            runs[key][row["strategy"]] = row
-    return [
-        Cell(
-            *key,
-            row["test"],
-            Evidence(**{**row["evidence"], "pilot": gain(pilots.get(key))}),
-            {name: reached(its, runs[key]["freeze"], row) for name, its in runs[key].items()},
-            {name: its["seconds"] for name, its in runs[key].items()},
-            row["probe_seconds"],
-            pilots[key]["seconds"] if gain(pilots.get(key)) is not None else None,
-            foreseen(row),
-        )
-        for key, row in firsts.items()
-        if set(COST) - set(runs[key]) <= NEVER_BEST
-    ]
+        lines[row["images"], row["per_class"], row["seed"]][row.get("strategy", row["kind"])] = row
+    needed = {"cell", "frozen", "freeze", "last-layers"}
+    return [cell_of(its) for its in lines.values() if needed <= set(its)]
 
 
-def foreseen(row: Row) -> dict[str, float] | None:
-    """Seconds that tlkit would say each strategy takes; None where the network's speed was not noted."""
-    from tlkit.advisor.costs import estimate_seconds
+def cell_of(lines: Mapping[str, Row]) -> Cell:
+    """One cell from its lines."""
+    first, candidates = lines["cell"], lines["frozen"]["candidates"]
+    frozen = {name: score(its["all"]) for name, its in candidates.items()}
+    reached, tuned, rival = {"freeze": score(lines["freeze"]["saved"])}, {}, {"freeze": score(lines["freeze"]["part"])}
+    for name in TUNED:
+        if name in lines:
+            row = lines[name]
+            tuned[name], rival[name] = score(row["tuned"]), score(row["frozen"])
+            reached[name] = tuned[name] if row["kept"] else reached["freeze"]
+    cost = next((each["cost"] for each in first["compared"] if each["chosen"]), 1.0)
+    return Cell(
+        first["images"],
+        first["per_class"],
+        first["seed"],
+        first["test"],
+        Evidence(**{**first["evidence"], "head": first["cv"][0], "head_images": first["evidence"]["images"]}),
+        first["cv_half"] and first["cv_half"][0],
+        first["features"],
+        first["columns"],
+        cost,
+        frozen,
+        {name: score(its["part"]) for name, its in candidates.items()},
+        reached,
+        tuned,
+        rival,
+        Pilot(**lines["pilot"]["pilot"]) if "pilot" in lines else None,
+    )
 
-    if "images_a_second" not in row:
-        return None
-    images, classes = row["evidence"]["images"], row["evidence"]["classes"]
-    return estimate_seconds(images, classes, row["columns"], row["images_a_second"])
 
-
-def gain(row: Row | None) -> float | None:
-    """What the rule takes of a pilot; None where there was none, or tlkit would not have run it."""
-    from tlkit.advisor.pilot import Pilot
-    from tlkit.api.recommend.pilot import MIN_HELD_OUT
-
-    if row is None or row["count"] < MIN_HELD_OUT:
-        return None
-    return Pilot(**{name: row["count" if name == "images" else name] for name in Pilot.__dataclass_fields__}).gain
-
-
-def reached(run: Row, freeze: Row, first: Row) -> float:
-    """Test accuracy of what tlkit would save now, whatever it chose when the grid was run."""
-    from tlkit.api.train.trained import better
-    from tlkit.plan.recipe import MIN_TO_SELECT
-
-    if "last" not in run:
-        return float(run["test_accuracy"])
-    validation = first["count"] - first["evidence"]["images"]
-    ours = run["last"] if validation < MIN_TO_SELECT else run["best"]
-    chosen = ours if better(ours, run["frozen"], validation) else freeze
-    return float(chosen["test_accuracy"])
+def score(values: Iterable[float]) -> Score:
+    """A score from its line."""
+    whole, first, second = values
+    return whole, first, second
 
 
 def names(cells: Sequence[Cell]) -> list[str]:
-    """Data sets."""
+    """Names of the datasets."""
     return list(dict.fromkeys(cell.images for cell in cells))
-
-
-def means(cells: Sequence[Cell]) -> dict[tuple[str, int], dict[str, float]]:
-    """Test accuracy of each strategy that was run with every seed, mean over them by their test images, by place."""
-    found: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
-    for place in dict.fromkeys(cell.place for cell in cells):
-        ours = [cell for cell in cells if cell.place == place]
-        for name in COST:
-            if all(name in cell.reached for cell in ours):
-                values, tests = [cell.reached[name] for cell in ours], [cell.test for cell in ours]
-                found[place][name] = float(np.average(values, weights=tests))
-    return dict(found)
-
-
-def times(cells: Sequence[Cell]) -> Row:
-    """By strategy, the seconds foreseen as a multiple of those taken: 5th percentile, median, 95th."""
-    found = {}
-    for name in COST:
-        ratios = [
-            cell.foreseen_seconds[name.removesuffix("-all")] / cell.seconds[name]
-            for cell in cells
-            if cell.foreseen_seconds is not None and name in cell.seconds
-        ]
-        found[name] = [round(float(each), 2) for each in np.percentile(ratios, [5, 50, 95])] if ratios else None
-    return found

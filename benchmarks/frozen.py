@@ -86,8 +86,8 @@ def key_of(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("images", "per_class", "seed", "backbone", "size", "features"))
 
 
-def draw(folder: Path, seed: int) -> Images:
-    """Training images in random order, and at most `MAX_TEST` test images: apart, from val/, or drawn."""
+def draw(folder: Path, seed: int, most: int = MAX_TEST) -> Images:
+    """Training images in random order, and at most ``most`` test images: apart, from val/, or drawn."""
     rng = np.random.default_rng(seed)
     found = scan(folder)
     held = [(path, label) for path, label, split in _listed(found) if split == "val"]
@@ -104,7 +104,7 @@ def draw(folder: Path, seed: int) -> Images:
         cuts = [round(TEST_SHARE * len(pool)) for pool in pools]
         held = [(path, label) for label, pool in enumerate(pools) for path in pool[: cuts[label]]]
         pools = [pool[cut:] for pool, cut in zip(pools, cuts, strict=True)]
-    chosen = sorted(np.random.default_rng(0).permutation(len(held))[:MAX_TEST].tolist())
+    chosen = sorted(np.random.default_rng(0).permutation(len(held))[:most].tolist())
     return Images(folder.name, len(found.classes), pools, [held[i] for i in chosen])
 
 

@@ -1,6 +1,6 @@
 """Ways of choosing between a tuned and the frozen network, on the runs of the advisor's grid: one JSON line.
 
-    python benchmarks/keep_rules.py advisor.jsonl
+    python keep_rules.py advisor_grid.jsonl
 
 By number of validation images: points of test accuracy that what is kept has over the frozen network, on average over
 all runs that train weights, and the most that were lost.
@@ -45,22 +45,18 @@ def main() -> None:
 
 def networks(table: Path) -> list[tuple[int, Row, Row]]:
     """Validation images, figures of the tuned network and of the frozen one, of every run that trained weights."""
-    from tlkit.plan.recipe import MIN_TO_SELECT
-
-    cells, freeze, runs = {}, {}, []
-    for row in rows_in(table):
-        key = row["images"], row["per_class"], row["seed"]
-        if row["kind"] == "cell":
-            cells[key] = row["count"] - row["evidence"]["images"]
-        elif row.get("strategy") == "freeze":
-            freeze[key] = row["test_accuracy"]
-        elif row["kind"] == "run" and "last" in row:
-            runs.append((key, row))
     found = []
-    for key, row in runs:
-        if key in cells and key in freeze:
-            ours = row["last"] if cells[key] < MIN_TO_SELECT else row["best"]
-            found.append((cells[key], ours, {**row["frozen"], "test_accuracy": freeze[key]}))
+    for row in rows_in(table):
+        if "tuned" in row:
+            ours, its = (
+                {
+                    "val_accuracy": row[f"{name}_val"][0],
+                    "val_loss": row[f"{name}_val"][1],
+                    "test_accuracy": row[name][0],
+                }
+                for name in ("tuned", "frozen")
+            )
+            found.append((row["val_images"], ours, its))
     return found
 
 

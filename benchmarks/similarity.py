@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from advisor import GARDEN, write_digits
 from measure import machine
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,6 +23,7 @@ from PIL import Image
 MOST = 1000  # images of a folder
 HALVES = 10
 SIDE = 224
+GARDEN = Path(__file__).resolve().parent.parent / "sample_data" / "garden"
 
 
 def main() -> None:
@@ -37,6 +37,18 @@ def main() -> None:
     for name, pixels in made_up().items():
         found[name] = look(forward(pixels))
     print(json.dumps({"benchmark": "similarity", "found": found, **machine()}))
+
+
+def write_digits(folder: Path) -> Path:
+    """scikit-learn's 1,797 handwritten digits, 8 x 8 grey pixels, as class folders."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    for number, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):
+        file = folder / str(label) / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * (255 / 16)).round().astype("uint8")).save(file)
+    return folder
 
 
 def features_of(images: Path) -> NDArray[np.float32]:

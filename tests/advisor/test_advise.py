@@ -12,7 +12,7 @@ from tlkit.advisor import expect as expecting
 from tlkit.advisor.advise import STRATEGIES, advise, is_unclear
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence
-from tlkit.advisor.expect import FROZEN_ALL, error_of, expect, inputs_of
+from tlkit.advisor.expect import error_of, expect, frozen_error, inputs_of
 from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity, level_of
@@ -26,6 +26,8 @@ EVIDENCE = Evidence(
     per_class=50.0,
     input_size=224,
     chance=0.25,
+    head=0.82,
+    head_images=200,
     last=0.80,
     together=0.82,
     early=0.75,
@@ -59,10 +61,10 @@ def fitted(monkeypatch: Patch) -> dict[str, dict[str, float]]:
     return made
 
 
-def test_errors_are_the_probes_times_the_fitted_share() -> None:
+def test_errors_are_the_heads_times_the_fitted_share() -> None:
     found = expect(EVIDENCE, rules(fine_tune=-0.693), {"fine-tune": 0.2})
-    error = error_of(EVIDENCE.together, 200)
-    assert found["freeze-all"].accuracy == pytest.approx(1 - error)
+    error = error_of(EVIDENCE.head, 200)
+    assert found[FREEZE].accuracy == pytest.approx(1 - error)
     assert found["fine-tune"].accuracy == pytest.approx(1 - error / 2, abs=1e-3)
 
 
@@ -76,7 +78,7 @@ def test_few_images_are_believed_less(accuracy: float) -> None:
 
 
 def test_inputs_are_zero_where_nothing_differs() -> None:
-    flat = replace(EVIDENCE, images=100, together=0.8, neighbours=0.8, chance=0.8, similarity=1.0)
+    flat = replace(EVIDENCE, images=100, head=0.8, head_images=100, neighbours=0.8, chance=0.8, similarity=1.0)
     found = inputs_of(flat)
     assert found.pop("constant") == 1.0
     assert all(value == pytest.approx(0.0) for value in found.values())
@@ -133,11 +135,27 @@ def test_expectations_are_shares_within_their_intervals(
 
 def test_without_a_fitted_rule_only_what_was_cross_validated_is_known() -> None:
     found = expect(EVIDENCE, {}, {})
-    assert {name: its.accuracy for name, its in found.items()} == {
-        FREEZE: 1 - error_of(0.80, 200),
-        FROZEN_ALL: 1 - error_of(0.82, 200),
-    }
-    assert found[FREEZE].low == pytest.approx(0.80 - expecting.QUANTILE * 0.02, abs=0.01)
+    assert {name: its.accuracy for name, its in found.items()} == {FREEZE: 1 - error_of(0.82, 200)}
+    assert found[FREEZE].low == pytest.approx(0.82 - expecting.QUANTILE * 0.02, abs=0.01)
+
+
+def test_a_constant_corrects_the_frozen_network_and_what_starts_from_it() -> None:
+    made = {FREEZE: {"constant": math.log(0.8)}, "fine-tune": {"constant": math.log(0.5)}}
+    found = expect(EVIDENCE, made, {})
+    error = 0.8 * error_of(0.82, 200)
+    assert found[FREEZE].accuracy == pytest.approx(1 - error)
+    assert found["fine-tune"].accuracy == pytest.approx(1 - error / 2)
+
+
+def test_a_head_measured_on_some_images_is_scaled_to_all_by_the_learning_curve() -> None:
+    some = replace(EVIDENCE, head_images=100)
+    assert frozen_error(some) < error_of(0.82, 100)
+    flat = replace(some, quarter=some.last)
+    assert frozen_error(flat) == pytest.approx(error_of(0.82, 100))
+    falling = replace(some, quarter=0.9)  # a curve that falls is noise
+    assert frozen_error(falling) == pytest.approx(error_of(0.82, 100))
+    steep = replace(some, last=1.0, quarter=0.0)
+    assert frozen_error(steep) == pytest.approx(error_of(0.82, 100) * 2**expecting.STEEPEST)
 
 
 def test_the_best_expected_strategy_is_advised_unless_a_cheaper_one_is_as_good(
@@ -166,9 +184,7 @@ def test_a_frozen_backbone_keeps_the_features_that_were_chosen(fitted: dict[str,
     last = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS)
     assert (everything.strategy, everything.features) == (FREEZE, "all")
     assert (last.strategy, last.features, last.boundary) == (FREEZE, "last", None)
-    assert everything.expected is not None
-    assert last.expected is not None
-    assert everything.expected[0] > last.expected[0]
+    assert everything.expected == last.expected  # that of the head that was chosen
 
 
 def test_what_is_uncertain_is_not_advised_unless_a_pilot_shows_a_gain(fitted: dict[str, dict[str, float]]) -> None:

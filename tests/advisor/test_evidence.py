@@ -45,7 +45,7 @@ FLIPS = Flips(True, 100, plain=0.83, mirrored=0.79)
 
 @pytest.fixture
 def evidence() -> Evidence:
-    return gather(PROBES, SIMILARITY, FLIPS, [10, 20, 90], 128)
+    return gather(PROBES, SIMILARITY, FLIPS, [10, 20, 90], 128, (0.81, 30))
 
 
 def test_every_number_is_where_it_belongs(evidence: Evidence) -> None:
@@ -55,6 +55,8 @@ def test_every_number_is_where_it_belongs(evidence: Evidence) -> None:
         "per_class": 20.0,
         "input_size": 128,
         "chance": 0.41,
+        "head": 0.81,
+        "head_images": 30,
         "last": 0.81,
         "together": 0.82,
         "early": 0.71,
@@ -72,12 +74,12 @@ def test_every_number_is_where_it_belongs(evidence: Evidence) -> None:
 
 
 def test_the_order_of_the_curve_does_not_matter() -> None:
-    found = gather(replace(PROBES, curve=PROBES.curve[::-1]), SIMILARITY, FLIPS, [1], 224)
+    found = gather(replace(PROBES, curve=PROBES.curve[::-1]), SIMILARITY, FLIPS, [1], 224, (0.8, 30))
     assert (found.quarter, found.half) == (0.51, 0.61)
 
 
 def test_the_median_of_evenly_many_classes() -> None:
-    assert gather(PROBES, SIMILARITY, FLIPS, np.array([1, 4, 7, 100]).tolist(), 224).per_class == 5.5
+    assert gather(PROBES, SIMILARITY, FLIPS, np.array([1, 4, 7, 100]).tolist(), 224, (0.8, 30)).per_class == 5.5
 
 
 def test_to_json_is_plain(evidence: Evidence) -> None:
@@ -90,6 +92,6 @@ def test_to_json_is_plain(evidence: Evidence) -> None:
 
 def test_numpys_numbers_become_pythons() -> None:
     last = replace(PROBES.last, accuracy=np.float32(0.5))  # type: ignore[arg-type]
-    found = gather(replace(PROBES, last=last), SIMILARITY, FLIPS, [np.int64(3), np.int64(4)], 64)  # type: ignore[list-item]
+    found = gather(replace(PROBES, last=last), SIMILARITY, FLIPS, [np.int64(3), np.int64(4)], 64, (0.8, 30))  # type: ignore[list-item]
     assert type(found.last) is type(found.per_class) is type(found.neighbours) is float
     json.dumps(found.to_json())

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tlkit.advisor.evidence import Evidence
-from tlkit.advisor.expect import FROZEN_ALL, Expectation, expect
+from tlkit.advisor.expect import Expectation, expect
 from tlkit.advisor.fitted import MARGIN
 from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity
 from tlkit.advisor.size import Size
-from tlkit.plan.choices import ALL, EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS, MEASURED, RULE
+from tlkit.plan.choices import EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS, MEASURED, RULE
 from tlkit.words import duration
 
 STRATEGIES = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
@@ -192,7 +192,7 @@ def _candidates(evidence: Evidence | None, seconds: Mapping[str, float], frozen_
     candidates = []
     for strategy in STRATEGIES:
         features = frozen_features if strategy == FREEZE else LAST
-        expected = found.get(FROZEN_ALL if features == ALL else strategy)
+        expected = found.get(strategy)
         candidates.append(Candidate(strategy, features, expected, seconds[strategy], strategy == FREEZE))
     return tuple(candidates)
 

@@ -23,6 +23,8 @@ class Evidence:
         per_class: Training images of the median class.
         input_size: Side of the network's input in pixels.
         chance: Share of the largest class.
+        head: Accuracy of the frozen network's own head, with the features chosen.
+        head_images: Number of training images that this was cross-validated on.
         last: Accuracy of a head on the features of the top.
         together: Accuracy of a head on the features of all stages.
         early: Accuracy of a head on the features of the best early or middle stage.
@@ -44,6 +46,8 @@ class Evidence:
     per_class: float
     input_size: int
     chance: float
+    head: float
+    head_images: int
     last: float
     together: float
     early: float
@@ -63,7 +67,14 @@ class Evidence:
         return asdict(self)
 
 
-def gather(probes: Probes, similarity: Similarity, flips: Flips, per_class: Sequence[int], input_size: int) -> Evidence:
+def gather(
+    probes: Probes,
+    similarity: Similarity,
+    flips: Flips,
+    per_class: Sequence[int],
+    input_size: int,
+    head: tuple[float, int],
+) -> Evidence:
     """Collect the results of probes, similarity and flip check.
 
     Args:
@@ -72,10 +83,13 @@ def gather(probes: Probes, similarity: Similarity, flips: Flips, per_class: Sequ
         flips: Flip check on a sample of them.
         per_class: Number of training images of each class.
         input_size: Side of the network's input in pixels.
+        head: Cross-validated accuracy of the frozen network's own head, and the number of training images it was
+            measured on.
     """
     curve = dict(probes.curve)
     numbers = {
         "chance": probes.chance,
+        "head": head[0],
         "last": probes.last.accuracy,
         "together": probes.together.accuracy,
         "early": probes.best_early.accuracy,
@@ -93,6 +107,7 @@ def gather(probes: Probes, similarity: Similarity, flips: Flips, per_class: Sequ
         classes=probes.classes,
         per_class=float(median(per_class)),
         input_size=input_size,
+        head_images=head[1],
         early_stage=probes.best_early.name,
         **{name: round(float(value), 5) for name, value in numbers.items()},
     )

@@ -1,8 +1,8 @@
 """Predict the accuracy of each strategy from measurements, by a rule fitted on a grid of datasets.
 
-For frozen backbones the prediction is the cross-validated accuracy. A strategy that fine-tunes leaves a share of the
-errors of a head on all stages; the logarithm of this share is a linear function of the measurements, including the
-pilot if there was one. ``benchmarks/advisor.py`` ran the grid, ``advisor_fit.py`` fitted `tlkit.advisor.fitted`.
+For the frozen network it is the cross-validated accuracy of its own head, corrected by a constant. A strategy that
+fine-tunes leaves a share of its errors; the logarithm of this share is a linear function of the measurements, including
+the pilot if there was one. ``benchmarks/advisor.py`` ran the grid, ``advisor_fit.py`` fitted `tlkit.advisor.fitted`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tlkit.advisor.fitted import PRIOR_ERROR, PRIOR_IMAGES, QUANTILE
 from tlkit.plan.choices import FREEZE
 
 MAX_REACH = 50.0  # maximum half-width of an interval on the log scale, effectively unbounded
-FROZEN_ALL = "freeze-all"  # name used here for a frozen backbone with the features of all stages
+STEEPEST = -0.7  # bound on the slope of a learning curve: a few images can show any slope
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,29 @@ def error_of(accuracy: float, images: int) -> float:
     return ((1.0 - accuracy) * images + PRIOR_ERROR * PRIOR_IMAGES) / (images + PRIOR_IMAGES)
 
 
+def frozen_error(evidence: Evidence) -> float:
+    """Estimate the error rate of the frozen network, above 0 and below 1, from the cross-validation of its head.
+
+    If that was done on some of the training images only, it is scaled to all of them by the learning curve.
+    """
+    found = error_of(evidence.head, evidence.head_images)
+    if evidence.head_images >= evidence.images:
+        return found
+    whole, quarter = (error_of(accuracy, evidence.images) for accuracy in (evidence.last, evidence.quarter))
+    slope = min(0.0, max(STEEPEST, math.log(whole / quarter) / math.log(4)))
+    return found * math.exp(slope * math.log(evidence.images / evidence.head_images))
+
+
 def inputs_of(evidence: Evidence) -> dict[str, float]:
     """Return the inputs of the fitted rule by name; all are of the order of 1."""
-    together, neighbours = (
-        error_of(accuracy, evidence.images) for accuracy in (evidence.together, evidence.neighbours)
-    )
+    frozen, neighbours = frozen_error(evidence), error_of(evidence.neighbours, evidence.images)
     return {
         "constant": 1.0,
         # relative to the error of always predicting the largest class
-        "relative": math.log(together / error_of(evidence.chance, evidence.images)),
+        "relative": math.log(frozen / error_of(evidence.chance, evidence.images)),
         "images": math.log(evidence.images / 100),
         "dissimilarity": 1.0 - evidence.similarity,
-        "neighbours": math.log(neighbours / together),
+        "neighbours": math.log(neighbours / frozen),
         "pilot": evidence.pilot or 0.0,
     }
 
@@ -69,7 +80,7 @@ def expect(
     coefficients: Mapping[str, Mapping[str, float]] | None = None,
     spread: Mapping[str, float] | None = None,
 ) -> dict[str, Expectation]:
-    """Predict the accuracy of the frozen strategies and of those with coefficients.
+    """Predict the accuracy of the frozen network and of the strategies with coefficients.
 
     Args:
         evidence: Measurements on the training images.
@@ -82,11 +93,12 @@ def expect(
     if spread is None:
         spread = fitted.SPREAD if evidence.pilot is None else fitted.PILOT_SPREAD
     inputs = inputs_of(evidence)
-    together = error_of(evidence.together, evidence.images)
-    errors = {FREEZE: error_of(evidence.last, evidence.images), FROZEN_ALL: together}
-    for strategy, its in coefficients.items():
-        log_share = sum(weight * inputs[name] for name, weight in its.items())
-        errors[strategy] = min(together * math.exp(log_share), 1.0 - 1.0 / evidence.classes)
+    shares = {
+        strategy: math.exp(sum(weight * inputs[name] for name, weight in its.items()))
+        for strategy, its in coefficients.items()
+    }
+    frozen, worst = frozen_error(evidence) * shares.pop(FREEZE, 1.0), 1.0 - 1.0 / evidence.classes
+    errors = {FREEZE: min(frozen, worst), **{strategy: min(frozen * its, worst) for strategy, its in shares.items()}}
     return {
         strategy: Expectation(1.0 - error, *_interval(error, evidence, spread.get(strategy, 0.0)))
         for strategy, error in errors.items()

@@ -47,12 +47,14 @@ class Searched:
         extractor: The network chosen.
         dataset: The images with its features.
         compared: All candidates.
+        chosen: The one chosen, as it was last measured; None: nothing was compared.
     """
 
     start: Start
     extractor: Extractor
     dataset: Dataset
     compared: tuple[FrozenCandidate, ...]
+    chosen: FrozenCandidate | None = None
 
 
 def search_frozen(
@@ -96,7 +98,7 @@ def search_frozen(
     context.show.note(f"frozen network: {chosen}")
     its = plan.features if start.request.names_tuning else chosen.features
     plan = replace(plan, features=its, frozen_features=chosen.features).because(why)
-    return Searched(replace(found, plan=plan), extractor, dataset, tuple(compared))
+    return Searched(replace(found, plan=plan), extractor, dataset, tuple(compared), chosen)
 
 
 def _features_to_compare(start: Start, extractor: Extractor) -> tuple[str, ...]:

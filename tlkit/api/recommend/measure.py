@@ -10,21 +10,25 @@ import numpy as np
 from tlkit.advisor.advise import LONGEST, Advice, advise
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence, gather
+from tlkit.advisor.frozen_choice import FrozenCandidate
 from tlkit.advisor.pilot import Pilot
 from tlkit.advisor.probes import Probes, run_probes
 from tlkit.advisor.similarity import Similarity, judge_similarity
 from tlkit.advisor.size import Size, judge_size
+from tlkit.api.recommend.frozen_search import MAX_FOR_FEATURES
 from tlkit.api.recommend.pilot import is_worthwhile, run_pilot
 from tlkit.api.train.dataset import Dataset, stored_features
 from tlkit.api.train.flip_check import look_at_flips, read_pixels
 from tlkit.api.train.start import Start
 from tlkit.backbones import catalog
-from tlkit.backbones.extractor import Extractor, open_extractor
+from tlkit.backbones.extractor import TOP, Extractor, open_extractor, rows_of, widths_of
 from tlkit.backbones.source_statistics import class_names, packaged_source
 from tlkit.backbones.speed import TimedForward
 from tlkit.context import Context
 from tlkit.images.folder import TRAIN
-from tlkit.plan.choices import IMAGENET
+from tlkit.linear.flip_check import balanced_sample
+from tlkit.linear.head import best_grid_point
+from tlkit.plan.choices import ALL, IMAGENET
 from tlkit.plan.plan import Flips
 
 MAX_MIRRORED = 128  # training images that are checked mirrored
@@ -56,7 +60,14 @@ class Measured:
     speed: float
 
 
-def measure(dataset: Dataset, extractor: Extractor, start: Start, balanced: bool, context: Context) -> Measured:
+def measure(
+    dataset: Dataset,
+    extractor: Extractor,
+    start: Start,
+    balanced: bool,
+    context: Context,
+    frozen: FrozenCandidate | None = None,
+) -> Measured:
     """Measure the training images and advise; the features must have all taps.
 
     Args:
@@ -66,6 +77,7 @@ def measure(dataset: Dataset, extractor: Extractor, start: Start, balanced: bool
             features of a frozen backbone's head.
         balanced: Weight classes by inverse frequency.
         context: Context of the run; strategies that would miss its deadline are not advised.
+        frozen: The frozen network and features, as cross-validated; None: they were not compared with others.
     """
     began, request, counts = time.perf_counter(), start.request, dataset.counts()
     size = judge_size(counts)
@@ -76,7 +88,11 @@ def measure(dataset: Dataset, extractor: Extractor, start: Start, balanced: bool
     if probes is not None:
         pixels = read_pixels(dataset, extractor.input_size, context.workers)
         flips = look_at_flips(dataset, extractor, pixels, context, most=MAX_MIRRORED, forward=forward)
-        evidence = gather(probes, similarity, flips, counts, extractor.input_size)
+        if frozen is not None:
+            head = frozen.accuracy, frozen.images
+        else:
+            head = cross_validated(dataset, start, balanced, probes, context)
+        evidence = gather(probes, similarity, flips, counts, extractor.input_size, head)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, forward.speed())
 
@@ -117,6 +133,32 @@ def probe(dataset: Dataset, balanced: bool, context: Context) -> Probes | None:
         seed=context.seed,
         progress=context.show,
     )
+
+
+def cross_validated(
+    dataset: Dataset, start: Start, balanced: bool, probes: Probes, context: Context
+) -> tuple[float, int]:
+    """Cross-validate the frozen network's head: accuracy, and the number of training images it was measured on.
+
+    With so many classes that a sample has too few images of some, the probe's accuracy stands in for it.
+    """
+    taps = dataset.features.taps
+    names = [name for name, _ in taps]
+    chosen = names if start.plan.features == ALL else [TOP]
+    labels, groups = dataset.labels(TRAIN), dataset.groups(TRAIN)
+    some = balanced_sample(labels, context.seed, min(MAX_FOR_FEATURES, len(labels)))
+    point = best_grid_point(
+        rows_of(dataset.matrix(TRAIN)[some], taps, chosen),
+        [labels[i] for i in some],
+        groups=[groups[i] for i in some],
+        balanced=balanced,
+        blocks=widths_of(taps, chosen),
+        seed=context.seed,
+        progress=context.show,
+    )
+    if point is None:
+        return (probes.together if start.plan.features == ALL else probes.last).accuracy, probes.images
+    return point.accuracy, len(some)
 
 
 def similarity_of(dataset: Dataset, extractor: Extractor, context: Context) -> Similarity:

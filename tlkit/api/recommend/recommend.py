@@ -144,7 +144,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     found = search_frozen(start, folder, dataset, extractor, timeless)
     start, dataset = found.start, found.dataset
     context.begin(ADVICE)
-    measured = measure(dataset, found.extractor, start, weighs_classes(start.plan, dataset), timeless)
+    measured = measure(dataset, found.extractor, start, weighs_classes(start.plan, dataset), timeless, found.chosen)
     advice, probes = measured.advice, measured.probes
     plan = replace(
         start.plan,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tlkit.advisor.frozen_choice import FrozenCandidate
-from tlkit.api.recommend.frozen_search import search_frozen
+from tlkit.api.recommend.frozen_search import Searched, search_frozen
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.metrics import data_reasons
@@ -54,7 +54,7 @@ def decide(start: Start, folder: ImageFolder, dataset: Dataset, extractor: Extra
     start, dataset, extractor = found.start, found.dataset, found.extractor
     plan = start.plan
     if plan.strategy == AUTO:
-        plan = _advised(start, dataset, extractor, context)
+        plan = _advised(found, context)
     if plan.strategy == LAST_LAYERS and plan.boundary is None:
         from tlkit.api.train.network import last_layers_from
 
@@ -64,12 +64,12 @@ def decide(start: Start, folder: ImageFolder, dataset: Dataset, extractor: Extra
     return Decided(plan, start, extractor, dataset, found.compared)
 
 
-def _advised(start: Start, dataset: Dataset, extractor: Extractor, context: Context) -> Plan:
+def _advised(found: Searched, context: Context) -> Plan:
     from tlkit.api.recommend.measure import measure
 
     context.begin(ADVICE)
-    plan = start.plan
-    measured = measure(dataset, extractor, start, weighs_classes(plan, dataset), context)
+    start, dataset, plan = found.start, found.dataset, found.start.plan
+    measured = measure(dataset, found.extractor, start, weighs_classes(plan, dataset), context, found.chosen)
     advice = measured.advice
     context.clock.lap("advice")
     context.show.note(f"strategy {advice.strategy}: {advice.reasons[0]}")
