@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -41,13 +42,14 @@ def draw_frontier(rows: Sequence[Row], file: Path) -> None:
             panel.set_title(images, loc="left", fontsize=14, fontweight="bold", color=INK[0])
         for panel in panels.flat[len(sets) :]:
             panel.set_axis_off()
-        figure.supxlabel("time from an empty cache, everything included", fontsize=12, color=INK[0])
+        figure.supxlabel("time, everything included", fontsize=12, color=INK[0])
         figure.supylabel("test accuracy", fontsize=12, color=INK[0])
         figure.tight_layout(h_pad=1.5, w_pad=1.5)
         figure.savefig(file, format="svg", metadata={"Date": None, "Title": "Accuracy against time"})
         pyplot.close(figure)
-    svg = file.read_text(encoding="utf-8")
-    file.write_text(svg.replace("<defs>", f"{night()}\n <defs>", 1), encoding="utf-8")
+    svg = re.sub(r'(width|height)="([\d.]+)pt"', r'\1="\2"', file.read_text(encoding="utf-8"), count=2)
+    svg = "\n".join(line.rstrip() for line in svg.replace("<defs>", f"{night()}\n <defs>", 1).splitlines())
+    file.write_text(svg + "\n", encoding="utf-8")
 
 
 def draw_panel(panel: Axes, rows: Sequence[Row], budgets: Sequence[int]) -> None:
@@ -85,6 +87,7 @@ def draw_panel(panel: Axes, rows: Sequence[Row], budgets: Sequence[int]) -> None
             color=COLOURS[tool][0],
             fontsize=12,
             fontweight="bold" if tool == "tlkit" else "normal",
+            bbox={"facecolor": PAPER[0], "edgecolor": "none", "pad": 0.5},
         )
 
 
