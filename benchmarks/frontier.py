@@ -168,12 +168,12 @@ def run_peer(tool: str, budgets: Sequence[int], seed: int, place: Path) -> Itera
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
-        answers = [json.loads(line) for line in process.stdout if line.startswith("{")]
+        for line in process.stdout:
+            if line.startswith("{"):
+                answer = json.loads(line)
+                yield {**answer, "budget": int(answer["budget"]), "others_cores": others.cores(process.pid)}
     if process.returncode:
         raise SystemExit(f"{tool} ended with {process.returncode}")
-    busy = others.cores()
-    for answer in answers:
-        yield {**answer, "budget": int(answer["budget"]), "others_cores": busy}
 
 
 class Others:
@@ -182,10 +182,13 @@ class Others:
     def __init__(self) -> None:
         self.began, self.all, self.ours = time.perf_counter(), self._busy(), self._own()
 
-    def cores(self) -> float:
-        """How many cores, on average until now, without this process and its children that have ended."""
-        seconds = time.perf_counter() - self.began
-        return round(max(0.0, self._busy() - self.all - self._own() + self.ours) / seconds, 2)
+    def cores(self, child: int | None = None) -> float:
+        """How many cores, on average until now, without this process, its children that have ended, and ``child``."""
+        ours = self._own() - self.ours
+        if child is not None:
+            user, system = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
+            ours += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return round(max(0.0, self._busy() - self.all - ours) / (time.perf_counter() - self.began), 2)
 
     @staticmethod
     def _busy() -> float:
