@@ -132,15 +132,32 @@ def follow_guide(tree: Path, epochs: int, fine_tune_epochs: int) -> dict[str, An
     """Train as the guide does; validation accuracy after each epoch."""
     import keras
 
+    keras.utils.set_random_seed(0)
+    train, val = images_in(tree / "train", shuffle=True), images_in(tree / "val", shuffle=False)
+    base, model = guided_network(len(train.class_names))
+    by_epoch = fit(model, keras.optimizers.Adam(), train, val, epochs)
+    if fine_tune_epochs:
+        base.trainable = True
+        by_epoch += fit(model, keras.optimizers.Adam(1e-5), train, val, fine_tune_epochs)
+    counts = {f"{part}_images": sum(path.is_file() for path in (tree / part).rglob("*")) for part in ("train", "val")}
+    return {"count": counts, "by_epoch": [round(each, 4) for each in by_epoch]}
+
+
+def images_in(folder: Path, shuffle: bool, seed: int = 0) -> Any:
+    """A dataset of the images below class folders, in batches."""
+    import keras
+
+    return keras.utils.image_dataset_from_directory(
+        folder, image_size=(SIDE, SIDE), batch_size=BATCH, shuffle=shuffle, seed=seed, verbose=False
+    )
+
+
+def guided_network(classes: int) -> tuple[Any, Any]:
+    """The frozen network, and the guide's model around it."""
+    import keras
+
     from tlkit.backbones.build import build_backbone
 
-    keras.utils.set_random_seed(0)
-    train, val = (
-        keras.utils.image_dataset_from_directory(
-            tree / part, image_size=(SIDE, SIDE), batch_size=BATCH, shuffle=part == "train", seed=0, verbose=False
-        )
-        for part in ("train", "val")
-    )
     base = build_backbone("efficientnet-lite0").model
     base.trainable = False
     image = keras.Input((SIDE, SIDE, 3))
@@ -149,13 +166,7 @@ def follow_guide(tree: Path, epochs: int, fine_tune_epochs: int) -> dict[str, An
     x = base(x, training=False)
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dropout(0.2)(x)
-    model = keras.Model(image, keras.layers.Dense(len(train.class_names))(x))
-    by_epoch = fit(model, keras.optimizers.Adam(), train, val, epochs)
-    if fine_tune_epochs:
-        base.trainable = True
-        by_epoch += fit(model, keras.optimizers.Adam(1e-5), train, val, fine_tune_epochs)
-    counts = {f"{part}_images": sum(path.is_file() for path in (tree / part).rglob("*")) for part in ("train", "val")}
-    return {"count": counts, "by_epoch": [round(each, 4) for each in by_epoch]}
+    return base, keras.Model(image, keras.layers.Dense(classes)(x))
 
 
 def fit(model: Any, optimizer: Any, train: Any, val: Any, epochs: int) -> list[float]:
