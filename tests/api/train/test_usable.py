@@ -52,13 +52,17 @@ def test_what_ends_a_run_early_leaves_a_usable_bundle(
     assert not run_folder(target).exists()
 
 
-def test_the_bundle_is_replaced_by_the_network_chosen(images: Path, tmp_path: Path) -> None:
+def test_the_bundle_is_replaced_by_the_network_chosen(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
     show, target = Notes(), tmp_path / "m.tlkit"
     result = tlkit.train(images, image_size=32, strategy="freeze", output=target, progress=show)
     assert show.count("usable now") == 1
     manifest = tlkit.load(target).manifest
     assert (manifest["backbone"], manifest["metrics"]) == (result.plan.backbone, result.metrics)
-    assert [path.name for path in tmp_path.iterdir() if path.name != "images"] == ["m.tlkit"]
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("images", "cache")] == ["m.tlkit"]
+    assert result.reused == 0  # what the comparison computed is of this run
 
 
 def test_without_anything_to_compare_it_is_saved_once(images: Path, tmp_path: Path) -> None:

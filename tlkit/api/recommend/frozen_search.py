@@ -89,10 +89,13 @@ def search_frozen(
     found = replace(start, backbone=network.row, plan=plan)
     if chosen.network != (start.backbone.name, start.plan.input_size):
         extractor = comparison.opened[chosen.network]
+        reused = dataset.features.reused
         dataset = read_dataset(found, folder, extractor, context, quiet=True)
+        # the sample's features are of this run
+        dataset = replace(dataset, features=replace(dataset.features, reused=reused))
     why = reason(chosen, compared)
-    if len(features) > 1 and dataset.count(TRAIN) > chosen.images:
-        last = _Comparison(found, dataset, extractor, features, context).run([network], 0)
+    more = len(features) > 1 and dataset.count(TRAIN) > chosen.images
+    if more and (last := _Comparison(found, dataset, extractor, features, context).run([network], 0)):
         chosen = choose_frozen(last)
         why = f"{why}; {reason(chosen, last)}"
     context.show.note(f"frozen network: {chosen}")
