@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the coefficients to this module")
     arguments = parser.parse_args()
     cells = read(arguments.table)
+    if len(names(cells)) < 2:
+        raise SystemExit(f"{arguments.table} needs complete cells of two datasets or more")
     rules = left_out(cells, INPUTS)
     result = {
         "benchmark": "advisor",
