@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measure import SIDE, fresh_cache, machine, run_json, run_tlkit
+from measure import PLAIN, SIDE, fresh_cache, machine, run_json, run_tlkit
 from strategies import draw
 
 BATCH = 32
@@ -84,19 +84,22 @@ def main() -> None:
 
 def train(images: Path, strategy: str, place: Path) -> dict[str, Any]:
     """One run of the installed command."""
-    name = strategy.removesuffix("-all")
+    name, features = strategy.removesuffix("-all"), "all" if strategy.endswith("-all") else "last"
     command: list[object] = [
         "train",
         images,
+        *PLAIN,
         "--strategy",
         name,
+        "--features",
+        features,
         "--test-split",
         0,
         "--output",
         place / f"{strategy}.tlkit",
         "--json",
     ]
-    ran = run_tlkit(*command, *(["--features", "all"] if name != strategy else []), cwd=place, env=fresh_cache(place))
+    ran = run_tlkit(*command, cwd=place, env=fresh_cache(place))
     accuracy = round(ran.result["metrics"]["val_accuracy"], 4)
     return {"val_accuracy": accuracy, "seconds": ran.seconds, "peak_mib": ran.peak_mib}
 

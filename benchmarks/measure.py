@@ -24,6 +24,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SIDE = 224  # of the embedded network's input, in pixels
 JPEG = (".jpg", ".jpeg")
 
+PLAIN = (
+    *("--strategy", "freeze", "--backbone", "efficientnet-lite0", "--image-size", str(SIDE)),
+    *("--features", "last", "--no-refit"),
+)
+"""Options of the frozen network that other tools are compared with: the same backbone, size and training images."""
+
 Lines = list[tuple[float, str]]
 
 

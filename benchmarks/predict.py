@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import floor
-from measure import TLKIT, Watched, fill, fresh_cache, images_below, machine, require_success, run_tlkit, watch
+from measure import PLAIN, TLKIT, Watched, fill, fresh_cache, images_below, machine, require_success, run_tlkit, watch
 
 
 def main() -> None:
@@ -37,8 +37,7 @@ def main() -> None:
         run_tlkit(
             "train",
             place / "few",
-            "--strategy",
-            "freeze",
+            *PLAIN,
             "--output",
             bundle,
             "--json",

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from measure import fresh_cache, images_below, machine, run_tlkit
+from measure import PLAIN, fresh_cache, images_below, machine, run_tlkit
 
 
 def main() -> None:
@@ -30,9 +30,11 @@ def main() -> None:
         images = draw(arguments.images.resolve(), place / arguments.images.resolve().name, arguments.count)
         for pair in range(arguments.pairs):
             bundle = place / f"{pair}.tlkit"
-            freeze = ("train", images, "--strategy", "freeze", "--output", bundle, "--json")
+            freeze = ("train", images, *PLAIN, "--output", bundle, "--json")
             trained = run_tlkit(*freeze, cwd=place, env=fresh_cache(place))
-            advised = run_tlkit("recommend", images, "--json", cwd=place, env=fresh_cache(place))
+            advised = run_tlkit(
+                "recommend", images, *PLAIN[2:-1], "--no-pilot", "--json", cwd=place, env=fresh_cache(place)
+            )
             passes.append(trained.result["seconds"]["features"])
             advices.append(advised.seconds)
             shares.append(advised.result["seconds"]["features"])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import floor
-from measure import Run, fill, fresh_cache, images_below, machine, run_tlkit
+from measure import PLAIN, Run, fill, fresh_cache, images_below, machine, run_tlkit
 
 
 def main() -> None:
@@ -61,9 +61,7 @@ def main() -> None:
 
 
 def train(images: Path, place: Path, env: dict[str, str], seed: int) -> Run:
-    return run_tlkit(
-        "train", images, "--strategy", "freeze", "--test-split", 0, "--json", "--seed", seed, cwd=place, env=env
-    )
+    return run_tlkit("train", images, *PLAIN, "--test-split", 0, "--json", "--seed", seed, cwd=place, env=env)
 
 
 def against_floor(rounds: list[floor.Round], images: Path, firsts: list[Run]) -> dict[str, Any]:
