@@ -18,7 +18,7 @@ from tlkit.progress import SilentProgress
 
 Make = Callable[..., Path]
 Patch = pytest.MonkeyPatch
-SMALL: dict[str, Any] = {"image_size": 64}  # pixels, for speed
+SMALL: dict[str, Any] = {"backbone": "efficientnet-lite0", "image_size": 64}  # for speed
 
 
 class Notes(SilentProgress):
@@ -33,7 +33,7 @@ class Notes(SilentProgress):
 
 def test_train_and_predict_from_python(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 6, "b": 6})
-    result = tlkit.train(root, strategy="freeze", output=tmp_path / "m.tlkit", seed=3)
+    result = tlkit.train(root, strategy="freeze", backbone="efficientnet-lite0", output=tmp_path / "m.tlkit", seed=3)
     assert isinstance(result, tlkit.TrainResult)
     assert result.plan.seed == 3
     rows = tlkit.predict([root / "a"], model=result.model)
@@ -64,9 +64,7 @@ def test_training_on_either_engine_measures_the_same(make_folder: Make, tmp_path
     for engine in ("litert", "keras"):
         monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / engine))
         output = tmp_path / f"{engine}.tlkit"
-        results.append(
-            tlkit.train(root, strategy="freeze", output=output, engine=engine, backbone="efficientnet-lite0", **SMALL)
-        )
+        results.append(tlkit.train(root, strategy="freeze", output=output, engine=engine, **SMALL))
         assert results[-1].reused == 0
         assert (results[-1].model / "model.tflite").is_file()
     one, two = (result.metrics for result in results)
@@ -145,7 +143,7 @@ def test_unknown_names_are_attribute_errors() -> None:
 def test_heads_on_other_stages(make_folder: Make, tmp_path: Path, options: dict[str, Any], taps: int) -> None:
     """Both networks of the bundle answer as the head on the features does, and hold only what it needs."""
     root = make_folder({"a": 8, "b": 8})
-    tlkit.recommend(root, image_size=64)  # computes the features
+    tlkit.recommend(root, **SMALL)  # computes the features
     result = tlkit.train(root, output=tmp_path / "part.tlkit", image_size=64, **options)
     assert len(result.plan.taps) == taps
     assert result.plan.boundary == options.get("boundary")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PLAIN_FREEZE, Ran, image
@@ -18,6 +19,7 @@ from tlkit.progress import Advance, SilentProgress
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
 FREEZE = PLAIN_FREEZE
+PLAIN: dict[str, Any] = {"strategy": "freeze", "backbone": "efficientnet-lite0"}
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_copies_in_a_folder_without_splits_are_told_and_are_no_leaks(make_folder
     root = make_folder({"a": 6, "b": 6})
     (root / "a" / "again.png").write_bytes((root / "a" / "1.png").read_bytes())
     show = Watching()
-    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=show)
+    result = package.train(root, **PLAIN, output=tmp_path / "m.tlkit", progress=show)
     assert result.leaks == ()
     assert [note for note in show.notes if "copies" in note] == [
         "images that have copies: 2; copies stay on one side of the split"
@@ -90,9 +92,7 @@ def test_imbalanced_classes_are_weighted_and_told(tlkit: Tlkit, make_folder: Mak
     assert ", macro-F1 " in ran.out
 
     def reasons(folder: Path, weights: str) -> str:
-        result = package.train(
-            folder, strategy="freeze", class_weights=weights, output=tmp_path / "m.tlkit", overwrite=True
-        )
+        result = package.train(folder, **PLAIN, class_weights=weights, output=tmp_path / "m.tlkit", overwrite=True)
         assert 0 <= result.metrics["val_balanced_accuracy"] <= 1
         assert result.plan.class_weights == weights
         assert result.imbalanced is ("4.0 times" in " ".join(result.plan.reasons))
@@ -113,7 +113,7 @@ def test_a_image_deleted_after_the_scan_is_skipped_and_named(make_folder: Make, 
     root = make_folder({"a": 6, "b": 6})
     gone = root / "b" / "3.png"
     result = package.train(
-        root, strategy="freeze", output=tmp_path / "m.tlkit", progress=Watching(lambda: gone.unlink(missing_ok=True))
+        root, **PLAIN, output=tmp_path / "m.tlkit", progress=Watching(lambda: gone.unlink(missing_ok=True))
     )
     assert [file for file, _ in result.skipped] == ["b/3.png"]
     assert "no such file" in result.skipped[0][1]
@@ -128,7 +128,7 @@ def test_own_validation_images_that_all_vanish_are_not_said_to_be_used(make_fold
         for file in (root / "val").rglob("*.png"):
             os.truncate(file, 20)
 
-    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit", progress=Watching(empty))
+    result = package.train(root, **PLAIN, output=tmp_path / "m.tlkit", progress=Watching(empty))
     assert result.images == {"train": 10, "val": 2, "test": 0, "skipped": 2}
     assert any("drawn with seed 0" in reason for reason in result.plan.reasons)
 
@@ -147,7 +147,7 @@ def test_a_image_whose_reading_fails_once_is_used(
 
     monkeypatch.setattr(batches, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(batches, "_bytes_of", flaky)
-    result = package.train(root, strategy="freeze", output=tmp_path / "m.tlkit")
+    result = package.train(root, **PLAIN, output=tmp_path / "m.tlkit")
     assert failed
     assert result.skipped == ()
     assert result.images["train"] + result.images["val"] == 10

@@ -144,7 +144,16 @@ def test_training_starts_from_a_bundle_whose_file_is_gone(tlkit: Tlkit, own: Own
 def test_a_plan_finds_its_file_or_is_told_where_it_is(tlkit: Tlkit, own: Own, tmp_path: Path) -> None:
     shutil.copy(own.file, tmp_path / "mine.keras")
     ran = tlkit(
-        "recommend", own.images, "--backbone", "mine.keras", *SCALED, "--plan", "p.json", "--json", cwd=tmp_path
+        "recommend",
+        own.images,
+        "--backbone",
+        "mine.keras",
+        *SCALED,
+        "--no-pilot",
+        "--plan",
+        "p.json",
+        "--json",
+        cwd=tmp_path,
     )
     assert ran.code == 0, ran.err
     assert ran.json["backbone"].startswith("mine-")

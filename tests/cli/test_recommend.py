@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tlkit.errors import TlkitError
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
 STRATEGIES = ["freeze", "early-layers", "last-layers", "fine-tune"]
-SMALL = {"image_size": 64}  # pixels, for speed
+SMALL: dict[str, Any] = {"backbone": "efficientnet-lite0", "image_size": 64, "pilot": False}  # for speed
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def advised(tlkit: Tlkit, garden: Path, tmp_path_factory: pytest.TempPathFactory
     """The sample's advice, as JSON, with its page and its plan."""
     place = tmp_path_factory.mktemp("advised")
     written = ("--report", "advice.html", "--plan", "plan.json")
-    ran = tlkit("recommend", garden, "--image-size", 96, "--json", *written, cwd=place)
+    ran = tlkit("recommend", garden, "--image-size", 96, "--no-pilot", "--json", *written, cwd=place)
     assert ran.code == 0, ran.err
     return place, ran
 
@@ -71,7 +72,7 @@ def test_page_and_plan_are_written(advised: tuple[Path, Ran]) -> None:
 
 
 def test_the_report_on_the_terminal_says_what_and_why(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
-    ran = tlkit("recommend", garden, "--image-size", 64, cwd=tmp_path)
+    ran = tlkit("recommend", garden, "--image-size", 64, "--no-pilot", cwd=tmp_path)
     assert ran.code == 0, ran.err
     kinds = ("Predicted", "Cross-validated")
     assert ran.out.startswith(tuple(f"Recommended: {name}. {kind} accuracy " for name in STRATEGIES for kind in kinds))
@@ -103,7 +104,7 @@ def test_a_plan_is_carried_out_and_the_features_are_reused(
 
 
 def test_auto_does_what_recommend_says_and_prints_both(tlkit: Tlkit, garden: Path, small: Path, tmp_path: Path) -> None:
-    advice = tlkit("recommend", garden, "--backbone", small, "--json", cwd=tmp_path)
+    advice = tlkit("recommend", garden, "--backbone", small, "--no-pilot", "--json", cwd=tmp_path)
     assert advice.code == 0, advice.err
     ran = tlkit("train", garden, "--backbone", small, *quickly(advice), cwd=tmp_path)
     assert ran.code == 0, ran.err

@@ -39,7 +39,7 @@ def networks(images: Path, **options: Any) -> list[tuple[str, int]]:
 
 
 def test_the_packaged_networks_are_compared_by_default(images: Path) -> None:
-    found = package.recommend(images, image_size=32)
+    found = package.recommend(images, image_size=32, pilot=False)
     assert {each.backbone for each in found.frozen} == {LITE0, LITE1, LITE2}
     assert {each.features for each in found.frozen} == {"last", "all"}
     assert {each.input_size for each in found.frozen} == {32}
@@ -87,10 +87,10 @@ def test_the_time_of_the_search_is_bounded(make_folder: Make, monkeypatch: pytes
     monkeypatch.setattr(module, "MIN_IMAGES", 10)
     monkeypatch.setattr(module, "MIN_PASSES", 1.0)  # of 224 pixels: some fifty of 32
     monkeypatch.setattr(module, "PASSES", 0.0)
-    found = package.recommend(root, image_size=32)
+    found = package.recommend(root, image_size=32, pilot=False)
     assert 0 < max(each.images for each in found.frozen) < 40
     monkeypatch.setattr(module, "MIN_PASSES", 0.01)  # not enough for anything: the default network, both features
-    found = package.recommend(root, image_size=32)
+    found = package.recommend(root, image_size=32, pilot=False)
     assert {each.backbone for each in found.frozen} == {LITE0}
     assert {each.images for each in found.frozen} == {64}
 
@@ -98,7 +98,7 @@ def test_the_time_of_the_search_is_bounded(make_folder: Make, monkeypatch: pytes
 def test_after_the_first_round_the_best_go_on(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 2)
     monkeypatch.setattr(module, "MIN_FIRST_ROUND", 10)
-    found = package.recommend(make_folder({"a": 20, "b": 20}), image_size=32)
+    found = package.recommend(make_folder({"a": 20, "b": 20}), image_size=32, pilot=False)
     rounds = sorted({each.images for each in found.frozen})
     assert rounds == [13, 32]
     assert len({each.backbone for each in found.frozen if each.images == 32}) == 2

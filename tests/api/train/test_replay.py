@@ -16,7 +16,7 @@ from tlkit.api.recommend.plan_file import read_plan
 from tlkit.api.train import trained as module
 from tlkit.errors import TlkitError
 
-FROZEN: dict[str, Any] = {"strategy": "freeze", "image_size": 32}
+FROZEN: dict[str, Any] = {"strategy": "freeze", "backbone": "efficientnet-lite0", "image_size": 32}
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 16}
 Make = Callable[..., Path]
 
