@@ -13,7 +13,7 @@ from conftest import Ran, start_and_signal
 import tlkit as package
 
 Tlkit = Callable[..., Ran]
-QUICK = ["--strategy", "fine-tune", "--image-size", "32", "--epochs", "6", "--learning-rate", "1e-3"]
+QUICK = ["--strategy", "fine-tune", "--image-size", "32", "--epochs", "3", "--learning-rate", "1e-3"]
 
 
 def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def test_where_the_data_ask_for_more_training_begins_anew_at_a_higher_rate(
     assert any("from 1.000 to 0.500, which asks for more" in reason for reason in whole.plan.reasons)
     first = recipe.steps  # as the number of epochs is given
     monkeypatch.setattr(fit, "MIN_SAVE_INTERVAL", -1.0)
-    for number, step in enumerate((first - 1, first, first + 2)):
+    for number, step in enumerate((first, first + 2)):
         target = tmp_path / f"cut{number}.tlkit"
         with _killed_after(step):
             tlkit.train(garden, output=target, backbone=str(small), **LOW_THEN_HIGH)
