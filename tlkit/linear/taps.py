@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.errors import TlkitError
-from tlkit.linear.head import Matrix, best_grid_point
+from tlkit.linear.head import GridPoint, Matrix, best_grid_point
 from tlkit.plan.choices import ALL, EARLY, LAST_LAYERS
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
@@ -97,18 +97,50 @@ def choose_taps(
         return Choice(upto(boundary), boundary)
     measured = []
     for stage in early_stages(taps):
-        chosen = upto(stage)
-        point = best_grid_point(
-            rows_of(matrix, taps, chosen),
-            labels,
-            groups=groups,
-            balanced=balanced,
-            blocks=widths_of(taps, chosen),
-            seed=plan.seed,
-            progress=progress,
+        point = cross_validated(
+            matrix, taps, upto(stage), labels, groups, balanced=balanced, seed=plan.seed, progress=progress
         )
         if point is not None:
             measured.append((stage, point.log_loss, point.accuracy))
     # if cross-validation is not possible, take the last candidate
     best = min(measured, key=lambda each: each[1])[0] if measured else early_stages(taps)[-1]
     return Choice(upto(best), best, tuple(measured))
+
+
+def cross_validated(
+    matrix: Matrix,
+    taps: Taps,
+    chosen: Sequence[str],
+    labels: Sequence[int],
+    groups: Sequence[int],
+    *,
+    balanced: bool,
+    seed: int,
+    progress: Progress,
+) -> GridPoint | None:
+    """Cross-validate a head on the features of some taps, at the best L2 strength; None if a class is too small.
+
+    Args:
+        matrix: Features, float32 [n, columns], the ``taps`` concatenated.
+        taps: (name, width) of each tap.
+        chosen: Names of the taps that the head uses.
+        labels: Class index of each row.
+        groups: Group of each row; copies of one image share a group.
+        balanced: Weight classes by inverse frequency.
+        seed: Random seed of the folds.
+        progress: Progress reporter.
+    """
+    return best_grid_point(
+        rows_of(matrix, taps, chosen),
+        labels,
+        groups=groups,
+        balanced=balanced,
+        blocks=widths_of(taps, chosen),
+        seed=seed,
+        progress=progress,
+    )
+
+
+def taps_of(features: str, taps: Taps) -> tuple[str, ...]:
+    """Return the names of the taps behind "last" or "all" features of a whole network."""
+    return tuple(name for name, _ in taps) if features == ALL else (TOP,)

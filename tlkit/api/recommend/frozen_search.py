@@ -18,14 +18,15 @@ from tlkit.api.train.head import weighs_classes
 from tlkit.api.train.reading import read_dataset
 from tlkit.api.train.stages import NETWORKS, compares_networks
 from tlkit.api.train.start import Start
-from tlkit.backbones.extractor import TOP, Extractor, Taps, rows_of, widths_of
+from tlkit.backbones.extractor import Extractor, Taps
 from tlkit.backbones.speed import latency
 from tlkit.context import Context
 from tlkit.images.batches import cpu_count
 from tlkit.images.folder import TRAIN, ImageFolder
 from tlkit.linear.flip_check import balanced_sample
-from tlkit.linear.head import Matrix, best_grid_point
-from tlkit.plan.choices import ALL, AUTO, FEATURES, LAST
+from tlkit.linear.head import Matrix
+from tlkit.linear.taps import cross_validated, taps_of
+from tlkit.plan.choices import AUTO, FEATURES
 
 MAX_IMAGES = 400  # training images that networks are compared on,
 MIN_IMAGES, MIN_PER_CLASS = 60, 4  # and at least so many, unless there are fewer
@@ -83,7 +84,7 @@ def search_frozen(
     if not compared:
         return Searched(start, extractor, dataset, ())
     chosen = choose_frozen(compared)
-    network = next(each for each in networks if (each.row.name, each.size) == chosen.network)
+    network = next(each for each in networks if each.key == chosen.network)
     context.clock.lap("search")
     plan = replace(start.plan, backbone=network.row.name, input_size=network.size)
     found = replace(start, backbone=network.row, plan=plan)
@@ -142,7 +143,7 @@ class _Comparison:
         if len(networks) > 1:
             kept, most = self._affordable(networks, images)
             if most < min(len(labels), max(MIN_IMAGES, MIN_PER_CLASS * len(set(labels)))):
-                kept = [each for each in kept if self._is_own(each)]
+                kept = [each for each in kept if each.key == self._own] or kept[:1]
         if len(kept) == 1:
             most = MAX_FOR_FEATURES
         most = min(most, len(labels))
@@ -151,14 +152,11 @@ class _Comparison:
             sample = balanced_sample(labels, self._context.seed, round(FIRST_ROUND * most))
             found = [each for network in kept for each in self._measured(network, sample)]
             best = best_networks(found, KEPT)
-            kept = [each for each in kept if (each.row.name, each.size) in best]
+            kept = [each for each in kept if each.key in best]
         sample = balanced_sample(labels, self._context.seed, most)
         again = [each for network in kept for each in self._measured(network, sample)]
         names = [each.network for each in again]
         return [*again, *(each for each in found if each.network not in names)]
-
-    def _is_own(self, network: Network) -> bool:
-        return (network.row.name, network.size) == self._own
 
     def _affordable(self, networks: Sequence[Network], images: int) -> tuple[list[Network], int]:
         """Return the networks to compare, and the number of images to compare them on, so that there is time for it.
@@ -171,9 +169,9 @@ class _Comparison:
         if left is not None:
             alone = latency(self.opened[self._own]) / (self._context.workers or cpu_count())
             possible = TIME_SHARE * left / max(1e-6, alone)
-            kept = [each for each in kept if self._is_own(each) or each.cost * images <= possible]
+            kept = [each for each in kept if each.key == self._own or each.cost * images <= possible]
             passes = min(passes, possible)
-        costs = sorted(each.cost for each in kept if not self._is_own(each))
+        costs = sorted(each.cost for each in kept if each.key != self._own)
         each_image = FIRST_ROUND * sum(costs) + (1 - FIRST_ROUND) * sum(costs[-KEPT + 1 :])
         return kept, int(min(MAX_IMAGES, passes / max(1e-6, each_image)))
 
@@ -181,31 +179,29 @@ class _Comparison:
         """Cross-validate heads on a network's features of some training images, given by their places."""
         matrix, taps, places = self._rows(network, sample)
         labels, groups = self._dataset.labels(TRAIN), self._dataset.groups(TRAIN)
-        names = {LAST: [TOP], ALL: [name for name, _ in taps]}
         found = []
         for features in self._features:
-            chosen = names[features]
-            point = best_grid_point(
-                rows_of(matrix, taps, chosen),
+            point = cross_validated(
+                matrix,
+                taps,
+                taps_of(features, taps),
                 [labels[i] for i in places],
-                groups=[groups[i] for i in places],
+                [groups[i] for i in places],
                 balanced=self._balanced,
-                blocks=widths_of(taps, chosen),
                 seed=self._context.seed,
                 progress=self._context.show,
             )
             if point is not None:
-                where = (network.row.name, network.size, features, round(network.cost, 3), len(places))
+                where = (*network.key, features, round(network.cost, 3), len(places))
                 found.append(FrozenCandidate(*where, point.accuracy, point.log_loss))
         return found
 
     def _rows(self, network: Network, sample: Sequence[int]) -> tuple[Matrix, Taps, list[int]]:
         """Features of some training images, float32 [n, columns], their blocks, and the places of the readable ones."""
-        name = (network.row.name, network.size)
-        if name == self._own:
+        if network.key == self._own:
             return self._dataset.matrix(TRAIN)[list(sample)], self._dataset.features.taps, list(sample)
-        if name not in self.opened:
-            self.opened[name] = network.open(self._start, self._context)
+        if network.key not in self.opened:
+            self.opened[network.key] = network.open(self._start, self._context)
         paths = self._dataset.paths(TRAIN)
-        found = stored_features([paths[i] for i in sample], self.opened[name], self._context)
+        found = stored_features([paths[i] for i in sample], self.opened[network.key], self._context)
         return found.matrix, found.taps, [sample[i] for i in found.rows]

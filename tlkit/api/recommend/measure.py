@@ -21,15 +21,15 @@ from tlkit.api.train.dataset import Dataset, stored_features
 from tlkit.api.train.flip_check import look_at_flips, read_pixels
 from tlkit.api.train.start import Start
 from tlkit.backbones import catalog
-from tlkit.backbones.extractor import TOP, Extractor, open_extractor, rows_of, widths_of
+from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.backbones.source_statistics import class_names, packaged_source
 from tlkit.backbones.speed import TimedForward
 from tlkit.context import Context
 from tlkit.images.folder import TRAIN
 from tlkit.linear.flip_check import balanced_sample
-from tlkit.linear.head import best_grid_point
+from tlkit.linear.taps import cross_validated, taps_of
 from tlkit.plan.choices import ALL, IMAGENET
-from tlkit.plan.plan import Flips
+from tlkit.plan.plan import Flips, Plan
 
 MAX_MIRRORED = 128  # training images that are checked mirrored
 MAX_SIMILARITY = 256  # training images that similarity is measured on, if that needs a separate pass
@@ -58,6 +58,20 @@ class Measured:
     pilot: Pilot | None
     advice: Advice
     speed: float
+
+    def follow(self, plan: Plan) -> Plan:
+        """Return a plan, whose features are those of the frozen network, with the strategy advised."""
+        advice = self.advice
+        return replace(
+            plan,
+            strategy=advice.strategy,
+            features=advice.features,
+            boundary=advice.boundary,
+            frozen_features=plan.features,
+            expected=advice.expected,
+            flips=self.flips,
+            reasons=(*advice.reasons, *plan.reasons),
+        )
 
 
 def measure(
@@ -91,7 +105,7 @@ def measure(
         if frozen is not None:
             head = frozen.accuracy, frozen.images
         else:
-            head = cross_validated(dataset, start, balanced, probes, context)
+            head = frozen_head(dataset, start, balanced, probes, context)
         evidence = gather(probes, similarity, flips, counts, extractor.input_size, head)
     columns = sum(width for _, width in extractor.taps)
     seconds = estimate_seconds(sum(counts), len(counts), columns, forward.speed())
@@ -135,29 +149,26 @@ def probe(dataset: Dataset, balanced: bool, context: Context) -> Probes | None:
     )
 
 
-def cross_validated(
-    dataset: Dataset, start: Start, balanced: bool, probes: Probes, context: Context
-) -> tuple[float, int]:
+def frozen_head(dataset: Dataset, start: Start, balanced: bool, probes: Probes, context: Context) -> tuple[float, int]:
     """Cross-validate the frozen network's head: accuracy, and the number of training images it was measured on.
 
     With so many classes that a sample has too few images of some, the probe's accuracy stands in for it.
     """
-    taps = dataset.features.taps
-    names = [name for name, _ in taps]
-    chosen = names if start.plan.features == ALL else [TOP]
+    features, taps = start.plan.features, dataset.features.taps
     labels, groups = dataset.labels(TRAIN), dataset.groups(TRAIN)
     some = balanced_sample(labels, context.seed, min(MAX_FOR_FEATURES, len(labels)))
-    point = best_grid_point(
-        rows_of(dataset.matrix(TRAIN)[some], taps, chosen),
+    point = cross_validated(
+        dataset.matrix(TRAIN)[some],
+        taps,
+        taps_of(features, taps),
         [labels[i] for i in some],
-        groups=[groups[i] for i in some],
+        [groups[i] for i in some],
         balanced=balanced,
-        blocks=widths_of(taps, chosen),
         seed=context.seed,
         progress=context.show,
     )
     if point is None:
-        return (probes.together if start.plan.features == ALL else probes.last).accuracy, probes.images
+        return (probes.together if features == ALL else probes.last).accuracy, probes.images
     return point.accuracy, len(some)
 
 

@@ -39,6 +39,11 @@ class Network:
     size: int
     cost: float
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Name of the backbone, and the input size."""
+        return self.row.name, self.size
+
     def open(self, start: Start, context: Context) -> Extractor:
         """Open it, ready to compute features."""
         return open_extractor(
@@ -47,7 +52,12 @@ class Network:
 
 
 def cost_of(row: Backbone, size: int) -> float:
-    """Multiply-adds of a backbone per image, relative to the default backbone at its own input size."""
+    """Multiply-adds of a backbone per image, relative to the default backbone at its own input size.
+
+    It counts as 1 for a user's own backbone, whose operations are unknown.
+    """
+    if not row.operations:
+        return 1.0
     unit = catalog.get(catalog.DEFAULT).operations
     return row.operations / unit * (size / row.input_size) ** 2
 
@@ -76,11 +86,12 @@ def networks_to_compare(start: Start, paths: Sequence[Path], context: Context) -
     Raises:
         TlkitError: None is within ``--max-params`` and ``--max-latency``.
     """
-    request, own = start.request, Network(start.backbone, start.plan.input_size, 1.0)
+    request, row, side = start.request, start.backbone, start.plan.input_size
+    own = Network(row, side, cost_of(row, side))
     if not may_choose_network(start):
         return [own]
     everything = request.backbone == AUTO
-    rows = [start.backbone]
+    rows = [row]
     if request.backbone in (None, AUTO):
         rows = [row for row in catalog.rows() if (everything or row.packaged) and catalog.is_here(row)]
         rows = [row for row in rows if request.max_params is None or row.params <= request.max_params]
@@ -93,13 +104,13 @@ def networks_to_compare(start: Start, paths: Sequence[Path], context: Context) -
         found = [each for each in found if _milliseconds(each, start, context) <= request.max_latency]
     elif not everything:
         bound = MAX_COST * min(each.cost for each in found) if request.image_size else MAX_COST
-        found = [each for each in found if each.cost <= bound or each.row.name == start.backbone.name]
+        found = [each for each in found if each.cost <= bound or each.row.name == row.name]
     if not found:
         raise TlkitError(
             "no network on this machine is within --max-params, --max-latency and --image-size",
             "tlkit backbones lists them with their parameters; raise one of the limits",
         )
-    return sorted(found, key=lambda each: (each.row.name, each.size) != (start.backbone.name, start.plan.input_size))
+    return sorted(found, key=lambda each: each.key != own.key)
 
 
 def _sizes(row: Backbone, given: int | None) -> tuple[int, ...]:

@@ -145,24 +145,13 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     start, dataset = found.start, found.dataset
     context.begin(ADVICE)
     measured = measure(dataset, found.extractor, start, weighs_classes(start.plan, dataset), timeless, found.chosen)
-    advice, probes = measured.advice, measured.probes
-    plan = replace(
-        start.plan,
-        strategy=advice.strategy,
-        features=advice.features,
-        boundary=advice.boundary,
-        frozen_features=start.plan.features,
-        expected=advice.expected,
-        flips=measured.flips,
-        reasons=(*advice.reasons, *start.plan.reasons),
-    )
     return Recommendation(
         classes=dataset.classes,
         counts=tuple(dataset.counts()),
         measured=measured,
         frozen=found.compared,
-        growth=None if probes is None else predict_growth(probes, dataset.classes),
-        plan=plan,
+        growth=None if measured.probes is None else predict_growth(measured.probes, dataset.classes),
+        plan=measured.follow(start.plan),
         skipped=skipped_files(folder, dataset.features),
         seconds=context.clock.seconds("features"),
     )

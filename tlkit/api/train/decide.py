@@ -70,16 +70,6 @@ def _advised(found: Searched, context: Context) -> Plan:
     context.begin(ADVICE)
     start, dataset, plan = found.start, found.dataset, found.start.plan
     measured = measure(dataset, found.extractor, start, weighs_classes(plan, dataset), context, found.chosen)
-    advice = measured.advice
     context.clock.lap("advice")
-    context.show.note(f"strategy {advice.strategy}: {advice.reasons[0]}")
-    return replace(
-        plan,
-        strategy=advice.strategy,
-        features=advice.features,
-        boundary=advice.boundary,
-        frozen_features=plan.features,
-        expected=advice.expected,
-        flips=measured.flips,
-        reasons=(*advice.reasons, *plan.reasons),
-    )
+    context.show.note(f"strategy {measured.advice.strategy}: {measured.advice.reasons[0]}")
+    return measured.follow(plan)
