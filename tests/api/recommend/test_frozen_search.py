@@ -69,6 +69,13 @@ def test_what_is_given_is_not_searched(images: Path) -> None:
     assert (found.plan.backbone, found.plan.input_size, found.plan.frozen_features) == (LITE1, 32, "all")
 
 
+def test_a_network_that_is_given_has_its_own_cost(images: Path, small: Path) -> None:
+    for backbone, cost in ((LITE1, 598905232 / catalog.get(LITE0).operations), (str(small), 1.0)):
+        start = prepare_start(TrainOptions.make(images, backbone=backbone), Context())
+        (network,) = networks_to_compare(start, scan(images).paths, Context())
+        assert network.cost == pytest.approx(cost)
+
+
 def test_limits_leave_the_smaller_ones(images: Path) -> None:
     assert networks(images, image_size=64, max_params=3.5e6) == [(LITE0, 64)]
     with pytest.raises(TlkitError, match="--max-params"):
