@@ -34,6 +34,8 @@ class ImageFolder:
         loose: Number of images outside any class folder, which are not used.
         ignored: Folders next to train/, val/ and test/, which are not used.
         empty_classes: Class folders without images.
+        groups: Name of the group of each file, such as its site, patient or clip; empty if no groups are known.
+            Images of one group stay on one side of every split that is drawn.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class ImageFolder:
     loose: int = 0
     ignored: tuple[str, ...] = ()
     empty_classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @property
     def has_splits(self) -> bool:
@@ -67,6 +70,7 @@ class ImageFolder:
             files=tuple(self.files[i] for i in indices),
             labels=tuple(self.labels[i] for i in indices),
             splits=tuple(self.splits[i] for i in indices),
+            groups=tuple(self.groups[i] for i in indices) if self.groups else (),
         )
 
     def with_splits(self, splits: list[str]) -> ImageFolder:
@@ -84,6 +88,7 @@ class ImageFolder:
             "loose": self.loose,
             "ignored": list(self.ignored),
             "empty_classes": list(self.empty_classes),
+            "groups": list(self.groups),
         }
 
     @classmethod
@@ -98,6 +103,7 @@ class ImageFolder:
             loose=data["loose"],
             ignored=tuple(data["ignored"]),
             empty_classes=tuple(data["empty_classes"]),
+            groups=tuple(data.get("groups", ())),
         )
 
 
