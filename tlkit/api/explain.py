@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.predict import find_images
+from tlkit.api.inputs import PathLike, described, find_images
 from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import NOT_FINITE
@@ -19,12 +18,13 @@ from tlkit.bundle.save import LITE
 from tlkit.errors import TlkitError
 from tlkit.files import check_free
 from tlkit.images.batches import load_image
+from tlkit.images.given import GivenImage
 from tlkit.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
+    from tlkit.api.inputs import Images
     from tlkit.evaluation.grad_cam import ClassMaps
 
-PathLike = str | os.PathLike[str]
 FOLDER, SHEET = "explained", "contact-sheet.png"
 MAX_ON_SHEET = 48  # images
 MAX_SIDE = 1600  # pixels of an overlay's longer side
@@ -63,7 +63,7 @@ class Explained:
 
 
 def explain(
-    images: Sequence[PathLike],
+    images: Images,
     model: PathLike | Bundle | None = None,
     *,
     output: PathLike | None = None,
@@ -74,7 +74,7 @@ def explain(
     """Draw Grad-CAM over images, and a sheet with the first `MAX_ON_SHEET` of them.
 
     Args:
-        images: Files, folders (with everything below them) and glob patterns.
+        images: As in `tlkit.api.predict.predict_iter`: files, folders, patterns, images in memory.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         output: A new folder for the drawings; None: ``explained`` in the current one, then ``explained-2``.
         label: The class to look for; None: each image's predicted class.
@@ -103,7 +103,7 @@ def explain(
                 tiles.append((drawn, f"{row.label} {row.probability:.0%}  {path.name}"))
             advance(1)
     if not tiles:
-        raise TlkitError(f"no readable image in {', '.join(map(str, images))}", f"{rows[0].file}: {rows[0].error}")
+        raise TlkitError(f"no readable image in {described(paths)}", f"{rows[0].file}: {rows[0].error}")
     from tlkit.report.overlay import contact_sheet
 
     contact_sheet(*zip(*tiles, strict=True)).save(_made(folder) / SHEET)
@@ -111,7 +111,7 @@ def explain(
 
 
 def _explained(
-    path: Path, number: int, bundle: Bundle, label: str | None, locate: Any, maps_of: Any, folder: Path
+    path: Path | GivenImage, number: int, bundle: Bundle, label: str | None, locate: Any, maps_of: Any, folder: Path
 ) -> tuple[Explained, NDArray[np.uint8] | None]:
     """One image, drawn and written; and the drawing."""
     from PIL import Image

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlkit.api.inputs import PathLike, find_images
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import Answer, answers, check_mirroring
 from tlkit.errors import TlkitError
-from tlkit.images.folder import natural, walk_images
 from tlkit.linear.ood import check_rate
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
-TOP = 5
+if TYPE_CHECKING:
+    from tlkit.api.inputs import Images
 
-PathLike = str | os.PathLike[str]
+TOP = 5
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Prediction:
     """The prediction for one image.
 
     Attributes:
-        file: The path as given or found.
+        file: The path as given or found; ``image`` or ``images[0]`` and so on for an image in memory.
         label: The most probable class; None if the image could not be read or the network's output is not finite.
         probability: Its probability, 0..1; None likewise.
         top: (class, probability) of the most probable classes, best first, at most `TOP`.
@@ -57,7 +55,7 @@ class Prediction:
 
 
 def predict(
-    images: Sequence[PathLike],
+    images: Images,
     model: PathLike | Bundle | None = None,
     *,
     unknown_rate: float | None = None,
@@ -74,7 +72,7 @@ def predict(
 
 
 def predict_iter(
-    images: Sequence[PathLike],
+    images: Images,
     model: PathLike | Bundle | None = None,
     *,
     unknown_rate: float | None = None,
@@ -86,7 +84,9 @@ def predict_iter(
     """Label images one by one; memory does not grow with their number.
 
     Args:
-        images: Files, folders (with everything below them) and glob patterns.
+        images: One image or many. A file, a folder (with everything below it), a glob pattern, the bytes of an image
+            file, a Pillow image, a uint8 array [height, width, 3] (RGB), [height, width] (grey) or [height, width, 4]
+            (RGBA); a list of these; or a uint8 array [n, height, width, 3].
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         unknown_rate: Share of images of known classes that may be flagged as unknown, 0..0.5; 0: flag none; None: as
             set in training.
@@ -99,17 +99,17 @@ def predict_iter(
         One row per image, in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
-        TlkitError: There is no bundle or it is damaged, no image is found, the bundle cannot flag unknown images,
-            mirroring is not known to be harmless, or the engine is missing.
+        TlkitError: There is no bundle or it is damaged, no image is found or an image is of a type that cannot be one,
+            the bundle cannot flag unknown images, mirroring is not known to be harmless, or the engine is missing.
     """
     bundle = model if isinstance(model, Bundle) else load(model)
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
         check_mirroring(bundle)
-    paths = find_images(images)
-    with (progress or SilentProgress()).phase("Predicting", len(paths)) as advance:
-        for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
-            yield _prediction(paths[answer.item.index], answer, bundle.classes, limit)
+    found = find_images(images)
+    with (progress or SilentProgress()).phase("Predicting", len(found)) as advance:
+        for answer in answers(found, bundle, engine=engine, workers=workers, mirrored=tta):
+            yield _prediction(str(found[answer.item.index]), answer, bundle.classes, limit)
             advance(1)
 
 
@@ -129,45 +129,11 @@ def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
     return None if bundle.ood is None else bundle.ood.threshold(bundle.unknown_rate if rate is None else rate)
 
 
-def find_images(images: Sequence[PathLike]) -> list[Path]:
-    """Find images: files as they are, images inside folders, matches of patterns; each once, in the order given.
-
-    A path that matches nothing stays in the list, so that its row reports the error.
-
-    Raises:
-        TlkitError: Nothing is found.
-    """
-    found: dict[Path, None] = {}
-    for image in images:
-        path = Path(image)
-        if path.is_dir():
-            found.update(dict.fromkeys(walk_images(path)))
-        elif not path.exists() and glob.has_magic(str(path)) and (hits := glob.glob(str(path), recursive=True)):  # noqa: PTH207
-            for hit in map(Path, natural(hits)):
-                found.update(dict.fromkeys(walk_images(hit) if hit.is_dir() else [hit]))
-        else:
-            found[path] = None
-    if not found:
-        where = ", ".join(str(image) for image in images) or "nothing"
-        raise TlkitError(f"no images in {where}")
-    return list(found)
-
-
-def named_folders(images: Sequence[PathLike]) -> list[Path]:
-    """Return the folders among files, folders and patterns, in which images are searched."""
-    found: list[Path] = []
-    for path in map(Path, images):
-        is_pattern = not path.exists() and glob.has_magic(str(path))
-        hits = map(Path, glob.glob(str(path), recursive=True)) if is_pattern else [path]  # noqa: PTH207
-        found.extend(hit for hit in hits if hit.is_dir())
-    return found
-
-
-def _prediction(path: Path, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
+def _prediction(name: str, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
     values = answer.probabilities
     if values is None:
-        return Prediction(str(path), None, None, (), None, answer.error)
+        return Prediction(name, None, None, (), None, answer.error)
     best = np.argsort(-values, kind="stable")[:TOP]
     top = tuple((classes[i], float(values[i])) for i in best)
     unknown = None if limit is None or answer.ood_score is None else not answer.ood_score <= limit
-    return Prediction(str(path), *top[0], top, unknown, None)
+    return Prediction(name, *top[0], top, unknown, None)

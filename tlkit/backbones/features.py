@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.images.batches import Loaded, load_image, load_images
+from tlkit.images.given import GivenImage
 from tlkit.images.read import READING_VERSION
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store.features import FeatureKey, FeatureStore, SpareStore, Stored, rounded
@@ -113,7 +114,7 @@ def compute_features(
 
 
 def each_feature(
-    paths: Sequence[Path],
+    paths: Sequence[Path | GivenImage],
     extractor: Extractor,
     *,
     store: Store | None = None,
@@ -128,7 +129,7 @@ def each_feature(
     and when the generator is closed or left by an exception.
 
     Args:
-        paths: Image files.
+        paths: Image files, or images in memory.
         extractor: The frozen backbone.
         store: Store where vectors are looked up and kept; None: no store.
         workers: Number of reading threads, and maximum number of cores to compute with; None: one per processor.

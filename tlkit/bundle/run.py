@@ -13,6 +13,7 @@ from tlkit.backbones.engines import batch_size
 from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded, load_batches
+from tlkit.images.given import GivenImage
 from tlkit.plan.choices import AUTO
 
 NOT_FINITE = "the network returned no finite probabilities"
@@ -37,7 +38,7 @@ class Answer:
 
 
 def answers(
-    paths: Sequence[Path],
+    paths: Sequence[Path | GivenImage],
     bundle: Bundle,
     *,
     engine: str = AUTO,
@@ -51,7 +52,7 @@ def answers(
     not grow with the number of images.
 
     Args:
-        paths: Image files.
+        paths: Image files, or images in memory.
         bundle: The bundle to run.
         engine: "auto", "litert" or "keras".
         workers: Maximum number of reading threads and CPU cores; None: all.

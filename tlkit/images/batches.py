@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import deque
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.images.duplicates import fingerprint
+from tlkit.images.given import GivenImage
 from tlkit.images.opening import RefusedError, opened_file
-from tlkit.images.read import ReadImage, UnreadableImage, read_details
+from tlkit.images.read import ReadImage, UnreadableImage
 
 RETRY_SECONDS = 0.2
 MAX_BYTES = 1 << 30  # files are held in memory, and no image within the pixel limit needs more
@@ -26,7 +26,8 @@ class Loaded:
 
     Attributes:
         index: Position in the list of paths.
-        content: SHA-256 of the file's bytes, 32 bytes; empty if the file could not be read at all.
+        content: SHA-256 of the file's bytes, 32 bytes (in memory: `GivenImage.content`); empty if it could not be read
+            at all.
         image: The decoded image, or None if decoding was not wanted or failed.
         error: Why the image could not be read, or None.
         fingerprint: Perceptual hash if requested, else empty.
@@ -78,28 +79,28 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def load_image(
-    path: Path,
+    path: Path | GivenImage,
     size: tuple[int, int] | None,
     *,
     index: int = 0,
     wanted: Callable[[bytes], bool] | None = None,
     fingerprints: bool = False,
 ) -> Loaded:
-    """Read one image; errors are returned in the result. See `load_images` for the arguments."""
+    """Read one image file, or one in memory; errors are returned in the result. See `load_images` for the arguments."""
     content = b""
     try:
-        data = read_bytes(path)
-        content = hashlib.sha256(data).digest()
+        given = path if isinstance(path, GivenImage) else GivenImage(str(path), read_bytes(path))
+        content = given.content()
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
-        image = read_details(data, size, count_frames=False)
+        image = given.read(size)
         return Loaded(index, content, image, None, fingerprint(image.pixels) if fingerprints else b"")
     except UnreadableImage as error:
         return Loaded(index, content, None, error.reason)
 
 
 def load_images(
-    paths: Sequence[Path],
+    paths: Sequence[Path | GivenImage],
     size: tuple[int, int] | None,
     *,
     workers: int | None = None,
@@ -110,7 +111,7 @@ def load_images(
     """Read images with threads and yield them in order, never holding more than ``ahead``.
 
     Args:
-        paths: Files to read; each is read once.
+        paths: Files to read, each once, or images in memory.
         size: (height, width) in pixels to resize to, None for full size.
         workers: Number of reading threads; None: one per processor.
         ahead: Maximum number of images in progress or waiting.
@@ -123,7 +124,7 @@ def load_images(
 
 
 def load_batches(
-    paths: Sequence[Path],
+    paths: Sequence[Path | GivenImage],
     size: tuple[int, int] | None,
     max_images: int,
     *,

@@ -197,12 +197,19 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.is_dir()) for entry in entries if not _hidden(entry.name)]
+            found = [(entry.name, _is_folder(entry)) for entry in entries if not _hidden(entry.name)]
     except OSError:
         return [], []
     folders = natural(name for name, is_folder in found if is_folder)
     images = natural(name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in IMAGE_SUFFIXES)
     return [folder / name for name in folders], [folder / name for name in images]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that must not be read
+        return False
 
 
 def _hidden(name: str) -> bool:

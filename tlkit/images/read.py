@@ -168,7 +168,7 @@ def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, 
         return _opened_and_decoded(source, path, size, count_frames=count_frames)
     except Exception as error:
         # A damaged file can make a decoder raise anything at all.
-        reason, hint = _explained(error)
+        reason, hint = explained(error)
         # A list of errors must not keep every half-decoded image alive.
         traceback.clear_frames(error.__traceback__)
         raise UnreadableImage(reason, path, hint) from error
@@ -186,7 +186,7 @@ def _opened_and_decoded(
         return _decoded(image, file, size, count_frames=count_frames)
 
 
-def _explained(error: Exception) -> tuple[str, str | None]:
+def explained(error: Exception) -> tuple[str, str | None]:
     """Return the short reason, and the hint if any, for an exception raised while reading."""
     if isinstance(error, RefusedError):
         return error.reason, error.hint
@@ -206,7 +206,7 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
     mode = image.mode
     width, height = image.size
     # Pillow would have to decode a PNG to find out; a TIFF it rotates by itself while decoding.
-    orientation = 1 if format == "PNG" else _orientation(image)
+    orientation = 1 if format == "PNG" else orientation_of(image)
     if size is not None:
         _decode_at_reduced_scale(image, _swapped_if(orientation >= 5, size[::-1]))
     # A progressive JPEG is held at full size, even if decoded at a reduced scale.
@@ -220,9 +220,9 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
         if format not in ("JPEG", "MPO"):
             # The declared size of an icon may be wrong, and only the decoder finds out.
             width, height = image.size
-        turn = _orientation(image)
+        turn = orientation_of(image)
         frames = _frames(image) if count_frames else 1
-        pixels = _upright_pixels(to_rgb_or_grey(image), turn, size)
+        pixels = upright_pixels(to_rgb_or_grey(image), turn, size)
     width, height = _swapped_if(turn >= 5, (width, height))
     return ReadImage(pixels, format, mode, width, height, frames, max(orientation, turn))
 
@@ -250,7 +250,7 @@ def _stops_in_zeros(file: BinaryIO) -> bool:
     return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation, 1..8; broken EXIF data counts as upright."""
     # Broken EXIF data can make Pillow raise anything, and is no reason to refuse the image.
     with suppress(Exception):
@@ -268,7 +268,7 @@ def _frames(image: Image.Image) -> int:
     return 1
 
 
-def _upright_pixels(image: Image.Image, turn: int, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+def upright_pixels(image: Image.Image, turn: int, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
     """Resize, then rotate: rotating the smaller image is faster.
 
     Args:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 from tlkit.api.embed.source import Source, open_source
 from tlkit.api.embed.work_dir import WorkFolder, remove_left_over, work_folder
 from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
-from tlkit.api.predict import PathLike, find_images, named_folders
+from tlkit.api.inputs import PathLike, find_images, listed, named_folders
 from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import NOT_FINITE, Store, each_feature, feature_key
 from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
 from tlkit.files import check_free
+from tlkit.images.given import GivenImage
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store.features import MAX_MAPPED, FeatureStore, SpareStore
 from tlkit.words import plural
+
+if TYPE_CHECKING:
+    from tlkit.api.inputs import Images
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +37,8 @@ class Embedding:
     """The vector of one image.
 
     Attributes:
-        file: The path as given or found.
-        content: SHA-256 of the file's bytes as hex; None if the image cannot be read.
+        file: The path as given or found; ``image`` or ``images[0]`` and so on for an image in memory.
+        content: SHA-256 as hex of the file's bytes, or of the pixels of a Pillow image or array; None if unreadable.
         vector: float32 [dimensions], rounded to half precision like all stored features; None likewise.
         error: Why the image cannot be read; None if it can.
         reused: Whether the vector comes from an earlier run.
@@ -92,7 +96,7 @@ class Embedded:
 
 
 def embed(  # noqa: PLR0913  (one argument an option)
-    images: Sequence[PathLike],
+    images: Images,
     *,
     backbone: str | None = None,
     model: PathLike | Bundle | None = None,
@@ -122,7 +126,7 @@ def embed(  # noqa: PLR0913  (one argument an option)
 
 
 def embed_iter(  # noqa: PLR0913
-    images: Sequence[PathLike],
+    images: Images,
     *,
     backbone: str | None = None,
     model: PathLike | Bundle | None = None,
@@ -139,7 +143,7 @@ def embed_iter(  # noqa: PLR0913
     Features of an earlier run are reused, and new ones are kept for later runs.
 
     Args:
-        images: Files, folders (with everything below them) and glob patterns.
+        images: Files, folders (with everything below them), glob patterns, images in memory: see `tlkit.predict_iter`.
         backbone: Any spelling of a catalogue name, or a ``.keras`` file; None: the packaged one, if no bundle is given.
         model: A bundle or its folder, whose network is used.
         stage: "top", the name of a stage such as "stage3", or "all"; None: what the head sees (the top of a backbone).
@@ -176,7 +180,7 @@ def embed_iter(  # noqa: PLR0913
 
 
 def embed_file(  # noqa: PLR0913
-    images: Sequence[PathLike],
+    images: Images,
     output: PathLike,
     *,
     backbone: str | None = None,
@@ -213,6 +217,7 @@ def embed_file(  # noqa: PLR0913
             writing it, or no image can be read.
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
+    images = listed(images)  # an iterator can be used only once
     form = format_of(target)
     if os.path.lexists(target):
         remove_left_over(target)
@@ -239,7 +244,7 @@ def embed_file(  # noqa: PLR0913
 
 
 def _write(
-    paths: Sequence[Path],
+    paths: Sequence[Path | GivenImage],
     source: Source,
     form: Format,
     folder: WorkFolder,
@@ -284,7 +289,9 @@ def _write(
     return count, reused, skipped
 
 
-def _rows(paths: Sequence[Path], source: Source, store: Store, workers: int | None) -> Generator[Embedding, None, None]:
+def _rows(
+    paths: Sequence[Path | GivenImage], source: Source, store: Store, workers: int | None
+) -> Generator[Embedding, None, None]:
     columns = columns_of(source.extractor.taps, [name for name, _ in source.blocks])
     first, last = columns[0], columns[-1] + 1
     chosen: Any = slice(first, last) if last - first == len(columns) else columns

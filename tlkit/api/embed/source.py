@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlkit.api.embed.writers import Blocks, blocks_of
-from tlkit.api.predict import PathLike
+from tlkit.api.inputs import PathLike
 from tlkit.backbones import catalog
 from tlkit.backbones.build import check_request
 from tlkit.backbones.engines import check_engine
