@@ -44,7 +44,7 @@ KEPT_IN = {"tlkit": "", "sqlite": "rows.db", "hdf5": "rows.h5", "diskcache": ""}
 CATALOGUED = "mobilenet-v2"  # stands for the networks that are not packaged
 HEAD = "import numpy as np; kernel, bias = np.zeros((1280, 5), 'float32'), np.zeros(5, 'float32');"
 BUILD = (
-    "from tlkit.backbones.build import build_backbone; from tlkit.export.networks import attach_head;"
+    "from tlkit.backbones.build import build_backbone; from tlkit.formats.networks import attach_head;"
     "from tlkit.linear.head import Head; network = build_backbone({name!r}, weights={weights!r}, input_size={side});"
 )
 
@@ -238,7 +238,7 @@ def archive(arguments: argparse.Namespace) -> dict[str, Any]:
     by_keras = "attach_head(network, Head(kernel, bias, 1.0, ())).save('m.keras')"
     return in_turn(
         {
-            "written": f"{HEAD} from pathlib import Path; from tlkit.export.keras_archive import write_packaged;"
+            "written": f"{HEAD} from pathlib import Path; from tlkit.formats.keras_archive import write_packaged;"
             f"write_packaged(Path('m.keras'), 'lite0', {SIDE}, kernel, bias)",
             "keras": HEAD + BUILD.format(name="efficientnet-lite0", weights="imagenet", side=SIDE) + by_keras,
             CATALOGUED: HEAD + BUILD.format(name=CATALOGUED, weights="none", side=SIDE) + by_keras,

@@ -22,7 +22,7 @@ from tlkit.plan.choices import FREEZE
 from tlkit.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from tlkit.export.networks import Written
+    from tlkit.formats.networks import Written
 
 MAX_SAMPLES = 4  # validation images on which the engines must agree
 
@@ -64,7 +64,7 @@ def _complete(plan: Plan) -> Plan:
 
 def _frozen_writer(finished: Finished, context: Context) -> tuple[Callable[[Path], Written], History]:
     """Return the writer and history for a frozen backbone."""
-    from tlkit.export.networks import write_networks
+    from tlkit.formats.networks import write_networks
 
     head, extractor, taps = finished.trained.head, finished.extractor, finished.trained.plan.taps
     history = [
@@ -82,7 +82,7 @@ def _frozen_writer(finished: Finished, context: Context) -> tuple[Callable[[Path
 
 def _tuned_writer(finished: Finished) -> tuple[Callable[[Path], Written], History]:
     """Return the writer and history for a tuned network."""
-    from tlkit.export.networks import write_tuned
+    from tlkit.formats.networks import write_tuned
 
     tuned, taps = finished.trained.tuned, finished.trained.plan.taps
     assert tuned is not None

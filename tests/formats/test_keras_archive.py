@@ -14,8 +14,8 @@ from tlkit.backbones.build import build_backbone
 from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.backbones.extractor import open_extractor
 from tlkit.backbones.runtime import import_keras
-from tlkit.export.keras_archive import write_packaged
-from tlkit.export.networks import write_networks
+from tlkit.formats.keras_archive import write_packaged
+from tlkit.formats.networks import write_networks
 from tlkit.linear.classifier import attach_head, layers_of, with_features
 from tlkit.linear.head import Head
 
@@ -75,7 +75,7 @@ def test_the_files_for_keras_and_litert_agree(by: str, tmp_path: Path) -> None:
 
 def test_it_needs_no_tensorflow(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy as np; from pathlib import Path; from tlkit.export.keras_archive import write_packaged\n"
+        "import sys, numpy as np; from pathlib import Path; from tlkit.formats.keras_archive import write_packaged\n"
         f"write_packaged(Path({str(tmp_path / 'm.keras')!r}), 'lite0', 64, np.zeros((1280, 2)), np.zeros(2))\n"
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     )

@@ -16,7 +16,7 @@ from tlkit.backbones.litert import conversions
 from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.litert.efficientnet_lite import lite_graph
 from tlkit.backbones.runtime import import_keras
-from tlkit.export.keras_archive import write_packaged
+from tlkit.formats.keras_archive import write_packaged
 from tlkit.images.batches import load_image
 from tlkit.linear.classifier import LOGITS, attach_head, layers_of, ood_taps
 from tlkit.linear.head import Head
