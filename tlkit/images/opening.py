@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,27 +14,20 @@ from typing import BinaryIO, Final
 from PIL import Image, UnidentifiedImageError
 
 from tlkit.images.formats import FORMATS, HEADER_BYTES, candidates, register_heif, sniff_format
+from tlkit.images.jpeg import rare_kind
+from tlkit.images.png import TooManyChunksError, pixels_only
+from tlkit.images.tiff import Directory, has_codec, read_directory
 
 MAX_PIXELS: Final = 178_956_970
 """The largest image that is decoded: half a GiB as RGB, and the size at which Pillow suspects an attack."""
 
 
-# Bytes per value of each TIFF type, and the tags that are needed to decode the pixels correctly.
-_TIFF_WIDTHS: Final = {
-    3: 2,
-    4: 4,
-    5: 8,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}  # others: 1
-_TIFF_PIXEL_TAGS: Final = frozenset({258, 273, 279, 320, 324, 325, 338, 339, 347})
+# What Pillow says of a sound header that it has no decoder for.
+_NO_DECODER: Final = re.compile(
+    "unknown pixel mode|unknown data organization|unsupported|not (yet )?supported|cannot handle|"
+    "unable to determine|unknown raw mode|unknown mode"
+)
+_SAVE_AS: Final = "save it as PNG or JPEG, with 8 bits a channel"
 
 
 class RefusedError(Exception):
@@ -91,18 +84,75 @@ def opened_image(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
         formats = ("HEIF",)
     elif not formats:
         raise _unsupported(str(format))
-    file.seek(0)
+    if header[12:16] == b"CgBI":
+        raise not_supported("PNG as Apple stores it in apps")
+    directory = _sound_directory(file) if format == "TIFF" else None
     try:
-        image = Image.open(file, formats=formats)
+        data = pixels_only(file) if format == "PNG" else file
+    except TooManyChunksError:
+        raise RefusedError("damaged") from None
+    data.seek(0)
+    try:
+        image = Image.open(data, formats=formats)
     except Image.DecompressionBombError as error:
-        raise RefusedError(f"too large: {_declared_size(file, formats)}") from error
+        raise RefusedError(f"too large: {_declared_size(data, formats)}") from error
     except UnidentifiedImageError as error:
-        raise RefusedError("damaged" if format else "not an image") from error
+        raise _unidentified(data, format, header, directory) from error
+    except OSError as error:
+        if format and _NO_DECODER.search(str(error).lower()):
+            raise not_supported(f"this kind of {format}") from error
+        raise
     with image:
         refuse_too_large(image)
-        if image.format == "TIFF" and _tiff_directory_is_cut(file):
-            raise RefusedError("truncated")
         yield image
+
+
+def _sound_directory(file: BinaryIO) -> Directory:
+    """Return the directory of a TIFF, unless it is cut off, or Pillow would misread the pixels."""
+    directory = read_directory(file)
+    if directory.is_cut:
+        raise RefusedError("truncated")
+    if directory.is_misread:
+        raise not_supported(f"TIFF with {directory.layout}")
+    return directory
+
+
+def _unidentified(file: BinaryIO, format: str | None, header: bytes, directory: Directory | None) -> RefusedError:
+    """Return why Pillow did not recognise a file that begins like one of a format."""
+    if format is None:
+        return RefusedError("not an image")
+    if format == "PSD" and (header[4:6], header[22:24]) != (b"\0\1", b"\0\x08"):
+        return not_supported("PSD that is large or deep")
+    if directory is not None:
+        sound = directory.is_sound
+        return not_supported(f"TIFF with {directory.layout}") if sound else RefusedError("damaged")
+    reason = ""
+    try:
+        file.seek(0)
+        Image.OPEN[format][0](file, "").close()
+    except Exception as error:  # noqa: BLE001  (a damaged file can make a decoder raise anything)
+        reason = str(error).lower()
+    return not_supported(f"this kind of {format}") if _NO_DECODER.search(reason) else RefusedError("damaged")
+
+
+def unsupported_kind(image: Image.Image, file: BinaryIO) -> str | None:
+    """Return what kind of image Pillow opens but cannot decode; None if the image is none of those.
+
+    Args:
+        image: An image of which decoding failed.
+        file: The whole file.
+    """
+    if image.format in ("JPEG", "MPO") and (kind := rare_kind(file)):
+        return f"{kind} JPEG"
+    compression = str(image.info.get("compression"))
+    if image.format == "TIFF" and not has_codec(compression):
+        return f"TIFF compressed with {compression}"
+    return None
+
+
+def not_supported(kind: str) -> RefusedError:
+    """Return the error for a sound file of a kind that cannot be decoded here."""
+    return RefusedError(f"not supported: {kind}", _SAVE_AS)
 
 
 def _unsupported(format: str) -> RefusedError:
@@ -132,31 +182,3 @@ def refuse_too_large(image: Image.Image) -> None:
     """Refuse an image above `MAX_PIXELS`; Pillow has the same check, but it can be turned off."""
     if image.width * image.height > MAX_PIXELS:
         raise RefusedError(f"too large: {image.width}x{image.height} pixels")
-
-
-def _tiff_directory_is_cut(file: BinaryIO) -> bool:
-    """Return whether a TIFF is cut off within the table that describes its pixels.
-
-    The table is often at the end of the file. Pillow uses what is left of it, and may then read floats as integers.
-    """
-    at = file.tell()
-    end = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    header = file.read(16).ljust(16, b"\0")
-    order = "<" if header.startswith(b"II") else ">"
-    is_big = 43 in header[2:4]
-    start = struct.unpack(order + "Q", header[8:])[0] if is_big else struct.unpack(order + "I", header[4:8])[0]
-    file.seek(start)
-    count_size, entry = (8, order + "HHQQ") if is_big else (2, order + "HHII")
-    count = int.from_bytes(file.read(count_size), "little" if order == "<" else "big")
-    table = file.read(min(count, 4096) * struct.calcsize(entry))
-    file.seek(at)
-    if len(table) < count * struct.calcsize(entry):
-        return True
-    inline = 8 if is_big else 4
-    return any(
-        tag in _TIFF_PIXEL_TAGS
-        and _TIFF_WIDTHS.get(kind, 1) * length > inline
-        and offset + _TIFF_WIDTHS.get(kind, 1) * length > end
-        for tag, kind, length, offset in struct.iter_unpack(entry, table)
-    )

@@ -29,8 +29,18 @@ from PIL import Image
 
 from tlkit.errors import TlkitError
 from tlkit.images.formats import IMAGE_SUFFIXES, sniff_format, suffix_matches
+from tlkit.images.jpeg import is_whole
 from tlkit.images.modes import prepare_key_colour, to_rgb_or_grey
-from tlkit.images.opening import MAX_PIXELS, RefusedError, opened_file, opened_image, refuse_too_large, tail
+from tlkit.images.opening import (
+    MAX_PIXELS,
+    RefusedError,
+    not_supported,
+    opened_file,
+    opened_image,
+    refuse_too_large,
+    tail,
+    unsupported_kind,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -213,9 +223,9 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
     held = width * height if image.info.get("progressive") else image.width * image.height
     with _large if held > _LARGE_PIXELS else nullcontext():
         prepare_key_colour(image)
-        image.load()
+        _load(image, file)
         refuse_too_large(image)
-        if format == "JPEG" and _stops_in_zeros(file):
+        if format in ("JPEG", "MPO") and _stops_in_zeros(file):
             raise RefusedError("truncated")
         if format not in ("JPEG", "MPO"):
             # The declared size of an icon may be wrong, and only the decoder finds out.
@@ -238,16 +248,22 @@ def _decode_at_reduced_scale(image: Image.Image, target: tuple[int, int]) -> Non
     image.draft(None, (2 * target[0], 2 * target[1]))
 
 
+def _load(image: Image.Image, file: BinaryIO) -> None:
+    """Decode the pixels; a kind that Pillow has no decoder for is no damage."""
+    try:
+        image.load()
+    except OSError as error:
+        if kind := unsupported_kind(image, file):
+            raise not_supported(kind) from error
+        raise
+
+
 def _stops_in_zeros(file: BinaryIO) -> bool:
     """Return whether a JPEG's pixels end in zeros, as after an interrupted download.
 
-    The decoder would read the zeros as grey. In a complete file, an end marker follows the last start of a scan.
+    The decoder would read the zeros as grey. Zeros after the end of the image do no harm.
     """
-    if tail(file, 16) != bytes(16):
-        return False
-    file.seek(0)
-    data = file.read()
-    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    return tail(file, 16) == bytes(16) and not is_whole(file)
 
 
 def orientation_of(image: Image.Image) -> int:
