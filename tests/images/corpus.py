@@ -524,8 +524,9 @@ def _truncated() -> Iterator[Bad]:
         "progressive.jpg": encode(pixels, "JPEG", progressive=True),
         "large.jpg": encode(photo(1200, 1600), "JPEG"),
     }
+    spared = ("trailing", "size", "really", "meta")  # whole without their end
     for case in good().values():
-        if case.frames == 1 and len(case.data) > 200 and not case.name.startswith(("trailing", "size", "really", "meta")):
+        if case.frames == 1 and len(case.data) > 200 and not case.name.startswith(spared):
             whole.setdefault(case.name, case.data)
     for name, data in whole.items():
         stem, _, suffix = name.rpartition(".")
