@@ -21,7 +21,14 @@ Tlkit = Callable[..., Ran]
 Run = Callable[..., tuple[TrainOptions, str]]
 OPTIONS = {name: its for name, its in declared(TrainOptions).items() if its.option.advisor}
 BESIDE = {"preprocessing": ["--backbone", "a net.keras"]}  # what an option requires
-BY_PLACEHOLDER = {"TIME": "7m", "N": "5M", "MS": "20", "[NAME|FILE.keras|auto]": "ResNet50V2"}
+BY_PLACEHOLDER = {
+    "NAME": "my column",
+    "DIR": "my folder",
+    "TIME": "7m",
+    "N": "5M",
+    "MS": "20",
+    "[NAME|FILE.keras|auto]": "ResNet50V2",
+}
 
 
 def words_of(its: Declared) -> list[str]:

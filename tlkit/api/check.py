@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from tlkit.api.table_options import TableOptions
 from tlkit.api.train.dataset import read_features
+from tlkit.api.train.keywords import documented
 from tlkit.backbones import catalog
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import answers
@@ -17,7 +20,8 @@ from tlkit.images.batches import Loaded
 from tlkit.images.check import Checked, assess
 from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
-from tlkit.images.folder import LAYOUT_HINT, ImageFolder, scan
+from tlkit.images.folder import LAYOUT_HINT, ImageFolder
+from tlkit.images.labelled import labelled_images
 from tlkit.linear.label_issues import LabelIssue, find_label_issues, probe_probabilities
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
@@ -25,6 +29,7 @@ from tlkit.progress import Progress, SilentProgress
 PathLike = str | os.PathLike[str]
 
 
+@documented(TableOptions)
 def check(
     images: PathLike,
     *,
@@ -34,11 +39,12 @@ def check(
     workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Checked:
     """Read every file once and report problems; nothing on disk is changed.
 
     Args:
-        images: The folder, laid out as for training.
+        images: A folder of class folders, or a table of files and labels, as for training.
         suspects: Also look for wrong labels. This takes a forward pass of the default backbone over every image, whose
             features are kept for training, and confirms near copies by their features.
         model: A bundle whose predictions show wrong labels, instead of cross-validated probes.
@@ -46,15 +52,19 @@ def check(
         workers: Threads or processes to read images with; None: all cores.
         seed: Random seed of the cross-validation.
         progress: Progress reporter.
+        options: As follows.
 
     Raises:
+        TypeError: There is no such option.
         TlkitError: There is no such folder, it has no images, or the bundle cannot be used.
     """
     context = Context(progress or SilentProgress(), workers, seed)
     quick = model is None and not suspects
     if quick and workers != 1:
         start_examining(workers)
-    folder = scan(images, min_classes=0)
+    folder = labelled_images(images, TableOptions.of("check", options).columns, min_classes=0)
+    for remark in folder.remarks:
+        context.show.note(remark)
     if not folder.files:
         raise TlkitError(f"no images in class folders in {folder.root}", LAYOUT_HINT)
     if model is not None:
@@ -115,7 +125,7 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Cont
     """Find suspects by a bundle's predictions; images of classes that it does not have are ignored."""
     if not set(folder.classes) & set(bundle.classes):
         raise TlkitError(
-            f"{bundle.path} has none of the classes in {folder.root}", f"its classes are {', '.join(bundle.classes)}"
+            f"{bundle.path} has none of the classes in {folder.source}", f"its classes are {', '.join(bundle.classes)}"
         )
     paths = folder.paths
     facts: list[Facts] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.predict import unknown_limit
+from tlkit.api.table_options import TableOptions
+from tlkit.api.train.keywords import documented
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import answers, check_mirroring
 from tlkit.errors import TlkitError
 from tlkit.evaluation.classes import ClassFigures, ConfusedPair, class_figures, confusion, figures, most_confused
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
-from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder, scan
+from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
+from tlkit.images.labelled import data_name, labelled_images
 from tlkit.plan.choices import ALL, AUTO, SPLITS
 from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural
@@ -35,7 +38,9 @@ class Evaluation:
 
     Attributes:
         model: The bundle's folder.
-        root: The images' folder.
+        images: The images' folder, or the table that names them.
+        root: The folder that the paths of ``files`` start from.
+        table: How the table was to be understood.
         classes: The bundle's class names.
         split: Part of the folder that was evaluated: "train", "val", "test" or "all".
         files: Images that were predicted, relative to the folder.
@@ -43,13 +48,15 @@ class Evaluation:
         probabilities: float64 [n, classes], rows sum to 1.
         unknown: Whether each is flagged as unknown; None if the bundle cannot tell.
         used: What training used each image for, found by content: "train", "val", "test" or "" (nothing).
-        skipped: (file, reason) of every image that could not be read.
-        unknown_classes: Class folders that the bundle has no class for, with their number of images; these are ignored.
+        skipped: (file, reason) of every image that could not be read, or that the table names in vain.
+        unknown_classes: Classes that the bundle does not have, with their number of images; these are ignored.
         metrics: Metrics over all images.
     """
 
     model: Path
+    images: Path
     root: Path
+    table: TableOptions
     classes: tuple[str, ...]
     split: str
     files: tuple[str, ...]
@@ -109,6 +116,7 @@ class Evaluation:
         }
 
 
+@documented(TableOptions)
 def evaluate(
     images: PathLike,
     model: PathLike | Bundle | None = None,
@@ -119,33 +127,40 @@ def evaluate(
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Predict images whose classes are known, and compare. Classes are matched by name, never by position.
 
     Args:
-        images: A folder with one sub-folder per class, or with train/, val/ or test/.
+        images: A folder with one sub-folder per class, or with train/, val/ or test/; or a table of files and labels.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
-        split: Part of a folder with train/, val/ or test/. "auto": test/ if there is one, else val/, else everything.
+        split: Part of images with splits of their own. "auto": test/ if there is one, else val/, else everything.
         unknown_rate: As for `tlkit.predict`.
         tta: As for `tlkit.predict`.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Threads to read images with, and cores to compute with; None: all.
         progress: Progress reporter.
+        options: As follows.
 
     Raises:
+        TypeError: There is no such option.
         TlkitError: There is no bundle or it is damaged, the folder has no such part, none of its classes is in the
             bundle, or no image can be read.
     """
     if split not in SPLITS:
         raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
     bundle = model if isinstance(model, Bundle) else load(model)
-    folder, part = _part(scan(images, min_classes=1), split)
+    table = TableOptions.of("evaluate", options)
+    folder, part = _part(labelled_images(images, table.columns, min_classes=1), split)
     known, unknown = _matched(folder, bundle.classes)
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
         check_mirroring(bundle)
-    files, labels, rows, unlike, used, skipped = [], [], [], [], [], []
+    files, labels, rows, unlike, used = [], [], [], [], []
+    skipped = [(each.file, each.reason) for each in folder.dropped]
     show = progress or SilentProgress()
+    for remark in folder.remarks:
+        show.note(remark)
     with show.phase("Evaluating", len(known)) as advance:
         paths = [folder.paths[index] for index, _ in known]
         for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
@@ -161,13 +176,15 @@ def evaluate(
                 used.append(used_in(bundle, item.content.hex()))
             advance(1)
     if not rows:
-        raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*skipped[0]))
+        raise TlkitError(f"no readable image in {folder.source}", "{}: {}".format(*skipped[0]))
     probabilities = exact(np.stack(rows))
     with show.phase("Computing the metrics", None):
         metrics = measure(probabilities, labels)
     return Evaluation(
         model=bundle.path,
+        images=folder.source,
         root=folder.root,
+        table=table,
         classes=bundle.classes,
         split=part,
         files=tuple(files),
@@ -194,7 +211,7 @@ def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
     """Return the images of one part of a folder, and the part's name."""
     if not folder.has_splits:
         if split not in (AUTO, ALL):
-            raise TlkitError(f"{folder.root} has no {split}/", "leave out --split: the folder has class folders only")
+            raise TlkitError(f"{folder.source} has no {split} images", "leave out --split: it has no splits")
         return folder, ALL
     if split == AUTO:
         split = next((each for each in (TEST, VAL) if each in folder.splits), ALL)
@@ -202,8 +219,9 @@ def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
         return folder, ALL
     if split not in folder.splits:
         there = [each for each in (TRAIN, VAL, TEST) if each in folder.splits]
-        raise TlkitError(f"{folder.root} has no images in {split}/", f"there are {', '.join(there)}")
-    return folder.keep([i for i, its in enumerate(folder.splits) if its == split]), split
+        raise TlkitError(f"{folder.source} has no images in {folder.part(split)}", f"there are {', '.join(there)}")
+    part = folder.keep([i for i, its in enumerate(folder.splits) if its == split])
+    return replace(part, dropped=tuple(each for each in folder.dropped if each.split in ("", split))), split
 
 
 def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, int]]:
@@ -215,9 +233,9 @@ def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[in
     unknown = {name: others.count(name) for name in dict.fromkeys(others)}
     if not known:
         raise TlkitError(
-            f"no class folder in {folder.root} is named like a class of the bundle",
+            f"no class in {folder.source} is named like a class of the bundle",
             f"the bundle has {', '.join(classes[:TOP])}{', ...' if len(classes) > TOP else ''}; "
-            f"the folder has {', '.join(list(unknown)[:TOP])}{', ...' if len(unknown) > TOP else ''}",
+            f"the images have {', '.join(list(unknown)[:TOP])}{', ...' if len(unknown) > TOP else ''}",
         )
     return known, unknown
 
@@ -236,6 +254,6 @@ def page_of_evaluation(result: Evaluation, locate: ClassMaps | None, size: tuple
     found = result.to_json()
     files = [(file, result.root / file) for file in result.files]
     sections = sections_of(found, result.probabilities, result.labels, files, locate, size)
-    split = "" if result.split == "all" else f" --split {result.split}"
-    command = f"tlkit evaluate {shlex.quote(str(result.root))} --model {shlex.quote(str(result.model))}{split}"
-    return evaluation_page(found, sections, result.root.name, command)
+    words = ["tlkit", "evaluate", str(result.images), *result.table.table_words(), "--model", str(result.model)]
+    words += [] if result.split == ALL else ["--split", result.split]
+    return evaluation_page(found, sections, data_name(result.images), shlex.join(words))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.inputs import PathLike, described, find_images
+from tlkit.api.table_options import FileOptions
+from tlkit.api.train.keywords import documented
 from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import NOT_FINITE
@@ -62,6 +64,7 @@ class Explained:
         }
 
 
+@documented(FileOptions)
 def explain(
     images: Images,
     model: PathLike | Bundle | None = None,
@@ -70,18 +73,21 @@ def explain(
     label: str | None = None,
     stage: str | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> list[Explained]:
     """Draw Grad-CAM over images, and a sheet with the first `MAX_ON_SHEET` of them.
 
     Args:
-        images: As in `tlkit.api.predict.predict_iter`: files, folders, patterns, images in memory.
+        images: As in `tlkit.api.predict.predict_iter`: files, folders, patterns, tables, images in memory.
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         output: A new folder for the drawings; None: ``explained`` in the current one, then ``explained-2``.
         label: The class to look for; None: each image's predicted class.
         stage: Also draw the feature maps of this stage, such as "stage3".
         progress: Progress reporter.
+        options: As follows.
 
     Raises:
+        TypeError: There is no such option.
         TlkitError: There is no bundle, no image can be read, the folder exists or cannot be made, or the bundle has
             no such class or stage.
     """
@@ -89,7 +95,7 @@ def explain(
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
     folder = _new_folder(output)
-    paths = find_images(images)
+    paths = find_images(images, FileOptions.of("explain", options))
     show = progress or SilentProgress()
     with show.phase("Loading the network", None):
         locate, maps_of = class_maps(bundle), _stage_maps(bundle, stage)

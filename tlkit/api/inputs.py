@@ -13,12 +13,17 @@ import numpy as np
 from tlkit.errors import TlkitError
 from tlkit.images.folder import natural, walk_images
 from tlkit.images.given import GivenImage, given_image, is_image
+from tlkit.images.table.columns import Columns
+from tlkit.images.table.read import table_files
+from tlkit.images.table.text import KINDS, names_table
 
 PathLike = str | os.PathLike[str]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
+
+    from tlkit.api.table_options import FileOptions
 
     ImageLike: TypeAlias = PathLike | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | GivenImage
     Images: TypeAlias = ImageLike | Iterable[ImageLike]
@@ -28,20 +33,25 @@ TYPES = (
 )
 
 
-def find_images(images: Images) -> list[Path | GivenImage]:
-    """Find images: files as they are, images inside folders, matches of patterns; each file once, in the order given.
+def find_images(images: Images, table: FileOptions | None = None) -> list[Path | GivenImage]:
+    """Find images: files as they are, those of folders, tables and patterns; each file once, in the order given.
 
     A file that does not exist stays in the list, so that its row reports the error.
 
     Args:
-        images: One of these, or an iterable of them: the path of a file or folder, a glob pattern, the bytes of an
-            image file, a Pillow image, a uint8 array [height, width, 3], [height, width] or [height, width, 4]; or a
+        images: One of these, or an iterable of them: the path of a file, a folder or a table that names files, a glob
+            pattern, the bytes of an image file, a Pillow image, a uint8 array [height, width, 3], [height, width] or [height, width, 4]; or a
             uint8 array [n, height, width, 3].
+        table: How tables are to be understood.
 
     Raises:
-        TlkitError: Something else is given, a folder cannot be read, or nothing is found.
+        TlkitError: Something else is given, a folder cannot be read, a table cannot be understood, an option of tables
+            is given without one, or nothing is found.
     """
     items = listed(images)
+    columns = Columns() if table is None else table.columns
+    if (option := columns.first_given()) and not any(isinstance(each, Path) and names_table(each) for each in items):
+        raise TlkitError(f"{option} requires a table", f"a table ends in {KINDS}")
     found: dict[Path | GivenImage, None] = {}
     unmatched: list[Path] = []
     for item in items:
@@ -49,6 +59,8 @@ def find_images(images: Images) -> list[Path | GivenImage]:
             found[item] = None
         elif os.path.isdir(item):  # noqa: PTH112  (unlike Path.is_dir, never raises)
             found.update(dict.fromkeys(walk_images(_readable(item))))
+        elif names_table(item) and not _is_pattern(item):
+            found.update(dict.fromkeys(table_files(item, columns)))
         elif not _is_pattern(item):
             found[item] = None
         elif hits := _matches(item):

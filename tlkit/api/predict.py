@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.api.inputs import PathLike, find_images
+from tlkit.api.table_options import FileOptions
+from tlkit.api.train.keywords import documented
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import Answer, answers, check_mirroring
 from tlkit.errors import TlkitError
@@ -54,6 +56,7 @@ class Prediction:
         }
 
 
+@documented(FileOptions)
 def predict(
     images: Images,
     model: PathLike | Bundle | None = None,
@@ -63,14 +66,16 @@ def predict(
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> list[Prediction]:
     """Label images; the rows of `predict_iter` as a list."""
     rows = predict_iter(
-        images, model, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, progress=progress
+        images, model, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, progress=progress, **options
     )
     return list(rows)
 
 
+@documented(FileOptions)
 def predict_iter(
     images: Images,
     model: PathLike | Bundle | None = None,
@@ -80,11 +85,13 @@ def predict_iter(
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Iterator[Prediction]:
     """Label images one by one; memory does not grow with their number.
 
     Args:
-        images: One image or many. A file, a folder (with everything below it), a glob pattern, the bytes of an image
+        images: One image or many. A file, a folder (with everything below it), a glob pattern, a table that names files (CSV,
+            TSV, JSON Lines), the bytes of an image
             file, a Pillow image, a uint8 array [height, width, 3] (RGB), [height, width] (grey) or [height, width, 4]
             (RGBA); a list of these; or a uint8 array [n, height, width, 3].
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
@@ -94,11 +101,13 @@ def predict_iter(
         engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
         workers: Threads to read images with, and cores to compute with; None: all.
         progress: Progress reporter.
+        options: As follows.
 
     Yields:
         One row per image, in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
+        TypeError: There is no such option.
         TlkitError: There is no bundle or it is damaged, no image is found or an image is of a type that cannot be one,
             the bundle cannot flag unknown images, mirroring is not known to be harmless, or the engine is missing.
     """
@@ -106,7 +115,7 @@ def predict_iter(
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
         check_mirroring(bundle)
-    found = find_images(images)
+    found = find_images(images, FileOptions.of("predict", options))
     with (progress or SilentProgress()).phase("Predicting", len(found)) as advance:
         for answer in answers(found, bundle, engine=engine, workers=workers, mirrored=tta):
             yield _prediction(str(found[answer.item.index]), answer, bundle.classes, limit)

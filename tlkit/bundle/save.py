@@ -18,6 +18,7 @@ from typing import Any
 from tlkit.bundle.manifest import Manifest
 from tlkit.errors import TlkitError
 from tlkit.files import file_hash
+from tlkit.images.labelled import data_name
 from tlkit.jsontext import json_text
 from tlkit.version import VERSION
 
@@ -38,9 +39,9 @@ def choose_output(
     """Choose the bundle's folder and check, before any work, that it can be written.
 
     Args:
-        images: The image folder.
-        output: The folder the user asked for; None: ``<folder name>.tlkit`` in the current folder, or the first free
-            name with ``-2``, ``-3`` and so on.
+        images: The image folder, or the table of labels.
+        output: The folder the user asked for; None: ``<folder or table name>.tlkit`` in the current folder, or the
+            first free name with ``-2``, ``-3`` and so on.
         overwrite: Whether an existing bundle may be replaced.
         taken: Function that returns whether a name is in use.
 
@@ -49,7 +50,7 @@ def choose_output(
             cannot be written.
     """
     if output is None:
-        target = _free_name(Path.cwd(), images.name or "model", overwrite, taken)
+        target = _free_name(Path.cwd(), data_name(images) or "model", overwrite, taken)
     else:
         target = Path(os.path.abspath(Path(output).expanduser()))  # noqa: PTH100
     if target.is_relative_to(images) or Path(os.path.realpath(target)).is_relative_to(os.path.realpath(images)):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlkit.cli.declared import MODEL
+from tlkit.api.table_options import TableOptions
+from tlkit.cli.declared import MODEL, with_options
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Seed, Workers
 from tlkit.errors import TlkitError
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 MAX_SHOWN = 5  # files listed per finding on the terminal; --json and --report list all
 
 
+@with_options(TableOptions, "table")
 def check_command(
     images: LabelledImages,
+    table: TableOptions,
     suspects: Annotated[
         bool,
         typer.Option(
@@ -70,7 +73,16 @@ def check_command(
     with show.phase("Starting", None):
         from tlkit.api.check import check
 
-    result = check(images, suspects=suspects, model=model, engine=engine, workers=workers, seed=seed, progress=show)
+    result = check(
+        images,
+        suspects=suspects,
+        model=model,
+        engine=engine,
+        workers=workers,
+        seed=seed,
+        progress=show,
+        **table.given(),
+    )
     if report is not None:
         _write(report, result)
     if as_json:

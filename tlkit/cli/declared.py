@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import shlex
@@ -13,12 +14,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tlkit.plan.option import DATA, MACHINE, OUTPUT, STRATEGY, TIME, TRAINING, Declared, Option, declared
+from tlkit.plan.option import DATA, MACHINE, OUTPUT, STRATEGY, TABLE, TIME, TRAINING, Declared, Option, declared
 
 Parameters = list[inspect.Parameter]
 
 ARGUMENTS, SELECTION, MODEL, OTHER = "Arguments", "Selection", "Model", "Other"
-HEADINGS = (ARGUMENTS, DATA, SELECTION, MODEL, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE, OTHER)
+HEADINGS = (ARGUMENTS, DATA, TABLE, SELECTION, MODEL, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE, OTHER)
 """Headings of a command's help, in this order."""
 
 
@@ -71,6 +72,31 @@ def with_parameters(command: Callable[..., None], parameters: Parameters) -> Cal
     command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in every}
     return command
+
+
+def with_options(record: type[Any], name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a dataclass in place of one parameter, which receives them as such a record.
+
+    Args:
+        record: The dataclass.
+        name: The parameter.
+    """
+
+    def change(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            its = {each: option.plain(values.pop(each)) for each, option in declared(record).items()}
+            command(**values, **{name: record(**its)})
+
+        own = [each for each in signature.parameters.values() if each.name != name]
+        every = [*own, *options(record)]
+        run.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in every}
+        return run
+
+    return change
 
 
 def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:

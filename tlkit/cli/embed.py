@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlkit.cli.declared import MODEL, completion
+from tlkit.api.table_options import FileOptions
+from tlkit.cli.declared import MODEL, completion, with_options
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Backbone, Debug, Engine, Images, ImageSize, Json, Preprocessing, Weights, Workers
 from tlkit.jsontext import json_text
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from tlkit.api.embed.embed import Embedded
 
 
+@with_options(FileOptions, "table")
 def embed_command(
     images: Images,
+    table: FileOptions,
     output: Annotated[
         Path,
         typer.Option(
@@ -78,6 +81,7 @@ def embed_command(
         engine=engine,
         workers=workers,
         progress=show,
+        **table.given(),
     )
     if as_json:
         typer.echo(json_text(result.to_json()))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.api.table_options import TableOptions
 from tlkit.cli.bundles import chosen_bundle
-from tlkit.cli.declared import choices_of, completion
+from tlkit.cli.declared import choices_of, completion, with_options
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Model, Tta, UnknownRate, Workers
 from tlkit.jsontext import json_text
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from tlkit.api.evaluate import Evaluation
 
 
+@with_options(TableOptions, "table")
 def evaluate_command(
     images: LabelledImages,
+    table: TableOptions,
     model: Model = None,
     split: Annotated[
         str,
@@ -32,7 +35,7 @@ def evaluate_command(
             autocompletion=completion(lambda: SPLITS),
         ),
     ] = AUTO,
-    table: Annotated[
+    csv: Annotated[
         Path | None,
         typer.Option(
             "--csv",
@@ -69,7 +72,7 @@ def evaluate_command(
         from tlkit.evaluation.prediction_table import image_table
         from tlkit.files import check_outputs, write_new
 
-    check_outputs(images, {"--csv": table, "--report": report})
+    check_outputs(images, {"--csv": csv, "--report": report})
     bundle = chosen_bundle(model, show)
     result = evaluate(
         images,
@@ -80,10 +83,11 @@ def evaluate_command(
         engine=engine,
         workers=workers,
         progress=show,
+        **table.given(),
     )
-    if table is not None:
+    if csv is not None:
         columns = (result.files, result.labels, result.probabilities, result.unknown, result.used)
-        write_new(table, image_table(*columns, result.classes))
+        write_new(csv, image_table(*columns, result.classes))
     if report is not None:
         with show.phase("Writing the report", None):
             write_new(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size))

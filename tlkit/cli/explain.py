@@ -7,16 +7,19 @@ from typing import Annotated
 
 import typer
 
+from tlkit.api.table_options import FileOptions
 from tlkit.cli.bundles import chosen_bundle
-from tlkit.cli.declared import MODEL
+from tlkit.cli.declared import MODEL, with_options
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Images, Json, Model
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT
 
 
+@with_options(FileOptions, "table")
 def explain_command(
     images: Images,
+    table: FileOptions,
     model: Model = None,
     output: Annotated[
         Path | None,
@@ -62,7 +65,7 @@ def explain_command(
         from tlkit.api.explain import SHEET, explain
 
     bundle = chosen_bundle(model, show)
-    rows = explain(images, bundle, output=output, label=label, stage=stage, progress=show)
+    rows = explain(images, bundle, output=output, label=label, stage=stage, progress=show, **table.given())
     if as_json:
         typer.echo(json_text([row.to_json() for row in rows]))
         return

@@ -21,9 +21,13 @@ Json = Annotated[
     typer.Option("--json", help="Print the result as JSON, and nothing else on stdout.", rich_help_panel=OUTPUT),
 ]
 Images = Annotated[
-    list[Path], typer.Argument(metavar="IMAGES...", help="Files, folders, or patterns such as 'photos/*.jpg'.")
+    list[Path],
+    typer.Argument(metavar="IMAGES...", help="Files, folders, tables of files, or patterns such as 'photos/*.jpg'."),
 ]
-LabelledImages = Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, laid out as for training.")]
+LabelledImages = Annotated[
+    Path,
+    typer.Argument(metavar="IMAGES", help="Folder of class folders, or table of files and labels, as for training."),
+]
 Model = Annotated[
     Path | None,
     typer.Option(

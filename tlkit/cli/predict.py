@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.api.table_options import FileOptions
 from tlkit.cli.bundles import chosen_bundle
-from tlkit.cli.declared import choices_of
+from tlkit.cli.declared import choices_of, with_options
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Images, Json, Model, Tta, UnknownRate, Workers
 from tlkit.jsontext import json_text
@@ -29,8 +30,10 @@ class Format(str, Enum):
     json = "json"
 
 
+@with_options(FileOptions, "table")
 def predict_command(
     images: Images,
+    table: FileOptions,
     model: Model = None,
     form: Annotated[
         Format | None,
@@ -70,6 +73,7 @@ def predict_command(
         engine=engine,
         workers=workers,
         progress=None if terminal else show,
+        **table.given(),
     )
     chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
     labelled = {Format.table: _table, Format.csv: _csv, Format.json: _json}[chosen](rows)

@@ -47,6 +47,7 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
             from tlkit.api.recommend.plan_file import write_plan
             from tlkit.api.recommend.recommend import recommend
             from tlkit.files import check_outputs, write_new
+            from tlkit.images.labelled import data_name
             from tlkit.report.advice import advice_page
 
         check_outputs(images, {"--report": report, "--plan": plan})
@@ -55,7 +56,7 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
     if plan is not None:
         write_plan(plan, result.plan)
     if report is not None:
-        write_new(report, advice_page(result.to_json(), images.resolve().name, command))
+        write_new(report, advice_page(result.to_json(), data_name(images.resolve()), command))
     if values["as_json"]:
         typer.echo(json_text(result.to_json()))
     else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tlkit.api.train.result import TrainResult
     from tlkit.api.train.trained import Tuning
 
-WITH_RESUME = ("images", "resume", "workers", "as_json", "debug")  # parameters that go with --resume
+WITH_RESUME = ("images", "root", "resume", "workers", "as_json", "debug")  # parameters that go with --resume
 STOPPED = {
     "schedule": "full schedule",
     "early stopping": "stopped early: no more improvement",
@@ -34,7 +34,8 @@ IMAGES = Annotated[
     Path | None,
     typer.Argument(
         metavar="IMAGES",
-        help="Folder with one sub-folder per class, or with train/ and optionally val/ and test/.",
+        help="Folder with one sub-folder per class, or with train/ and optionally val/ and test/; or a table (CSV, "
+        "TSV, JSON Lines) of files and labels.",
         show_default=False,
     ),
 ]
@@ -67,7 +68,7 @@ def train_command(context: typer.Context, **values: Any) -> None:
             from tlkit.api.train.run import train
 
         if resume is not None:
-            result = resume_run(resume, images=images, workers=values["workers"], progress=show)
+            result = resume_run(resume, images=images, root=values["root"], workers=values["workers"], progress=show)
         else:
             result = train(images, plan=None if plan is None else read_plan(plan), progress=show, **asked)
     if values["as_json"]:
@@ -102,7 +103,7 @@ def _check_place(context: typer.Context, images: Path | None, resume: Path | Non
         return
     for param in context.command.params:
         if param.name and param.name not in WITH_RESUME and is_given(context, param.name):
-            hint = "a resumed run keeps its options; only IMAGES, --workers, --json and --debug can be given"
+            hint = "a resumed run keeps its options; only IMAGES, --root, --workers, --json and --debug can be given"
             raise TlkitError(f"{param.opts[0]} does not apply to --resume", hint)
 
 

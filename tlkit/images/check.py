@@ -56,6 +56,7 @@ class Checked:
         imbalance: Training images of the largest class divided by those of the smallest.
         small_classes: Number of training images of each class with fewer than `MIN_PER_CLASS`.
         layout: Problems with the folder layout.
+        unusable: Rows of the table that cannot be used: (file, reason).
         modes: Number of images by Pillow mode.
         suspects: Likely label errors: (file, its class, the class it looks like, margin in log probability), worst
             first.
@@ -77,6 +78,7 @@ class Checked:
     imbalance: float = 1.0
     small_classes: dict[str, int] = field(default_factory=dict)
     layout: list[LayoutProblem] = field(default_factory=list)
+    unusable: list[tuple[str, str]] = field(default_factory=list)
     modes: dict[str, int] = field(default_factory=dict)
     suspects: list[tuple[str, str, str, float]] = field(default_factory=list)
     suspects_by: str = ""
@@ -90,6 +92,13 @@ class Checked:
         """Return all problems, worst first."""
         found = [
             *(Finding("layout", problem.message, problem.advice) for problem in self.layout),
+            _finding(
+                "unusable",
+                self.unusable,
+                "image",
+                "of the table cannot be used",
+                "correct the table; training skips them",
+            ),
             _group_finding("leaks", self.leaks, "image", "in more than one split", "train with --drop-leaks"),
             _group_finding(
                 "conflicts", self.conflicts, "image", "with copies in another class", "keep the copy in the right class"
@@ -162,6 +171,7 @@ class Checked:
             "extreme": self.extreme,
             "imbalance": round(self.imbalance, 3),
             "small_classes": self.small_classes,
+            "unusable": [{"file": file, "error": reason} for file, reason in self.unusable],
             "layout": [{"problem": each.message, "advice": each.advice} for each in self.layout],
             "modes": self.modes,
             "suspects": [
@@ -211,6 +221,7 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
         imbalance=max(1, *training.values()) / max(1, min(training.values(), default=1)),
         small_classes={name: count for name, count in training.items() if count < MIN_PER_CLASS},
         layout=layout_problems(folder),
+        unusable=[(each.file, each.reason) for each in folder.dropped],
         modes=dict(Counter(facts[i].mode for i in readable).most_common()),
     )
 

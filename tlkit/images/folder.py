@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from natsort import natsorted, ns
 
@@ -19,6 +19,22 @@ TRAIN, VAL, TEST = "train", "val", "test"
 IMBALANCE = 2.0  # largest class / smallest class; above, plain accuracy misleads, and training weights classes
 SPLIT_NAMES = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT_HINT = "IMAGES must hold one sub-folder per class, or train/ (and val/, test/) with class folders in it"
+
+
+class Dropped(NamedTuple):
+    """An image that a table names, but that cannot be used.
+
+    Attributes:
+        file: Its name as the table has it, or the line if it has none.
+        reason: Why it cannot be used.
+        label: Its class; empty if there is no single one.
+        split: Its split; empty if there is no single one.
+    """
+
+    file: str
+    reason: str
+    label: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,10 @@ class ImageFolder:
         empty_classes: Class folders without images.
         groups: Name of the group of each file, such as its site, patient or clip; empty if no groups are known.
             Images of one group stay on one side of every split that is drawn.
+        table: The table that names the labels; None: the folders do.
+        given: The path that the user gave, if it is not the root.
+        dropped: Images that the table names, but that cannot be used.
+        remarks: What the table was taken for, one sentence each.
     """
 
     root: Path
@@ -47,6 +67,19 @@ class ImageFolder:
     ignored: tuple[str, ...] = ()
     empty_classes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    table: Path | None = None
+    given: Path | None = None
+    dropped: tuple[Dropped, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> Path:
+        """The folder or the table that the user gave."""
+        return self.given or self.root
+
+    def part(self, split: str) -> str:
+        """Return what the user knows the images of a split as: "train/", or "split 'train'" of a table."""
+        return f"{split}/" if self.table is None else f"split '{split}'"
 
     @property
     def has_splits(self) -> bool:

@@ -22,13 +22,14 @@ def layout_problems(folder: ImageFolder) -> list[LayoutProblem]:
     found = [*_nested(folder), *_class_first(folder), *_split_classes(folder), *_unused(folder), *_twins(folder)]
     if len(folder.classes) < 2 and not found:
         count = plural(len(folder.classes), "class", "classes")
-        found.append(LayoutProblem(f"only {count}", "a classifier needs at least two class folders"))
+        what = "class folders" if folder.table is None else "labels"
+        found.append(LayoutProblem(f"only {count}", f"a classifier needs at least two {what}"))
     return found
 
 
 def _nested(folder: ImageFolder) -> list[LayoutProblem]:
     """Find a single class folder that holds the real class folders."""
-    if len(folder.classes) != 1 or folder.has_splits:
+    if len(folder.classes) != 1 or folder.has_splits or folder.table is not None:
         return []
     inner = sorted({file.split("/")[1] for file in folder.files if file.count("/") > 1})
     if len(inner) < 2:
@@ -39,7 +40,7 @@ def _nested(folder: ImageFolder) -> list[LayoutProblem]:
 
 def _class_first(folder: ImageFolder) -> list[LayoutProblem]:
     """Find class/train/ in place of train/class/."""
-    if folder.has_splits or len(folder.classes) < 2:
+    if folder.has_splits or len(folder.classes) < 2 or folder.table is not None:
         return []
     second = Counter(file.split("/")[1].lower() for file in folder.files if file.count("/") > 1)
     if TRAIN not in second or sum(second[name] for name in SPLIT_NAMES) < len(folder.files):
@@ -56,14 +57,14 @@ def _split_classes(folder: ImageFolder) -> list[LayoutProblem]:
     found = []
     train = folder.counts(TRAIN)
     for split in sorted(set(folder.splits) - {"", TRAIN}):
-        counts = folder.counts(split)
+        counts, part, trained = folder.counts(split), folder.part(split), folder.part(TRAIN)
         unknown = [name for name, count in counts.items() if count and not train[name]]
         missing = [name for name, count in counts.items() if train[name] and not count]
         if unknown:
-            message = f"{split}/ has classes that train/ does not have: {_some(unknown)}"
-            found.append(LayoutProblem(message, "add them to train/"))
+            message = f"{part} has classes that {trained} does not have: {_some(unknown)}"
+            found.append(LayoutProblem(message, f"add them to {trained}"))
         if missing:
-            found.append(LayoutProblem(f"{split}/ lacks classes: {_some(missing)}", f"add images of them to {split}/"))
+            found.append(LayoutProblem(f"{part} lacks classes: {_some(missing)}", f"add images of them to {part}"))
     return found
 
 

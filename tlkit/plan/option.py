@@ -17,7 +17,8 @@ from tlkit.errors import TlkitError
 from tlkit.files import absolute
 
 DATA, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE = "Data", "Strategy", "Time", "Training", "Output", "Machine"
-GROUPS = (DATA, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE)
+TABLE = "Table"
+GROUPS = (DATA, TABLE, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE)
 
 PLAN, RECIPE = "plan", "recipe"
 """What decides an option in a run that follows a plan: the plan, or its recipe if it has one."""

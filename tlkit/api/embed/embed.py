@@ -17,6 +17,8 @@ from tlkit.api.embed.source import Source, open_source
 from tlkit.api.embed.work_dir import WorkFolder, remove_left_over, work_folder
 from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
 from tlkit.api.inputs import PathLike, find_images, listed, named_folders
+from tlkit.api.table_options import FileOptions
+from tlkit.api.train.keywords import documented
 from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import NOT_FINITE, Store, each_feature, feature_key
 from tlkit.bundle.load import Bundle
@@ -95,6 +97,7 @@ class Embedded:
         }
 
 
+@documented(FileOptions)
 def embed(  # noqa: PLR0913  (one argument an option)
     images: Images,
     *,
@@ -107,6 +110,7 @@ def embed(  # noqa: PLR0913  (one argument an option)
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> list[Embedding]:
     """Compute one vector per image; the rows of `embed_iter` as a list."""
     return list(
@@ -121,10 +125,12 @@ def embed(  # noqa: PLR0913  (one argument an option)
             engine=engine,
             workers=workers,
             progress=progress,
+            **options,
         )
     )
 
 
+@documented(FileOptions)
 def embed_iter(  # noqa: PLR0913
     images: Images,
     *,
@@ -137,13 +143,14 @@ def embed_iter(  # noqa: PLR0913
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Iterator[Embedding]:
     """Compute one vector per image, one by one; memory does not grow with their number.
 
     Features of an earlier run are reused, and new ones are kept for later runs.
 
     Args:
-        images: Files, folders (with everything below them), glob patterns, images in memory: see `tlkit.predict_iter`.
+        images: Files, folders, patterns, tables, images in memory: see `tlkit.predict_iter`.
         backbone: Any spelling of a catalogue name, or a ``.keras`` file; None: the packaged one, if no bundle is given.
         model: A bundle or its folder, whose network is used.
         stage: "top", the name of a stage such as "stage3", or "all"; None: what the head sees (the top of a backbone).
@@ -153,16 +160,18 @@ def embed_iter(  # noqa: PLR0913
         engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
         workers: Threads to read images with, and cores to compute with; None: all.
         progress: Progress reporter.
+        options: As follows.
 
     Yields:
         One row per image, in the order found; an unreadable image becomes a row with ``error``.
 
     Raises:
+        TypeError: There is no such option.
         TlkitError: No image is found, there is no such backbone, bundle or stage, options contradict each other, or
             the engine is missing.
     """
     show = progress or SilentProgress()
-    paths = find_images(images)
+    paths = find_images(images, FileOptions.of("embed", options))
     source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
     store = FeatureStore(feature_key(source.extractor), max_mapped=MAX_MAPPED)
     try:
@@ -179,6 +188,7 @@ def embed_iter(  # noqa: PLR0913
         store.close()
 
 
+@documented(FileOptions)
 def embed_file(  # noqa: PLR0913
     images: Images,
     output: PathLike,
@@ -192,6 +202,7 @@ def embed_file(  # noqa: PLR0913
     engine: str = AUTO,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Embedded:
     """Write one vector per image to a file; memory does not grow with their number.
 
@@ -211,8 +222,10 @@ def embed_file(  # noqa: PLR0913
         engine: See `embed_iter`.
         workers: See `embed_iter`.
         progress: Progress reporter.
+        options: As follows.
 
     Raises:
+        TypeError: There is no such option.
         TlkitError: As `embed_iter`; the file exists, is among the images or cannot be written, another run is
             writing it, or no image can be read.
     """
@@ -223,7 +236,7 @@ def embed_file(  # noqa: PLR0913
         remove_left_over(target)
     for folder in named_folders(images) or [Path("-")]:
         check_free(target, folder, "--output")
-    paths = find_images(images)
+    paths = find_images(images, FileOptions.of("embed_file", options))
     with work_folder(target) as folder_of_run:
         source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
         count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)

@@ -16,7 +16,7 @@ from tlkit.api.train.keywords import documented, refuse_unknown
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reading import open_backbone, read_dataset
 from tlkit.api.train.stages import ADVICE, IMAGES, expect_advice
-from tlkit.api.train.start import context_of, prepare_start, scan_folder
+from tlkit.api.train.start import context_of, find_labelled, prepare_start
 from tlkit.context import Clock
 from tlkit.plan.option import declared
 from tlkit.plan.plan import Plan
@@ -123,7 +123,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
         'freeze'
 
     Args:
-        images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
+        images: A folder or a table, as for `tlkit.train`.
         progress: Progress reporter.
         options: As follows.
 
@@ -136,7 +136,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
     context = context_of(request, progress)
     expect_advice(request, context)
     context.begin(IMAGES)
-    start, folder = prepare_start(request, context), scan_folder(request.images, context)
+    start, folder = prepare_start(request, context), find_labelled(request, context)
     extractor = open_backbone(start, context)
     dataset = read_dataset(start, folder, extractor, context)
     # the time budget is for training, which starts after this

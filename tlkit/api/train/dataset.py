@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.extractor import rows_of
 from tlkit.context import Context
 from tlkit.errors import TlkitError
-from tlkit.images.folder import IMBALANCE, TEST, TRAIN, VAL, ImageFolder
+from tlkit.images.folder import IMBALANCE, TEST, TRAIN, VAL, Dropped, ImageFolder
 from tlkit.images.splits import with_test, with_validation
 from tlkit.words import plural
 
@@ -155,8 +155,16 @@ def stored_features(
 
 
 def skipped_files(folder: ImageFolder, features: Features) -> Skipped:
-    """(file, reason) of every image that could not be read."""
-    return tuple((folder.files[index], reason) for index, reason in features.errors.items())
+    """(file, reason) of every image that could not be read, or that a table names in vain."""
+    return tuple((each.file, each.reason) for each in _lost(folder, features))
+
+
+def _lost(folder: ImageFolder, features: Features) -> list[Dropped]:
+    return [*folder.dropped, *(_dropped(folder, index, reason) for index, reason in features.errors.items())]
+
+
+def _dropped(folder: ImageFolder, index: int, reason: str) -> Dropped:
+    return Dropped(folder.files[index], reason, folder.classes[folder.labels[index]])
 
 
 def prepare(
@@ -182,14 +190,14 @@ def prepare(
     from tlkit.images.duplicates import group_pairs, groups_of
 
     readable = folder.keep(list(features.rows))
-    require_enough(readable, skipped_files(folder, features))
+    require_enough(readable, _lost(folder, features))
     groups = group_pairs(confirmed_copies(features), len(readable.files))
     alike = groups_of(groups)
     leaks = [group for group in alike if len({readable.splits[index] for index in group}) > 1]
     leaked = {index for group in leaks for index in group if drop_leaks and readable.splits[index] == TRAIN}
     kept = [index for index in range(len(readable.files)) if index not in leaked]
     used = readable.keep(kept)
-    require_enough(used, [(readable.files[index], "a copy of it is in val/ or test/") for index in sorted(leaked)])
+    require_enough(used, [_dropped(readable, index, "a copy of it is in val/ or test/") for index in sorted(leaked)])
     kept_groups = [groups[index] for index in kept]
     contents = [features.contents[features.rows[index]] for index in kept]
     sides = [(known or {}).get(content) for content in contents]
@@ -212,28 +220,27 @@ def prepare(
     )
 
 
-def require_enough(folder: ImageFolder, lost: Sequence[tuple[str, str]]) -> None:
+def require_enough(folder: ImageFolder, lost: Sequence[Dropped]) -> None:
     """Require `MIN_PER_CLASS` training images in every class.
 
     Args:
         folder: The usable images.
-        lost: (file, reason) of images that cannot be used.
+        lost: Images that cannot be used.
 
     Raises:
         TlkitError: A class has fewer, or no image is left.
     """
     if lost and not folder.files:
-        raise TlkitError(f"no readable image in {folder.root}", "{}: {}".format(*lost[0]))
-    depth = 1 if folder.has_splits else 0
+        raise TlkitError(f"no readable image in {folder.source}", "{}: {}".format(*lost[0]))
     for name, count in folder.counts(TRAIN if folder.has_splits else None).items():
         if count >= MIN_PER_CLASS:
             continue
-        gone = [(file, reason) for file, reason in lost if file.split("/")[depth] == name]
+        gone = [each for each in lost if each.label == name]
         kind = "usable image" if gone else "image"
-        where = " in train/" if folder.has_splits else ""
-        hint = "add images, or remove the class folder"
+        where = f" in {folder.part(TRAIN)}" if folder.has_splits else ""
+        hint = "add images, or remove the class folder" if folder.table is None else "add images, or remove its rows"
         if gone:
-            hint = f"{plural(len(gone), 'image')} could not be used, such as {gone[0][0]}: {gone[0][1]}"
+            hint = f"{plural(len(gone), 'image')} could not be used, such as {gone[0].file}: {gone[0].reason}"
         raise TlkitError(
             f"class '{name}' has {plural(count, kind)}{where}, but at least {MIN_PER_CLASS} are required", hint
         )

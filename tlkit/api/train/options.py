@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tlkit.api.table_options import TableOptions
 from tlkit.api.train.keywords import refuse_unknown
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
@@ -28,7 +29,7 @@ def of_recipe(default: Any, **said: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(TableOptions):
     """The options of ``train``. Make them with `TrainOptions.make`, which takes values as people write them.
 
     Example:

@@ -17,6 +17,7 @@ from tlkit.evaluation.classes import figures
 from tlkit.evaluation.grad_cam import ClassMaps
 from tlkit.evaluation.metrics import exact
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.images.labelled import data_name
 from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
 from tlkit.report.gather import sections_of
@@ -54,7 +55,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
     sections = sections_of(found, probabilities, labels, shown, _class_maps(folder), size)
     counts = {each: dataset.count(each) for each in (TRAIN, VAL, TEST)}
     story = TrainingStory(
-        name=dataset.folder.root.name,
+        name=data_name(dataset.folder.source),
         plan=plan,
         accuracies=accuracy_lines(trained.metrics, counts, tuned, dataset.imbalanced, trained.refit),
         evaluated_on=EVALUATED_ON[split, tuned],
@@ -63,14 +64,14 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
         calibration=trained.calibration.why if trained.calibration else "",
         problems=_problems(dataset, finished.skipped),
         has_test=split == TEST,
-        command=again(finished.start.request, plan, dataset.folder.root, finished.place.target),
+        command=again(finished.start.request, plan, dataset.folder.source, finished.place.target),
     )
     return training_page(story, sections)
 
 
-def again(request: TrainOptions, plan: Plan, root: Path, target: Path) -> str:
+def again(request: TrainOptions, plan: Plan, images: Path, target: Path) -> str:
     """The command that repeats the run."""
-    words = ["tlkit", "train", str(root), "--plan", str(target / PLAN)]
+    words = ["tlkit", "train", str(images), *request.table_words(), "--plan", str(target / PLAN)]
     if plan.from_bundle is not None and request.from_bundle is not None:
         words += ["--from", request.from_bundle]
     elif plan.backbone_file is not None:

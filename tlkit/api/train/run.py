@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tlkit.api.recommend.plan_file import request_of
@@ -13,9 +14,11 @@ from tlkit.api.train.pipeline import run_pipeline
 from tlkit.api.train.result import TrainResult
 from tlkit.api.train.run_dir import free_place, open_run, resumed_place
 from tlkit.api.train.stages import IMAGES, expect_training
-from tlkit.api.train.start import context_of, prepare_start, scan_folder
+from tlkit.api.train.start import context_of, find_labelled, prepare_start
+from tlkit.errors import TlkitError
 from tlkit.files import absolute
-from tlkit.images.folder import existing_folder
+from tlkit.images.folder import ImageFolder
+from tlkit.images.labelled import existing_images
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
 
@@ -38,7 +41,8 @@ def train(
         0.93
 
     Args:
-        images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/.
+        images: A folder with one sub-folder per class, or with train/ and optionally val/ and test/; or a table of
+            files and labels: CSV, TSV or JSON Lines.
         plan: A plan from `tlkit.recommend` or a bundle's ``plan.json``. Options that it decides cannot be given, except
             for the location of its backbone, its weights file or the bundle it started from.
         progress: Progress reporter.
@@ -51,16 +55,30 @@ def train(
     request = TrainOptions.make(images, **options) if plan is None else request_of(plan, images, options)
     context = context_of(request, progress)
     expect_training(request, context)
-    place = free_place(existing_folder(request.images), request.output, request.overwrite)
+    place = free_place(existing_images(request.images), request.output, request.overwrite)
     context.begin(IMAGES)
-    start, folder = prepare_start(request, context, plan), scan_folder(request.images, context)
+    start, folder = prepare_start(request, context, plan), find_labelled(request, context)
+    _refuse_among_images(place.target, folder)
     return run_pipeline(start, folder, place, context)
+
+
+def _refuse_among_images(target: Path, folder: ImageFolder) -> None:
+    """Refuse to write a bundle beside the images of a table; class folders are looked at before.
+
+    Raises:
+        TlkitError: It would lie there.
+    """
+    folders = {file.rpartition("/")[0] for file in folder.files} if folder.table is not None else set()
+    beside = os.path.realpath(target.parent)
+    if any(os.path.realpath(folder.root / each) == beside for each in folders):
+        raise TlkitError(f"the bundle would lie among the images: {target}", "choose another folder with --output")
 
 
 def resume(
     folder: PathLike,
     *,
     images: PathLike | None = None,
+    root: PathLike | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
@@ -68,7 +86,8 @@ def resume(
 
     Args:
         folder: The run's folder, ``NAME.tlkit-run``, or the bundle it writes.
-        images: The images' folder, if it was moved.
+        images: The images' folder or table, if it was moved.
+        root: The folder that the table's paths start from, if it was moved.
         workers: As for `train`.
         progress: Progress reporter.
 
@@ -77,10 +96,11 @@ def resume(
     """
     run = open_run(folder)
     where = run.request.images if images is None else absolute(images)
-    request = replace(run.request, images=where, workers=workers)
+    moved = {} if root is None else {"root": absolute(root)}
+    request = replace(run.request, images=where, workers=workers, **moved)
     context = context_of(request, progress)
     place = resumed_place(run)
     expect_training(request, context)
     context.begin(IMAGES)
     start = prepare_start(request, context, run.plan)
-    return run_pipeline(start, scan_folder(where, context), place, context, run)
+    return run_pipeline(start, find_labelled(request, context), place, context, run)

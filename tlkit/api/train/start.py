@@ -19,7 +19,8 @@ from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.files import file_hash
 from tlkit.finetune.tensorboard import check_board, require_tensorboard
-from tlkit.images.folder import ImageFolder, scan
+from tlkit.images.folder import ImageFolder
+from tlkit.images.labelled import labelled_images
 from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
@@ -157,10 +158,12 @@ def _require_same(planned: Plan, found: Plan) -> None:
             )
 
 
-def scan_folder(images: str, context: Context) -> ImageFolder:
-    """Scan the images of a folder, and require enough in every class."""
-    folder = scan(images)
-    require_enough(folder, ())
+def find_labelled(request: TrainOptions, context: Context) -> ImageFolder:
+    """Find the labelled images, and require enough in every class."""
+    folder = labelled_images(request.images, request.columns)
+    for remark in folder.remarks:
+        context.show.note(remark)
+    require_enough(folder, folder.dropped)
     if folder.loose:
         context.show.note(f"{plural(folder.loose, 'image')} outside class folders ignored")
     return folder

@@ -194,7 +194,7 @@ def check_same(dataset: Dataset, run: RunDir) -> None:
     known = run.decisions().get("images")
     if known is not None and known != _images_digest(dataset):
         raise TlkitError(
-            f"the images in {dataset.folder.root} are not those that this run started with",
+            f"the images in {dataset.folder.source} are not those that this run started with",
             "restore them, or start again without --resume",
         )
 

@@ -1,0 +1,279 @@
+"""From a table of files and labels to an `ImageFolder`. Nothing is copied, and no image is opened."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tlkit.errors import TlkitError
+from tlkit.images.folder import SPLIT_NAMES, TEST, TRAIN, VAL, Dropped, ImageFolder, natural
+from tlkit.images.table.columns import FLAGS, Chosen, Columns, choose, folded, open_with_columns
+from tlkit.images.table.files import Finder, nearby
+from tlkit.images.table.text import Table
+from tlkit.words import plural
+
+YES, NO = frozenset({"1", "true", "yes", "1.0"}), frozenset({"0", "false", "no", "0.0", ""})
+MEANT = dict(zip(FLAGS, ((VAL, TRAIN), (VAL, TRAIN), (TEST, TRAIN), (TRAIN, TEST)), strict=True))
+"""What yes and no in these columns mean."""
+
+MAX_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table among those that make up a data set.
+
+    Attributes:
+        path: The file.
+        base: What is put before its relative paths, such as "train/"; empty: nothing.
+        split: The split of all its images; empty: as its column says.
+    """
+
+    path: Path
+    base: str = ""
+    split: str = ""
+
+
+@dataclass
+class _Found:
+    """What the rows come to: what they say of each file, and what is left out."""
+
+    said: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    contradicted: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    dropped: list[Dropped] = field(default_factory=list)
+    repeated: int = 0
+    labels: dict[str, None] = field(default_factory=dict)
+
+    def add(self, file: str, said: tuple[str, str, str]) -> None:
+        """Add what a row says of a file: its label, split and group."""
+        known = self.said.setdefault(file, said)
+        if known is said:
+            return
+        if known == said:
+            self.repeated += 1
+        else:
+            self.contradicted.setdefault(file, [known]).append(said)
+
+
+def read_tables(sources: Sequence[Source], given: Columns, root: Path, *, min_classes: int = 2) -> ImageFolder:
+    """Read the tables of a data set.
+
+    A row costs itself if its file is missing or it has no label; a file if its rows contradict each other. They are
+    listed in ``dropped``. Rows that say the same count once.
+
+    Args:
+        sources: The tables, at least one.
+        given: What the user says of their columns.
+        root: The folder that relative paths start from, absolute.
+        min_classes: Number of classes that must have images.
+
+    Raises:
+        TlkitError: A table or its columns cannot be understood, no file exists, or fewer than ``min_classes`` classes
+            have images.
+    """
+    found, finder = _Found(), Finder(root)
+    remarks: list[str] = []
+    first = sources[0].path
+    for source in sources:
+        table = open_with_columns(source.path, given)
+        chosen = choose(table, given, partial(_exists, finder, source.base), labelled=True)
+        _read(table, chosen, source, finder, found)
+        remarks += _remarks(table, chosen)
+    for file, rows in found.contradicted.items():
+        label, split, _ = found.said.pop(file)
+        found.dropped.append(Dropped(file, _contradiction(rows), label, split))
+    if not found.said:
+        raise _nothing(first, root, found)
+    if found.repeated:
+        remarks.append(f"{plural(found.repeated, 'repeated row')} of {first.name} counted once")
+    folder = _folder(found, root, first, tuple(dict.fromkeys(remarks)))
+    _check_classes(folder, min_classes)
+    return folder
+
+
+def _read(table: Table, chosen: Chosen, source: Source, finder: Finder, found: _Found) -> None:
+    """Add the rows of a table to what is found."""
+    rows: list[tuple[str, tuple[str, str, str]]] = []
+    label_of, split_of = _label_reader(table, chosen), _split_reader(table, chosen, source.split)
+    width, several = len(table.columns), 0
+    for line, cells in table.records():
+        if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+            found.dropped.append(Dropped(f"line {line}", f"has {len(cells)} cells instead of {width}"))
+            continue
+        cells += [""] * (width - len(cells))
+        file, labels, split = cells[chosen.file].strip(), label_of(cells), split_of(cells)
+        group = "" if chosen.group is None else cells[chosen.group].strip()
+        if not file:
+            found.dropped.append(Dropped(f"line {line}", "no file name", labels[0] if labels else "", split or ""))
+        elif len(labels) != 1:
+            several += len(labels) > 1
+            why = f"{len(labels)} labels: {_some(labels)}" if labels else "no label"
+            found.dropped.append(Dropped(file, why, "", split or ""))
+        elif split is None:
+            found.dropped.append(Dropped(file, "no split", labels[0]))
+        else:
+            rows.append((_based(source.base, file), (labels[0], split, group)))
+    if several > len(rows):
+        raise TlkitError(
+            f"most rows of {table.path} have several labels",
+            "an image has one label here; name it: --label-column NAME",
+        )
+    hits = finder.find([name for name, _ in rows])
+    for (name, said), (hit, problem) in zip(rows, hits, strict=True):
+        found.labels[said[0]] = None
+        if hit is None:
+            found.dropped.append(Dropped(name, problem, *said[:2]))
+        else:
+            found.add(hit, said)
+
+
+def _exists(finder: Finder, base: str, name: str) -> bool:
+    return finder.exists(_based(base, name))
+
+
+def _based(base: str, name: str) -> str:
+    return name if name.startswith("/") else base + name
+
+
+def _label_reader(table: Table, chosen: Chosen) -> Callable[[list[str]], list[str]]:
+    """Return a function from a row's cells to its labels: one, or none, or several by mistake."""
+    if len(chosen.labels) == 1:
+        column = chosen.labels[0]
+
+        def one(cells: list[str]) -> list[str]:
+            label = unicodedata.normalize("NFC", cells[column].strip())
+            return [label] if label else []
+
+        return one
+    names = {column: unicodedata.normalize("NFC", table.columns[column].strip()) for column in chosen.labels}
+
+    def flagged(cells: list[str]) -> list[str]:
+        strange = [cells[column] for column in names if cells[column].strip().lower() not in YES | NO]
+        if strange:
+            raise TlkitError(
+                f"{table.path}: which column holds the labels? '{strange[0]}' is neither 0 nor 1",
+                "name it: --label-column NAME",
+            )
+        return [name for column, name in names.items() if cells[column].strip().lower() in YES]
+
+    return flagged
+
+
+def _split_reader(table: Table, chosen: Chosen, forced: str) -> Callable[[list[str]], str | None]:
+    """Return a function from a row's cells to its split; None if it says none, but others may.
+
+    Raises:
+        TlkitError: The column says something else than a split.
+    """
+    column = chosen.split
+    if forced or column is None:
+        return lambda _: forced
+    known: dict[str, str | None] = {"": None}
+    flags = MEANT.get(folded(table.columns[column]))
+
+    def split(cells: list[str]) -> str | None:
+        said = cells[column].strip()
+        if said not in known:
+            known[said] = _split_of(said, flags, table, column)
+        return known[said]
+
+    return split
+
+
+def _split_of(said: str, flags: tuple[str, str] | None, table: Table, column: int) -> str:
+    if flags is not None and said.lower() in YES | NO:
+        return flags[said.lower() not in YES]
+    split = SPLIT_NAMES.get(said.casefold())
+    if split is None:
+        raise TlkitError(
+            f"{table.path}: '{said}' in column '{table.columns[column]}' is not a split",
+            "write train, val or test; --split-column none ignores the column",
+        )
+    return split
+
+
+def _remarks(table: Table, chosen: Chosen) -> Iterator[str]:
+    names = table.columns
+    if len(chosen.labels) == 1:
+        said = f"labels from column '{names[chosen.labels[0]]}' of {table.path.name}"
+    else:
+        said = f"labels from {len(chosen.labels)} columns of {table.path.name}, {names[chosen.labels[0]]} to "
+        said += names[chosen.labels[-1]]
+    parts = ((chosen.file, "files"), (chosen.split, "splits"), (chosen.group, "groups"))
+    yield ", ".join([said, *(f"{what} from '{names[column]}'" for column, what in parts if column is not None)])
+    if table.encoding in ("cp1252", "latin-1"):
+        yield f"{table.path.name} is not UTF-8; it is read as Windows-1252"
+
+
+def _contradiction(rows: Sequence[tuple[str, str, str]]) -> str:
+    for place, what in enumerate(("labels", "splits", "groups")):
+        values = list(dict.fromkeys(row[place] for row in rows))
+        if len(values) > 1:
+            return f"{len(values)} {what}: {_some(values)}"
+    raise AssertionError("rows that say the same")
+
+
+def _folder(found: _Found, root: Path, table: Path, remarks: tuple[str, ...]) -> ImageFolder:
+    classes = tuple(natural(sorted(found.labels)))
+    number = {name: index for index, name in enumerate(classes)}
+    # sorted, so that the order of the rows does not matter
+    rows = sorted((split, number[label], file, group) for file, (label, split, group) in found.said.items())
+    grouped = any(group for *_, group in rows)
+    return ImageFolder(
+        root=root,
+        classes=classes,
+        files=tuple(file for _, _, file, _ in rows),
+        labels=tuple(label for _, label, _, _ in rows),
+        splits=tuple(split for split, *_ in rows),
+        groups=tuple(group or file for _, _, file, group in rows) if grouped else (),
+        table=table,
+        dropped=tuple(found.dropped),
+        remarks=remarks,
+    )
+
+
+def _check_classes(folder: ImageFolder, min_classes: int) -> None:
+    filled = [name for name, count in folder.counts().items() if count]
+    if len(filled) < min_classes:
+        raise TlkitError(f"only one label ('{filled[0]}') in {folder.table}", "a classifier needs at least two classes")
+    if min_classes > 1 and len(filled) > max(10, len(folder.files) // 2):
+        raise TlkitError(
+            f"{folder.table} has {len(filled)} different labels for {plural(len(folder.files), 'image')}",
+            "choose another column with --label-column",
+        )
+
+
+def _nothing(table: Path, root: Path, found: _Found) -> TlkitError:
+    """The error if no image is left."""
+    missing = [each for each in found.dropped if each.label]
+    if not missing:
+        first = found.dropped[0]
+        return TlkitError(f"no usable row in {table}", f"{first.file}: {first.reason}")
+    names = [each.file for each in missing[:MAX_SHOWN]]
+    there = nearby(root, names)
+    hint = f"did you mean --root {there}?" if there else "give the folder that the paths start from with --root"
+    return TlkitError(f"none of the files in {table} can be used, such as {names[0]} ({missing[0].reason})", hint)
+
+
+def table_files(path: Path, given: Columns) -> list[Path]:
+    """Return the files that a table names, each once, in the order of the rows; also those that do not exist.
+
+    Raises:
+        TlkitError: The table or its column of files cannot be understood, or it names no file.
+    """
+    root = given.root or path.parent
+    table, finder = open_with_columns(path, given), Finder(root)
+    column = choose(table, given, finder.exists, labelled=False).file
+    names = [cells[column].strip() for _, cells in table.records() if len(cells) > column and cells[column].strip()]
+    if not names:
+        raise TlkitError(f"{path} names no files")
+    found = finder.find(names)
+    return list(dict.fromkeys(root / (file or name) for (file, _), name in zip(found, names, strict=True)))
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MAX_SHOWN])
+    return f"{shown} and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else shown
