@@ -15,6 +15,9 @@ START = """# Options of `tlkit train` and `tlkit recommend`
 Made by `python docs/make_options.py` from `tlkit/api/train/options.py`; a test compares. In Python, `tlkit.train` and
 `tlkit.recommend` take the same options as keyword arguments, under the names in the second column.
 
+The options of a table (`--label-column`, `--root` and so on) are also options of `tlkit check` and `tlkit evaluate`;
+`--file-column` and `--root` of `predict`, `explain` and `embed` too ([labels.md](labels.md)).
+
 A time in text needs its unit: `90s`, `10m` or `1.5h`. In Python, `time_budget` may also be a number of seconds.
 
 Options marked **r** are also options of `tlkit recommend`. With `--plan FILE`, the plan decides those marked **p**;

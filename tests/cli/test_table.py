@@ -23,7 +23,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def table(garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample's images with their classes, every second one for testing, one of them lost, and two labels for one."""
+    """The sample's images with their classes, every second one for testing; one is lost, one has two labels."""
     folder = scan(garden)
     path = tmp_path_factory.mktemp("tables") / "my plants.csv"
     with path.open("w", newline="") as file:

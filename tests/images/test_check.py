@@ -14,6 +14,7 @@ FIELDS = {
     "images",
     "classes",
     "unreadable",
+    "unusable",
     "wrong_extension",
     "duplicates",
     "near_duplicates",

@@ -58,11 +58,12 @@ def check(
         TypeError: There is no such option.
         TlkitError: There is no such folder, it has no images, or the bundle cannot be used.
     """
+    table = TableOptions.of("check", options)
     context = Context(progress or SilentProgress(), workers, seed)
     quick = model is None and not suspects
     if quick and workers != 1:
         start_examining(workers)
-    folder = labelled_images(images, TableOptions.of("check", options).columns, min_classes=0)
+    folder = labelled_images(images, table.columns, min_classes=0)
     for remark in folder.remarks:
         context.show.note(remark)
     if not folder.files:

@@ -147,10 +147,10 @@ def evaluate(
         TlkitError: There is no bundle or it is damaged, the folder has no such part, none of its classes is in the
             bundle, or no image can be read.
     """
+    table = TableOptions.of("evaluate", options)
     if split not in SPLITS:
         raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
     bundle = model if isinstance(model, Bundle) else load(model)
-    table = TableOptions.of("evaluate", options)
     folder, part = _part(labelled_images(images, table.columns, min_classes=1), split)
     known, unknown = _matched(folder, bundle.classes)
     limit = unknown_limit(bundle, unknown_rate)
@@ -211,7 +211,8 @@ def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
     """Return the images of one part of a folder, and the part's name."""
     if not folder.has_splits:
         if split not in (AUTO, ALL):
-            raise TlkitError(f"{folder.source} has no {split} images", "leave out --split: it has no splits")
+            its = "the folder has class folders" if folder.table is None else "the table has labels"
+            raise TlkitError(f"{folder.source} has no {folder.part(split)}", f"leave out --split: {its} only")
         return folder, ALL
     if split == AUTO:
         split = next((each for each in (TEST, VAL) if each in folder.splits), ALL)

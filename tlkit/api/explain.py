@@ -91,11 +91,12 @@ def explain(
         TlkitError: There is no bundle, no image can be read, the folder exists or cannot be made, or the bundle has
             no such class or stage.
     """
+    table = FileOptions.of("explain", options)
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
     folder = _new_folder(output)
-    paths = find_images(images, FileOptions.of("explain", options))
+    paths = find_images(images, table)
     show = progress or SilentProgress()
     with show.phase("Loading the network", None):
         locate, maps_of = class_maps(bundle), _stage_maps(bundle, stage)

@@ -40,8 +40,8 @@ def find_images(images: Images, table: FileOptions | None = None) -> list[Path |
 
     Args:
         images: One of these, or an iterable of them: the path of a file, a folder or a table that names files, a glob
-            pattern, the bytes of an image file, a Pillow image, a uint8 array [height, width, 3], [height, width] or [height, width, 4]; or a
-            uint8 array [n, height, width, 3].
+            pattern, the bytes of an image file, a Pillow image, a uint8 array [height, width, 3], [height, width] or
+            [height, width, 4]; or a uint8 array [n, height, width, 3].
         table: How tables are to be understood.
 
     Raises:

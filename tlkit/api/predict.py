@@ -90,10 +90,10 @@ def predict_iter(
     """Label images one by one; memory does not grow with their number.
 
     Args:
-        images: One image or many. A file, a folder (with everything below it), a glob pattern, a table that names files (CSV,
-            TSV, JSON Lines), the bytes of an image
-            file, a Pillow image, a uint8 array [height, width, 3] (RGB), [height, width] (grey) or [height, width, 4]
-            (RGBA); a list of these; or a uint8 array [n, height, width, 3].
+        images: One image or many. A file, a folder (with everything below it), a glob pattern, a table that names files
+            (CSV, TSV, JSON Lines), the bytes of an image file, a Pillow image, a uint8 array [height, width, 3] (RGB),
+            [height, width] (grey) or [height, width, 4] (RGBA); a list of these; or a uint8 array
+            [n, height, width, 3].
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         unknown_rate: Share of images of known classes that may be flagged as unknown, 0..0.5; 0: flag none; None: as
             set in training.
@@ -111,11 +111,12 @@ def predict_iter(
         TlkitError: There is no bundle or it is damaged, no image is found or an image is of a type that cannot be one,
             the bundle cannot flag unknown images, mirroring is not known to be harmless, or the engine is missing.
     """
+    table = FileOptions.of("predict", options)
     bundle = model if isinstance(model, Bundle) else load(model)
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
         check_mirroring(bundle)
-    found = find_images(images, FileOptions.of("predict", options))
+    found = find_images(images, table)
     with (progress or SilentProgress()).phase("Predicting", len(found)) as advance:
         for answer in answers(found, bundle, engine=engine, workers=workers, mirrored=tta):
             yield _prediction(str(found[answer.item.index]), answer, bundle.classes, limit)

@@ -96,8 +96,8 @@ def resume(
     """
     run = open_run(folder)
     where = run.request.images if images is None else absolute(images)
-    moved = {} if root is None else {"root": absolute(root)}
-    request = replace(run.request, images=where, workers=workers, **moved)
+    base = run.request.root if root is None else absolute(root)
+    request = replace(run.request, images=where, root=base, workers=workers)
     context = context_of(request, progress)
     place = resumed_place(run)
     expect_training(request, context)
