@@ -40,6 +40,31 @@ def check_free(path: Path, images: Path | None, option: str = "--report") -> Non
         raise TlkitError(f"cannot write {path}: {reason}", f"choose another path for {option}") from None
 
 
+def check_path(path: str | os.PathLike[str], option: str) -> None:
+    """Refuse a path that the system cannot even look up: too long, a loop of links, a folder that may not be entered.
+
+    A path where nothing lies is fine: it may be created.
+
+    Args:
+        path: What the user gave.
+        option: Name of the option or argument, for the message.
+
+    Raises:
+        TlkitError: It cannot be looked up.
+    """
+    try:
+        os.stat(path)  # noqa: PTH116  (takes text that is no path either)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TlkitError(f"{option}: cannot look up {_shortened(os.fspath(path))}: {reason}") from None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:60]}...{text[-40:]}"
+
+
 def check_outputs(images: Path | None, outputs: dict[str, Path | None]) -> None:
     """Check the files of several options as `check_free` does, and that no two are the same.
 

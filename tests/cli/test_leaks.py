@@ -137,7 +137,7 @@ def test_a_image_whose_reading_fails_once_is_used(
     make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_folder({"a": 5, "b": 5})
-    shaky, real, failed = root / "a" / "2.png", batches._bytes_of, []
+    shaky, real, failed = root / "a" / "2.png", batches._hashed, []
 
     def flaky(path: Path) -> bytes:
         if path == shaky and not failed:
@@ -146,7 +146,7 @@ def test_a_image_whose_reading_fails_once_is_used(
         return real(path)
 
     monkeypatch.setattr(batches, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(batches, "_bytes_of", flaky)
+    monkeypatch.setattr(batches, "_hashed", flaky)
     result = package.train(root, **PLAIN, output=tmp_path / "m.tlkit")
     assert failed
     assert result.skipped == ()

@@ -4,11 +4,12 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tlkit.images import batches
-from tlkit.images.batches import load_batches, load_images, read_bytes
+from tlkit.images.batches import load_batches, load_images, read_file
 from tlkit.images.read import UnreadableImage
 
 
@@ -41,22 +42,22 @@ def test_unwanted_images_are_not_decoded(files: list[Path]) -> None:
 def test_never_more_than_asked_are_ahead(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     started = 0
     lock = threading.Lock()
-    real = batches.read_bytes
+    real = batches.read_file
 
-    def counting(path: Path) -> bytes:
+    def counting(path: Path) -> Any:
         nonlocal started
         with lock:
             started += 1
         return real(path)
 
-    monkeypatch.setattr(batches, "read_bytes", counting)
+    monkeypatch.setattr(batches, "read_file", counting)
     for taken, _ in enumerate(load_images(files, (4, 4), ahead=5)):
         assert started <= taken + 5
 
 
 def test_a_failing_read_is_tried_once_more(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "RETRY_SECONDS", 0.01)
-    real, calls = batches._bytes_of, []
+    real, calls = batches._hashed, []
 
     def flaky(path: Path) -> bytes:
         calls.append(path)
@@ -64,17 +65,17 @@ def test_a_failing_read_is_tried_once_more(files: list[Path], monkeypatch: pytes
             raise OSError(5, "Input/output error")
         return real(path)
 
-    monkeypatch.setattr(batches, "_bytes_of", flaky)
-    assert read_bytes(files[0]) == files[0].read_bytes()
+    monkeypatch.setattr(batches, "_hashed", flaky)
+    assert read_file(files[0])[1] == files[0].read_bytes()
     assert len(calls) == 2
 
     def dead(path: Path) -> bytes:
         calls.append(path)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(batches, "_bytes_of", dead)
+    monkeypatch.setattr(batches, "_hashed", dead)
     with pytest.raises(UnreadableImage) as caught:
-        read_bytes(files[0])
+        read_file(files[0])
     assert caught.value.reason == "input/output error"
     assert len(calls) == 4
 
@@ -130,4 +131,4 @@ def test_a_file_whose_size_is_not_known_is_read_whole(files: list[Path], monkeyp
         st_size = 10
 
     monkeypatch.setattr(batches.os, "fstat", lambda number: Lying() if number > 2 else real(number))
-    assert read_bytes(files[0]) == files[0].read_bytes()
+    assert read_file(files[0])[1] == files[0].read_bytes()

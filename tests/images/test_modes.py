@@ -53,7 +53,7 @@ def test_integers_are_scaled_by_the_depth_that_holds_them(values: list[int], exp
 def test_scaling_in_bands_is_the_same_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(0, 1000, (37, 11))
     whole = modes.scale_to_8_bits(values)
-    monkeypatch.setattr(modes, "_BAND_PIXELS", 25)
+    monkeypatch.setattr(modes, "BAND_PIXELS", 25)
     np.testing.assert_array_equal(modes.scale_to_8_bits(values), whole)
 
 

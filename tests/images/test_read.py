@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from tlkit.errors import TlkitError
-from tlkit.images import formats, modes, opening, read
+from tlkit.images import budget, formats, modes, opening, read
 from tlkit.images.read import UnreadableImage, read_details, read_image
 
 
@@ -285,7 +285,7 @@ def test_threads_read_what_one_thread_reads(corpus_files: Any) -> None:
     assert together == [look(path) for path in paths]
 
 
-def test_large_images_are_decoded_one_at_a_time(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_the_memory_for_decoding(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, most = 0, 0
     guard = threading.Lock()
 
@@ -300,29 +300,52 @@ def test_large_images_are_decoded_one_at_a_time(corpus: ModuleType, monkeypatch:
         return modes.to_rgb_or_grey(image)
 
     monkeypatch.setattr(read, "to_rgb_or_grey", slow)
-    data = [corpus.good()["plain.png"].data] * 6
-    for limit, expected in ((48 * 32, range(2, 7)), (48 * 32 - 1, range(1, 2))):
-        monkeypatch.setattr(read, "_LARGE_PIXELS", limit)
-        most = 0
-        with ThreadPoolExecutor(6) as pool:
-            list(pool.map(read_image, data))
-        assert most in expected
+    for name, each in (("plain.png", 4 * 48 * 32), ("plain.jpg", 4 * 48 * 32), ("lossless.webp", 20 * 48 * 32)):
+        data = [case.data for case in corpus.good().values() if case.name == name] * 6
+        for total, expected in ((6 * each, range(2, 7)), (2 * each - 1, range(1, 2))):
+            monkeypatch.setattr(budget.decoding, "total", total)
+            most = 0
+            with ThreadPoolExecutor(6) as pool:
+                list(pool.map(read_image, data))
+            assert most in expected or not data, name
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_progressive_jpeg_is_large_even_when_decoded_small(
+def test_progressive_jpeg_takes_memory_even_when_decoded_small(
     corpus: ModuleType, monkeypatch: pytest.MonkeyPatch, progressive: bool
 ) -> None:
-    locked = []
+    data = corpus.encode(corpus.photo(900, 900), "JPEG", progressive=progressive)
+    monkeypatch.setattr(budget.decoding, "total", 1_000_000)
+    if progressive:
+        with pytest.raises(UnreadableImage, match="too large: decoding takes"):
+            read_image(data, (100, 100))
+    else:
+        read_image(data, (100, 100))
+    with pytest.raises(UnreadableImage, match="too large: decoding takes"):
+        read_image(data)
 
-    def spy(image: Image.Image) -> Image.Image:
-        locked.append(read._large.locked())
-        return modes.to_rgb_or_grey(image)
 
-    monkeypatch.setattr(read, "to_rgb_or_grey", spy)
-    monkeypatch.setattr(read, "_LARGE_PIXELS", 800 * 800)
-    read_image(corpus.encode(corpus.photo(900, 900), "JPEG", progressive=progressive), (100, 100))
-    assert locked == [progressive]
+def test_within_keeps_the_aspect_and_never_enlarges(corpus: ModuleType) -> None:
+    for turn in (1, 6):
+        data = corpus.encode(corpus.stored(corpus.photo(600, 900), turn), "JPEG", exif=corpus.exif(turn))
+        image = read_details(data, within=300)
+        assert image.pixels.shape == (200, 300, 3)
+        assert (image.height, image.width) == (600, 900)
+        np.testing.assert_array_equal(read_details(data, within=900).pixels, read_image(data))
+        with pytest.raises(ValueError, match="at least"):
+            read_details(data, within=0)
+
+
+def test_bands_change_no_pixel(corpus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large images are converted in parts."""
+    cases = [case for case in corpus.good().values() if len(case.data) < 100_000]
+    whole = [read_image(case.data) for case in cases]
+    monkeypatch.setattr(modes, "BAND_PIXELS", 100)
+    monkeypatch.setattr(read, "BAND_PIXELS", 100)
+    for case, expected in zip(cases, whole, strict=True):
+        pixels = read_image(case.data)
+        np.testing.assert_array_equal(pixels, expected, err_msg=case.name)
+        assert not pixels.flags.writeable
 
 
 def test_layers_of_a_psd_are_not_frames() -> None:

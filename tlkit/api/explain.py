@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FOLDER, SHEET = "explained", "contact-sheet.png"
 MAX_ON_SHEET = 48  # images
+MAX_STEM = 200  # bytes of an image's name in that of its drawing
 MAX_SIDE = 1600  # pixels of an overlay's longer side
 
 
@@ -125,7 +126,7 @@ def _explained(
 
     from tlkit.report.overlay import map_grid, overlay
 
-    small, whole = load_image(path, bundle.input_size), load_image(path, None)
+    small, whole = load_image(path, bundle.input_size), load_image(path, None, within=MAX_SIDE)
     if small.image is None or whole.image is None:
         return Explained(str(path), None, None, None, None, small.error or whole.error), None
     pixels = small.image.pixels[None]
@@ -133,16 +134,22 @@ def _explained(
     if not np.isfinite(probabilities).all():
         return Explained(str(path), None, None, None, None, NOT_FINITE), None
     index = int(probabilities.argmax()) if label is None else bundle.classes.index(label)
-    large = Image.fromarray(whole.image.pixels)
-    large.thumbnail((MAX_SIDE, MAX_SIDE))
-    drawn = overlay(np.asarray(large), locate(pixels, np.array([index]))[0])
-    target = _made(folder) / f"{number:04}-{path.stem}.png"
+    drawn = overlay(whole.image.pixels, locate(pixels, np.array([index]))[0])
+    name = f"{number:04}-{_cut(path.stem)}"
+    target = _made(folder) / f"{name}.png"
     Image.fromarray(drawn).save(target)
     grid = None
     if maps_of is not None:
-        grid = folder / f"{number:04}-{path.stem}-maps.png"
+        grid = folder / f"{name}-maps.png"
         map_grid(np.asarray(maps_of(pixels.astype(np.float32), training=False))[0]).save(grid)
     return Explained(str(path), bundle.classes[index], float(probabilities[index]), target, grid, None), drawn
+
+
+def _cut(stem: str) -> str:
+    """Cut a name such that a number and an ending still fit into what file systems take."""
+    while len(os.fsencode(stem)) > MAX_STEM:
+        stem = stem[:-1]
+    return stem
 
 
 def class_maps(bundle: Bundle) -> ClassMaps:

@@ -133,6 +133,8 @@ class _Interpreter:
     def __init__(self, file: bytes | Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        if isinstance(file, Path) and not str(file).isprintable():  # LiteRT takes no path that is not Unicode
+            file = file.read_bytes()
         source = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
         with silent_stderr():
             self._interpreter: Any = Interpreter(num_threads=threads, **source)

@@ -9,6 +9,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run ``tlkit`` and exit with its exit code."""
     import sys
 
+    from tlkit.cli.exits import guarded
+    from tlkit.cli.streams import prepare
+
+    if code := guarded(prepare):
+        sys.exit(code)
     from tlkit.cli.app import run
 
     sys.exit(run(argv))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,8 @@ import typer
 from tlkit.api.table_options import TableOptions
 from tlkit.cli.declared import MODEL, with_options
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Seed, Workers
-from tlkit.errors import TlkitError
+from tlkit.cli.options import Debug, Engine, Json, LabelledImages, RawCsv, Seed, Workers
+from tlkit.csvtext import line
 from tlkit.jsontext import json_text
 from tlkit.plan.option import DATA, OUTPUT
 from tlkit.words import plural
@@ -57,6 +56,7 @@ def check_command(
     workers: Workers = None,
     seed: Seed = 0,
     as_json: Json = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """Find problems in a dataset; changes nothing.
@@ -84,7 +84,7 @@ def check_command(
         **table.given(),
     )
     if report is not None:
-        _write(report, result)
+        _write(report, result, raw=raw_csv)
     if as_json:
         typer.echo(json_text(result.to_json()))
     else:
@@ -119,13 +119,12 @@ def _present(result: Checked) -> None:
         console.print(Text(f"wrong labels: {result.suspects_by}", style="dim"), soft_wrap=True)
 
 
-def _write(report: Path, result: Checked) -> None:
-    try:
-        with report.open("x", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "problem", "detail"])
-            for finding in result.findings():
-                for name, detail in finding.rows or [("", finding.message)]:
-                    writer.writerow([name, finding.kind, detail])
-    except OSError as error:
-        raise TlkitError(f"cannot write {report}: {error.strerror or error}") from error
+def _write(report: Path, result: Checked, *, raw: bool) -> None:
+    from tlkit.files import write_new
+
+    rows = [
+        (name, finding.kind, detail)
+        for finding in result.findings()
+        for name, detail in finding.rows or [("", finding.message)]
+    ]
+    write_new(report, "".join(line(row, raw=raw) for row in [("file", "problem", "detail"), *rows]))

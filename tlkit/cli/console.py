@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from tlkit.cli.exits import printable
+from tlkit.cli.streams import forgiving
 from tlkit.progress import Advance, ignore
 
 if TYPE_CHECKING:
@@ -140,6 +141,6 @@ class ConsoleProgress:
 def _own_stderr() -> IO[str]:
     """Duplicate stderr, so that bars still show while messages of native libraries are discarded."""
     try:
-        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="backslashreplace")
+        return forgiving(os.dup(sys.stderr.fileno()))
     except (OSError, AttributeError, ValueError):  # captured or absent
         return sys.stderr

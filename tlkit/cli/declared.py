@@ -19,12 +19,22 @@ from tlkit.plan.option import DATA, MACHINE, OUTPUT, STRATEGY, TABLE, TIME, TRAI
 Parameters = list[inspect.Parameter]
 
 ARGUMENTS, SELECTION, MODEL, OTHER = "Arguments", "Selection", "Model", "Other"
+MAYBE_PATHS = ("backbone", "weights", "name")  # parameters that take a name or a file
 HEADINGS = (ARGUMENTS, DATA, TABLE, SELECTION, MODEL, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE, OTHER)
 """Headings of a command's help, in this order."""
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help has a heading for each group of options, as wide as the terminal."""
+    """A command whose help has a heading for each group of options, as wide as the terminal.
+
+    Before it runs, every path on the command line is looked up. Those of images to predict, explain or embed are not:
+    each is a row of its own, with its error.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        _check_paths(self, ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options by group."""
@@ -32,12 +42,26 @@ class GroupedCommand(TyperCommand):
 
 
 class GroupedCommands(TyperGroup):
-    """A command with sub-commands, whose help is grouped likewise."""
+    """A command with sub-commands, whose help is grouped and whose paths are looked up likewise."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command or the sub-command."""
+        _check_paths(self, ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options by group, then the sub-commands."""
         _write_groups(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+
+def _check_paths(command: Any, ctx: Any) -> None:
+    for param in command.get_params(ctx):
+        value = ctx.params.get(param.name)
+        if isinstance(value, Path) or (isinstance(value, str) and param.name in MAYBE_PATHS):
+            from tlkit.files import check_path
+
+            check_path(value, param.metavar if param.param_type_name == "argument" else param.opts[0])
 
 
 def _write_groups(command: Any, ctx: Any, formatter: Any) -> None:

@@ -11,7 +11,7 @@ import typer
 from tlkit.api.table_options import FileOptions
 from tlkit.cli.declared import MODEL, completion, with_options
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Backbone, Debug, Engine, Images, ImageSize, Json, Preprocessing, Weights, Workers
+from tlkit.cli.options import Backbone, Debug, Engine, Images, ImageSize, Json, Preprocessing, RawCsv, Weights, Workers
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT
 from tlkit.words import plural
@@ -55,6 +55,7 @@ def embed_command(
     engine: Engine = "auto",
     workers: Workers = None,
     as_json: Json = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """Write one feature vector per image, for search, clustering or classifiers of your own.
@@ -80,6 +81,7 @@ def embed_command(
         preprocessing=preprocessing,
         engine=engine,
         workers=workers,
+        raw_csv=raw_csv,
         progress=show,
         **table.given(),
     )

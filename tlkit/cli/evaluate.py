@@ -11,7 +11,7 @@ from tlkit.api.table_options import TableOptions
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.declared import choices_of, completion, with_options
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Model, Tta, UnknownRate, Workers
+from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Model, RawCsv, Tta, UnknownRate, Workers
 from tlkit.jsontext import json_text
 from tlkit.plan.choices import AUTO, SPLITS
 from tlkit.plan.option import DATA, OUTPUT
@@ -57,6 +57,7 @@ def evaluate_command(
     engine: Engine = "auto",
     workers: Workers = None,
     as_json: Json = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """Measure how well a bundle does on labelled images, with intervals, and show its mistakes.
@@ -87,7 +88,7 @@ def evaluate_command(
     )
     if csv is not None:
         columns = (result.files, result.labels, result.probabilities, result.unknown, result.used)
-        write_new(csv, image_table(*columns, result.classes))
+        write_new(csv, image_table(*columns, result.classes, raw=raw_csv))
     if report is not None:
         with show.phase("Writing the report", None):
             write_new(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size))

@@ -110,6 +110,14 @@ UnknownRate = Annotated[
         show_default="as set in training",
     ),
 ]
+RawCsv = Annotated[
+    bool,
+    typer.Option(
+        "--raw-csv",
+        help="In CSV, leave cells that begin like a formula as they are.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Engine = Annotated[
     str,
     typer.Option(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +14,8 @@ from tlkit.api.table_options import FileOptions
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.declared import choices_of, with_options
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Images, Json, Model, Tta, UnknownRate, Workers
+from tlkit.cli.options import Debug, Engine, Images, Json, Model, RawCsv, Tta, UnknownRate, Workers
+from tlkit.csvtext import line
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT
 
@@ -46,6 +47,7 @@ def predict_command(
         ),
     ] = None,
     as_json: Json = False,
+    raw_csv: RawCsv = False,
     unknown_rate: UnknownRate = None,
     tta: Tta = False,
     engine: Engine = "auto",
@@ -76,8 +78,12 @@ def predict_command(
         **table.given(),
     )
     chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
-    labelled = {Format.table: _table, Format.csv: _csv, Format.json: _json}[chosen](rows)
-    if not labelled:
+    show_rows: Callable[[Iterable[Prediction]], int] = {
+        Format.table: _table,
+        Format.csv: partial(_csv, raw=raw_csv),
+        Format.json: _json,
+    }[chosen]
+    if not show_rows(rows):
         raise typer.Exit(Exit.USER)
 
 
@@ -89,15 +95,14 @@ def _json(rows: Iterable[Prediction]) -> int:
     return labelled
 
 
-def _csv(rows: Iterable[Prediction]) -> int:
+def _csv(rows: Iterable[Prediction], *, raw: bool) -> int:
     labelled = 0
-    writer = csv.writer(sys.stdout, lineterminator="\n")
     for number, row in enumerate(rows):
         if number == 0:  # not earlier: on an error stdout must stay empty
-            writer.writerow(["file", "label", "probability", "unknown", "error"])
+            sys.stdout.write(line(["file", "label", "probability", "unknown", "error"]))
         probability = "" if row.probability is None else f"{row.probability:.6f}"
         unknown = "" if row.unknown is None else str(row.unknown).lower()
-        writer.writerow([row.file, row.label or "", probability, unknown, row.error or ""])
+        sys.stdout.write(line([row.file, row.label or "", probability, unknown, row.error or ""], raw=raw))
         sys.stdout.flush()  # streams: a pipe sees each row at once
         labelled += row.error is None
     return labelled

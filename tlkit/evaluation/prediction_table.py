@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
+from tlkit.csvtext import line
 from tlkit.evaluation.metrics import Floats
 
 COLUMNS = ("file", "label", "answer", "probability", "correct", "unknown", "used")
@@ -19,6 +18,8 @@ def image_table(
     unknown: Sequence[bool] | None,
     used: Sequence[str],
     classes: Sequence[str],
+    *,
+    raw: bool = False,
 ) -> str:
     """Return one line per image: `COLUMNS`, then the probability of every class under ``p:NAME``.
 
@@ -31,14 +32,14 @@ def image_table(
         unknown: Whether each image is called unknown; None: not determined, and the column stays empty.
         used: The split each image had in training, or "".
         classes: Class names.
+        raw: Whether to leave cells that begin like a formula as they are; see `tlkit.csvtext`.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(PREFIX + name for name in classes)])
+    lines = [line([*COLUMNS, *(PREFIX + name for name in classes)], raw=raw)]
     flags = [""] * len(files) if unknown is None else [str(each).lower() for each in unknown]
     for file, label, row, flag, split in zip(files, labels, probabilities, flags, used, strict=True):
         answer = int(row.argmax())
         values = [repr(float(value)) for value in row]
         right = str(answer == label).lower()
-        writer.writerow([file, classes[label], classes[answer], values[answer], right, flag, split, *values])
-    return text.getvalue()
+        cells = [file, classes[label], classes[answer], values[answer], right, flag, split, *values]
+        lines.append(line(cells, raw=raw))
+    return "".join(lines)

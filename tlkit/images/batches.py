@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tlkit.images.duplicates import fingerprint
 from tlkit.images.given import GivenImage
-from tlkit.images.opening import RefusedError, opened_file
-from tlkit.images.read import ReadImage, UnreadableImage
+from tlkit.images.opening import opened_file
+from tlkit.images.read import ReadImage, UnreadableImage, read_details
+from tlkit.images.refused import RefusedError
 
 RETRY_SECONDS = 0.2
-MAX_BYTES = 1 << 30  # files are held in memory, and no image within the pixel limit needs more
+MAX_BYTES = 1 << 30  # bytes of a file; no image that is decoded needs more
+IN_MEMORY = 16 << 20  # bytes; a larger file is hashed and decoded from disk
 
 
 @dataclass(frozen=True)
@@ -48,52 +52,70 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the file's bytes. A failed read is tried once more, for the sake of network drives.
+def read_file(path: Path) -> tuple[bytes, bytes | Path]:
+    """Return the SHA-256 of a file, and what to decode: its bytes or, if they are many, its path.
+
+    A failed read is tried once more, for the sake of network drives.
 
     Raises:
         UnreadableImage: The file cannot be read, is not a regular file, or is larger than `MAX_BYTES`.
     """
     try:
-        return _bytes_of(path)
+        return _hashed(path)
     except (OSError, RefusedError):
         time.sleep(RETRY_SECONDS)
     try:
-        return _bytes_of(path)
+        return _hashed(path)
     except RefusedError as error:
         raise UnreadableImage(error.reason, str(path)) from None
     except OSError as error:
         raise UnreadableImage((error.strerror or "cannot be read").lower(), str(path)) from None
 
 
-def _bytes_of(path: Path) -> bytes:
+def _hashed(path: Path) -> tuple[bytes, bytes | Path]:
     with opened_file(path) as file:
-        # by the file's size: read(MAX_BYTES) would allocate a gigabyte first, which takes longer than reading
-        expected = min(os.fstat(file.fileno()).st_size, MAX_BYTES)
+        # by the file's size: read(IN_MEMORY) would allocate megabytes first, which takes longer than reading
+        most = min(IN_MEMORY, MAX_BYTES)
+        expected = min(os.fstat(file.fileno()).st_size, most)
         data = file.read(expected + 1)
-        if len(data) > expected:  # the file grew, or its file system does not report sizes
-            data += file.read(MAX_BYTES + 1 - len(data))
-    if len(data) > MAX_BYTES:
+        if len(data) <= expected:
+            return hashlib.sha256(data).digest(), data
+        # large, or its file system does not report sizes
+        data += file.read(most + 1 - len(data))
+        digest, count = hashlib.sha256(data), len(data)
+        if count <= most:
+            return digest.digest(), data
+        while (block := file.read(1 << 20)) and count <= MAX_BYTES:
+            digest.update(block)
+            count += len(block)
+    if count > MAX_BYTES:
         raise RefusedError("too large: more than 1 GiB")
-    return data
+    return digest.digest(), path
 
 
 def load_image(
     path: Path | GivenImage,
     size: tuple[int, int] | None,
     *,
+    within: int | None = None,
     index: int = 0,
     wanted: Callable[[bytes], bool] | None = None,
     fingerprints: bool = False,
 ) -> Loaded:
-    """Read one image file, or one in memory; errors are returned in the result. See `load_images` for the arguments."""
+    """Read one image file, or one in memory; errors are returned in the result. See `load_images` for the arguments.
+
+    Instead of a size, ``within`` gives the longest side that the image may keep.
+    """
     content = b""
     try:
-        given = path if isinstance(path, GivenImage) else GivenImage(str(path), read_bytes(path))
-        content = given.content()
+        if isinstance(path, GivenImage):
+            content, read = path.content(), path.read
+        else:
+            content, data = read_file(path)
+            read = partial(read_details, data, count_frames=False)
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
-        image = given.read(size)
+        image = read(size, within=within)
         return Loaded(index, content, image, None, fingerprint(image.pixels) if fingerprints else b"")
     except UnreadableImage as error:
         return Loaded(index, content, None, error.reason)

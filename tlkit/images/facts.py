@@ -5,14 +5,19 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tlkit.images.batches import Loaded, cpu_count, load_image
+from tlkit.images.budget import decoding
+from tlkit.images.opening import TOO_LARGE
 from tlkit.images.read import suffix_matches
 
 SIZE = (96, 96)  # size in pixels that images are reduced to if no network needs them
 SMALL = 100_000  # bytes
+LONGEST = 2048  # pixels of a side; a small file may still hold a large image
+SHARE = 96 << 20  # bytes that all processes together may take for decoding; the first one takes what is larger
 CHUNK = 64  # files that a process takes at a time
 
 
@@ -80,8 +85,12 @@ def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts
         for chunk in chunks:
             yield from _examine(chunk)
         return
-    for found in _pool(workers).map(_examine, chunks):
-        yield from found
+    places = iter(paths)
+    share = SHARE // (workers or cpu_count())
+    for found in _pool(workers).map(partial(_examine, memory=share), chunks):
+        for fact, path in zip(found, places, strict=False):
+            is_large = fact.error is not None and fact.error.startswith(TOO_LARGE)
+            yield _fact(path) if is_large else fact
 
 
 def _pool(workers: int | None) -> Any:
@@ -100,9 +109,16 @@ def _pool(workers: int | None) -> Any:
     return pool
 
 
-def _examine(names: Sequence[str]) -> list[Facts]:
-    paths = [Path(name) for name in names]
-    return [facts_of(path, load_image(path, _size_for(path), fingerprints=True)) for path in paths]
+def _examine(names: Sequence[str], memory: int | None = None) -> list[Facts]:
+    """Return the facts of files, in a process that has so much memory for decoding; None: as before."""
+    if memory is not None:
+        decoding.total = memory
+    return [_fact(Path(name)) for name in names]
+
+
+def _fact(path: Path) -> Facts:
+    size = _size_for(path)
+    return facts_of(path, load_image(path, size, within=None if size else LONGEST, fingerprints=True))
 
 
 def _size_for(path: Path) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tlkit.errors import TlkitError
 from tlkit.images.modes import prepare_key_colour, to_rgb_or_grey
-from tlkit.images.read import ReadImage, UnreadableImage, explained, orientation_of, read_details, upright_pixels
+from tlkit.images.read import ReadImage, Size, UnreadableImage, explained, orientation_of, read_details, upright_pixels
 
 HOW = "an array must be uint8, 0 to 255: [height, width, 3] (RGB), [height, width] (grey) or [height, width, 4] (RGBA)"
 
@@ -51,18 +51,19 @@ class GivenImage:
         pixels = _read_pillow(self.held, None).pixels
         return hashlib.sha256(b"pixels %d %d " % pixels.shape[:2] + pixels.tobytes()).digest()
 
-    def read(self, size: tuple[int, int] | None = None) -> ReadImage:
+    def read(self, size: tuple[int, int] | None = None, *, within: int | None = None) -> ReadImage:
         """Read the image as `tlkit.images.read.read_details` reads a file.
 
         Args:
             size: (height, width) to which the image is stretched; None keeps its own.
+            within: Instead of ``size``, the longest side that the image may keep.
 
         Raises:
             UnreadableImage: It is not an image, damaged, truncated or too large.
         """
         if isinstance(self.held, bytes):
-            return read_details(self.held, size, count_frames=False)
-        return _read_pillow(self.held, size)
+            return read_details(self.held, size, within=within, count_frames=False)
+        return _read_pillow(self.held, size or within)
 
 
 def is_image(value: Any) -> bool:
@@ -96,7 +97,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _read_pillow(image: Image.Image, size: tuple[int, int] | None) -> ReadImage:
+def _read_pillow(image: Image.Image, size: Size) -> ReadImage:
     """Read a Pillow image as if it came from a file: upright, opaque, RGB. The image is not changed.
 
     The pixels may differ a little from those of its file: a large JPEG file is decoded at a reduced scale.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 
 # Bit depths that sensors and scanners use: 12-bit data in a 16-bit file is common, and almost black if read as 16-bit.
 _DEPTHS: Final = (8, 10, 12, 14, 16, 24, 32)
-_BAND_PIXELS: Final = 1 << 20
+BAND_PIXELS: Final = 1 << 20
+"""Pixels that are converted at once, so that a large image never exists several times."""
+
 _SAMPLE_FORMAT: Final = 339
 _UNSIGNED: Final = 1
 
@@ -57,29 +60,47 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_wide_to_grey(image))
     if image.has_transparency_data:
-        if image.mode in ("La", "RGBa"):
-            image = image.convert("LA" if image.mode == "La" else "RGBA")
-        rgba = image.convert("RGBA")
-        # Pasting through the mask rounds exactly; alpha_composite may be off by one.
         white = Image.new("RGB", image.size, "white")
-        white.paste(rgba, mask=rgba)
+        for top, bottom in bands(image):
+            band = image.crop((0, top, image.width, bottom))
+            if band.mode in ("La", "RGBa"):
+                band = band.convert("LA" if band.mode == "La" else "RGBA")
+            rgba = band.convert("RGBA")
+            # Pasting through the mask rounds exactly; alpha_composite may be off by one.
+            white.paste(rgba, (0, top), mask=rgba)
         return white
     if image.mode in ("RGB", "L"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
+def bands(image: Image.Image) -> Iterator[tuple[int, int]]:
+    """Yield (first row, row after the last) of bands of at most `BAND_PIXELS` pixels, or one row."""
+    rows = max(1, BAND_PIXELS // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield top, min(image.height, top + rows)
+
+
 def _wide_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Scale a deep one-channel image to uint8 [height, width], with its key colour made white."""
-    values: npt.NDArray[Any] = np.asarray(image)
-    if image.mode == "I" and values.size and values.min() < 0 and _is_unsigned(image):
-        # Pillow keeps unsigned 32-bit samples in a signed mode, so large values come out negative.
-        values = values.view(np.uint32)
-    grey = scale_to_8_bits(values)
+    places = tuple(bands(image))
+    low, high = _finite_range(_band(image, place) for place in places)
+    # Pillow keeps unsigned 32-bit samples in a signed mode, so large values come out negative.
+    as_unsigned = image.mode == "I" and low < 0 and _is_unsigned(image)
+    if as_unsigned:
+        low, high = _finite_range(_band(image, place).view(np.uint32) for place in places)
     key = image.info.get("transparency")
-    if isinstance(key, int):
-        grey[values == key] = 255
+    grey = np.empty((image.height, image.width), np.uint8)
+    for top, bottom in places:
+        values = _band(image, (top, bottom))
+        grey[top:bottom] = _scaled(values.view(np.uint32) if as_unsigned else values, low, high)
+        if isinstance(key, int):
+            grey[top:bottom][values == key] = 255
     return grey
+
+
+def _band(image: Image.Image, place: tuple[int, int]) -> npt.NDArray[Any]:
+    return np.asarray(image.crop((0, place[0], image.width, place[1])))
 
 
 def _is_unsigned(image: Image.Image) -> bool:
@@ -102,11 +123,15 @@ def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     Returns:
         uint8 [height, width], 0..255.
     """
-    low, high = _finite_range(values)
+    return _scaled(values, *_finite_range([values]))
+
+
+def _scaled(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """Scale values of which ``low`` and ``high`` are the lowest and highest finite ones, of this part or the whole."""
     offset, scale = _offset_and_scale(low, high, np.issubdtype(values.dtype, np.integer))
     grey = np.empty(values.shape, np.uint8)
     # In bands, so that a large image never exists as float64.
-    rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))
+    rows = max(1, BAND_PIXELS // max(1, values.shape[1]))
     for start in range(0, values.shape[0], rows):
         with np.errstate(invalid="ignore"):  # damaged files may hold signalling NaNs
             band = values[start : start + rows].astype(np.float64)
@@ -115,16 +140,17 @@ def scale_to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return grey
 
 
-def _finite_range(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return the lowest and highest finite value; (0, 0) if there is none."""
-    if np.issubdtype(values.dtype, np.integer):
-        return float(values.min()), float(values.max())
-    finite = np.isfinite(values)
-    if not finite.any():
-        return 0.0, 0.0
-    low = values.min(where=finite, initial=np.inf)
-    high = values.max(where=finite, initial=-np.inf)
-    return float(low), float(high)
+def _finite_range(parts: Iterable[npt.NDArray[Any]]) -> tuple[float, float]:
+    """Return the lowest and highest finite value of all parts; (0, 0) if there is none."""
+    lows, highs = [], []
+    for values in parts:
+        if np.issubdtype(values.dtype, np.integer):
+            lows.append(float(values.min()))
+            highs.append(float(values.max()))
+        elif (finite := np.isfinite(values)).any():
+            lows.append(float(values.min(where=finite, initial=np.inf)))
+            highs.append(float(values.max(where=finite, initial=-np.inf)))
+    return min(lows, default=0.0), max(highs, default=0.0)
 
 
 def _offset_and_scale(low: float, high: float, integers: bool) -> tuple[float, float]:

@@ -7,36 +7,34 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
 
+from tlkit.images import gif, png
+from tlkit.images.budget import decoding
+from tlkit.images.claims import check_header, declared_pixels
+from tlkit.images.cost import bytes_of_header
 from tlkit.images.formats import FORMATS, HEADER_BYTES, candidates, register_heif, sniff_format
 from tlkit.images.jpeg import rare_kind
-from tlkit.images.png import TooManyChunksError, pixels_only
+from tlkit.images.refused import RefusedError, not_supported
 from tlkit.images.tiff import Directory, has_codec, read_directory
 
 MAX_PIXELS: Final = 178_956_970
-"""The largest image that is decoded: half a GiB as RGB, and the size at which Pillow suspects an attack."""
+"""The largest image that is decoded, at a reduced scale or in grey: the size at which Pillow suspects an attack."""
 
+
+TOO_LARGE: Final = "too large: decoding takes"
+"""How the reason begins if an image takes more memory than this process has for decoding."""
 
 # What Pillow says of a sound header that it has no decoder for.
 _NO_DECODER: Final = re.compile(
     "unknown pixel mode|unknown data organization|unsupported|not (yet )?supported|cannot handle|"
     "unable to determine|unknown raw mode|unknown mode"
 )
-_SAVE_AS: Final = "save it as PNG or JPEG, with 8 bits a channel"
-
-
-class RefusedError(Exception):
-    """The reason why an image cannot be read, without the file's name."""
-
-    def __init__(self, reason: str, hint: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
 
 
 @contextmanager
@@ -66,8 +64,25 @@ def opened_file(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
         yield file
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An image whose header was read, but no pixel.
+
+    Attributes:
+        image: The image.
+        file: Its whole file.
+        directory: Of a TIFF.
+        is_held: Whether the memory for decoding is held from the budget already.
+    """
+
+    image: Image.Image
+    file: BinaryIO
+    directory: Directory | None
+    is_held: bool
+
+
 @contextmanager
-def opened_image(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
+def opened_image(file: BinaryIO, path: str | None) -> Iterator[Opened]:
     """Read a file's header, but no pixels, and refuse files that should not be decoded.
 
     Raises:
@@ -84,27 +99,26 @@ def opened_image(file: BinaryIO, path: str | None) -> Iterator[Image.Image]:
         formats = ("HEIF",)
     elif not formats:
         raise _unsupported(str(format))
-    if header[12:16] == b"CgBI":
-        raise not_supported("PNG as Apple stores it in apps")
     directory = _sound_directory(file) if format == "TIFF" else None
-    try:
-        data = pixels_only(file) if format == "PNG" else file
-    except TooManyChunksError:
-        raise RefusedError("damaged") from None
+    check_header(format, file, header)
+    data = {"PNG": png.pixels_only, "GIF": gif.pixels_only}.get(str(format), lambda same: same)(file)
+    at_once = bytes_of_header(format, declared_pixels(format, file, header))
+    check_bytes(at_once)
     data.seek(0)
-    try:
-        image = Image.open(data, formats=formats)
-    except Image.DecompressionBombError as error:
-        raise RefusedError(f"too large: {_declared_size(data, formats)}") from error
-    except UnidentifiedImageError as error:
-        raise _unidentified(data, format, header, directory) from error
-    except OSError as error:
-        if format and _NO_DECODER.search(str(error).lower()):
-            raise not_supported(f"this kind of {format}") from error
-        raise
-    with image:
-        refuse_too_large(image)
-        yield image
+    with decoding.hold(at_once) if at_once else nullcontext():
+        try:
+            image = Image.open(data, formats=formats)
+        except Image.DecompressionBombError as error:
+            raise RefusedError(f"too large: {_declared_size(data, formats)}") from error
+        except UnidentifiedImageError as error:
+            raise _unidentified(data, format, header, directory) from error
+        except OSError as error:
+            if format and _NO_DECODER.search(str(error).lower()):
+                raise not_supported(f"this kind of {format}") from error
+            raise
+        with image:
+            refuse_too_large(image)
+            yield Opened(image, file, directory, bool(at_once))
 
 
 def _sound_directory(file: BinaryIO) -> Directory:
@@ -150,11 +164,6 @@ def unsupported_kind(image: Image.Image, file: BinaryIO) -> str | None:
     return None
 
 
-def not_supported(kind: str) -> RefusedError:
-    """Return the error for a sound file of a kind that cannot be decoded here."""
-    return RefusedError(f"not supported: {kind}", _SAVE_AS)
-
-
 def _unsupported(format: str) -> RefusedError:
     """Return the error for a format that cannot be read here."""
     if format in FORMATS:
@@ -176,6 +185,16 @@ def _declared_size(file: BinaryIO, formats: tuple[str, ...]) -> str:
             with Image.OPEN[name][0](file, "") as image:
                 return f"{image.width}x{image.height} pixels"
     return f"more than {MAX_PIXELS} pixels"
+
+
+def check_bytes(count: int) -> None:
+    """Refuse an image that takes more memory to decode than this process has for it.
+
+    Raises:
+        RefusedError: It takes more.
+    """
+    if count > decoding.total:
+        raise RefusedError(f"{TOO_LARGE} {count / 1e9:.1f} GB of memory")
 
 
 def refuse_too_large(image: Image.Image) -> None:

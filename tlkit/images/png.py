@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import zlib
-from bisect import bisect_right
 from typing import BinaryIO, Final
+
+from tlkit.images.refused import RefusedError
+from tlkit.images.spliced import spliced
 
 MAX_CHUNKS: Final = 1_000_000
 """Chunks of one file. Encoders write at least 8 KiB of pixels into each, so that a gigabyte has an eighth of this."""
@@ -21,10 +23,6 @@ _TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _TURNS: Final = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")  # texts in which Pillow looks for a rotation
 _MAX_CHUNK: Final = 16 << 20  # bytes of a chunk that may hold a rotation
 _MAX_UNPACKED: Final = 1 << 20  # bytes of its text, unpacked; Pillow refuses more
-
-
-class TooManyChunksError(Exception):
-    """A PNG has more than `MAX_CHUNKS` chunks."""
 
 
 def pixels_only(file: BinaryIO) -> BinaryIO:
@@ -39,7 +37,7 @@ def pixels_only(file: BinaryIO) -> BinaryIO:
         ``file`` itself, at its start, if there is nothing to leave out.
 
     Raises:
-        TooManyChunksError: The file has more than `MAX_CHUNKS` chunks.
+        RefusedError: The file has more than `MAX_CHUNKS` chunks.
     """
     end = file.seek(0, io.SEEK_END)
     spans: list[tuple[int, int]] = []
@@ -59,12 +57,9 @@ def pixels_only(file: BinaryIO) -> BinaryIO:
         at = after
         file.seek(at)
     else:
-        raise TooManyChunksError
+        raise RefusedError("damaged")
     file.seek(0)
-    if not spans:
-        return file
-    spans.append((kept_from, end))
-    return io.BufferedReader(_Spliced(file, [(start, stop) for start, stop in spans if start < stop]), 1 << 16)
+    return spliced(file, [*spans, (kept_from, end)]) if spans else file
 
 
 def _is_sound_turn(file: BinaryIO, name: bytes, start: int, end: int) -> bool:
@@ -90,47 +85,3 @@ def _unpacks_small(name: bytes, text: bytes) -> bool:
     except zlib.error:
         return False
     return not unpacking.unconsumed_tail
-
-
-class _Spliced(io.RawIOBase):
-    """Parts of a file as one file.
-
-    Args:
-        file: The file.
-        spans: (start, end) in bytes of each part, in order; none is empty.
-    """
-
-    def __init__(self, file: BinaryIO, spans: list[tuple[int, int]]) -> None:
-        super().__init__()
-        self._file = file
-        self._starts = [0]
-        for start, stop in spans:
-            self._starts.append(self._starts[-1] + stop - start)
-        self._spans = spans
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        part = bisect_right(self._starts, self._at) - 1
-        if part >= len(self._spans):
-            return 0
-        into, start = self._at - self._starts[part], self._spans[part][0]
-        count = min(len(buffer), self._starts[part + 1] - self._at)
-        self._file.seek(start + into)
-        data = self._file.read(count)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

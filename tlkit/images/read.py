@@ -16,31 +16,33 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import traceback
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from tlkit.errors import TlkitError
+from tlkit.images.budget import decoding
+from tlkit.images.cost import bytes_to_decode
 from tlkit.images.formats import IMAGE_SUFFIXES, sniff_format, suffix_matches
 from tlkit.images.jpeg import is_whole
-from tlkit.images.modes import prepare_key_colour, to_rgb_or_grey
+from tlkit.images.modes import BAND_PIXELS, bands, prepare_key_colour, to_rgb_or_grey
 from tlkit.images.opening import (
     MAX_PIXELS,
-    RefusedError,
-    not_supported,
+    Opened,
+    check_bytes,
     opened_file,
     opened_image,
     refuse_too_large,
     tail,
     unsupported_kind,
 )
+from tlkit.images.refused import RefusedError, not_supported
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -54,13 +56,10 @@ __all__ = [
     "suffix_matches",
 ]
 
+Size: TypeAlias = "tuple[int, int] | int | None"
+
 READING_VERSION: Final = 1
 """Incremented whenever the pixels read from some file would change. It is part of the key of cached features."""
-
-# Larger images are decoded one at a time, so that the threads of a batch do not hold several of them. Photos from
-# phones are smaller.
-_LARGE_PIXELS: Final = 30_000_000
-_large = threading.Lock()
 
 _ORIENTATION_TAG: Final = 0x0112
 _TURNS: Final = {
@@ -146,17 +145,22 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
         UnreadableImage: The file is missing, not an image, damaged, truncated or too large.
         ValueError: A side of `size` is below 1.
     """
-    return _read(source, size, count_frames=False).pixels
+    return read_details(source, size, count_frames=False).pixels
 
 
 def read_details(
-    source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None, *, count_frames: bool = True
+    source: str | os.PathLike[str] | bytes,
+    size: tuple[int, int] | None = None,
+    *,
+    within: int | None = None,
+    count_frames: bool = True,
 ) -> ReadImage:
     """Read an image's pixels and the properties of its file.
 
     Args:
         source: A file's path, or its content as bytes.
         size: (height, width) to which the image is stretched; None keeps its own.
+        within: Instead of ``size``, the longest side that the image may keep; a larger one is scaled down.
         count_frames: Whether to count frames, which needs the whole file for some formats; if False, the count is 1.
 
     Returns:
@@ -164,18 +168,13 @@ def read_details(
 
     Raises:
         UnreadableImage: The file is missing, not an image, damaged, truncated or too large.
-        ValueError: A side of `size` is below 1.
+        ValueError: A side of `size`, or ``within``, is below 1.
     """
-    return _read(source, size, count_frames=count_frames)
-
-
-def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, *, count_frames: bool) -> ReadImage:
-    """Read an image, turning every exception into `UnreadableImage`."""
-    if size is not None and min(size) < 1:
-        raise ValueError(f"size must be at least 1x1, not {size}")
+    if min(size or (1,)) < 1 or (within is not None and within < 1):
+        raise ValueError(f"size must be at least 1x1, not {size or within}")
     path = None if isinstance(source, bytes) else os.fspath(source)
     try:
-        return _opened_and_decoded(source, path, size, count_frames=count_frames)
+        return _opened_and_decoded(source, path, size or within, count_frames=count_frames)
     except Exception as error:
         # A damaged file can make a decoder raise anything at all.
         reason, hint = explained(error)
@@ -185,15 +184,11 @@ def _read(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None, 
 
 
 def _opened_and_decoded(
-    source: str | os.PathLike[str] | bytes,
-    path: str | None,
-    size: tuple[int, int] | None,
-    *,
-    count_frames: bool,
+    source: str | os.PathLike[str] | bytes, path: str | None, size: Size, *, count_frames: bool
 ) -> ReadImage:
     """Read an image; a separate call, so that its memory can be released if it fails."""
-    with opened_file(source) as file, opened_image(file, path) as image:
-        return _decoded(image, file, size, count_frames=count_frames)
+    with opened_file(source) as file, opened_image(file, path) as opened:
+        return _decoded(opened, size, count_frames=count_frames)
 
 
 def explained(error: Exception) -> tuple[str, str | None]:
@@ -210,22 +205,23 @@ def explained(error: Exception) -> tuple[str, str | None]:
     return "damaged", None
 
 
-def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *, count_frames: bool) -> ReadImage:
+def _decoded(opened: Opened, size: Size, *, count_frames: bool) -> ReadImage:
     """Decode an opened image."""
+    image = opened.image
     format = "HEIC" if image.format == "HEIF" else str(image.format)
     mode = image.mode
     width, height = image.size
     # Pillow would have to decode a PNG to find out; a TIFF it rotates by itself while decoding.
     orientation = 1 if format == "PNG" else orientation_of(image)
     if size is not None:
-        _decode_at_reduced_scale(image, _swapped_if(orientation >= 5, size[::-1]))
-    # A progressive JPEG is held at full size, even if decoded at a reduced scale.
-    held = width * height if image.info.get("progressive") else image.width * image.height
-    with _large if held > _LARGE_PIXELS else nullcontext():
+        _decode_at_reduced_scale(image, _swapped_if(orientation >= 5, final_size(image, orientation, size)[::-1]))
+    count = 0 if opened.is_held else bytes_to_decode(image, opened.file, opened.directory)
+    check_bytes(count)
+    with decoding.hold(count) if count else nullcontext():
         prepare_key_colour(image)
-        _load(image, file)
+        _load(image, opened.file)
         refuse_too_large(image)
-        if format in ("JPEG", "MPO") and _stops_in_zeros(file):
+        if format in ("JPEG", "MPO") and _stops_in_zeros(opened.file):
             raise RefusedError("truncated")
         if format not in ("JPEG", "MPO"):
             # The declared size of an icon may be wrong, and only the decoder finds out.
@@ -235,6 +231,21 @@ def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None, *
         pixels = upright_pixels(to_rgb_or_grey(image), turn, size)
     width, height = _swapped_if(turn >= 5, (width, height))
     return ReadImage(pixels, format, mode, width, height, frames, max(orientation, turn))
+
+
+def final_size(image: Image.Image, turn: int, size: Size) -> tuple[int, int]:
+    """Return the (height, width) of an image once it is upright and scaled.
+
+    Args:
+        image: The image as stored.
+        turn: EXIF orientation, 1..8.
+        size: (height, width), the longest side that it may keep, or None for its own size.
+    """
+    if isinstance(size, tuple):
+        return size
+    width, height = _swapped_if(turn >= 5, image.size)
+    scale = min(1.0, (size or max(width, height)) / max(width, height))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _decode_at_reduced_scale(image: Image.Image, target: tuple[int, int]) -> None:
@@ -284,26 +295,33 @@ def _frames(image: Image.Image) -> int:
     return 1
 
 
-def upright_pixels(image: Image.Image, turn: int, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+def upright_pixels(image: Image.Image, turn: int, size: Size) -> npt.NDArray[np.uint8]:
     """Resize, then rotate: rotating the smaller image is faster.
 
     Args:
         image: Mode RGB or L.
         turn: EXIF orientation, 1..8.
-        size: (height, width) of the upright result; None keeps the image's own.
+        size: (height, width) of the upright result, or its longest side at most; None keeps the image's own.
 
     Returns:
         uint8 [height, width, 3], read-only.
     """
     if size is not None:
-        target = _swapped_if(turn >= 5, size[::-1])
+        target = _swapped_if(turn >= 5, final_size(image, turn, size)[::-1])
         if image.size != target:
             image = image.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
     if image.mode != "RGB":
         image = image.convert("RGB")
     if turn in _TURNS:
         image = image.transpose(_TURNS[turn])
-    return np.asarray(image)
+    if image.width * image.height <= BAND_PIXELS:
+        return np.asarray(image)
+    # In bands: NumPy would make two more copies of the whole image.
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top, bottom in bands(image):
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    pixels.flags.writeable = False
+    return pixels
 
 
 def _swapped_if(condition: bool, pair: tuple[int, int]) -> tuple[int, int]:

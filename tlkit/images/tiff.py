@@ -71,6 +71,17 @@ class Directory:
         return all(start + size <= self.file_bytes for start, size in zip(starts, sizes, strict=True))
 
     @property
+    def buffer_bytes(self) -> int:
+        """Bytes of a strip or tile, which the decoder of a compressed file holds besides the image."""
+        if self.one(COMPRESSION, 1) == 1:
+            return 0
+        across, down = self.one(WIDTH, 0), min(self.one(HEIGHT, 0), self.one(ROWS_PER_STRIP, 1 << 32))
+        if TILE_WIDTH in self.tags:
+            across, down = self.one(TILE_WIDTH, 0), self.one(TILE_HEIGHT, 0)
+        samples = max(self.one(SAMPLES, 1), len(self.bits))
+        return across * down * max(4, samples * max(self.bits) // 8)
+
+    @property
     def layout(self) -> str:
         """What is rare about how the pixels are stored, in a few words, such as "9 channels of 8-bit integers"."""
         compression, colour = self.one(COMPRESSION, 1), self.one(PHOTOMETRIC, 0)

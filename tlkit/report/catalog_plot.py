@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tlkit.errors import TlkitError
 from tlkit.files import check_free
-from tlkit.report.plots import silence_matplotlib
+from tlkit.report.plots import prepare_matplotlib
 
 SUFFIXES = (".svg", ".png")
 DPI = 150
@@ -80,7 +80,7 @@ def draw_catalogue(entries: Sequence[PlottedNetwork], path: Path) -> None:
     drawn = [entry for entry in entries if entry.top1 is not None]
     if not drawn:
         raise TlkitError("none of these networks has a published accuracy to plot", "leave out a filter")
-    silence_matplotlib()
+    prepare_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

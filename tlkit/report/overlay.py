@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from tlkit.csvtext import escaped
 from tlkit.evaluation.grad_cam import resized
+from tlkit.report.plots import prepare_matplotlib
 
 Pixels = NDArray[np.uint8]
 MIN_TINT, MAX_TINT = 0.25, 0.6  # share of the heat map's colour where the map is 0 and where it is 1
@@ -25,6 +27,7 @@ def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
         pixels: uint8 [h, w, 3], RGB.
         heat: [rows, columns], 0..1, of the whole image at any size.
     """
+    prepare_matplotlib()
     from matplotlib import colormaps
 
     large = np.clip(resized(heat, pixels.shape[:2]), 0, 1)
@@ -49,7 +52,9 @@ def contact_sheet(images: Sequence[Pixels], captions: Sequence[str]) -> Image.Im
         tile.thumbnail((TILE - 8, TILE - 8))
         left, top = number % columns * TILE, number // columns * (TILE + LINE)
         sheet.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
-        text = caption.encode("latin-1", "replace").decode("latin-1")  # Pillow's built-in font has no more characters
+        text = (
+            escaped(caption).encode("latin-1", "replace").decode("latin-1")
+        )  # Pillow's built-in font has no more characters
         while text and pen.textlength(text) > TILE - 8:
             text = text[:-1]
         pen.text((left + 4, top + TILE), text, fill=(0, 0, 0))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from tlkit.csvtext import escaped
+from tlkit.store.bound import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,17 +152,24 @@ def _square(x: int, y: int, colour: Any) -> Any:
     return Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour, lw=0)
 
 
-def silence_matplotlib() -> None:
-    """Silence matplotlib's warnings about fonts, which users cannot act on."""
+def prepare_matplotlib() -> None:
+    """Make matplotlib silent, and keep its list of fonts in tlkit's cache. Called before each import of it.
+
+    Users cannot act on its warnings about fonts and folders: in SVG, the browser has the letters that a font lacks.
+    """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # by a filter: warnings.catch_warnings would change those of other threads
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+    warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
 
 
 def _short(name: str) -> str:
     """Shorten a class name for a plot, and escape dollar signs, which matplotlib reads as formulas.
 
-    What is not Unicode, as in the names of some folders, is escaped too: no font has it.
+    What is not Unicode or would break a line is escaped too: no font has it.
     """
-    name = name.encode("utf-8", "backslashreplace").decode()
+    name = escaped(name)
     cut = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
     return cut.replace("$", r"\$")
 
@@ -165,7 +177,7 @@ def _short(name: str) -> str:
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """Make a figure without a background, drawn in one ink."""
-    silence_matplotlib()
+    prepare_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

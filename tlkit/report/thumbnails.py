@@ -45,11 +45,10 @@ def thumbnail(path: Path, heat: NDArray[np.floating[Any]] | None = None) -> str:
     from tlkit.images.batches import load_image
     from tlkit.report.overlay import overlay
 
-    found = load_image(path, None).image
+    found = load_image(path, None, within=SIDE).image
     if found is None:
         return ""
     image = Image.fromarray(found.pixels)
-    image.thumbnail((SIDE, SIDE))
     if heat is not None:
         plain = np.asarray(image)
         image = Image.fromarray(np.concatenate([plain, overlay(plain, heat)], axis=1))

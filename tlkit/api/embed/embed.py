@@ -201,6 +201,7 @@ def embed_file(  # noqa: PLR0913
     preprocessing: str | None = None,
     engine: str = AUTO,
     workers: int | None = None,
+    raw_csv: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> Embedded:
@@ -221,6 +222,7 @@ def embed_file(  # noqa: PLR0913
         preprocessing: See `embed_iter`.
         engine: See `embed_iter`.
         workers: See `embed_iter`.
+        raw_csv: In CSV, leave names that begin like a formula as they are; else they get an apostrophe in front.
         progress: Progress reporter.
         options: As follows.
 
@@ -231,7 +233,7 @@ def embed_file(  # noqa: PLR0913
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
     images = listed(images)  # an iterator can be used only once
-    form = format_of(target)
+    form = format_of(target, raw_csv=raw_csv)
     if os.path.lexists(target):
         remove_left_over(target)
     for folder in named_folders(images) or [Path("-")]:

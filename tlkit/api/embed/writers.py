@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 import shutil
@@ -10,12 +9,14 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.csvtext import escaped, line
 from tlkit.errors import TlkitError
 
 BATCH_ROWS = 512  # rows written at once, in formats that write several
@@ -57,11 +58,15 @@ class Layout:
 Format = Callable[[Path, Layout], AbstractContextManager[Write]]
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path, *, raw_csv: bool = False) -> Format:
     """Choose the writer for a file name.
 
     The writer opens the file and yields a function that takes rows; when the context ends without an exception, the
-    file is complete. File names that are not Unicode are written with escapes.
+    file is complete. File names that are not Unicode are written with the escapes of `tlkit.csvtext`.
+
+    Args:
+        path: The file.
+        raw_csv: Whether CSV leaves names that begin like a formula as they are.
 
     Raises:
         TlkitError: No format has that suffix, or a library it needs is not installed.
@@ -71,30 +76,21 @@ def format_of(path: Path) -> Format:
         raise TlkitError(f"--output must end in {', '.join(FORMATS)}, not '{path.name}'", "for example vectors.npz")
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise TlkitError("writing .parquet requires pyarrow", 'pip install "tlkit[parquet]", or write .npz or .csv')
-    return FORMATS[suffix]
-
-
-def text_of(file: str) -> str:
-    """Return a file name as text that can be encoded as UTF-8."""
-    return file.encode("utf-8", "backslashreplace").decode()
+    return partial(write_csv, raw=True) if suffix == ".csv" and raw_csv else FORMATS[suffix]
 
 
 @contextmanager
-def write_csv(path: Path, layout: Layout) -> Iterator[Write]:
+def write_csv(path: Path, layout: Layout, *, raw: bool = False) -> Iterator[Write]:
     """Write one line per image, with nine digits, which preserve every float32."""
     numbers = ",".join(["%.9g"] * layout.columns)
     with path.open("w", newline="", encoding="utf-8") as out:
-        csv.writer(out, lineterminator="\n").writerow([FILE, CONTENT, *layout.names])
+        out.write(line([FILE, CONTENT, *layout.names]))
 
         def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
-            out.write(f"{_quoted(text_of(file))},{content},{numbers % tuple(vector.tolist())}\n")
+            name = line([file], raw=raw)[:-1]
+            out.write(f"{name},{content},{numbers % tuple(vector.tolist())}\n")
 
         yield write
-
-
-def _quoted(text: str) -> str:
-    """Quote a CSV field; a name may contain quotes, commas and line ends."""
-    return '"{}"'.format(text.replace('"', '""')) if any(each in text for each in '",\r\n') else text
 
 
 @contextmanager
@@ -109,7 +105,7 @@ def write_npz(path: Path, layout: Layout) -> Iterator[Write]:
     with waiting.open("wb") as rows:
 
         def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
-            files.append(text_of(file))
+            files.append(escaped(file))
             contents.extend(bytes.fromhex(content))
             rows.write(np.ascontiguousarray(vector, dtype="<f4").data)
 
@@ -170,7 +166,7 @@ def write_parquet(path: Path, layout: Layout) -> Iterator[Write]:
 
         def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
             numbers[len(some)] = vector
-            some.append((text_of(file), content))
+            some.append((escaped(file), content))
             if len(some) == BATCH_ROWS:
                 flush()
 
