@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from tlkit.csvtext import original
 from tlkit.evaluation.classes import ConfusedPair, class_figures, confusion, most_confused
 from tlkit.evaluation.metrics import exact, measure, wilson_interval
 from tlkit.evaluation.prediction_table import image_table
@@ -59,7 +60,7 @@ def test_figures_can_be_computed_again_from_the_table() -> None:
     text = image_table(
         files, labels, probabilities, [True, *[False] * (len(labels) - 1)], ["train", *[""] * (len(labels) - 1)], NAMES
     )
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = [{key: original(cell) for key, cell in row.items()} for row in csv.DictReader(io.StringIO(text))]
     assert [row["file"] for row in rows] == files
     assert [row["used"] for row in rows][:2] == ["train", ""]
     assert [row["unknown"] for row in rows][:2] == ["true", "false"]

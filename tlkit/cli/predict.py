@@ -78,12 +78,12 @@ def predict_command(
         **table.given(),
     )
     chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
-    show_rows: Callable[[Iterable[Prediction]], int] = {
+    show_rows: dict[Format, Callable[[Iterable[Prediction]], int]] = {
         Format.table: _table,
         Format.csv: partial(_csv, raw=raw_csv),
         Format.json: _json,
-    }[chosen]
-    if not show_rows(rows):
+    }
+    if not show_rows[chosen](rows):
         raise typer.Exit(Exit.USER)
 
 
@@ -95,7 +95,7 @@ def _json(rows: Iterable[Prediction]) -> int:
     return labelled
 
 
-def _csv(rows: Iterable[Prediction], *, raw: bool) -> int:
+def _csv(rows: Iterable[Prediction], *, raw: bool = False) -> int:
     labelled = 0
     for number, row in enumerate(rows):
         if number == 0:  # not earlier: on an error stdout must stay empty

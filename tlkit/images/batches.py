@@ -74,6 +74,8 @@ def read_file(path: Path) -> tuple[bytes, bytes | Path]:
 
 def _hashed(path: Path) -> tuple[bytes, bytes | Path]:
     with opened_file(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise RefusedError("too large: more than 1 GiB")
         # by the file's size: read(IN_MEMORY) would allocate megabytes first, which takes longer than reading
         most = min(IN_MEMORY, MAX_BYTES)
         expected = min(os.fstat(file.fileno()).st_size, most)
@@ -112,7 +114,7 @@ def load_image(
             content, read = path.content(), path.read
         else:
             content, data = read_file(path)
-            read = partial(read_details, data, count_frames=False)
+            read = partial(read_details, data, name=str(path), count_frames=False)
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
         image = read(size, within=within)

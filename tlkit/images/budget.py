@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 MAX_BYTES: Final = 384 << 20
@@ -12,6 +12,9 @@ MAX_BYTES: Final = 384 << 20
 
 An RGB image takes 4 bytes a pixel in Pillow, so that this is 100 megapixels; JPEG files are decoded at a reduced scale.
 """
+
+
+_TRIMMED: Final = 32 << 20  # bytes; what was held is given back to the system, not kept by the thread's allocator
 
 
 class Budget:
@@ -38,9 +41,19 @@ class Budget:
         try:
             yield
         finally:
+            if count >= _TRIMMED:
+                _trim()
             with self._changed:
                 self._held -= count
                 self._changed.notify_all()
+
+
+def _trim() -> None:
+    """Give freed memory back to the system, where its allocator has a function for that (Linux with glibc)."""
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 decoding: Final = Budget(MAX_BYTES)

@@ -149,19 +149,23 @@ def _unidentified(file: BinaryIO, format: str | None, header: bytes, directory: 
     return not_supported(f"this kind of {format}") if _NO_DECODER.search(reason) else RefusedError("damaged")
 
 
-def unsupported_kind(image: Image.Image, file: BinaryIO) -> str | None:
-    """Return what kind of image Pillow opens but cannot decode; None if the image is none of those.
+def load_pixels(opened: Opened) -> None:
+    """Decode the pixels.
 
-    Args:
-        image: An image of which decoding failed.
-        file: The whole file.
+    Raises:
+        RefusedError: The image is of a kind that Pillow opens but cannot decode.
+        Exception: Whatever a decoder raises on a damaged file.
     """
-    if image.format in ("JPEG", "MPO") and (kind := rare_kind(file)):
-        return f"{kind} JPEG"
-    compression = str(image.info.get("compression"))
-    if image.format == "TIFF" and not has_codec(compression):
-        return f"TIFF compressed with {compression}"
-    return None
+    image = opened.image
+    try:
+        image.load()
+    except OSError as error:
+        if image.format in ("JPEG", "MPO") and (kind := rare_kind(opened.file)):
+            raise not_supported(f"{kind} JPEG") from error
+        compression = str(image.info.get("compression"))
+        if image.format == "TIFF" and not has_codec(compression):
+            raise not_supported(f"TIFF compressed with {compression}") from error
+        raise
 
 
 def _unsupported(format: str) -> RefusedError:

@@ -50,7 +50,8 @@ def pixels_only(file: BinaryIO) -> BinaryIO:
         after = at + _FRAME + int.from_bytes(head[:4], "big")
         name = head[4:]
         if name[0] & 0x20 and name not in _PIXELS and not _is_sound_turn(file, name, at, min(after, end)):
-            spans.append((kept_from, at))
+            if kept_from < at:
+                spans.append((kept_from, at))
             kept_from = after
         if name == b"IEND" or after >= end:
             break
@@ -59,7 +60,7 @@ def pixels_only(file: BinaryIO) -> BinaryIO:
     else:
         raise RefusedError("damaged")
     file.seek(0)
-    return spliced(file, [*spans, (kept_from, end)]) if spans else file
+    return spliced(file, [*spans, (kept_from, end)]) if kept_from else file
 
 
 def _is_sound_turn(file: BinaryIO, name: bytes, start: int, end: int) -> bool:

@@ -36,13 +36,13 @@ from tlkit.images.opening import (
     MAX_PIXELS,
     Opened,
     check_bytes,
+    load_pixels,
     opened_file,
     opened_image,
     refuse_too_large,
     tail,
-    unsupported_kind,
 )
-from tlkit.images.refused import RefusedError, not_supported
+from tlkit.images.refused import RefusedError
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -153,6 +153,7 @@ def read_details(
     size: tuple[int, int] | None = None,
     *,
     within: int | None = None,
+    name: str | None = None,
     count_frames: bool = True,
 ) -> ReadImage:
     """Read an image's pixels and the properties of its file.
@@ -161,6 +162,7 @@ def read_details(
         source: A file's path, or its content as bytes.
         size: (height, width) to which the image is stretched; None keeps its own.
         within: Instead of ``size``, the longest side that the image may keep; a larger one is scaled down.
+        name: Name of the file that bytes are from; its suffix counts for TGA, which begins with no mark of its own.
         count_frames: Whether to count frames, which needs the whole file for some formats; if False, the count is 1.
 
     Returns:
@@ -174,7 +176,7 @@ def read_details(
         raise ValueError(f"size must be at least 1x1, not {size or within}")
     path = None if isinstance(source, bytes) else os.fspath(source)
     try:
-        return _opened_and_decoded(source, path, size or within, count_frames=count_frames)
+        return _opened_and_decoded(source, path or name, size or within, count_frames=count_frames)
     except Exception as error:
         # A damaged file can make a decoder raise anything at all.
         reason, hint = explained(error)
@@ -188,7 +190,20 @@ def _opened_and_decoded(
 ) -> ReadImage:
     """Read an image; a separate call, so that its memory can be released if it fails."""
     with opened_file(source) as file, opened_image(file, path) as opened:
-        return _decoded(opened, size, count_frames=count_frames)
+        image = opened.image
+        # Pillow would have to decode a PNG to find out; a TIFF it rotates by itself while decoding.
+        orientation = 1 if image.format == "PNG" else orientation_of(image)
+        stored = image.size
+        if size is not None:  # JPEG at 1/2, 1/4 or 1/8 of its size: cheaper, and still at least twice the target
+            across, down = _swapped_if(orientation >= 5, final_size(image, orientation, size)[::-1])
+            image.draft(None, (2 * across, 2 * down))  # no mode is given, so that the colours stay as stored
+        count = 0 if opened.is_held else bytes_to_decode(image, file, opened.directory)
+        check_bytes(count)
+        with decoding.hold(count) if count else nullcontext():
+            try:
+                return _decoded(opened, stored, orientation, size, count_frames=count_frames)
+            finally:
+                image.close()  # free what is held
 
 
 def explained(error: Exception) -> tuple[str, str | None]:
@@ -205,30 +220,29 @@ def explained(error: Exception) -> tuple[str, str | None]:
     return "damaged", None
 
 
-def _decoded(opened: Opened, size: Size, *, count_frames: bool) -> ReadImage:
-    """Decode an opened image."""
+def _decoded(opened: Opened, stored: tuple[int, int], orientation: int, size: Size, *, count_frames: bool) -> ReadImage:
+    """Decode an opened image.
+
+    Args:
+        opened: The image, with its reduced scale set.
+        stored: (width, height) before that.
+        orientation: EXIF orientation as far as it is known before decoding, 1..8.
+        size: As for `read_details`, or its ``within``.
+        count_frames: As there.
+    """
     image = opened.image
     format = "HEIC" if image.format == "HEIF" else str(image.format)
     mode = image.mode
-    width, height = image.size
-    # Pillow would have to decode a PNG to find out; a TIFF it rotates by itself while decoding.
-    orientation = 1 if format == "PNG" else orientation_of(image)
-    if size is not None:
-        _decode_at_reduced_scale(image, _swapped_if(orientation >= 5, final_size(image, orientation, size)[::-1]))
-    count = 0 if opened.is_held else bytes_to_decode(image, opened.file, opened.directory)
-    check_bytes(count)
-    with decoding.hold(count) if count else nullcontext():
-        prepare_key_colour(image)
-        _load(image, opened.file)
-        refuse_too_large(image)
-        if format in ("JPEG", "MPO") and _stops_in_zeros(opened.file):
-            raise RefusedError("truncated")
-        if format not in ("JPEG", "MPO"):
-            # The declared size of an icon may be wrong, and only the decoder finds out.
-            width, height = image.size
-        turn = orientation_of(image)
-        frames = _frames(image) if count_frames else 1
-        pixels = upright_pixels(to_rgb_or_grey(image), turn, size)
+    prepare_key_colour(image)
+    load_pixels(opened)
+    refuse_too_large(image)
+    if format in ("JPEG", "MPO") and _stops_in_zeros(opened.file):
+        raise RefusedError("truncated")
+    # The declared size of an icon may be wrong, and only the decoder finds out; that of a JPEG may be reduced.
+    width, height = stored if format in ("JPEG", "MPO") else image.size
+    turn = orientation_of(image)
+    frames = _frames(image) if count_frames else 1
+    pixels = upright_pixels(to_rgb_or_grey(image), turn, size)
     width, height = _swapped_if(turn >= 5, (width, height))
     return ReadImage(pixels, format, mode, width, height, frames, max(orientation, turn))
 
@@ -246,27 +260,6 @@ def final_size(image: Image.Image, turn: int, size: Size) -> tuple[int, int]:
     width, height = _swapped_if(turn >= 5, image.size)
     scale = min(1.0, (size or max(width, height)) / max(width, height))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _decode_at_reduced_scale(image: Image.Image, target: tuple[int, int]) -> None:
-    """Have a large JPEG decoded at 1/2, 1/4 or 1/8 of its size: cheaper, and still at least twice the target.
-
-    Args:
-        image: An opened image; formats other than JPEG are left as they are.
-        target: Final (width, height), along the axes of the stored image.
-    """
-    # No mode is given, so that the colours stay as stored.
-    image.draft(None, (2 * target[0], 2 * target[1]))
-
-
-def _load(image: Image.Image, file: BinaryIO) -> None:
-    """Decode the pixels; a kind that Pillow has no decoder for is no damage."""
-    try:
-        image.load()
-    except OSError as error:
-        if kind := unsupported_kind(image, file):
-            raise not_supported(kind) from error
-        raise
 
 
 def _stops_in_zeros(file: BinaryIO) -> bool:
