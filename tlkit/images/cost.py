@@ -11,6 +11,7 @@ from PIL import Image
 
 from tlkit.images import jpeg
 from tlkit.images.jpeg2000 import tile_pixels
+from tlkit.images.modes import BAND_PIXELS
 from tlkit.images.tiff import Directory
 
 # Bytes a pixel in Pillow's memory; all other modes: 4.
@@ -18,6 +19,7 @@ _STORED: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;
 # Bytes a pixel while decoding, the result included, where the decoder works on the whole image.
 _WHOLE: Final = {"WEBP": 20, "AVIF": 20, "HEIF": 20, "HEIC": 20, "ICO": 20}
 _OWN_BUFFER: Final = {"QOI": 4, "SGI": 4, "PPM": 8, "PSD": 0}  # besides the result
+_BANDS: Final = 20 << 20  # bytes: what the conversion of a band takes
 _JPEG2000_SAMPLE = 5.2  # bytes a sample of a tile
 _JPEG2000_LEAST = 8  # bytes a pixel at least: tiles take time too
 
@@ -35,15 +37,22 @@ def bytes_to_decode(image: Image.Image, file: BinaryIO, directory: Directory | N
     format = str(image.format)
     if format in _WHOLE:
         return _WHOLE[format] * pixels
-    each = stored + _converted(image) + _OWN_BUFFER.get(format, 0)
+    converted = _converted(image)
+    each = stored + converted + (0 if format == "PPM" and _is_raw(image) else _OWN_BUFFER.get(format, 0))
+    bands = _BANDS if converted and pixels > BAND_PIXELS else 0
     if format in ("JPEG", "MPO"):
-        return each * pixels + jpeg.buffered_bytes(file)
+        return each * pixels + jpeg.buffered_bytes(file) + bands
     if format == "JPEG2000":
         samples = len(image.getbands()) * min(pixels, tile_pixels(file) or pixels)
         return max(_JPEG2000_LEAST, each) * pixels + int(_JPEG2000_SAMPLE * samples)
     if directory is not None:
-        return each * pixels + directory.buffer_bytes
-    return each * pixels
+        return each * pixels + directory.buffer_bytes + bands
+    return each * pixels + bands
+
+
+def _is_raw(image: Image.Image) -> bool:
+    tiles = getattr(image, "tile", None)
+    return bool(tiles) and tiles[0][0] == "raw"
 
 
 def _converted(image: Image.Image) -> int:

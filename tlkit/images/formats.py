@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import PurePath
 from typing import Final
 
-from PIL import Image, features
-
 HEADER_BYTES: Final = 512
 """Number of bytes at the start of a file that `sniff_format` needs."""
 
@@ -148,6 +146,8 @@ def suffix_matches(path: str | os.PathLike[str], format: str) -> bool:
 @cache
 def decodable() -> tuple[str, ...]:
     """Return those of `FORMATS` that the installed Pillow can decode."""
+    from PIL import Image, features  # not above: the command line knows suffixes without it
+
     Image.init()
     return tuple(
         name for name in FORMATS if name in Image.OPEN and (name not in _FEATURE or features.check(_FEATURE[name]))
