@@ -58,7 +58,8 @@ class GroupedCommands(TyperGroup):
 def _check_paths(command: Any, ctx: Any) -> None:
     for param in command.get_params(ctx):
         value = ctx.params.get(param.name)
-        if isinstance(value, Path) or (isinstance(value, str) and param.name in MAYBE_PATHS):
+        is_path = param.type.name in ("path", "file", "directory") or param.name in MAYBE_PATHS
+        if is_path and isinstance(value, (str, Path)):  # not a list: each image is a row of its own
             from tlkit.files import check_path
 
             check_path(value, param.metavar if param.param_type_name == "argument" else param.opts[0])
