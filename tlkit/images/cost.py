@@ -5,7 +5,7 @@ Measured with Pillow 13 on images of 16 megapixels, peak memory of the process: 
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from PIL import Image
 
@@ -51,7 +51,7 @@ def bytes_to_decode(image: Image.Image, file: BinaryIO, directory: Directory | N
 
 
 def _is_raw(image: Image.Image) -> bool:
-    tiles = getattr(image, "tile", None)
+    tiles: Any = getattr(image, "tile", None)
     return bool(tiles) and tiles[0][0] == "raw"
 
 
