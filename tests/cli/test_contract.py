@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,3 +99,50 @@ def test_every_ending_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 1
     assert "defect in tlkit: ZeroDivisionError: oh" in err
     assert run_guarded(MemoryError(), capsys)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (ModuleNotFoundError("No module named 'keras'", name="keras"), "a library cannot be loaded: No module named"),
+        (ImportError("libcuda.so: failed to map segment from shared object"), "out of memory"),
+        (RuntimeError("can't start new thread"), "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (OSError(errno.EACCES, "Permission denied", "/a/b"), "cannot use /a/b: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the system refused a read or write: No space left"),
+        (
+            UnicodeEncodeError("utf-8", "a\udce9", 1, 2, "surrogates not allowed"),
+            "a name is not valid Unicode: a\\udce9",
+        ),
+        (ValueError("embedded null byte"), "a path holds a null byte"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_defect(raised: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, err = run_guarded(raised, capsys)
+    assert code == 2
+    assert err.startswith(f"error: {line}")
+    assert len(err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "raised", [ImportError("cannot import name 'x'", name="tlkit.x"), ValueError("x"), UnicodeError("x"), KeyError("x")]
+)
+def test_what_tlkit_did_wrong_is_a_defect(raised: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    code, err = run_guarded(raised, capsys)
+    assert code == 1
+    assert "defect in tlkit" in err
+
+
+def test_a_library_that_is_missing_is_named(garden: Path) -> None:
+    code = f"import sys; sys.modules['natsort'] = None; import tlkit.cli; tlkit.cli.main(['check', {str(garden)!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2].startswith("error: a library cannot be loaded: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is another system's")
+def test_tensorflow_is_not_started_where_it_would_abort(tmp_path: Path) -> None:
+    command = f"ulimit -v 1500000; {sys.executable} -m tlkit backbones show mobilenet-v2"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "ulimit -v" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -11,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from tlkit.errors import TlkitError
 from tlkit.progress import Progress
+
+ADDRESS_SPACE = 1_600_000_000  # bytes that TensorFlow reserves when it starts
 
 
 def import_keras() -> ModuleType:
@@ -24,6 +28,8 @@ def import_keras() -> ModuleType:
         return sys.modules["keras"]
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # Keras imports it; it warns where it cannot write
+    _check_address_space()
     with silent_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import keras
@@ -34,6 +40,25 @@ def import_keras() -> ModuleType:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     return keras  # type: ignore[no-any-return]
+
+
+def _check_address_space() -> None:
+    """Refuse to start TensorFlow where a limit (``ulimit -v``) would make it abort the process.
+
+    Raises:
+        TlkitError: There is such a limit.
+    """
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):  # other systems
+        return
+    if limit not in (resource.RLIM_INFINITY, -1) and limit - used < ADDRESS_SPACE:
+        raise TlkitError(
+            f"TensorFlow needs {ADDRESS_SPACE / 1e9:.1f} GB of address space more than there is", "raise ulimit -v"
+        )
 
 
 def load_keras(progress: Progress) -> None:
@@ -54,7 +79,7 @@ def import_tensorflow() -> ModuleType:
 
 
 _silencing = threading.Lock()
-_silenced: list[int] = []  # a duplicate of descriptor 2, while any thread is in `silent_stderr`
+_silenced: list[tuple[int, int]] = []  # descriptors with a duplicate, while any thread is in `silent_stderr`
 _depth = 0
 
 
@@ -83,19 +108,24 @@ def _silence() -> None:
             return
         try:
             sys.stderr.flush()
-            kept = os.dup(2)
+            numbers = {2, sys.stderr.fileno()}
+            kept = [(number, os.dup(number)) for number in numbers]
         except (OSError, AttributeError, ValueError):  # no stderr at all, as in a windowed program
             return
         with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        _silenced.append(kept)
+            for number in numbers:
+                os.dup2(nowhere.fileno(), number)
+        _silenced.extend(kept)
 
 
 def _restore() -> None:
     global _depth
     with _silencing:
         _depth -= 1
-        if _depth == 0 and _silenced:
-            kept = _silenced.pop()
-            os.dup2(kept, 2)
-            os.close(kept)
+        if _depth == 0:
+            with contextlib.suppress(OSError, AttributeError, ValueError):
+                sys.stderr.flush()
+            while _silenced:
+                number, kept = _silenced.pop()
+                os.dup2(kept, number)
+                os.close(kept)

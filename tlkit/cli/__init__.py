@@ -12,7 +12,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from tlkit.cli.exits import guarded
     from tlkit.cli.streams import prepare
 
-    if code := guarded(prepare):
+    def begin() -> None:
+        prepare()
+        import tlkit.cli.app  # noqa: F401  (a library may be missing)
+
+    if code := guarded(begin):
         sys.exit(code)
     from tlkit.cli.app import run
 

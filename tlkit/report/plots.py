@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tlkit.csvtext import escaped
-from tlkit.store.bound import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +151,7 @@ def _square(x: int, y: int, colour: Any) -> Any:
 
 
 def prepare_matplotlib() -> None:
-    """Make matplotlib silent, and keep its list of fonts in tlkit's cache. Called before each import of it.
+    """Make matplotlib silent. Called before each import of it.
 
     Users cannot act on its warnings about fonts and folders: in SVG, the browser has the letters that a font lacks.
     """
@@ -161,7 +159,6 @@ def prepare_matplotlib() -> None:
     # by a filter: warnings.catch_warnings would change those of other threads
     warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
     warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
-    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
 
 
 def _short(name: str) -> str:

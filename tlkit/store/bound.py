@@ -72,6 +72,14 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("tlkit"))
 
 
+def keep_font_list() -> None:
+    """Have matplotlib, which Keras imports too, keep its list of fonts in the cache folder, unless told otherwise.
+
+    For the command line: a program of the user's may have settings for matplotlib where it usually looks.
+    """
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+
+
 def cache_limit() -> int:
     """Return the size limit of the cache in bytes: ``TLKIT_CACHE_SIZE``, such as ``500MB`` or ``4GB`` (the default).
 
