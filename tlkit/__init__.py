@@ -36,6 +36,8 @@ _HOME = {
     "explain": "tlkit.api.explain",
     "Explained": "tlkit.api.explain",
     "check": "tlkit.api.check",
+    "compare": "tlkit.api.compare",
+    "Comparison": "tlkit.api.comparison",
     "Checked": "tlkit.images.check",
     "load": "tlkit.bundle.load",
     "Bundle": "tlkit.bundle.load",
@@ -44,6 +46,7 @@ _HOME = {
 __all__ = [
     "Bundle",
     "Checked",
+    "Comparison",
     "Embedded",
     "Embedding",
     "Evaluation",
@@ -53,6 +56,7 @@ __all__ = [
     "TlkitError",
     "TrainResult",
     "check",
+    "compare",
     "embed",
     "embed_file",
     "embed_iter",
@@ -68,6 +72,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tlkit.api.check import check
+    from tlkit.api.compare import compare
+    from tlkit.api.comparison import Comparison
     from tlkit.api.embed.embed import Embedded, Embedding, embed, embed_file, embed_iter
     from tlkit.api.evaluate import Evaluation, evaluate
     from tlkit.api.explain import Explained, explain

@@ -34,7 +34,19 @@ def test_help_and_the_list_of_backbones_import_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "recommend", "check", "predict", "evaluate", "explain", "embed", "backbones", "cache", "doctor"],
+    [
+        "train",
+        "recommend",
+        "check",
+        "predict",
+        "evaluate",
+        "compare",
+        "explain",
+        "embed",
+        "backbones",
+        "cache",
+        "doctor",
+    ],
 )
 def test_every_command_has_help_with_an_example(tlkit: Tlkit, command: str) -> None:
     ran = tlkit(command, "--help")

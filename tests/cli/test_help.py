@@ -59,7 +59,7 @@ def test_the_shell_completes_values(installed: Tlkit, typed: str, expected: list
 
 
 @pytest.mark.parametrize(
-    "command", ["predict", "check", "evaluate", "explain", "embed", "backbones", "cache", "doctor"]
+    "command", ["predict", "check", "evaluate", "compare", "explain", "embed", "backbones", "cache", "doctor"]
 )
 def test_every_command_groups_its_options(tlkit: Tlkit, command: str) -> None:
     found = sections(tlkit(command, "--help").out)

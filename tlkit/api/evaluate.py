@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,19 +147,50 @@ def evaluate(
             bundle, or no image can be read.
     """
     table = TableOptions.of("evaluate", options)
-    if split not in SPLITS:
-        raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
     bundle = model if isinstance(model, Bundle) else load(model)
-    folder, part = _part(labelled_images(images, table.columns, min_classes=1), split)
-    known, unknown = _matched(folder, bundle.classes)
+    folder, part = part_of(labelled_images(images, table.columns, min_classes=1), split)
+    show = progress or SilentProgress()
+    for remark in folder.remarks:
+        show.note(remark)
+    return evaluate_folder(
+        folder, part, bundle, table, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, show=show
+    )
+
+
+def evaluate_folder(
+    folder: ImageFolder,
+    part: str,
+    bundle: Bundle,
+    table: TableOptions,
+    *,
+    unknown_rate: float | None = None,
+    tta: bool = False,
+    engine: str = AUTO,
+    workers: int | None = None,
+    show: Progress,
+) -> Evaluation:
+    """Evaluate a bundle on images that are found already; for the arguments, see `evaluate`.
+
+    Args:
+        folder: The images.
+        part: Name of the part of the data set that they are, for the result.
+        bundle: The bundle.
+        table: How the table was to be understood, for the result.
+        unknown_rate: As for `evaluate`.
+        tta: As for `evaluate`.
+        engine: As for `evaluate`.
+        workers: As for `evaluate`.
+        show: Progress reporter.
+
+    Raises:
+        TlkitError: As for `evaluate`.
+    """
+    known, unknown = _matched(folder, bundle)
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
         check_mirroring(bundle)
     files, labels, rows, unlike, used = [], [], [], [], []
     skipped = [(each.file, each.reason) for each in folder.dropped]
-    show = progress or SilentProgress()
-    for remark in folder.remarks:
-        show.note(remark)
     with show.phase("Evaluating", len(known)) as advance:
         paths = [folder.paths[index] for index, _ in known]
         for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
@@ -207,8 +237,18 @@ def used_in(bundle: Bundle, content: str) -> str:
     return TRAIN if split in bundle.manifest.get("refit", ()) else split
 
 
-def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
-    """Return the images of one part of a folder, and the part's name."""
+def part_of(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
+    """Return the images of one part of a folder, and the part's name: "train", "val", "test" or "all".
+
+    Args:
+        folder: The images.
+        split: One of `SPLITS`.
+
+    Raises:
+        TlkitError: There is no such part.
+    """
+    if split not in SPLITS:
+        raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
     if not folder.has_splits:
         if split not in (AUTO, ALL):
             its = "the folder has class folders" if folder.table is None else "the table has labels"
@@ -225,8 +265,9 @@ def _part(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
     return replace(part, dropped=tuple(each for each in folder.dropped if each.split in ("", split))), split
 
 
-def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, int]]:
+def _matched(folder: ImageFolder, bundle: Bundle) -> tuple[list[tuple[int, int]], dict[str, int]]:
     """Match classes by name: (image, class of the bundle) of every match; the number of images of other classes."""
+    classes = bundle.classes
     number = {name: index for index, name in enumerate(classes)}
     names = [folder.classes[label] for label in folder.labels]
     known = [(index, number[name]) for index, name in enumerate(names) if name in number]
@@ -234,7 +275,7 @@ def _matched(folder: ImageFolder, classes: Sequence[str]) -> tuple[list[tuple[in
     unknown = {name: others.count(name) for name in dict.fromkeys(others)}
     if not known:
         raise TlkitError(
-            f"no class in {folder.source} is named like a class of the bundle",
+            f"no class in {folder.source} is named like a class of {bundle.path}",
             f"the bundle has {', '.join(classes[:TOP])}{', ...' if len(classes) > TOP else ''}; "
             f"the images have {', '.join(list(unknown)[:TOP])}{', ...' if len(unknown) > TOP else ''}",
         )

@@ -11,6 +11,7 @@ import typer
 from tlkit.cli.backbones import backbones
 from tlkit.cli.cache import cache_command
 from tlkit.cli.check import check_command
+from tlkit.cli.compare import compare_command
 from tlkit.cli.declared import GroupedCommand
 from tlkit.cli.doctor import doctor_command
 from tlkit.cli.embed import embed_command
@@ -33,6 +34,7 @@ app.command("recommend", cls=GroupedCommand)(recommend_command)
 app.command("check", cls=GroupedCommand)(check_command)
 app.command("predict", cls=GroupedCommand)(predict_command)
 app.command("evaluate", cls=GroupedCommand)(evaluate_command)
+app.command("compare", cls=GroupedCommand)(compare_command)
 app.command("explain", cls=GroupedCommand)(explain_command)
 app.command("embed", cls=GroupedCommand)(embed_command)
 app.add_typer(backbones, name="backbones")
