@@ -14,6 +14,7 @@ from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlkit.csvtext import line
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.labelled import data_name, labelled_images
@@ -297,6 +298,14 @@ def test_the_order_of_rows_changes_nothing(place: Place) -> None:
     one = labelled_images(place("labels.csv", PLAIN))
     other = labelled_images(place("labels.csv", "\n".join(["file_name,label", *reversed(ROWS.splitlines())])))
     assert one == other
+
+
+def test_what_tlkit_escapes_in_csv_is_understood(place: Place, tmp_path: Path) -> None:
+    names = ["=a.jpg", "line\nbreak.jpg", "b\\x41.jpg", "-5.jpg"]
+    rows = [(name, "+plus" if number % 2 else "back\\x5cslash") for number, name in enumerate(names)]
+    path = place("t.csv", "".join(map(line, [("file", "label"), *rows])), *names)
+    assert labels_of(labelled_images(path)) == dict(rows)
+    assert table_files(path, Columns()) == [tmp_path / name for name in names]
 
 
 def test_files_alone_keep_the_order_of_the_rows(place: Place, tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def _matched(folder: ImageFolder, bundle: Bundle) -> tuple[list[tuple[int, int]]
     unknown = {name: others.count(name) for name in dict.fromkeys(others)}
     if not known:
         raise TlkitError(
-            f"no class in {folder.source} is named like a class of {bundle.path}",
+            f"no class in {folder.source} is named like a class of the bundle",
             f"the bundle has {', '.join(classes[:TOP])}{', ...' if len(classes) > TOP else ''}; "
             f"the images have {', '.join(list(unknown)[:TOP])}{', ...' if len(unknown) > TOP else ''}",
         )

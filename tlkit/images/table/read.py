@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tlkit.csvtext import original
 from tlkit.errors import TlkitError
 from tlkit.images.folder import SPLIT_NAMES, TEST, TRAIN, VAL, Dropped, ImageFolder, natural
 from tlkit.images.table.columns import FLAGS, Chosen, Columns, choose, folded, open_with_columns
@@ -121,13 +122,23 @@ def _read(table: Table, chosen: Chosen, source: Source, finder: Finder, found: _
             f"most rows of {table.path} have several labels",
             "an image has one label here; name it: --label-column NAME",
         )
-    hits = finder.find([name for name, _ in rows])
+    hits = _find(finder, [name for name, _ in rows], table)
     for (name, said), (hit, problem) in zip(rows, hits, strict=True):
         found.labels[said[0]] = None
         if hit is None:
             found.dropped.append(Dropped(name, problem, *said[:2]))
         else:
             found.add(hit, said)
+
+
+def _find(finder: Finder, names: Sequence[str], table: Table) -> list[tuple[str | None, str]]:
+    """Find files; names that tlkit has escaped in CSV are found too."""
+    hits = finder.find(names)
+    for place, ((hit, _), name) in enumerate(zip(hits, names, strict=True)):
+        if hit is None and table.is_csv and (plain := original(name)) != name:
+            (again,) = finder.find([plain])
+            hits[place] = again if again[0] is not None else hits[place]
+    return hits
 
 
 def _exists(finder: Finder, base: str, name: str) -> bool:
@@ -143,9 +154,15 @@ def _label_reader(table: Table, chosen: Chosen) -> Callable[[list[str]], list[st
     if len(chosen.labels) == 1:
         column = chosen.labels[0]
 
+        known: dict[str, list[str]] = {}
+
         def one(cells: list[str]) -> list[str]:
-            label = unicodedata.normalize("NFC", cells[column].strip())
-            return [label] if label else []
+            cell = cells[column]
+            if cell not in known:
+                label = unicodedata.normalize("NFC", cell.strip())
+                label = original(label) if table.is_csv else label
+                known[cell] = [label] if label else []
+            return known[cell]
 
         return one
     names = {column: unicodedata.normalize("NFC", table.columns[column].strip()) for column in chosen.labels}
@@ -270,7 +287,7 @@ def table_files(path: Path, given: Columns) -> list[Path]:
     names = [cells[column].strip() for _, cells in table.records() if len(cells) > column and cells[column].strip()]
     if not names:
         raise TlkitError(f"{path} names no files")
-    found = finder.find(names)
+    found = _find(finder, names, table)
     return list(dict.fromkeys(root / (file or name) for (file, _), name in zip(found, names, strict=True)))
 
 

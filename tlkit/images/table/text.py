@@ -46,6 +46,11 @@ class Table:
     encoding: str
     records: Callable[[], Iterator[Record]]
 
+    @property
+    def is_csv(self) -> bool:
+        """Whether it is CSV or TSV, whose cells tlkit may have escaped."""
+        return self.path.suffix.lower() not in (*JSON_LINES, ".json")
+
     def cells(self, column: int) -> list[str]:
         """The cells of a column in the first rows."""
         return [cells[column] for _, cells in islice(self.records(), SAMPLE) if column < len(cells)]
