@@ -227,6 +227,12 @@ def test_columns_that_say_the_same_are_no_question(place: Place) -> None:
     assert labels_of(labelled_images(place("labels.csv", text))) == LABELS
 
 
+def test_labels_that_differ_in_case_are_named(place: Place) -> None:
+    folder = labelled_images(place("labels.csv", PLAIN.replace("b1.jpg,dog", "b1.jpg,Cat")))
+    assert folder.classes == ("Cat", "cat", "dog")
+    assert "labels 'Cat' and 'cat' are separate classes" in folder.remarks
+
+
 def test_a_column_of_free_text_is_no_label(place: Place) -> None:
     files = [f"{number}.jpg" for number in range(30)]
     rows = "".join(f"{file},cat number {file}\n" for file in files)
@@ -243,6 +249,8 @@ def test_where_files_are(place: Place, tmp_path: Path) -> None:
     assert {path.name: path.is_file() for path in elsewhere.paths} == dict.fromkeys(LABELS, True)
     hint = refused(place("far/labels.csv", PLAIN))
     assert f"did you mean --root {tmp_path}?" in hint
+    assert "--root: no such folder" in refused(far, Columns(root=tmp_path / "none"))
+    assert "(2 labels: a, b) | None" in refused(place("t.csv", "file,label\na1.jpg,a\na1.jpg,b\n"))
     names = [f"train/{name}" for name in ("x.jpg", "y.jpg")]
     assert f"did you mean --root {tmp_path / 'train'}?" in refused(place("t.csv", "id,breed\nx,a\ny,b\n", *names))
 
@@ -292,6 +300,7 @@ def test_options_of_tables_require_one(make_folder: Place, tmp_path: Path) -> No
     (root / "labels.csv").write_text(PLAIN)
     assert f"to take the labels from a table: {root / 'labels.csv'}" in refused(root)
     assert "no such file" in refused(tmp_path / "none.csv")
+    assert "from a table: " in labelled_images(root, min_classes=0).remarks[0]
 
 
 def test_the_order_of_rows_changes_nothing(place: Place) -> None:

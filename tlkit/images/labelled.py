@@ -9,7 +9,7 @@ from pathlib import Path
 from tlkit.errors import TlkitError
 from tlkit.images.folder import SPLIT_NAMES, ImageFolder, existing_folder, scan
 from tlkit.images.table.columns import Columns
-from tlkit.images.table.read import Source, read_tables
+from tlkit.images.table.read import Source, existing_root, read_tables
 from tlkit.images.table.text import KINDS, OTHER_KINDS, names_table
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -32,7 +32,7 @@ def labelled_images(images: PathLike, given: Columns | None = None, *, min_class
     """
     given = given or Columns()
     place = existing_images(images)
-    root = place.parent if given.root is None else existing_folder(given.root)
+    root = place.parent if given.root is None else existing_root(given.root)
     if not place.is_dir():
         return replace(read_tables([Source(place)], given, root, min_classes=min_classes), given=place)
     option = given.first_given()
@@ -49,11 +49,14 @@ def labelled_images(images: PathLike, given: Columns | None = None, *, min_class
     if option is not None:
         raise TlkitError(f"{option} requires a table, and {place} is a folder", f"a table ends in {KINDS}")
     try:
-        return scan(place, min_classes=min_classes)
+        folder = scan(place, min_classes=min_classes)
     except TlkitError as error:
         if table := _table_in(place):
             raise TlkitError(error.message, f"to take the labels from a table: {table}") from None
         raise
+    if len(folder.classes) < 2 and (table := _table_in(place)):
+        return replace(folder, remarks=(f"to take the labels from a table: {table}",))
+    return folder
 
 
 def existing_images(images: PathLike) -> Path:

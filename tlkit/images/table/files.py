@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from tlkit.images.table.text import looks_like_image
 
+NO_FILE = "no such file"
 FEW = 4  # files of a folder that are looked up one by one; for more, the folder is listed
 
 
@@ -25,7 +26,7 @@ class Listing:
         self._names: frozenset[str] | None = None
         self._similar: dict[str, list[str]] = {}
         self._stems: dict[str, list[str]] = {}
-        self._problem = "no such file"
+        self._problem = NO_FILE
 
     def find(self, name: str, *, listed: bool) -> tuple[str | None, str]:
         """Return the name of a file as it is on disk; or None, and why there is none, or no single one.

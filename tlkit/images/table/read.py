@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from tlkit.csvtext import original
 from tlkit.errors import TlkitError
-from tlkit.images.folder import SPLIT_NAMES, TEST, TRAIN, VAL, Dropped, ImageFolder, natural
-from tlkit.images.table.columns import FLAGS, Chosen, Columns, choose, folded, open_with_columns
-from tlkit.images.table.files import Finder, nearby
+from tlkit.images.folder import Dropped, ImageFolder, existing_folder, natural
+from tlkit.images.table.columns import Chosen, Columns, choose, open_with_columns
+from tlkit.images.table.files import NO_FILE, Finder, nearby
+from tlkit.images.table.meaning import label_reader, split_reader
 from tlkit.images.table.text import Table
 from tlkit.words import plural
-
-YES, NO = frozenset({"1", "true", "yes", "1.0"}), frozenset({"0", "false", "no", "0.0", ""})
-MEANT = dict(zip(FLAGS, ((VAL, TRAIN), (VAL, TRAIN), (TEST, TRAIN), (TRAIN, TEST)), strict=True))
-"""What yes and no in these columns mean."""
 
 MAX_SHOWN = 3
 
@@ -90,6 +86,7 @@ def read_tables(sources: Sequence[Source], given: Columns, root: Path, *, min_cl
         raise _nothing(first, root, found)
     if found.repeated:
         remarks.append(f"{plural(found.repeated, 'repeated row')} of {first.name} counted once")
+    remarks += _twins(found.labels)
     folder = _folder(found, root, first, tuple(dict.fromkeys(remarks)))
     _check_classes(folder, min_classes)
     return folder
@@ -98,7 +95,7 @@ def read_tables(sources: Sequence[Source], given: Columns, root: Path, *, min_cl
 def _read(table: Table, chosen: Chosen, source: Source, finder: Finder, found: _Found) -> None:
     """Add the rows of a table to what is found."""
     rows: list[tuple[str, tuple[str, str, str]]] = []
-    label_of, split_of = _label_reader(table, chosen), _split_reader(table, chosen, source.split)
+    label_of, split_of = label_reader(table, chosen), split_reader(table, chosen, source.split)
     width, several = len(table.columns), 0
     for line, cells in table.records():
         if len(cells) > width and any(cell.strip() for cell in cells[width:]):
@@ -141,75 +138,24 @@ def _find(finder: Finder, names: Sequence[str], table: Table) -> list[tuple[str 
     return hits
 
 
+def existing_root(path: Path) -> Path:
+    """Return a folder that relative paths are to start from.
+
+    Raises:
+        TlkitError: It does not exist or cannot be read.
+    """
+    try:
+        return existing_folder(path)
+    except TlkitError as error:
+        raise TlkitError(f"--root: {error.message}") from None
+
+
 def _exists(finder: Finder, base: str, name: str) -> bool:
     return finder.exists(_based(base, name))
 
 
 def _based(base: str, name: str) -> str:
     return name if name.startswith("/") else base + name
-
-
-def _label_reader(table: Table, chosen: Chosen) -> Callable[[list[str]], list[str]]:
-    """Return a function from a row's cells to its labels: one, or none, or several by mistake."""
-    if len(chosen.labels) == 1:
-        column = chosen.labels[0]
-
-        known: dict[str, list[str]] = {}
-
-        def one(cells: list[str]) -> list[str]:
-            cell = cells[column]
-            if cell not in known:
-                label = unicodedata.normalize("NFC", cell.strip())
-                label = original(label) if table.is_csv else label
-                known[cell] = [label] if label else []
-            return known[cell]
-
-        return one
-    names = {column: unicodedata.normalize("NFC", table.columns[column].strip()) for column in chosen.labels}
-
-    def flagged(cells: list[str]) -> list[str]:
-        strange = [cells[column] for column in names if cells[column].strip().lower() not in YES | NO]
-        if strange:
-            raise TlkitError(
-                f"{table.path}: which column holds the labels? '{strange[0]}' is neither 0 nor 1",
-                "name it: --label-column NAME",
-            )
-        return [name for column, name in names.items() if cells[column].strip().lower() in YES]
-
-    return flagged
-
-
-def _split_reader(table: Table, chosen: Chosen, forced: str) -> Callable[[list[str]], str | None]:
-    """Return a function from a row's cells to its split; None if it says none, but others may.
-
-    Raises:
-        TlkitError: The column says something else than a split.
-    """
-    column = chosen.split
-    if forced or column is None:
-        return lambda _: forced
-    known: dict[str, str | None] = {"": None}
-    flags = MEANT.get(folded(table.columns[column]))
-
-    def split(cells: list[str]) -> str | None:
-        said = cells[column].strip()
-        if said not in known:
-            known[said] = _split_of(said, flags, table, column)
-        return known[said]
-
-    return split
-
-
-def _split_of(said: str, flags: tuple[str, str] | None, table: Table, column: int) -> str:
-    if flags is not None and said.lower() in YES | NO:
-        return flags[said.lower() not in YES]
-    split = SPLIT_NAMES.get(said.casefold())
-    if split is None:
-        raise TlkitError(
-            f"{table.path}: '{said}' in column '{table.columns[column]}' is not a split",
-            "write train, val or test; --split-column none ignores the column",
-        )
-    return split
 
 
 def _remarks(table: Table, chosen: Chosen) -> Iterator[str]:
@@ -223,6 +169,15 @@ def _remarks(table: Table, chosen: Chosen) -> Iterator[str]:
     yield ", ".join([said, *(f"{what} from '{names[column]}'" for column, what in parts if column is not None)])
     if table.encoding in ("cp1252", "latin-1"):
         yield f"{table.path.name} is not UTF-8; it is read as Windows-1252"
+
+
+def _twins(labels: Iterable[str]) -> Iterator[str]:
+    """Name labels that differ only in case: they are separate classes, but may not be meant to be."""
+    seen: dict[str, str] = {}
+    for label in sorted(labels):
+        other = seen.setdefault(label.casefold(), label)
+        if other != label:
+            yield f"labels '{other}' and '{label}' are separate classes"
 
 
 def _contradiction(rows: Sequence[tuple[str, str, str]]) -> str:
@@ -269,10 +224,12 @@ def _nothing(table: Path, root: Path, found: _Found) -> TlkitError:
     if not missing:
         first = found.dropped[0]
         return TlkitError(f"no usable row in {table}", f"{first.file}: {first.reason}")
-    names = [each.file for each in missing[:MAX_SHOWN]]
-    there = nearby(root, names)
-    hint = f"did you mean --root {there}?" if there else "give the folder that the paths start from with --root"
-    return TlkitError(f"none of the files in {table} can be used, such as {names[0]} ({missing[0].reason})", hint)
+    message = f"none of the files in {table} can be used, such as {missing[0].file} ({missing[0].reason})"
+    names = [each.file for each in missing if each.reason == NO_FILE and not Path(each.file).is_absolute()]
+    if not names:
+        return TlkitError(message)
+    there = nearby(root, names[:MAX_SHOWN])
+    return TlkitError(message, f"did you mean --root {there}?" if there else "--root DIR says where the paths start")
 
 
 def table_files(path: Path, given: Columns) -> list[Path]:
@@ -281,7 +238,7 @@ def table_files(path: Path, given: Columns) -> list[Path]:
     Raises:
         TlkitError: The table or its column of files cannot be understood, or it names no file.
     """
-    root = given.root or path.parent
+    root = path.parent if given.root is None else existing_root(given.root)
     table, finder = open_with_columns(path, given), Finder(root)
     column = choose(table, given, finder.exists, labelled=False).file
     names = [cells[column].strip() for _, cells in table.records() if len(cells) > column and cells[column].strip()]

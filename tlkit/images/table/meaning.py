@@ -1,0 +1,79 @@
+"""What the cells of a row say: its label and its split."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+
+from tlkit.csvtext import original
+from tlkit.errors import TlkitError
+from tlkit.images.folder import SPLIT_NAMES, TEST, TRAIN, VAL
+from tlkit.images.table.columns import FLAGS, Chosen, folded
+from tlkit.images.table.text import Table
+
+YES, NO = frozenset({"1", "true", "yes", "1.0"}), frozenset({"0", "false", "no", "0.0", ""})
+MEANT = dict(zip(FLAGS, ((VAL, TRAIN), (VAL, TRAIN), (TEST, TRAIN), (TRAIN, TEST)), strict=True))
+"""What yes and no in these columns mean."""
+
+
+def label_reader(table: Table, chosen: Chosen) -> Callable[[list[str]], list[str]]:
+    """Return a function from a row's cells to its labels: one, or none, or several by mistake."""
+    if len(chosen.labels) == 1:
+        column = chosen.labels[0]
+
+        known: dict[str, list[str]] = {}
+
+        def one(cells: list[str]) -> list[str]:
+            cell = cells[column]
+            if cell not in known:
+                label = unicodedata.normalize("NFC", cell.strip())
+                label = original(label) if table.is_csv else label
+                known[cell] = [label] if label else []
+            return known[cell]
+
+        return one
+    names = {column: unicodedata.normalize("NFC", table.columns[column].strip()) for column in chosen.labels}
+
+    def flagged(cells: list[str]) -> list[str]:
+        strange = [cells[column] for column in names if cells[column].strip().lower() not in YES | NO]
+        if strange:
+            raise TlkitError(
+                f"{table.path}: which column holds the labels? '{strange[0]}' is neither 0 nor 1",
+                "name it: --label-column NAME",
+            )
+        return [name for column, name in names.items() if cells[column].strip().lower() in YES]
+
+    return flagged
+
+
+def split_reader(table: Table, chosen: Chosen, forced: str) -> Callable[[list[str]], str | None]:
+    """Return a function from a row's cells to its split; None if it says none, but others may.
+
+    Raises:
+        TlkitError: The column says something else than a split.
+    """
+    column = chosen.split
+    if forced or column is None:
+        return lambda _: forced
+    known: dict[str, str | None] = {"": None}
+    flags = MEANT.get(folded(table.columns[column]))
+
+    def split(cells: list[str]) -> str | None:
+        said = cells[column].strip()
+        if said not in known:
+            known[said] = _split_of(said, flags, table, column)
+        return known[said]
+
+    return split
+
+
+def _split_of(said: str, flags: tuple[str, str] | None, table: Table, column: int) -> str:
+    if flags is not None and said.lower() in YES | NO:
+        return flags[said.lower() not in YES]
+    split = SPLIT_NAMES.get(said.casefold())
+    if split is None:
+        raise TlkitError(
+            f"{table.path}: '{said}' in column '{table.columns[column]}' is not a split",
+            "write train, val or test; --split-column none ignores the column",
+        )
+    return split
