@@ -24,6 +24,7 @@ def check_free(path: Path, images: Path | None, option: str = "--report") -> Non
     Raises:
         TlkitError: The file cannot be written.
     """
+    check_path(path, option)
     if os.path.lexists(path):
         raise TlkitError(f"output exists: {path}", f"choose another name for {option}")
     if not os.path.isdir(path.parent):  # noqa: PTH112  (in contrast to Path.is_dir, raises nothing)
@@ -35,8 +36,8 @@ def check_free(path: Path, images: Path | None, option: str = "--report") -> Non
     try:
         trial.open("x").close()
         trial.unlink()
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in it
+        reason = getattr(error, "strerror", None) or error
         raise TlkitError(f"cannot write {path}: {reason}", f"choose another path for {option}") from None
 
 
@@ -58,7 +59,8 @@ def check_path(path: str | os.PathLike[str], option: str) -> None:
         return
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in it
         reason = getattr(error, "strerror", None) or str(error)
-        raise TlkitError(f"{option}: cannot look up {_shortened(os.fspath(path))}: {reason}") from None
+        hint = f"choose another path for {option}"
+        raise TlkitError(f"cannot look up {_shortened(os.fspath(path))}: {reason}", hint) from None
 
 
 def _shortened(text: str) -> str:

@@ -31,7 +31,7 @@ PLACES = {
     "exists": "output exists",
     "missing/new": "no such folder",
     "/proc/new": "cannot write",
-    "n" * 300: "cannot write",
+    "n" * 300: "cannot look up",
 }
 
 

@@ -152,7 +152,8 @@ def write_parquet(path: Path, layout: Layout) -> Iterator[Write]:
     schema = pa.schema([(FILE, pa.string()), (CONTENT, pa.string()), (VECTOR, vectors)], metadata={"tlkit": note})
     some: list[tuple[str, str]] = []
     numbers = np.empty((BATCH_ROWS, layout.columns), dtype=np.float32)
-    with closing(parquet.ParquetWriter(path, schema, use_dictionary=False)) as out:
+    # through a file: Arrow takes no path that is not Unicode
+    with path.open("wb") as file, closing(parquet.ParquetWriter(file, schema, use_dictionary=False)) as out:
 
         def flush() -> None:
             if some:
@@ -164,9 +165,9 @@ def write_parquet(path: Path, layout: Layout) -> Iterator[Write]:
                 out.write_table(pa.Table.from_arrays(columns, schema=schema))
                 some.clear()
 
-        def write(file: str, content: str, vector: NDArray[np.float32], /) -> None:
+        def write(name: str, content: str, vector: NDArray[np.float32], /) -> None:
             numbers[len(some)] = vector
-            some.append((escaped(file), content))
+            some.append((escaped(name), content))
             if len(some) == BATCH_ROWS:
                 flush()
 

@@ -18,7 +18,7 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.bundle.save import MANIFEST, SUFFIX, choose_output
 from tlkit.context import Context
 from tlkit.errors import TlkitError
-from tlkit.files import replace_json
+from tlkit.files import check_path, replace_json
 from tlkit.finetune.checkpoint import STATE
 from tlkit.plan.choices import AUTO
 from tlkit.plan.plan import Plan
@@ -224,6 +224,7 @@ def open_run(folder: str | os.PathLike[str]) -> RunDir:
         TlkitError: There is no such run, or another version wrote it.
     """
     given = Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100
+    check_path(given, "--resume")
     path = given if (given / RUN).is_file() else run_folder(given)
     if not (path / RUN).is_file():
         if not given.exists():

@@ -18,7 +18,7 @@ from typing import Any
 from tlkit.backbones.catalog.table import KERAS_SUFFIX as SUFFIX
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.errors import TlkitError
-from tlkit.files import file_hash
+from tlkit.files import check_path, file_hash
 from tlkit.plan.choices import PREPROCESSING
 
 DEFAULT_SIZE = 224  # pixels, for a network that takes any size: most are trained at this size
@@ -90,6 +90,7 @@ def existing_model(path: str | Path) -> Path:
         TlkitError: There is no such file, or it has another suffix; the hint names the most similar file in the folder.
     """
     file = Path(path).expanduser()
+    check_path(file, "--backbone")
     if file.is_dir():
         raise TlkitError(f"the backbone '{file}' is a folder", SAVE)
     if not file.is_file():

@@ -21,7 +21,7 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.matching import match_weights
 from tlkit.backbones.weights.partial_load import MisfitError, PartialLoad
 from tlkit.errors import TlkitError
-from tlkit.files import file_hash
+from tlkit.files import check_path, file_hash
 from tlkit.plan.choices import IMAGENET, RANDOM
 
 _NETWORK_TIMEOUT = 20.0  # seconds without an answer
@@ -173,6 +173,7 @@ def existing_file(weights: str | Path) -> Path:
         TlkitError: There is no such file; the hint names the most similar one in the same folder.
     """
     path = Path(weights).expanduser()
+    check_path(path, "--weights")
     if path.is_file():
         return path
     if path.is_dir():
