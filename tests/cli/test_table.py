@@ -146,6 +146,17 @@ def test_predict_explain_and_embed_take_its_files(tlkit: Tlkit, trained: Trained
     )
 
 
+def test_notes_among_images_are_a_row_of_their_own(
+    tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path
+) -> None:
+    image, notes = garden / scan(garden).files[0], tmp_path / "notes.csv"
+    notes.write_text("taken,by\nMay,me\n")
+    ran = tlkit("predict", image, notes, "--model", trained.bundle, "--json")
+    assert ran.code == 0, ran.err
+    assert [each["error"] is None for each in ran.lines] == [True, False]
+    assert tlkit("predict", notes, "--model", trained.bundle).code == 2
+
+
 @pytest.mark.parametrize("command", ["train", "recommend", "check", "evaluate", "predict", "explain", "embed"])
 def test_options_of_tables_without_a_table_are_refused(
     tlkit: Tlkit, trained: Trained, garden: Path, tmp_path: Path, command: str

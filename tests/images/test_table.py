@@ -105,6 +105,8 @@ def test_tsv_and_json(place: Place) -> None:
         ("labels.ndjson", "\r\n\r\n".join(map(json.dumps, rows))),
         ("labels.json", json.dumps(rows, indent=1)),
         ("LABELS.CSV", PLAIN),
+        ("labels.txt", PLAIN.replace(",", "\t").encode("utf-16")),
+        ("labels.txt", ROWS.replace(",", " ")),
     ):
         assert labels_of(labelled_images(place(name, text))) == LABELS, name
 
@@ -215,7 +217,7 @@ def test_bad_rows_cost_themselves_only(place: Place) -> None:
         ("labels.jsonl", "[1, 2]\n", "line 1, is not a JSON object"),
         ("labels.json", '{"images": []}', "is not a JSON list of objects"),
         ("labels.xlsx", b"PK", "not a table that can be read"),
-        ("labels.txt", "a1.jpg cat\n", "not a table that can be read"),
+        ("notes.txt", "Taken in May.\nBy me.\n", "which column holds the files?"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_in_one_line(place: Place, name: str, text: str, said: str) -> None:

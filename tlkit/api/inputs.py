@@ -60,7 +60,7 @@ def find_images(images: Images, table: FileOptions | None = None) -> list[Path |
         elif os.path.isdir(item):  # noqa: PTH112  (unlike Path.is_dir, never raises)
             found.update(dict.fromkeys(walk_images(_readable(item))))
         elif names_table(item) and not _is_pattern(item):
-            found.update(dict.fromkeys(table_files(item, columns)))
+            found.update(dict.fromkeys(_named(item, columns, alone=len(items) == 1)))
         elif not _is_pattern(item):
             found[item] = None
         elif hits := _matches(item):
@@ -74,6 +74,20 @@ def find_images(images: Images, table: FileOptions | None = None) -> list[Path |
     if not found:
         raise TlkitError(f"no images in {described(images)}")
     return list(found)
+
+
+def _named(table: Path, columns: Columns, *, alone: bool) -> list[Path]:
+    """Return the files that a table names. One of several paths that is no table stays as it is, as ``*`` finds notes.
+
+    Raises:
+        TlkitError: The table is the only path, or options are given for it, and it cannot be understood.
+    """
+    try:
+        return table_files(table, columns)
+    except TlkitError:
+        if alone or columns.first_given() is not None:
+            raise
+        return [table]
 
 
 def named_folders(images: Images) -> list[Path]:

@@ -10,7 +10,7 @@ from tlkit.errors import TlkitError
 from tlkit.images.folder import SPLIT_NAMES, ImageFolder, existing_folder, scan
 from tlkit.images.table.columns import Columns
 from tlkit.images.table.read import Source, existing_root, read_tables
-from tlkit.images.table.text import KINDS, OTHER_KINDS, names_table
+from tlkit.images.table.text import KINDS, OTHER_KINDS, TEXT, names_table
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """Tables by which a folder names its own labels, as Hugging Face's ImageFolder has it."""
@@ -99,7 +99,7 @@ def _metadata(folder: Path) -> list[Source]:
 def _table_in(folder: Path) -> Path | None:
     """Return a table in a folder that may hold its labels."""
     try:
-        tables = [each for each in sorted(folder.iterdir()) if names_table(each)]
+        tables = [each for each in sorted(folder.iterdir()) if names_table(each) and each.suffix.lower() != TEXT]
     except OSError:
         return None
     return next((each for each in tables if "label" in each.name.lower() or "train" in each.name.lower()), None) or (

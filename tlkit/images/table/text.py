@@ -16,10 +16,11 @@ from tlkit.errors import TlkitError
 from tlkit.images.formats import IMAGE_SUFFIXES
 
 JSON_LINES = (".jsonl", ".ndjson")
-SUFFIXES = (".csv", ".tsv", ".tab", *JSON_LINES, ".json")
+TEXT = ".txt"  # what Excel calls Unicode text, and lists of files and numbers
+SUFFIXES = (".csv", ".tsv", ".tab", TEXT, *JSON_LINES, ".json")
 """Files that are read as a table."""
 
-OTHER_KINDS = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".txt")
+OTHER_KINDS = (".xlsx", ".xls", ".ods", ".parquet", ".feather")
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE = 50  # rows by which the separator is found
 KINDS = ", ".join(SUFFIXES)
@@ -157,8 +158,9 @@ def _separator(path: Path, text: str, count_known: Callable[[list[str]], int]) -
         width = len(rows[0])
         return count_known(rows[0]), sum(len(row) == width for row in rows) / len(rows), width
 
-    fits = {separator: fit(separator) for separator in SEPARATORS}
-    return max(SEPARATORS, key=fits.__getitem__)  # the first of equals
+    separators = (*SEPARATORS, " ") if path.suffix.lower() == TEXT else SEPARATORS
+    fits = {separator: fit(separator) for separator in separators}
+    return max(separators, key=fits.__getitem__)  # the first of equals
 
 
 def _json_table(path: Path, text: str, encoding: str) -> Table:
