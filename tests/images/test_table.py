@@ -152,10 +152,7 @@ def test_splits_and_groups_are_found_or_refused_on_demand(place: Place) -> None:
     assert dict(zip(folder.files, folder.splits, strict=True)) == dict(
         zip(LABELS, [TRAIN, VAL, TRAIN, TEST], strict=True)
     )
-    # an image without a group is one by itself
-    assert dict(zip(folder.files, folder.groups, strict=True)) == dict(
-        zip(LABELS, ["x", "y", "x", "b2.jpg"], strict=True)
-    )
+    assert dict(zip(folder.files, folder.groups, strict=True)) == dict(zip(LABELS, ["x", "y", "x", ""], strict=True))
     plain = labelled_images(path, Columns(split="none", group="none"))
     assert not plain.has_splits
     assert plain.groups == ()

@@ -50,7 +50,8 @@ class ImageFolder:
         loose: Number of images outside any class folder, which are not used.
         ignored: Folders next to train/, val/ and test/, which are not used.
         empty_classes: Class folders without images.
-        groups: Name of the group of each file, such as its site, patient or clip; empty if no groups are known.
+        groups: Name of the group of each file, such as its site, patient or clip, or "" if it is in none; empty if no
+            groups are known.
             Images of one group stay on one side of every split that is drawn.
         table: The table that names the labels; None: the folders do.
         given: The path that the user gave, if it is not the root.

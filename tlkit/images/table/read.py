@@ -200,7 +200,7 @@ def _folder(found: _Found, root: Path, table: Path, remarks: tuple[str, ...]) ->
         files=tuple(file for _, _, file, _ in rows),
         labels=tuple(label for _, label, _, _ in rows),
         splits=tuple(split for split, *_ in rows),
-        groups=tuple(group or file for _, _, file, group in rows) if grouped else (),
+        groups=tuple(group for *_, group in rows) if grouped else (),
         table=table,
         dropped=tuple(found.dropped),
         remarks=remarks,
