@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import examples
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlkit.csvtext import line
@@ -351,6 +351,27 @@ def test_what_a_program_writes_is_read_back(
     assert table.columns == ("filename", "label", "note")
     read = [tuple(cell.strip() for cell in cells) for _, cells in table.records()]
     assert read == [tuple(cell.strip() for cell in row) for row in rows]
+
+
+ROW = st.tuples(
+    st.sampled_from([*LABELS, "lost.jpg", ""]), st.sampled_from(["a", "b", "c", ""]), st.sampled_from(["train", "test"])
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ROW, min_size=1, max_size=12))
+def test_every_row_is_used_or_accounted_for(place: Place, rows: list[tuple[str, str, str]]) -> None:
+    path = place("t.csv", "".join(f"{','.join(row)}\n" for row in [("file", "label", "split"), *rows]))
+    said = {file: {(label, split) for name, label, split in rows if name == file and label} for file, *_ in rows}
+    usable = {file: next(iter(its))[0] for file, its in said.items() if file in LABELS and len(its) == 1}
+    if not usable:
+        with pytest.raises(TlkitError):
+            labelled_images(path, min_classes=1)
+        return
+    folder = labelled_images(path, min_classes=1)
+    assert labels_of(folder) == usable
+    dropped = {each.file for each in folder.dropped}
+    assert dropped - {f"line {number}" for number in range(2, len(rows) + 2)} == set(said) - set(usable) - {""}
 
 
 @settings(max_examples=examples(2))

@@ -202,7 +202,8 @@ def _folder(found: _Found, root: Path, table: Path, remarks: tuple[str, ...]) ->
         splits=tuple(split for split, *_ in rows),
         groups=tuple(group for *_, group in rows) if grouped else (),
         table=table,
-        dropped=tuple(found.dropped),
+        # a file without a label in one row may have one in another
+        dropped=tuple(each for each in found.dropped if each.label or each.file not in found.said),
         remarks=remarks,
     )
 
