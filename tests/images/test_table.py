@@ -281,6 +281,10 @@ def test_a_table_of_something_else_beside_class_folders_is_passed_over_and_that_
     assert folder.classes == ("cat", "dog")
     assert folder.table is None
     assert "labels from the class folders; " in folder.remarks[0]
+    # captions, which are no classes
+    (root / "metadata.csv").write_text("file_name,text\ncat/0.png,a cat\ncat/1.png,one more\ndog/0.png,no cat\n")
+    for count in (0, 1, 2):
+        assert labelled_images(root, min_classes=count).classes == ("cat", "dog")
     with pytest.raises(TlkitError, match="has no column 'species'"):
         labelled_images(root, Columns(label="species"))
 

@@ -38,14 +38,16 @@ def labelled_images(images: PathLike, given: Columns | None = None, *, min_class
     option = given.first_given()
     if tables := _metadata(place):
         root = place if given.root is None else root
+        # some folders of classes hold a table of something else
+        has_classes = option is None and len(scan(place, min_classes=0).classes) > 1
         try:
-            return replace(read_tables(tables, given, root, min_classes=min_classes), given=place)
+            found = read_tables(tables, given, root, min_classes=min_classes, known_only=has_classes)
+            return replace(found, given=place)
         except TlkitError as error:
-            # some folders of classes hold a table of something else
-            folder = scan(place, min_classes=0)
-            if option is not None or len(folder.classes) < 2:
+            if not has_classes:
                 raise
-            return replace(folder, remarks=(f"labels from the class folders; {error.message}",))
+            remark = f"labels from the class folders; {error.message}"
+        return replace(scan(place, min_classes=min_classes), remarks=(remark,))
     if option is not None:
         raise TlkitError(f"{option} requires a table, and {place} is a folder", f"a table ends in {KINDS}")
     try:
@@ -85,12 +87,12 @@ def data_name(place: Path) -> str:
 def _metadata(folder: Path) -> list[Source]:
     """Return the tables by which a folder names its labels: its own, or those of its train/, val/ and test/."""
     for name in METADATA:
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):  # noqa: PTH113  (unlike Path.is_file, never raises)
             return [Source(folder / name)]
     found = []
     for inner in sorted(folder.iterdir()):
         split = SPLIT_NAMES.get(inner.name.casefold())
-        tables = [inner / name for name in METADATA if split and (inner / name).is_file()]
+        tables = [inner / name for name in METADATA if split and os.path.isfile(inner / name)]  # noqa: PTH113
         if split and tables:
             found.append(Source(tables[0], f"{inner.name}/", split))
     return found

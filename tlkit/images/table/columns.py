@@ -89,7 +89,9 @@ def open_with_columns(path: Path, given: Columns) -> Table:
     return open_table(path, {*FILES, *LABELS, *map(folded, filter(None, names))}, folded)
 
 
-def choose(table: Table, given: Columns, exists: Callable[[str], bool], *, labelled: bool) -> Chosen:
+def choose(
+    table: Table, given: Columns, exists: Callable[[str], bool], *, labelled: bool, known_only: bool = False
+) -> Chosen:
     """Choose the columns of a table.
 
     Args:
@@ -97,6 +99,7 @@ def choose(table: Table, given: Columns, exists: Callable[[str], bool], *, label
         given: What the user says of it.
         exists: Whether there is a file of this name.
         labelled: Whether labels are needed; without, only the column of files is looked for.
+        known_only: Whether a column of labels must have a known name, and not just be the only one left.
 
     Raises:
         TlkitError: A column does not exist, or it is not clear which one is meant; the message names the columns.
@@ -106,7 +109,7 @@ def choose(table: Table, given: Columns, exists: Callable[[str], bool], *, label
         return Chosen(file, ())
     split = _optional(table, given.split, "--split-column", SPLITS)
     group = _optional(table, given.group, "--group-column", GROUPS)
-    labels = _label_columns(table, given, {file, split, group})
+    labels = _label_columns(table, given, {file, split, group}, known_only)
     used = [file, *labels, *(each for each in (split, group) if each is not None)]
     if len(set(used)) < len(used):
         raise TlkitError(f"{table.path}: one column cannot be used for two things", _names(table))
@@ -180,7 +183,7 @@ def _has_images(table: Table, index: int) -> bool:
     return sum(map(looks_like_image, cells)) * 2 > len(cells)
 
 
-def _label_columns(table: Table, given: Columns, used: set[int | None]) -> tuple[int, ...]:
+def _label_columns(table: Table, given: Columns, used: set[int | None], known_only: bool) -> tuple[int, ...]:
     """Return the column of labels, or one column a class.
 
     Raises:
@@ -200,7 +203,7 @@ def _label_columns(table: Table, given: Columns, used: set[int | None]) -> tuple
         return (_equal_column(table, known),)
     if known:
         return (known[0],)
-    named = [index for index in free if table.columns[index]]
+    named = [index for index in free if table.columns[index] and not known_only]
     if len(named) == 1:
         return (named[0],)
     if len(named) > 1 and all(_is_flag(table, index) for index in named):

@@ -55,7 +55,9 @@ class _Found:
             self.contradicted.setdefault(file, [known]).append(said)
 
 
-def read_tables(sources: Sequence[Source], given: Columns, root: Path, *, min_classes: int = 2) -> ImageFolder:
+def read_tables(
+    sources: Sequence[Source], given: Columns, root: Path, *, min_classes: int = 2, known_only: bool = False
+) -> ImageFolder:
     """Read the tables of a data set.
 
     A row costs itself if its file is missing or it has no label; a file if its rows contradict each other. They are
@@ -66,6 +68,7 @@ def read_tables(sources: Sequence[Source], given: Columns, root: Path, *, min_cl
         given: What the user says of their columns.
         root: The folder that relative paths start from, absolute.
         min_classes: Number of classes that must have images.
+        known_only: Whether a column of labels must have a known name, and not just be the only one left.
 
     Raises:
         TlkitError: A table or its columns cannot be understood, no file exists, or fewer than ``min_classes`` classes
@@ -76,7 +79,8 @@ def read_tables(sources: Sequence[Source], given: Columns, root: Path, *, min_cl
     first = sources[0].path
     for source in sources:
         table = open_with_columns(source.path, given)
-        chosen = choose(table, given, partial(_exists, finder, source.base), labelled=True)
+        exists = partial(_exists, finder, source.base)
+        chosen = choose(table, given, exists, labelled=True, known_only=known_only)
         _read(table, chosen, source, finder, found)
         remarks += _remarks(table, chosen)
     for file, rows in found.contradicted.items():
