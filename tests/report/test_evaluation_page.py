@@ -70,17 +70,23 @@ def test_names_are_shown_as_text() -> None:
 
 
 def test_the_verdict_does_not_promise_what_was_learnt_by_heart() -> None:
-    assert "On new images of the same kind, expect" in page(("a", "b"))
+    assert "Right on about" in page(("a", "b"))
     learnt = page(("a", "b"), trained=40)
     assert "40 images used in training" in learnt
-    assert "On new images" not in learnt
+    assert "Right on" not in learnt
+    assert "evaluate on images that were not used in training" in learnt
+
+
+def test_it_ends_in_something_to_do() -> None:
+    assert re.search(r"Do now:.*<li>", page(("a", "b")), flags=re.DOTALL)
 
 
 def test_which_images_are_shown() -> None:
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.55, 0.45], [1.0, 0.0]])
     assert worst_mistakes(probabilities, [1, 0, 0, 0, 0], 5) == [0, 2, 1]
     assert worst_mistakes(probabilities, [1, 0, 0, 0, 0], 1) == [0]
-    assert most_doubtful(probabilities, [1, 0, 0, 0, 0], 5) == [3, 4]
+    assert most_doubtful(probabilities, [1, 0, 0, 0, 0], 5) == [3]  # the last is right beyond doubt
+    assert most_doubtful(probabilities, [1, 0, 0, 0, 0], 5, max_margin=1.0) == [3, 4]
     assert worst_mistakes(probabilities, [0, 1, 1, 0, 0], 5) == []
 
 

@@ -86,7 +86,8 @@ def test_what_to_do_next_follows_from_the_figures() -> None:
 @pytest.mark.parametrize(("low", "said"), [(0.5, "within"), (0.999, "outside")])
 def test_expected_against_reached(low: float, said: str) -> None:
     text = page(replace(STORY, plan=replace(PLAN, expected=(0.999, low, 1.0))), hard=1 if said == "outside" else None)
-    assert f"predicted accuracy 99.9% (90% interval {low:.0%} to 100%); the result is {said} the interval" in text
+    assert f"100% (90% interval {100 * low:.0f} to 100%); the result is {said} the interval" in text
+    assert ("below the prediction" in text) == (said == "outside")
 
 
 def test_a_tuned_run_shows_its_curves_and_recipe() -> None:
@@ -94,7 +95,7 @@ def test_a_tuned_run_shows_its_curves_and_recipe() -> None:
     text = page(replace(STORY, plan=plan, tuning=TUNED, history=LOOKS))
     assert "Dotted: the best step" in text
     assert "learning rate 0.001" in text
-    assert "Training curves" not in page(replace(STORY, history=LOOKS[:1]))
+    assert "Dotted" not in page(replace(STORY, plan=plan, tuning=TUNED, history=LOOKS[:1]))
 
 
 def in_browser(file: Path, width: int, *, dump: bool = True) -> subprocess.CompletedProcess[str]:

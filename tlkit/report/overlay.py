@@ -31,7 +31,7 @@ def overlay(pixels: Pixels, heat: NDArray[np.floating[Any]]) -> Pixels:
     from matplotlib import colormaps
 
     large = np.clip(resized(heat, pixels.shape[:2]), 0, 1)
-    colour = colormaps["turbo"](large)[..., :3] * 255
+    colour = colormaps["viridis"](large)[..., :3] * 255
     share = (MIN_TINT + (MAX_TINT - MIN_TINT) * large)[..., None]
     return np.asarray(np.round(pixels * (1 - share) + colour * share), dtype=np.uint8)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 INK = "#010203"  # stands for the page's text colour while matplotlib draws
-ACCENT, FAINT = "#3b82c4", "#8a8f98"
+ACCENT, WRONG, FAINT = "#3b82c4", "#d9742b", "#8a8f98"
 MAX_SPACIOUS = 20  # bars or classes drawn at full size
 MAX_NAME = 24  # characters of a class name
 REM = 6.25  # CSS rem per inch of a figure
@@ -46,9 +46,9 @@ def interval_bars(
         axes.barh(places, values, color=colours, height=0.6, xerr=reach, error_kw={"ecolor": INK, "capsize": 4})
         axes.set_yticks(places, [_short(name) for name in names])
         axes.invert_yaxis()
-        axes.set_xlim(max(0.0, min(lows) - 0.1), 1.0)
+        axes.set_xlim(0.0, 1.0)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        return _svg(figure)
+        return _svg(figure, legible=28)
 
 
 def learning_curve(images: Sequence[float], accuracies: Sequence[float], ahead: tuple[float, float] | None) -> Markup:
@@ -94,17 +94,20 @@ def search_curve(strengths: Sequence[float], losses: Sequence[float]) -> Markup:
 
 
 def confusion_map(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
-    """Draw the confusion matrix: true class (row) by predicted class (column), shaded by the share of the row."""
+    """Draw the confusion matrix: true class (row) by predicted class (column), shaded by the share of the row.
+
+    The diagonal, which is right, and the mistakes have different hues.
+    """
     count = len(names)
     side = min(9.0, 1.6 + 0.45 * count)
     with _figure(side, side) as (figure, axes):
-        shades = _shades()
+        right, wrong = _shades(ACCENT), _shades(WRONG)
         for i, row in enumerate(matrix):
             for j, number in enumerate(row):
                 if not number:
                     continue
                 share = number / sum(row)
-                axes.add_patch(_square(j, i, shades(share)))
+                axes.add_patch(_square(j, i, (right if i == j else wrong)(share)))
                 if count <= MAX_SPACIOUS:
                     axes.text(j, i, str(number), ha="center", va="center", color=INK, fontsize=9)
         axes.set_xlim(-0.5, count - 0.5)
@@ -114,7 +117,7 @@ def confusion_map(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Mark
         axes.set_yticks(range(count), [_short(name) for name in names])
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
-        return _svg(figure)
+        return _svg(figure, legible=min(44.0, 4 * side))
 
 
 def reliability_diagram(rows: Sequence[tuple[float, float, int]]) -> Markup:
@@ -137,11 +140,11 @@ def reliability_diagram(rows: Sequence[tuple[float, float, int]]) -> Markup:
         return _svg(figure)
 
 
-def _shades() -> Any:
+def _shades(colour: str) -> Any:
     """Map 0..1 to a colour on which text is legible, on light and dark pages."""
     from matplotlib.colors import to_rgba
 
-    return lambda share: (*to_rgba(ACCENT)[:3], 0.08 + 0.57 * share)
+    return lambda share: (*to_rgba(colour)[:3], 0.08 + 0.57 * share)
 
 
 def _square(x: int, y: int, colour: Any) -> Any:
@@ -197,8 +200,13 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
         yield figure, figure.subplots()
 
 
-def _svg(figure: Any) -> Markup:
-    """Return the figure as an inline element, with the page's text colour as ink."""
+def _svg(figure: Any, legible: float = 0.0) -> Markup:
+    """Return the figure as an inline element, with the page's text colour as ink.
+
+    Args:
+        figure: The figure.
+        legible: Width in CSS rem, below which its text would be too small to read; a narrower page scrolls it.
+    """
     from markupsafe import Markup
 
     buffer = io.StringIO()
@@ -208,5 +216,6 @@ def _svg(figure: Any) -> Markup:
     # the page sets its size; the view box keeps its proportions
     for side in ("width", "height"):
         text = re.sub(rf'(<svg[^>]*?) {side}="[^"]*"', r"\1", text, count=1)
-    text = text.replace("<svg", f'<svg style="max-width: {REM * figure.get_figwidth():.1f}rem"', 1)
+    style = f"max-width: {REM * figure.get_figwidth():.1f}rem" + (f"; min-width: {legible:g}rem" if legible else "")
+    text = text.replace("<svg", f'<svg style="{style}"', 1)
     return Markup(text)  # matplotlib escapes the text it is given

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 MAX_BARS = 60  # classes in a plot; with more there is only the table
+MIN_IMAGES = 40  # images, below which curves show noise
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Sections:
 
     Attributes:
         found: Metrics, from `tlkit.evaluation.classes.figures`.
-        bars: Plot of recall by class; None if there are too many classes, or only one.
+        bars: Plot of recall by class, the weakest first; None if there are too many classes, or only one.
         matrix: Plot of the confusion matrix; None if there are too many classes.
-        reliability: Plot of accuracy against confidence.
+        reliability: Plot of accuracy against confidence; None if there are too few images.
         mistakes: Wrong predictions, the most confident first.
         doubtful: Right predictions, the least confident first.
         located: Whether the images show where the class is seen.
@@ -32,10 +33,15 @@ class Sections:
     found: dict[str, Any]
     bars: Markup | None
     matrix: Markup | None
-    reliability: Markup
+    reliability: Markup | None
     mistakes: Sequence[ExampleImage]
     doubtful: Sequence[ExampleImage]
     located: bool = False
+
+    @property
+    def weakest_first(self) -> list[dict[str, Any]]:
+        """The figures of each class, the lowest recall first; classes without images last."""
+        return sorted(self.found["per_class"], key=lambda row: (not row["support"], float(row["recall"])))
 
     @property
     def mix_ups(self) -> list[dict[str, Any]]:
@@ -60,10 +66,11 @@ def draw_sections(
         located: See `Sections`.
     """
     bars = matrix = None
-    rows = [row for row in found["per_class"] if row["support"]]
+    rows = sorted((row for row in found["per_class"] if row["support"]), key=lambda row: float(row["recall"]))
     if 1 < len(rows) <= MAX_BARS:
         lows, highs = ([row["recall_ci95"][end] for row in rows] for end in (0, 1))
         bars = interval_bars([row["class"] for row in rows], [row["recall"] for row in rows], lows, highs, None)
     if len(found["classes"]) <= MAX_BARS:
         matrix = confusion_map(found["confusion_matrix"], found["classes"])
-    return Sections(found, bars, matrix, reliability_diagram(reliability), mistakes, doubtful, located)
+    curve = reliability_diagram(reliability) if found["images"] >= MIN_IMAGES else None
+    return Sections(found, bars, matrix, curve, mistakes, doubtful, located)

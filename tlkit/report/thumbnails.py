@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 192  # pixels of the longer side
+SIDE = 288  # pixels of the longer side
 QUALITY = 80
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from tlkit.plan.plan import Plan
 from tlkit.report.page import render
 from tlkit.report.plots import search_curve, tuning_curves
-from tlkit.report.sections import Sections
+from tlkit.report.sections import MIN_IMAGES, Sections
+from tlkit.report.verdict import against_prediction, next_steps, right_on, weakest
 from tlkit.version import VERSION
 
-MIN_SUPPORT = 5  # images of a class, below which its recall says little
+MAX_NOW = 3  # steps in the card at the top
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,17 @@ def training_page(story: TrainingStory, sections: Sections) -> str:
         story: Its text.
         sections: Its plots and images.
     """
-    curves, caption = _curves(story)
+    curves, caption = _curves(story, sections.found["images"])
     found, plan = sections.found, story.plan
-    low, high = found["accuracy_ci95"]
-    verdict = (
-        f"Accuracy {found['accuracy']:.1%} ({found['images']} {story.evaluated_on}). On new images of the same kind, "
-        f"expect {low:.0%} to {high:.0%} (95% interval, Wilson)."
-    )
+    steps = _next_steps(sections, story)
     return render(
         "training.html",
         name=story.name,
-        verdict=verdict,
+        verdict=right_on(found["accuracy"], *found["accuracy_ci95"]),
+        measured_on=_counted(found["images"], story.evaluated_on),
+        weakest=weakest(found),
+        prediction=against_prediction(found["accuracy"], plan.expected),
         accuracies=story.accuracies,
-        expected=_expected(plan, found["accuracy"]),
         evaluated_on=story.evaluated_on,
         plan=_plan_rows(plan),
         reasons=plan.reasons,
@@ -72,20 +71,11 @@ def training_page(story: TrainingStory, sections: Sections) -> str:
         its=sections,
         calibration=f"{story.calibration[:1].upper()}{story.calibration[1:]}.",
         problems=story.problems,
-        steps=_next_steps(found, sections, story),
+        now=steps[:MAX_NOW],
+        later=steps[MAX_NOW:],
         command=story.command,
         seed=plan.seed,
         version=VERSION,
-    )
-
-
-def _expected(plan: Plan, reached: float) -> str:
-    if plan.expected is None:
-        return ""
-    accuracy, low, high = plan.expected
-    within = "within" if low <= reached <= high else "outside"
-    return (
-        f"predicted accuracy {accuracy:.1%} (90% interval {low:.0%} to {high:.0%}); the result is {within} the interval"
     )
 
 
@@ -104,8 +94,11 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     return rows
 
 
-def _curves(story: TrainingStory) -> tuple[Any, str]:
+def _curves(story: TrainingStory, held_out: int) -> tuple[Any, str]:
+    """Draw how training went; nothing if the figures are of too few images to be more than noise."""
     rows = story.history
+    if held_out < MIN_IMAGES:
+        return None, ""
     if story.tuning is not None and len(rows) > 1 and "val_accuracy" in rows[0]:
         steps, accuracies, losses = ([row[key] for row in rows] for key in ("step", "val_accuracy", "val_loss"))
         frozen = story.tuning["frozen_val_accuracy"]
@@ -120,30 +113,12 @@ def _curves(story: TrainingStory) -> tuple[Any, str]:
     return None, ""
 
 
-def _next_steps(found: dict[str, Any], sections: Sections, story: TrainingStory) -> list[str]:
-    """Suggest what would help most."""
-    steps = []
-    weak = [
-        row
-        for row in found["per_class"]
-        if row["support"] >= MIN_SUPPORT and row["recall_ci95"][1] < found["accuracy"] and row["recall"] < 1
-    ]
-    for row in sorted(weak, key=lambda row: float(row["recall"]))[:3]:
-        steps.append(
-            f"add images of {row['class']}: its recall is {row['recall']:.0%}, the accuracy over all classes "
-            f"{found['accuracy']:.0%}"
-        )
-    if common := [pair for pair in found["most_confused"] if pair["count"] > 1]:  # a single image is no pattern
-        pair = common[0]
-        steps.append(
-            f"compare {pair['actual']} and {pair['answer']}, the most common mix-up: {pair['count']} {pair['actual']} "
-            f"images predicted as {pair['answer']}"
-        )
-    if any(each.probability > 0.9 for each in sections.mistakes):
-        steps.append(
-            "check the labels of the most confident mistakes; tlkit check looks for wrong labels in all images"
-        )
+def _counted(images: int, evaluated_on: str) -> str:
+    return f"{images:,} {evaluated_on if images != 1 else evaluated_on.replace('images', 'image', 1)}"
+
+
+def _next_steps(sections: Sections, story: TrainingStory) -> list[str]:
+    steps = next_steps(sections.found, sections)
     if not story.has_test:
         steps.append("hold out test images, in test/ or with --test-split: a test set gives an unbiased accuracy")
-    steps.append("try it on new images with tlkit predict, or on a labelled folder with tlkit evaluate")
-    return steps
+    return [*steps, "try it on new images with tlkit predict, or on a labelled folder with tlkit evaluate"]
