@@ -137,7 +137,7 @@ def test_a_browser_shows_it_without_errors_and_without_scrolling_sideways(
 def test_the_sample_has_one(trained: Trained) -> None:
     text = (trained.bundle / "report.html").read_text(encoding="utf-8")
     assert "Classifier for garden" in text
-    assert text.count("data:image/jpeg") >= 8
+    assert text.count("data:image/jpeg") >= 1
     assert "Grad-CAM" in text
     assert all(name in text for name in ("birds", "flowers", "fruit", "vegetables"))
     assert trained.result["report"].endswith("report.html")
