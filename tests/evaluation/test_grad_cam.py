@@ -12,7 +12,7 @@ from PIL import Image
 import tlkit
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.runtime import import_keras, import_tensorflow
-from tlkit.bundle.save import LITE
+from tlkit.bundle.manifest import LITE
 from tlkit.evaluation.grad_cam import ClassMaps, resized
 from tlkit.linear.classifier import attach_head
 from tlkit.linear.head import Head

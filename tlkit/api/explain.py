@@ -15,8 +15,8 @@ from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
 from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
+from tlkit.bundle.manifest import LITE
 from tlkit.bundle.run import NOT_FINITE
-from tlkit.bundle.save import LITE
 from tlkit.errors import TlkitError
 from tlkit.files import check_free
 from tlkit.images.batches import load_image

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ BATCH = 32  # images at a time, more with many cores: the end of a batch leaves 
 MIN_IMAGES_FOR_GPU = 500  # images; for fewer, a GPU is not worth importing TensorFlow
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Check = Callable[[Sequence[int], Sequence[Sequence[int]]], None]
 
 
 def check_engine(name: str) -> str:
@@ -96,13 +97,20 @@ class LiteRTNetwork:
         file: The network: its bytes, or its path (mapped into memory, not read).
         workers: Maximum number of cores to use; None: all.
         images: Number of images to compute, if known.
+        check: Called, before memory is allocated, with the shapes of the network's input and of its outputs.
     """
 
-    def __init__(self, file: bytes | Path, workers: int | None = None, images: int | None = None) -> None:
+    def __init__(
+        self,
+        file: bytes | Path,
+        workers: int | None = None,
+        images: int | None = None,
+        check: Check | None = None,
+    ) -> None:
         cores = min(workers or cpu_count(), cpu_count())
         size = len(file) if isinstance(file, bytes) else file.stat().st_size
         copies = max(1, min(cores, MEMORY // max(1, size), images or cores))
-        self._interpreters = [_Interpreter(file, cores // copies) for _ in range(copies)]
+        self._interpreters = [_Interpreter(file, cores // copies, check) for _ in range(copies)]
         self._pool = ThreadPoolExecutor(copies, thread_name_prefix="tlkit-litert") if copies > 1 else None
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -130,7 +138,7 @@ class LiteRTNetwork:
 class _Interpreter:
     """A LiteRT interpreter for one image at a time."""
 
-    def __init__(self, file: bytes | Path, threads: int) -> None:
+    def __init__(self, file: bytes | Path, threads: int, check: Check | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         if isinstance(file, Path) and not str(file).isprintable():  # LiteRT takes no path that is not Unicode
@@ -138,6 +146,9 @@ class _Interpreter:
         source = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
         with silent_stderr():
             self._interpreter: Any = Interpreter(num_threads=threads, **source)
+            if check is not None:
+                taken, given = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+                check(taken[0]["shape"].tolist(), [details["shape"].tolist() for details in given])
             self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [details["index"] for details in self._interpreter.get_output_details()]

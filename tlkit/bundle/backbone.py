@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from tlkit.backbones import catalog
@@ -10,10 +9,9 @@ from tlkit.backbones.extractor import TOP, Extractor, open_extractor
 from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.weights.loading import known_digest
 from tlkit.bundle.load import Bundle
-from tlkit.bundle.save import MODEL, PLAN
-from tlkit.errors import TlkitError
+from tlkit.bundle.manifest import MODEL
+from tlkit.bundle.verify import bundle_plan
 from tlkit.plan.choices import AUTO, EARLY, FREEZE, IMAGENET
-from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
 
 
@@ -34,7 +32,7 @@ def bundle_extractor(
     Raises:
         TlkitError: The plan cannot be read, or the engine is not available.
     """
-    plan, size, network = _plan(bundle), bundle.input_size[0], str(bundle.path / MODEL)
+    plan, size, network = bundle_plan(bundle.path), bundle.input_size[0], str(bundle.path / MODEL)
     if bundle.manifest.get("own_backbone") is not None:
         # the network exists only in the bundle, and it ends at the head's last tap
         row = file_backbone(network, INCLUDED, bundle.manifest["backbone"])
@@ -59,10 +57,3 @@ def _is_same(backbone: str, digest: str) -> bool:
     """Return whether the ImageNet weights are on this machine and, by a quick check, have this hash."""
     row = catalog.get(backbone)
     return catalog.is_here(row) if row.packaged else known_digest(row, IMAGENET, 0) == digest
-
-
-def _plan(bundle: Bundle) -> Plan:
-    try:
-        return Plan.from_json(json.loads((bundle.path / PLAN).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise TlkitError(f"cannot read {bundle.path / PLAN}: {error}") from error

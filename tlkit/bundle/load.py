@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, LiteRTNetwork, choose_engine, keras_forward
-from tlkit.backbones.runtime import import_keras
-from tlkit.bundle.save import FORMAT, LABELS, LITE, MANIFEST, MODEL, OOD, PLAN, SUFFIX, manifest_digest
+from tlkit.bundle.manifest import FILES, LITE, MODEL, OOD
+from tlkit.bundle.save import MANIFEST, SUFFIX
+from tlkit.bundle.verify import damaged, verified_manifest
 from tlkit.errors import TlkitError
-from tlkit.files import file_hash
 from tlkit.linear.ood import OodStatistics
+from tlkit.npz import read_npz
 from tlkit.plan.choices import AUTO, LITERT
-
-AGAIN = "train again, or copy the whole folder again"
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,24 @@ class Bundle:
             workers: Maximum number of CPU cores; None: all.
 
         Raises:
-            TlkitError: The engine is not installed, or the bundle has no network for it.
+            TlkitError: The engine is not installed, the bundle has no network for it, or its network does not fit its
+                input size, classes or OOD statistics.
         """
         has_lite = LITE in self.manifest["files"]
         if engine == LITERT and not has_lite:
             raise TlkitError(f"{self.path} has no {LITE}", "omit --engine to run it with Keras")
         if choose_engine(engine, images) == LITERT and has_lite:
-            return LiteRTNetwork(self.path / LITE, workers, images)
-        layers = self.manifest.get("layers")
-        if not layers:
-            return keras_forward(self.model)
-        from tlkit.linear.classifier import with_features
+            return self._litert(images, workers)
+        layers, model = self.manifest.get("layers"), self.model
+        if layers:
+            from tlkit.linear.classifier import with_features
 
-        return keras_forward(with_features(self.model, layers.values()))
+            try:
+                model = with_features(model, layers.values())
+            except (ValueError, TypeError, AttributeError) as error:
+                raise damaged(self.path, MANIFEST, "layers names none that the network has") from error
+        self._check_columns(MODEL, model.output_shape)
+        return keras_forward(model)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities, float32 [n, classes], rows sum to 1, of uint8 [n, height, width, 3] (RGB, 0..255)."""
@@ -77,11 +81,23 @@ class Bundle:
 
     @cached_property
     def ood(self) -> OodStatistics | None:
-        """Out-of-distribution statistics; None if the bundle has none."""
+        """Out-of-distribution statistics; None if the bundle has none.
+
+        Raises:
+            TlkitError: They cannot be read, or are not statistics of this bundle's classes.
+        """
         if OOD not in self.manifest["files"]:
             return None
-        with np.load(self.path / OOD, allow_pickle=False) as arrays:
-            return OodStatistics.from_arrays(dict(arrays))
+        try:
+            names = [each.name for each in fields(OodStatistics)]
+            found = OodStatistics.from_arrays(read_npz(self.path / OOD, FILES[OOD], names))
+        except OSError as error:
+            raise TlkitError(f"cannot read {self.path / OOD}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise damaged(self.path, OOD, error) from error
+        if len(found.shares) > len(self.classes):
+            raise damaged(self.path, OOD, f"there are {len(found.shares)} classes, not {len(self.classes)}")
+        return found
 
     @property
     def unknown_rate(self) -> float:
@@ -90,26 +106,72 @@ class Bundle:
 
     @cached_property
     def model(self) -> Any:
-        """The ``keras.Model``, from float32 RGB 0..255 to probabilities; loaded on first use."""
-        keras = import_keras()
-        return keras.models.load_model(self.path / MODEL, compile=False, safe_mode=True)
+        """The ``keras.Model``, from float32 RGB 0..255 to probabilities; loaded on first use.
+
+        Raises:
+            TlkitError: Keras cannot load it without running code in it, or it does not fit the bundle's input size or
+                classes.
+        """
+        from tlkit.backbones.weights.archive import load_model
+
+        model = load_model(self.path / MODEL)
+        self._check_network(MODEL, model.input_shape, model.output_shape)
+        return model
 
     @cached_property
     def _forward(self) -> Forward:
         return self.forward()
 
+    def _litert(self, images: int | None, workers: int | None) -> Forward:
+        def check(taken: Sequence[int], given: Sequence[Sequence[int]]) -> None:
+            self._check_network(LITE, taken, given[0])
+            self._check_columns(LITE, (1, sum(shape[-1] for shape in given)))
+
+        try:
+            return LiteRTNetwork(self.path / LITE, workers, images, check)
+        except (ValueError, RuntimeError, IndexError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise damaged(self.path, LITE, f"there is no network that LiteRT can run: {reason}") from error
+
+    def _check_network(self, name: str, taken: Any, given: Any) -> None:
+        """Check, before any image is decoded, that a network takes the bundle's size and gives its classes.
+
+        Args:
+            name: The network's file.
+            taken: Shape of its input.
+            given: Shape of its probabilities.
+        """
+        height, width = self.input_size
+        fits = (
+            isinstance(taken, Sequence)
+            and len(taken) == 4
+            and all(side in (None, wanted) for side, wanted in zip(taken[1:], (height, width, 3), strict=True))
+        )
+        if not fits:
+            shape = list(taken[1:]) if isinstance(taken, Sequence) else "several inputs"
+            raise damaged(self.path, name, f"the network takes {shape}, not [{height}, {width}, 3]")
+        if not isinstance(given, Sequence) or len(given) != 2 or given[1] != len(self.classes):
+            raise damaged(self.path, name, f"the network does not give the {len(self.classes)} classes of {MANIFEST}")
+
+    def _check_columns(self, name: str, given: Sequence[Any]) -> None:
+        """Check that a network gives the features that the OOD statistics are of."""
+        features = int(given[-1]) - len(self.classes)
+        if self.ood is not None and features != len(self.ood.mean):
+            wanted = len(self.ood.mean)
+            raise damaged(self.path, name, f"the network gives {features} features, and {OOD} is of {wanted}")
+
 
 def load(model: str | os.PathLike[str] | None = None) -> Bundle:
-    """Open a bundle and verify its format version and the hash of every file.
+    """Open a bundle and verify its format version, its values and the hash of every file.
 
     Args:
         model: The bundle's folder; None: the newest ``*.tlkit`` in the current folder.
 
     Raises:
-        TlkitError: There is no bundle, it has a newer format, or a file is missing or changed.
+        TlkitError: There is no bundle, it has a newer format, or a file is missing, changed or not as it must be.
     """
     path = Path(model) if model is not None else newest_bundle(Path.cwd())
-    return Bundle(path, _verified(path))
+    return Bundle(path, verified_manifest(path))
 
 
 def newest_bundle(folder: Path) -> Path:
@@ -123,43 +185,3 @@ def newest_bundle(folder: Path) -> Path:
         hint = "choose one with --model, or train one: tlkit train IMAGES"
         raise TlkitError(f"no {SUFFIX} bundle in {folder}", hint)
     return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name))
-
-
-def _verified(path: Path) -> dict[str, Any]:
-    manifest = _read_manifest(path)
-    version = manifest.get("format")
-    if not isinstance(version, int):
-        raise TlkitError(f"not a tlkit bundle: {path} ({MANIFEST} has no format version)")
-    if version > FORMAT:
-        hint = f"upgrade tlkit: pip install --upgrade tlkit (this one reads up to format {FORMAT})"
-        raise TlkitError(f"{path} has bundle format {version}, newer than this tlkit", hint)
-    if manifest.get("digest") != manifest_digest(manifest):
-        raise TlkitError(f"damaged bundle {path}: {MANIFEST} was changed", AGAIN)
-    for name in {MODEL, LABELS, PLAN} - set(manifest["files"]):
-        raise TlkitError(f"damaged bundle {path}: {MANIFEST} does not list {name}", AGAIN)
-    for name, expected in manifest["files"].items():
-        try:
-            actual = file_hash(path / name)
-        except FileNotFoundError:
-            raise TlkitError(f"damaged bundle {path}: {name} is missing", AGAIN) from None
-        except OSError as error:
-            raise TlkitError(f"cannot read {path / name}: {error.strerror or error}") from error
-        if actual != expected:
-            raise TlkitError(f"damaged bundle {path}: {name} was changed", AGAIN)
-    return manifest
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        if not path.exists():
-            raise TlkitError(f"no such bundle: {path}", f"a bundle is a folder that ends in {SUFFIX}") from None
-        raise TlkitError(f"not a tlkit bundle: {path} (no {MANIFEST} in it)") from None
-    except OSError as error:
-        raise TlkitError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError:  # not JSON, or not text
-        raise TlkitError(f"damaged bundle {path}: {MANIFEST} is not JSON", AGAIN) from None
-    if not isinstance(manifest, dict):
-        raise TlkitError(f"damaged bundle {path}: {MANIFEST} is not an object", AGAIN)
-    return manifest

@@ -16,6 +16,7 @@ from tlkit.images.batches import Loaded, load_batches
 from tlkit.images.given import GivenImage
 from tlkit.plan.choices import AUTO
 
+BATCH_BYTES = 64 << 20  # bytes of pixels in a batch; three more are read ahead
 NOT_FINITE = "the network returned no finite probabilities"
 
 
@@ -63,7 +64,8 @@ def answers(
         TlkitError: The engine is not available.
     """
     forward, ood, classes = bundle.forward(engine, len(paths), workers), bundle.ood, len(bundle.classes)
-    size = batch_size()
+    height, width = bundle.input_size
+    size = max(1, min(batch_size(), BATCH_BYTES // (3 * height * width)))
     for batch in load_batches(
         paths, bundle.input_size, size, workers=workers, ahead=3 * size, fingerprints=fingerprints
     ):

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tlkit.bundle.manifest import Manifest
+from tlkit.bundle.manifest import HISTORY, LABELS, PLAN, Manifest, labels_text
 from tlkit.errors import TlkitError
 from tlkit.files import file_hash
 from tlkit.images.labelled import data_name
@@ -24,9 +24,6 @@ from tlkit.version import VERSION
 
 FORMAT = 1
 MANIFEST = "tlkit.json"
-MODEL, LITE = "model.keras", "model.tflite"
-LABELS, PLAN, HISTORY = "labels.txt", "plan.json", "history.csv"
-OOD, REPORT = "known.npz", "report.html"
 SUFFIX = ".tlkit"
 
 
@@ -102,9 +99,7 @@ def save_bundle(
     try:
         with _replacing(target, overwrite) as part:
             manifest = write(part).to_json()
-            # one line per class, even if a folder's name has line breaks; tlkit.json has the exact names
-            lines = [" ".join(name.splitlines()) for name in manifest["classes"]]
-            _write_text(part / LABELS, "".join(f"{line}\n" for line in lines))
+            _write_text(part / LABELS, labels_text(manifest["classes"]))
             _write_text(part / PLAN, json_text(plan, indent=2) + "\n")
             _write_history(part / HISTORY, history)
             _write_text(part / MANIFEST, _manifest_text(part, manifest))

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.bounded import parse_json
 from tlkit.errors import TlkitError
+from tlkit.npz import read_npz
 
 STATE = "state.npz"
+MAX_BYTES = 64 << 30
 _NOTE = "note"
 _FORMAT = 1
 
@@ -64,19 +65,24 @@ def load_state(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
         TlkitError: The state is damaged or from another version.
     """
     try:
-        with (folder / STATE).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        note = json.loads(arrays.pop(_NOTE).tobytes())
+        arrays = read_npz(folder / STATE, MAX_BYTES)
+        note = parse_json(arrays.pop(_NOTE).tobytes(), finite=False)
         known = isinstance(note, dict) and note.pop("format", None) == _FORMAT
         if known and note.pop("names", None) != sorted(arrays):
             raise ValueError("arrays are missing")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise TlkitError(f"damaged state {folder / STATE}", "delete this file to restart the run") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise damaged_state(folder, error) from error
     if not known:
         raise TlkitError(f"{folder / STATE} was written by another version of tlkit", "start a new run")
     for left in folder.glob(".state-*.part"):  # left by a run killed while saving
         with contextlib.suppress(OSError):
             left.unlink()
     return arrays, note
+
+
+def damaged_state(folder: Path, error: Exception) -> TlkitError:
+    """Return the error for a state that cannot be used."""
+    reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:120]
+    return TlkitError(f"damaged state {folder / STATE}: {reason}", "delete this file to restart the run")

@@ -13,13 +13,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tlkit.finetune.checkpoint import load_state, save_state
+from tlkit.finetune.checkpoint import damaged_state, load_state, save_state
 from tlkit.finetune.interpolation import Mix, interpolate, shares
 from tlkit.finetune.job import Job, evaluate
+from tlkit.finetune.saved_run import SavedRun, fitting
 from tlkit.finetune.step import restore, snapshot
 from tlkit.finetune.time_budget import Stopwatch, TimeBudget
 from tlkit.plan.recipe import LAST, Recipe, rate_at
 from tlkit.progress import Progress
+from tlkit.schema import WrongDataError, parsed
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -209,13 +211,20 @@ def _prefetch(job: Job) -> Iterator[Callable[[int], tuple[Array, Array, Array, A
 def _restore_run(job: Job, folder: Path | None) -> TrainState:
     """Restore a run from a folder's checkpoint, including network and optimizer; without one, start a new run."""
     found = load_state(folder) if folder else None
-    if found is None:
+    if found is None or folder is None:
         return TrainState()
     arrays, its = found
     variables = job.trainer.state()
-    restore(variables, [arrays[f"now{i}"] for i in range(len(variables))])
-    best = [arrays[f"best{i}"] for i in range(len(job.trainer.trainable.state))]
-    return TrainState(best=best, **its["run"])
+    try:
+        saved = parsed(SavedRun, its.get("run"), "run")
+        now = fitting(arrays, "now", variables)
+        best = fitting(arrays, "best", job.trainer.trainable.state)
+        if saved.best_row >= len(saved.rows) or saved.step > job.recipe.steps:
+            raise WrongDataError("run is at no step of this schedule")
+    except WrongDataError as error:
+        raise damaged_state(folder, error) from error
+    restore(variables, now)
+    return TrainState(best=best, **{**vars(saved), "rows": [dict(vars(row)) for row in saved.rows]})
 
 
 def _save(job: Job, run: TrainState, folder: Path, clock: Stopwatch) -> None:

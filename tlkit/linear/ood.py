@@ -109,12 +109,43 @@ class OodStatistics:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> OodStatistics:
-        """Rebuild the statistics from `arrays`.
+        """Rebuild the statistics from `arrays`, which may come from a stranger.
 
         Raises:
             KeyError: An array is missing.
+            ValueError: An array's type or shape does not fit, or its values are no statistics.
         """
-        return cls(**{each.name: arrays[each.name] for each in fields(cls)})
+        found = cls(**{each.name: arrays[each.name] for each in fields(cls)})
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        half, single = np.dtype(np.float16), np.dtype(np.float32)
+        (width,), rank, known = self.mean.shape[:1] or (0,), len(self.basis.ravel()), len(self.shares.ravel())
+        rank = rank // width if width else 0
+        wanted: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+            "mean": (single, (width,)),
+            "scale": (single, (width,)),
+            "basis": (half, (rank, width)),
+            "gain": (single, (rank,)),
+            "rest": (single, ()),
+            "centre": (single, (width,)),
+            "classes": (half, (known, width)),
+            "shares": (single, (known,)),
+            "typical": (single, (2, 3)),
+            "scores": (single, self.scores.shape[:1] or (0,)),
+        }
+        for name, (kind, shape) in wanted.items():
+            array = getattr(self, name)
+            if array.dtype != kind or array.shape != shape:
+                raise ValueError(f"{name} must be {kind} {list(shape)}, not {array.dtype} {list(array.shape)}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} has values that are not finite")
+        if not width or not rank or not known or not len(self.scores):
+            raise ValueError("there are no statistics in it")
+        positive = (self.scale > 0).all() and (self.shares > 0).all() and (self.typical[1] > 0).all()
+        if not positive or (np.diff(self.scores) < 0).any():
+            raise ValueError("its values are no statistics of features")
 
 
 def check_rate(rate: float) -> float:

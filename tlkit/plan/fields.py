@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tlkit.errors import TlkitError
+from tlkit.schema import WrongDataError, annotations_of, listed, parsed, required
+
+Record = TypeVar("Record")
 
 
-def checked(record: type[Any], data: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return ``data`` if its keys are fields of a dataclass and all required fields are present.
+def record_of(record: Callable[..., Record], data: Any, name: str) -> Record:
+    """Make a record from plain data, which may come from a stranger.
 
     Args:
-        record: The dataclass.
+        record: A dataclass whose annotations say what each field can hold; see `tlkit.schema`.
         data: Field values by name.
         name: What to call the record in messages.
 
     Raises:
-        TlkitError: Fields are missing or unknown.
+        TlkitError: Fields are missing or unknown, have another type, or are out of bounds.
     """
-    known = {field.name for field in fields(record)}
-    required = {field.name for field in fields(record) if field.default is MISSING}
-    if wrong := (set(data) - known) | (required - set(data)):
-        raise TlkitError(f"not a {name} of this version; missing or unknown fields: {', '.join(sorted(wrong))}")
-    return data
+    if isinstance(data, dict):
+        known = set(annotations_of(record))
+        if wrong := (set(data) - known) | (required(record) - set(data)):
+            raise TlkitError(f"not a {name} of this version; missing or unknown fields: {listed(wrong)}")
+    try:
+        made: Record = parsed(record, data)
+    except WrongDataError as error:
+        raise TlkitError(f"not a {name} of this version: {error}") from error
+    return made

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
-from tlkit.plan.choices import CLASS_WEIGHTS, FEATURES, FREEZE, LAST, STRATEGIES, UNKNOWN_RATE
-from tlkit.plan.fields import checked
+from tlkit.plan.choices import (
+    CLASS_WEIGHTS,
+    FEATURES,
+    FREEZE,
+    LAST,
+    MAX_UNKNOWN_RATE,
+    PREPROCESSING,
+    STRATEGIES,
+    UNKNOWN_RATE,
+)
+from tlkit.plan.fields import record_of
 from tlkit.plan.option import unknown_choice
 from tlkit.plan.recipe import Recipe
+from tlkit.schema import Count, Length, Name, OneOf, Seed, Sentence, Share, Side, Within
 
 
 @dataclass(frozen=True)
@@ -23,9 +33,9 @@ class Flips:
     """
 
     harmless: bool
-    images: int
-    plain: float
-    mirrored: float
+    images: Count
+    plain: Share
+    mirrored: Share
 
 
 @dataclass(frozen=True)
@@ -64,30 +74,30 @@ class Plan:
         complete: Whether all decisions are made, because the plan was run.
     """
 
-    backbone: str
-    weights: str
-    strategy: str
-    input_size: int
-    val_split: float
-    class_weights: str
-    seed: int
-    features: str = LAST
-    boundary: str | None = None
-    taps: tuple[str, ...] = ("top",)
+    backbone: Name
+    weights: Name
+    strategy: Annotated[str, OneOf(STRATEGIES)]
+    input_size: Side
+    val_split: Share
+    class_weights: Annotated[str, OneOf(CLASS_WEIGHTS)]
+    seed: Seed
+    features: Annotated[str, OneOf(FEATURES)] = LAST
+    boundary: Name | None = None
+    taps: Annotated[tuple[Name, ...], Length(1, 1000)] = ("top",)
     recipe: Recipe | None = None
-    reasons: tuple[str, ...] = ()
-    expected: tuple[float, float, float] | None = None
-    test_split: float | None = None
-    backbone_file: str | None = None
-    backbone_sha256: str | None = None
-    preprocessing: str | None = None
-    from_bundle: str | None = None
-    weights_sha256: str | None = None
+    reasons: Annotated[tuple[Sentence, ...], Length(0, 1000)] = ()
+    expected: tuple[Share, Share, Share] | None = None
+    test_split: Share | None = None
+    backbone_file: Name | None = None
+    backbone_sha256: Name | None = None
+    preprocessing: Annotated[str, OneOf(tuple(PREPROCESSING))] | None = None
+    from_bundle: Name | None = None
+    weights_sha256: Name | None = None
     drop_leaks: bool = False
-    unknown_rate: float = UNKNOWN_RATE
+    unknown_rate: Annotated[float, Within(0, MAX_UNKNOWN_RATE)] = UNKNOWN_RATE
     head_only: bool = False
     flips: Flips | None = None
-    frozen_features: str = LAST
+    frozen_features: Annotated[str, OneOf(FEATURES)] = LAST
     refit: bool = False
     complete: bool = False
 
@@ -111,19 +121,17 @@ class Plan:
         """Rebuild a plan from the result of `to_json`.
 
         Raises:
-            TlkitError: A field is missing or unknown, or a value is not one of the choices.
+            TlkitError: A field is missing or unknown, has another type, or is out of bounds.
         """
-        checked(cls, data, "plan")
         for name, choices in (
             ("strategy", STRATEGIES),
             ("features", FEATURES),
             ("frozen_features", FEATURES),
             ("class_weights", CLASS_WEIGHTS),
         ):
-            if name in data and data[name] not in choices:
-                raise unknown_choice(f"{name} in the plan:", str(data[name]), choices)
-        names = ("taps", "reasons", "expected")
-        lists: dict[str, Any] = {name: tuple(data[name]) for name in names if data.get(name) is not None}
-        recipe = Recipe.from_json(data["recipe"]) if data.get("recipe") else None
-        flips = Flips(**checked(Flips, data["flips"], "plan")) if data.get("flips") else None
-        return cls(**(data | lists | {"recipe": recipe, "flips": flips}))
+            value = data.get(name) if isinstance(data, dict) else None
+            if isinstance(value, str) and value not in choices:
+                raise unknown_choice(f"{name} in the plan:", value[:60], choices)
+        if isinstance(data, dict) and isinstance(data.get("recipe"), dict):
+            data = data | {"recipe": Recipe.from_json(data["recipe"])}
+        return record_of(cls, data, "plan")

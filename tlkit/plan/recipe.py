@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from tlkit.plan.fields import checked
+from tlkit.plan.choices import LIGHT, NONE, STRONG
+from tlkit.plan.fields import record_of
+from tlkit.schema import OneOf, Positive, Share, Within
 
 FROZEN, MOVING = "frozen", "moving"
 BEST, LAST = "best", "last"
@@ -26,6 +28,8 @@ MIN_EVALUATIONS = 4  # validations without progress before training stops early
 MAX_EVALUATIONS = 20  # validations in one run
 SAFE_SHARE = 0.5  # of the tuned weights in those that are saved, if validation images cannot choose it
 MIN_TO_SELECT = 100  # validation images; with fewer, the best of many evaluations is mostly luck
+
+_Setting = Annotated[float, Within(0, 1e9)]
 
 
 @dataclass(frozen=True)
@@ -58,25 +62,25 @@ class Recipe:
             training started from (WiSE-FT). None: to be chosen on the validation images.
     """
 
-    steps: int
-    batch_size: int
-    learning_rate: float | None
-    layer_decay: float = LAYER_DECAY
-    weight_decay: float = WEIGHT_DECAY
-    l2_sp: float = 0.0
-    warm_up: float = WARM_UP
-    clip: float = CLIP
-    epsilon: float = EPSILON
-    label_smoothing: float = LABEL_SMOOTHING
-    augment: str = "light"
+    steps: Positive
+    batch_size: Annotated[int, Within(1, 1_000_000)]
+    learning_rate: Annotated[float, Within(0, 1)] | None
+    layer_decay: Share = LAYER_DECAY
+    weight_decay: _Setting = WEIGHT_DECAY
+    l2_sp: _Setting = 0.0
+    warm_up: Share = WARM_UP
+    clip: _Setting = CLIP
+    epsilon: _Setting = EPSILON
+    label_smoothing: Share = LABEL_SMOOTHING
+    augment: Annotated[str, OneOf((NONE, LIGHT, STRONG))] = LIGHT
     flip: bool = False
-    batch_norm: str = FROZEN
-    evaluate_every: int = 1
-    patience: int = 1
-    precision: str = "float32"
-    views: int = 0
-    keep: str = BEST
-    interpolation: float | None = 1.0
+    batch_norm: Annotated[str, OneOf((FROZEN, MOVING))] = FROZEN
+    evaluate_every: Positive = 1
+    patience: Positive = 1
+    precision: Annotated[str, OneOf(("float32", "bfloat16"))] = "float32"
+    views: Annotated[int, Within(0, 1000)] = 0
+    keep: Annotated[str, OneOf((BEST, LAST))] = BEST
+    interpolation: Share | None = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dump``."""
@@ -87,9 +91,9 @@ class Recipe:
         """Rebuild a recipe from the result of `to_json`.
 
         Raises:
-            TlkitError: Fields are missing or unknown.
+            TlkitError: Fields are missing or unknown, have another type, or are out of bounds.
         """
-        return cls(**checked(cls, data, "recipe"))
+        return record_of(cls, data, "recipe")
 
 
 def make_recipe(

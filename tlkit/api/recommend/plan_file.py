@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -12,12 +11,15 @@ from typing import Any
 from tlkit.api.train.keywords import refuse_unknown
 from tlkit.api.train.options import TrainOptions
 from tlkit.backbones.catalog import is_file_name
+from tlkit.bounded import read_json, why_not_json
 from tlkit.errors import TlkitError
 from tlkit.files import write_new
 from tlkit.jsontext import json_text
 from tlkit.plan.choices import EARLY, LAST_LAYERS, WEIGHTS
 from tlkit.plan.option import PLAN, RECIPE, declared
 from tlkit.plan.plan import Plan
+
+MAX_PLAN = 4 << 20  # bytes
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -26,16 +28,18 @@ def read_plan(path: str | Path) -> Plan:
     Raises:
         TlkitError: It cannot be read or is not a plan.
     """
+    hint = "tlkit recommend IMAGES --plan FILE writes one"
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = read_json(Path(path), MAX_PLAN)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise TlkitError(
-            f"cannot read the plan {path}: {reason}", "tlkit recommend IMAGES --plan FILE writes one"
-        ) from None
+        reason = error.strerror or error if isinstance(error, OSError) else why_not_json(error)
+        raise TlkitError(f"cannot read the plan {path}: {reason}", hint) from None
     if not isinstance(found, dict):
-        raise TlkitError(f"not a plan: {path}", "tlkit recommend IMAGES --plan FILE writes one")
-    return Plan.from_json(found)
+        raise TlkitError(f"not a plan: {path}", hint)
+    try:
+        return Plan.from_json(found)
+    except TlkitError as error:
+        raise TlkitError(f"cannot use the plan {path}: {error.message}", error.hint or hint) from error
 
 
 def write_plan(path: Path, plan: Plan) -> None:

@@ -13,7 +13,7 @@ from tlkit.errors import TlkitError
 from tlkit.files import absolute
 from tlkit.plan import choices
 from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST_LAYERS, MEASURED
-from tlkit.plan.fields import checked
+from tlkit.plan.fields import record_of
 from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIME, TRAINING, declared, option
 from tlkit.plan.values import count_of, milliseconds_of, seconds_of
 
@@ -322,6 +322,9 @@ class TrainOptions(TableOptions):
         """Rebuild options from `to_json`.
 
         Raises:
-            TlkitError: Fields are missing or unknown.
+            TlkitError: Fields are missing or unknown, have another type, or are out of bounds.
         """
-        return cls(**checked(cls, data, "set of options"))
+        made = record_of(cls, data, "set of options")
+        for name, its in declared(cls).items():
+            its.check(getattr(made, name))
+        return made

@@ -12,7 +12,7 @@ from tlkit.api.train.finished import Finished
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.result import accuracy_lines
 from tlkit.backbones.runtime import import_keras
-from tlkit.bundle.save import LITE, MODEL, PLAN
+from tlkit.bundle.manifest import LITE, MODEL, PLAN
 from tlkit.evaluation.classes import figures
 from tlkit.evaluation.grad_cam import ClassMaps
 from tlkit.evaluation.metrics import exact

@@ -9,7 +9,7 @@ from typing import Any
 
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.trained import Tuning
-from tlkit.bundle.save import REPORT
+from tlkit.bundle.manifest import REPORT
 from tlkit.context import Context
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.plan import Plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shlex
@@ -15,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.run_note import DECISIONS, FORMAT, RUN, read_decisions, read_note
+from tlkit.bounded import read_json
+from tlkit.bundle.manifest import MAX_MANIFEST
 from tlkit.bundle.save import MANIFEST, SUFFIX, choose_output
 from tlkit.context import Context
 from tlkit.errors import TlkitError
@@ -24,8 +26,6 @@ from tlkit.plan.choices import AUTO
 from tlkit.plan.plan import Plan
 from tlkit.version import VERSION
 
-FORMAT = 2
-RUN, DECISIONS = "run.json", "decisions.json"
 RUN_SUFFIX = f"{SUFFIX}-run"
 
 
@@ -82,12 +82,12 @@ class RunDir:
         return run
 
     def decisions(self) -> dict[str, Any]:
-        """Read what the run has decided so far: its recipe, its data."""
-        try:
-            found = json.loads((self.path / DECISIONS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        """Read what the run has decided so far: its recipe, its data.
+
+        Raises:
+            TlkitError: It cannot be read.
+        """
+        return read_decisions(self.path)
 
     def decide(self, **values: Any) -> None:
         """Add decisions.
@@ -232,17 +232,9 @@ def open_run(folder: str | os.PathLike[str]) -> RunDir:
         if (given / MANIFEST).is_file():
             raise TlkitError(f"nothing to resume: {given} is a finished bundle", "start from it with --from")
         raise TlkitError(f"not the folder of a run: {given} (no {RUN} in it)")
-    try:
-        note = json.loads((path / RUN).read_text(encoding="utf-8"))
-        if note["format"] != FORMAT:
-            raise TlkitError(f"{path} was written by another version of tlkit ({note.get('tlkit')})", "train again")
-        name, request = str(note["name"]), TrainOptions.from_json(note["request"])
-        plan = None if note["plan"] is None else Plan.from_json(note["plan"])
-        target = path.with_name(Path(note["target"]).name)
-        place = Place(target, bool(note["overwrite"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TlkitError(f"damaged run {path}: {RUN} cannot be read", "delete the folder and train again") from error
-    return RunDir(path, name, request, plan, place, resumed=True)
+    note = read_note(path)
+    place = Place(path.with_name(Path(note.target).name), note.overwrite)
+    return RunDir(path, note.name, note.request, note.plan, place, resumed=True)
 
 
 def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
@@ -277,6 +269,8 @@ def resumed_place(run: RunDir) -> Place:
 def _run_of(bundle: Path) -> str | None:
     """The name of the run that wrote a bundle."""
     try:
-        return str(json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))["run"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_json(bundle / MANIFEST, MAX_MANIFEST)
+    except (OSError, ValueError):
         return None
+    name = found.get("run") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None

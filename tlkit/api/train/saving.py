@@ -13,8 +13,8 @@ import numpy as np
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.report import page_of_training
-from tlkit.bundle.manifest import Manifest
-from tlkit.bundle.save import LITE, MODEL, OOD, REPORT, save_bundle
+from tlkit.bundle.manifest import LITE, MODEL, OOD, REPORT, Manifest
+from tlkit.bundle.save import save_bundle
 from tlkit.context import Context
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.read import READING_VERSION

@@ -14,7 +14,7 @@ from tlkit.backbones.build import check_request
 from tlkit.backbones.catalog import Backbone
 from tlkit.backbones.engines import check_engine
 from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
-from tlkit.bundle.save import MODEL
+from tlkit.bundle.manifest import MODEL
 from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.files import file_hash

@@ -7,18 +7,21 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.flip_check import look_at_flips
 from tlkit.api.train.network import Material
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.run_dir import RunDir
+from tlkit.api.train.run_note import DECISIONS, damaged
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.plan.choices import NONE
+from tlkit.plan.fields import record_of
 from tlkit.plan.plan import Flips
 from tlkit.plan.recipe import Recipe, make_recipe
+from tlkit.schema import Within, WrongDataError, parsed
 from tlkit.words import plural
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from tlkit.finetune.trainable import Trainable
 
 SAVING = 6.0  # seconds to write a bundle
+_Seconds = Annotated[float, Within(0, 1e9)] | None
 MARGIN = 0.04  # of a time budget, held back for wrong estimates
 
 
@@ -62,15 +66,25 @@ class TuningDecisions:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TuningDecisions:
-        """Rebuild decisions from `to_json`."""
+        """Rebuild decisions from `to_json`.
+
+        Raises:
+            TlkitError: Fields are missing, have another type, or are out of bounds.
+        """
         from tlkit.finetune.lr_search import Trial
 
+        flips, trial = data.get("flips"), data.get("trial")
+        try:
+            searching = parsed(bool, data.get("searching"), "searching")
+            seconds = parsed(_Seconds, data.get("seconds"), "seconds")
+        except WrongDataError as error:
+            raise TlkitError(f"not a set of decisions of this version: {error}") from error
         return cls(
             Recipe.from_json(data["recipe"]),
-            Flips(**data["flips"]) if data["flips"] else None,
-            data["searching"],
-            Trial(**data["trial"]) if data["trial"] else None,
-            data["seconds"],
+            None if flips is None else record_of(Flips, flips, "flip check"),
+            searching,
+            None if trial is None else record_of(Trial, trial, "trial of a learning rate"),
+            seconds,
         )
 
 
@@ -80,7 +94,10 @@ def decide_recipe(material: Material, request: TrainOptions, run: RunDir) -> Tun
 
     dataset, plan, kept = material.dataset, material.plan, run.decisions()
     if "recipe" in kept:
-        return TuningDecisions.from_json(kept)
+        try:
+            return TuningDecisions.from_json(kept)
+        except TlkitError as error:
+            raise damaged(run.path, DECISIONS, error.message) from error
     if plan.recipe is not None:
         return TuningDecisions(plan.recipe, plan.flips)
     flips = None

@@ -7,16 +7,15 @@ cannot be used show in the configuration, so mistakes are reported immediately.
 from __future__ import annotations
 
 import difflib
-import json
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tlkit.backbones.catalog.table import KERAS_SUFFIX as SUFFIX
 from tlkit.backbones.catalog.table import Backbone
+from tlkit.backbones.weights.archive import CONFIG as _CONFIG
+from tlkit.backbones.weights.archive import SAVE, read_config
 from tlkit.errors import TlkitError
 from tlkit.files import check_path, file_hash
 from tlkit.plan.choices import PREPROCESSING
@@ -26,13 +25,11 @@ INCLUDED = "included"
 _ALIASES = {"scale-minus1-1": "tf", "imagenet": "torch"}
 _BY_CHANNEL = ("torch", "caffe")
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _GRAPHS = ("Functional", "Model", "Sequential")
 _SCALING = ("Rescaling", "Normalization")  # layers that scale; below, the operations that `x / 255 - 0.5` becomes
 _ARITHMETIC = ("Divide", "TrueDivide", "Multiply", "Subtract", "Add")
 _PASSED_OVER = ("InputLayer", "Resizing", "CenterCrop", "Identity", "ZeroPadding2D", "Cast", "Flip", "GetItem", "Stack")
 _NO_MAPS = ("MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention", "LSTM", "GRU", "SimpleRNN")
-SAVE = f"use a functional model saved with model.save('NAME{SUFFIX}')"
 
 Config = dict[str, Any]
 
@@ -54,7 +51,6 @@ def file_backbone(path: str | Path, preprocessing: str | None = None, name: str 
     file = existing_model(path)
     config, digest = _read(file)
     try:
-        _refuse_foreign(file, config)
         shape = _input_shape(file, config)
         _refuse_outputs(file, config)
         _refuse_unmapped(file, config)
@@ -127,54 +123,9 @@ def _read(file: Path) -> tuple[Config, str]:
     """Return the configuration of the network, and the SHA-256 of the whole file in hex."""
     try:
         digest = file_hash(file)
-        with zipfile.ZipFile(file) as archive:
-            if missing := {_CONFIG, _WEIGHTS} - set(archive.namelist()):
-                raise TlkitError(f"'{file}' is not a Keras model: it has no {min(missing)}", SAVE)
-            config = json.loads(archive.read(_CONFIG))
-            if (damaged := archive.testzip()) is not None:
-                raise TlkitError(f"'{file}' is damaged: {damaged} in it is corrupt", "save or download it again")
     except OSError as error:
         raise TlkitError(f"cannot read '{file}': {error.strerror or error}") from error
-    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, zlib.error) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise TlkitError(f"'{file}' is damaged or not a {SUFFIX} file: {reason}", SAVE) from error
-    if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
-        raise TlkitError(f"'{file}' is not a Keras model: its {_CONFIG} does not describe one", SAVE)
-    return config, digest
-
-
-def _refuse_foreign(file: Path, config: Config) -> None:
-    """Refuse models with layers that are not Keras's own: loading them would run foreign code."""
-    kind, module = str(config.get("class_name")), str(config.get("module") or "")
-    if kind not in _GRAPHS or module.partition(".")[0] != "keras":
-        raise TlkitError(f"'{file}' holds a subclassed model ({kind}), and its code is not in the file", SAVE)
-    for item in _objects(config):
-        kind, module = str(item["class_name"]), str(item.get("module") or "")
-        registered = str(item.get("registered_name") or "")
-        if kind in ("Lambda", "__lambda__"):
-            hint = "replace it with a Keras layer such as Rescaling, and save the network again"
-            raise TlkitError(f"'{file}' has a Lambda layer, which is code, and code in files is never executed", hint)
-        if ">" in registered or module.partition(".")[0] not in ("", "keras", "builtins"):
-            called = registered.rpartition(">")[2] or f"{module}.{kind}"
-            raise TlkitError(f"'{file}' needs the custom object {called}", "only Keras's own layers can be used")
-        if isinstance(item.get("config"), dict) and item["config"].get("data_format") == "channels_first":
-            name = item["config"].get("name", kind)
-            raise TlkitError(
-                f"'{file}' uses channels first (layer {name})", "build it with data_format='channels_last'"
-            )
-
-
-def _objects(value: Any) -> Iterator[Config]:
-    """Yield every serialised object in a configuration, at any depth."""
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, dict):
-            if "class_name" in item and item["class_name"] != "__keras_tensor__":
-                yield item
-            todo.extend(item.values())
-        elif isinstance(item, list):
-            todo.extend(item)
+    return read_config(file), digest
 
 
 def _input_shape(file: Path, config: Config) -> list[Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from tlkit.backbones.catalog.table import Backbone
 from tlkit.backbones.own.keras_file import check_file_size, existing_model
-from tlkit.backbones.runtime import import_keras, silent_stderr
+from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.stages import cut_positions
+from tlkit.backbones.weights.archive import load_model
 from tlkit.errors import TlkitError
 from tlkit.files import file_hash
 
@@ -79,19 +80,10 @@ def without_head(model: Any) -> Any:
 
 def _loaded(backbone: Backbone) -> Any:
     """Load the network of a file with Keras; the network of a bundle without its head."""
-    keras = import_keras()
     file = existing_model(backbone.file)
     if file_hash(file) != backbone.digest:
         raise TlkitError(f"'{file}' has changed since it was read", "start again")
-    try:
-        with silent_stderr():
-            model = keras.models.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:
-        # Keras raises many kinds of exceptions for a bad file
-        reason = " ".join(str(error).split())[:160]
-        raise TlkitError(
-            f"Keras cannot load '{file}' in safe mode: {reason}", "save it again with this version of Keras"
-        ) from error
+    model = load_model(file)
     if any(getattr(layer, "quantization_mode", None) for layer in model.layers):
         raise TlkitError(f"'{file}' is quantized, and quantized networks cannot be trained", "save it unquantized")
     return without_head(model)

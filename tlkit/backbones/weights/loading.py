@@ -8,16 +8,15 @@ import io
 import re
 import socket
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from tlkit.backbones import catalog
 from tlkit.backbones.catalog.table import Backbone, cached_path
 from tlkit.backbones.runtime import import_keras
+from tlkit.backbones.weights.archive import BAD_FILE, open_weights
+from tlkit.backbones.weights.hdf5_check import UnsafeFileError
 from tlkit.backbones.weights.matching import match_weights
 from tlkit.backbones.weights.partial_load import MisfitError, PartialLoad
 from tlkit.errors import TlkitError
@@ -25,7 +24,6 @@ from tlkit.files import check_path, file_hash
 from tlkit.plan.choices import IMAGENET, RANDOM
 
 _NETWORK_TIMEOUT = 20.0  # seconds without an answer
-_KERAS_WEIGHTS_ENTRY = "model.weights.h5"
 
 
 def load_weights(
@@ -63,7 +61,7 @@ def load_weights(
     else:
         path = existing_file(weights)
     try:
-        with _open_hdf5(path) as file:
+        with open_weights(path) as file:
             pairs, partial_load = match_weights(model, file, partial=(path.parent / "tlkit.json").is_file())
             if len(pairs) < len(model.weights):
                 _load_others(model, backbone, path, partial_load)
@@ -75,7 +73,11 @@ def load_weights(
             f"'{path}' does not hold weights for {backbone.name}: {misfit}",
             "choose the backbone that the file was saved from, or leave --weights out",
         ) from misfit
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except UnsafeFileError as error:
+        raise TlkitError(
+            f"cannot use the weights in '{path}': {error}", "get the file from its source again"
+        ) from error
+    except BAD_FILE as error:
         raise TlkitError(
             f"'{path}' is not a weights file, or cannot be read: {_one_line(error)}",
             "use a .h5, .weights.h5 or .keras file; if it is truncated, delete it and download it again",
@@ -182,19 +184,6 @@ def existing_file(weights: str | Path) -> Path:
     near = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f"did you mean '{path.parent / near[0]}'?" if near else "--weights takes imagenet, none or a file"
     raise TlkitError(f"no such file: --weights '{path}'", hint)
-
-
-@contextlib.contextmanager
-def _open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open the HDF5 part of a Keras file; its content decides about the format, not its name."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            content = io.BytesIO(archive.read(_KERAS_WEIGHTS_ENTRY))
-        with h5py.File(content, "r") as file:
-            yield file
-    else:
-        with h5py.File(path, "r") as file:
-            yield file
 
 
 def _one_line(error: BaseException) -> str:
