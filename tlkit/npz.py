@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -19,6 +20,8 @@ from tlkit.bounded import open_regular
 MAX_RATIO = 20  # an array of numbers does not become smaller than this by compression, except of a few kilobytes
 SLACK = 1 << 20  # bytes
 MAX_MEMBERS = 100_000
+# a header is a Python expression, which numpy takes apart
+_BAD_HEADER = (*(ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError), tokenize.TokenError)
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -65,7 +68,7 @@ def _array(data: bytes, name: str) -> NDArray[Any]:
         if read_header is None:
             raise ValueError("unknown version")
         shape, column_first, dtype = read_header(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    except _BAD_HEADER as error:
         raise ValueError(f"the array {name[:40]} has no valid header") from error
     if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None or not dtype.itemsize:
         raise ValueError(f"the array {name[:40]} has other things in it than numbers")

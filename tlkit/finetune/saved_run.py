@@ -52,7 +52,7 @@ def fitting(arrays: Mapping[str, NDArray[Any]], name: str, variables: Sequence[A
     found = []
     for number, variable in enumerate(variables):
         array = arrays.get(f"{name}{number}")
-        if array is None or array.shape != tuple(variable.shape) or array.dtype.kind not in "biuf":
+        if array is None or array.shape != tuple(variable.value.shape) or array.dtype.kind not in "biuf":
             raise WrongDataError(f"the array {name}{number} does not fit the network")
         found.append(array)
     return found
