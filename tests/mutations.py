@@ -109,9 +109,11 @@ def mutated_npy(data: bytes, chance: random.Random) -> bytes:
     elif kind == 5:
         other = other.reshape(-1)[: chance.randrange(other.size + 1)]
     elif kind == 6 and other.size:
-        other.reshape(-1)[chance.randrange(other.size)] = chance.choice((np.nan, np.inf, -1, 0))
+        place, value = chance.randrange(other.size), chance.choice((np.nan, np.inf, -1, 0))
+        with np.errstate(invalid="ignore"):
+            other.reshape(-1)[place] = np.float64(value).astype(other.dtype)
     else:
-        other = np.full_like(other, chance.choice((0, -1, 1)))
+        other = (np.zeros_like(other) + chance.choice((0, -1, 1))).astype(other.dtype)
     out = io.BytesIO()
     np.lib.format.write_array(out, other)
     return out.getvalue()
@@ -134,7 +136,7 @@ def mutated_zip(data: bytes, chance: random.Random) -> bytes:
     elif kind == 2:
         members[place] = (chance.choice(("../../evil", "/tmp/evil", "a/b", "", name.upper(), "x" * 300)), content)
     elif kind == 3:
-        members[place] = (name, content + b" " * (300 << 20 if chance.randrange(8) == 0 else 5 << 20))
+        members[place] = (name, content + b" " * (40 << 20 if chance.randrange(8) == 0 else 5 << 20))
         compression = zipfile.ZIP_DEFLATED
     elif kind == 4:
         members.append((chance.choice(("assets/x", "model.weights.npz", "extra.npy")), b"x"))

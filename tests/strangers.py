@@ -17,7 +17,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -287,9 +286,10 @@ def work(place: Path, kind: str, first: int, count: int) -> None:
         outcome(attack, kind, (place / KINDS[kind][0]).read_bytes())  # imports what it needs
         print("start", "", peak(), file=lines)
         for seed in range(first, first + count):
-            data = damage(place, kind, seed)
             print("try", seed, peak(), file=lines)
+            data = b""
             try:
+                data = damage(place, kind, seed)
                 found = outcome(attack, kind, data)
             except BaseException as error:
                 found = f"broken: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -299,7 +299,9 @@ def work(place: Path, kind: str, first: int, count: int) -> None:
 
 
 def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    """The most memory that this process has had, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 
 
 def campaign(place: Path, kind: str, count: int, seed: int) -> int:

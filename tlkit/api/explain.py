@@ -157,7 +157,10 @@ def class_maps(bundle: Bundle) -> ClassMaps:
     from tlkit.evaluation.grad_cam import ClassMaps
 
     lite = bundle.path / LITE if LITE in bundle.manifest["files"] else None
-    return ClassMaps.from_files(lite, lambda: bundle.model)
+    try:
+        return ClassMaps.from_files(lite, lambda: bundle.model)
+    except (ValueError, RuntimeError, AttributeError) as error:
+        raise TlkitError(f"{bundle.path} has no network whose classes can be located: {error}") from error
 
 
 def _stage_maps(bundle: Bundle, stage: str | None) -> Any:

@@ -7,6 +7,7 @@ measurements.
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from tlkit.images.batches import cpu_count
 from tlkit.plan.choices import AUTO, ENGINES, KERAS, LITERT
 
 AGREEMENT = 1e-4  # largest difference in probability between engines; above, the slower one is used
+MAX_TENSOR = 2 << 30  # bytes of one tensor of a network that may come from a stranger
 MEMORY = 1 << 30  # bytes of weights that all interpreters together may hold: each has its own copy
 BATCH = 32  # images at a time, more with many cores: the end of a batch leaves some of them idle
 MIN_IMAGES_FOR_GPU = 500  # images; for fewer, a GPU is not worth importing TensorFlow
@@ -149,6 +151,7 @@ class _Interpreter:
             if check is not None:
                 taken, given = self._interpreter.get_input_details(), self._interpreter.get_output_details()
                 check(taken[0]["shape"].tolist(), [details["shape"].tolist() for details in given])
+                _check_tensors(self._interpreter.get_tensor_details())
             self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [details["index"] for details in self._interpreter.get_output_details()]
@@ -162,6 +165,13 @@ class _Interpreter:
         self._interpreter.set_tensor(self._input, image[None].astype(np.float32))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+
+
+def _check_tensors(tensors: Sequence[dict[str, Any]]) -> None:
+    for details in tensors:
+        size = math.prod(map(int, details["shape"])) * np.dtype(details["dtype"]).itemsize
+        if not 0 <= size <= MAX_TENSOR:
+            raise ValueError(f"a tensor in it would have {size:,} bytes")
 
 
 def lite_maps(file: bytes) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:

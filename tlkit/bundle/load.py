@@ -127,11 +127,21 @@ class Bundle:
             self._check_network(LITE, taken, given[0])
             self._check_columns(LITE, (1, sum(shape[-1] for shape in given)))
 
-        try:
-            return LiteRTNetwork(self.path / LITE, workers, images, check)
-        except (ValueError, RuntimeError, IndexError) as error:
+        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            try:
+                return network(pixels)
+            except (ValueError, RuntimeError) as error:
+                raise refused(error) from error
+
+        def refused(error: Exception) -> TlkitError:
             reason = " ".join(str(error).split())[:120]
-            raise damaged(self.path, LITE, f"there is no network that LiteRT can run: {reason}") from error
+            return damaged(self.path, LITE, f"there is no network that LiteRT can run: {reason}")
+
+        try:
+            network = LiteRTNetwork(self.path / LITE, workers, images, check)
+        except (ValueError, RuntimeError, IndexError) as error:
+            raise refused(error) from error
+        return run
 
     def _check_network(self, name: str, taken: Any, given: Any) -> None:
         """Check, before any image is decoded, that a network takes the bundle's size and gives its classes.

@@ -18,7 +18,7 @@ MAX_LEVELS = 32
 MAX_RATIO = 8  # weights hardly become smaller by compression
 SLACK = 1 << 20  # bytes
 MAX_ATTRIBUTE = 16 << 20  # bytes
-MAX_TEXTS = 256 << 20  # bytes
+MAX_TEXTS = 2 << 30  # bytes; Keras puts the names of a thousand layers beside a configuration of a megabyte
 _HEAP = b"GCOL\x01\x00\x00\x00"  # how a collection begins; its size in bytes follows, 8 bytes, little-endian
 _FILTERS = (1, 2, 3, 32000)  # deflate, shuffle, checksum, LZF: all others would load a library
 
