@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tlkit.bundle.load import Bundle
-from tlkit.bundle.save import LITE, MODEL
+from tlkit.bundle.manifest import LITE, MODEL
 from tlkit.plan.choices import AUTO
 
 RUNS = 15  # of each bundle
