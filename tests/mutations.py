@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -71,7 +72,7 @@ def changed_json(data: bytes, chance: random.Random) -> Any:
         elif kind == 4:
             container[key] = [container[key]] if chance.random() < 0.5 else {"a": container[key]}
         else:
-            container[key] = chance.choice(ODD)
+            container[key] = copy.deepcopy(chance.choice(ODD))
     return value
 
 

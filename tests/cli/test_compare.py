@@ -14,17 +14,21 @@ from conftest import Make, Ran, Trained
 from PIL import Image
 
 import tlkit as package
-from tlkit.bundle.save import LITE, MANIFEST, manifest_digest
+from tlkit.bundle.manifest import LABELS, LITE, labels_text
+from tlkit.bundle.save import MANIFEST, manifest_digest
+from tlkit.files import file_hash
 from tlkit.images.folder import scan
 
 Tlkit = Callable[..., Ran]
 
 
 def changed(bundle: Path, target: Path, **changes: Any) -> Path:
-    """A copy of a bundle with some changes of its manifest."""
+    """A copy of a bundle with some changes of its manifest; its labels go with its classes."""
     shutil.copytree(bundle, target)
     manifest = json.loads((target / MANIFEST).read_text())
     manifest.update(changes)
+    (target / LABELS).write_text(labels_text(manifest["classes"]))
+    manifest["files"][LABELS] = file_hash(target / LABELS)
     manifest["digest"] = manifest_digest({key: value for key, value in manifest.items() if key != "digest"})
     (target / MANIFEST).write_text(json.dumps(manifest))
     return target

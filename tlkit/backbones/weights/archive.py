@@ -101,7 +101,7 @@ def load_model(path: Path) -> Any:
     keras = import_keras()
     try:
         with silent_stderr():
-            model = _built(keras, config | {"compile_config": None}, size)
+            model = _built(keras, config, size)
             model.load_weights(path)
     except UnsafeFileError as error:
         raise TlkitError(f"cannot use '{path}': {error}", SAVE) from error
@@ -211,11 +211,15 @@ def _is_part_of_a_network(item: Config, kind: str, module: str) -> bool:
 
 
 def _objects(value: Any) -> Iterator[Config]:
-    """Yield every serialised object in a configuration, at any depth."""
+    """Yield every serialised object in a configuration, at any depth.
+
+    How a model was trained (loss, optimizer) is removed: it is not needed, and may be the user's own code.
+    """
     todo = [value]
     while todo:
         item = todo.pop()
         if isinstance(item, dict):
+            item.pop("compile_config", None)
             if "class_name" in item and item["class_name"] != "__keras_tensor__":
                 yield item
             todo.extend(item.values())
