@@ -114,7 +114,7 @@ def mutated_npy(data: bytes, chance: random.Random) -> bytes:
         with np.errstate(invalid="ignore"):
             other.reshape(-1)[place] = np.float64(value).astype(other.dtype)
     else:
-        other = (np.zeros_like(other) + chance.choice((0, -1, 1))).astype(other.dtype)
+        other = (np.zeros_like(other) + np.int64(chance.choice((0, -1, 1)))).astype(other.dtype)
     out = io.BytesIO()
     np.lib.format.write_array(out, other)
     return out.getvalue()
