@@ -153,6 +153,21 @@ def test_a_library_that_is_missing_is_named(garden: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is another system's")
+@pytest.mark.parametrize(
+    ("ends", "code"), [("os._exit(1)", 2), ("os.abort()", 2), ("os._exit(0)", 2), ("None", 7), ("sys.exit(3)", 3)]
+)
+def test_a_library_that_ends_the_process_under_a_limit_is_no_defect(ends: str, code: int) -> None:
+    script = (
+        "import os, resource, sys; from tlkit.cli.limits import supervised\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 40, resource.RLIM_INFINITY))\n"
+        f"sys.exit(supervised(lambda: ({ends}, 7)[1]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith("error: out of memory: a library ended the process") == (code == 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is another system's")
 def test_tensorflow_is_not_started_where_it_would_abort(tmp_path: Path) -> None:
     command = f"ulimit -v 1500000; {sys.executable} -m tlkit backbones show mobilenet-v2"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)

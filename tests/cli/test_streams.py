@@ -59,7 +59,7 @@ def test_a_disk_that_fills_up_is_no_defect(trained: Trained, unseen: Path, tmp_p
     code, _, err = shell(f"{limit}; tlkit predict {images} --model {trained.bundle} --json > rows.jsonl", tmp_path)
     assert code == 2
     assert b"defect" not in err
-    assert err.splitlines()[-2].startswith(b"error: the system refused a read or write: ")
+    assert err.splitlines()[-1].startswith(b"error: the system refused a read or write: ")
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -168,6 +169,12 @@ def _keras() -> Iterator[Finding]:
     """Start TensorFlow in a separate process, since a build for another machine would crash this one."""
     start = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # Keras imports matplotlib, which would make a folder for its list of fonts
+    with tempfile.TemporaryDirectory() as fonts:
+        yield from _started({**environment, "MPLCONFIGDIR": fonts}, start)
+
+
+def _started(environment: dict[str, str], start: float) -> Iterator[Finding]:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _START_TENSORFLOW],

@@ -19,5 +19,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if code := guarded(begin):
         sys.exit(code)
     from tlkit.cli.app import run
+    from tlkit.cli.limits import supervised
 
-    sys.exit(run(argv))
+    sys.exit(supervised(lambda: run(argv)))

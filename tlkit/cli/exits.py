@@ -23,7 +23,8 @@ DEBUG = "TLKIT_DEBUG"
 # what libraries and the system call it, besides MemoryError
 _OUT_OF_MEMORY: Final = re.compile(
     "can't start new thread|cannot allocate memory|resource ?exhausted|resource_exhausted|out of memory|bad_alloc|"
-    "failed to map segment|terminatedworkererror|brokenprocesspool",
+    "failed to map segment|terminatedworkererror|brokenprocesspool|unable to allocate|memoryerror|"
+    "failed with error '12'",
     re.IGNORECASE,
 )
 
@@ -83,7 +84,7 @@ def _fail_of_system(error: OSError) -> int:
     reason = error.strerror or str(error)
     if error.filename is not None:
         return _fail(f"cannot use {os.fsdecode(str(error.filename))[:200]}: {reason}", None, Exit.USER)
-    code = _fail(f"the system refused a read or write: {reason}", "is a disk full, or a stream closed?", Exit.USER)
+    code = _fail(f"the system refused a read or write: {reason}", None, Exit.USER)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         return code

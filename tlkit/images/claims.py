@@ -17,23 +17,24 @@ _GAP: Final = rb"(?:\s|#[^\r\n]*[\r\n])+"  # white space and comments
 _PPM_HEADER: Final = re.compile(rb"P[1-6fF]%b\d+(?:%b[\d.eE+-]+){1,2}\s" % (_GAP, _GAP))
 
 
-def check_header(format: str | None, file: BinaryIO, header: bytes) -> None:
+def check_header(format: str | None, file: BinaryIO, header: bytes, frame: jpeg.Frame | None) -> None:
     """Refuse a file that would take minutes to decode, or to find out that it cannot be.
 
     Args:
         format: Its format.
         file: The whole file.
         header: Its first bytes.
+        frame: Of a JPEG.
 
     Raises:
         RefusedError: It would.
     """
     if header[12:16] == b"CgBI":
         raise not_supported("PNG as Apple stores it in apps")
-    if format == "JPEG":
-        if jpeg.header_bytes(file) > MAX_METADATA:
+    if frame is not None:
+        if frame.start > MAX_METADATA:
             raise RefusedError(f"too large: more than {MAX_METADATA >> 20} MiB of metadata")
-        if (count := jpeg.scan_count(file)) > MAX_SCANS:
+        if count := jpeg.too_many_scans(file, frame, MAX_SCANS):
             raise RefusedError(f"too slow: {count} scans instead of about ten")
     elif format == "JPEG2000" and jpeg2000.has_tiny_blocks(file):
         raise not_supported("JPEG 2000 in tiny blocks")

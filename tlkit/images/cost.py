@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 
 from PIL import Image
 
-from tlkit.images import jpeg
+from tlkit.images.jpeg import Frame
 from tlkit.images.jpeg2000 import tile_pixels
 from tlkit.images.modes import BAND_PIXELS
 from tlkit.images.tiff import Directory
@@ -24,13 +24,14 @@ _JPEG2000_SAMPLE = 5.2  # bytes a sample of a tile
 _JPEG2000_LEAST = 8  # bytes a pixel at least: tiles take time too
 
 
-def bytes_to_decode(image: Image.Image, file: BinaryIO, directory: Directory | None) -> int:
+def bytes_to_decode(image: Image.Image, file: BinaryIO, directory: Directory | None, frame: Frame | None) -> int:
     """Return the peak memory of decoding an opened image and converting it to RGB, without the result's own copy.
 
     Args:
         image: The opened image, with its draft set; its pixels are not loaded.
         file: The whole file.
         directory: Of a TIFF.
+        frame: Of a JPEG.
     """
     pixels = image.width * image.height
     stored = _STORED.get(image.mode, 4)
@@ -40,8 +41,8 @@ def bytes_to_decode(image: Image.Image, file: BinaryIO, directory: Directory | N
     converted = _converted(image)
     each = stored + converted + (0 if format == "PPM" and _is_raw(image) else _OWN_BUFFER.get(format, 0))
     bands = _BANDS if converted and pixels > BAND_PIXELS else 0
-    if format in ("JPEG", "MPO"):
-        return each * pixels + jpeg.buffered_bytes(file) + bands
+    if frame is not None:
+        return each * pixels + frame.buffered + bands
     if format == "JPEG2000":
         samples = len(image.getbands()) * min(pixels, tile_pixels(file) or pixels)
         return max(_JPEG2000_LEAST, each) * pixels + int(_JPEG2000_SAMPLE * samples)

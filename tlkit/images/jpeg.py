@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 END, SCAN = 0xD9, 0xDA
@@ -16,76 +17,88 @@ _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 
 
-def headers(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Yield (marker, position of its segment's data) up to and including the first scan.
+@dataclass(frozen=True)
+class Frame:
+    """What stands before the pixels.
 
-    Ends early where the file is cut off or is no JPEG.
+    Attributes:
+        start: Position of the first scan's segment; 0 if there is none. What comes before is mostly metadata.
+        buffered: Bytes of the coefficients that a decoder holds at full size: those of an image in several scans.
+        rare: "lossless" or "hierarchical" for a JPEG of that kind.
     """
-    at = 2
-    while True:
-        file.seek(at)
-        head = file.read(4)
-        if len(head) < 4 or head[0] != 0xFF:
-            return
+
+    start: int = 0
+    buffered: int = 0
+    rare: str | None = None
+
+
+def read_frame(file: BinaryIO) -> Frame:
+    """Read the segments before the pixels, as far as they go in a file that is cut off."""
+    at, base, data = 2, 0, _from(file, 0)
+    frame, marker, rare = b"", 0, None
+    while marker not in (SCAN, END):
+        if at - base + 24 > len(data):
+            base, data = at, _from(file, at)
+        head = data[at - base : at - base + 24]
+        if len(head) < 5 or head[0] != 0xFF:
+            return Frame(rare=rare)
         marker = head[1]
         if marker == 0xFF:  # a fill byte
             at += 1
         elif marker in _ALONE:
             at += 2
-        else:
-            yield marker, at + 4
-            if marker in (SCAN, END):
-                return
-            at += 2 + int.from_bytes(head[2:], "big")
-
-
-def rare_kind(file: BinaryIO) -> str | None:
-    """Return "lossless" or "hierarchical" for a JPEG of that kind, None for all others."""
-    return next((_RARE_FRAMES[marker] for marker, _ in headers(file) if marker in _RARE_FRAMES), None)
-
-
-def buffered_bytes(file: BinaryIO) -> int:
-    """Return the bytes of the coefficients that the decoder holds at full size: those of an image in several scans."""
-    frame, in_scan, is_progressive = b"", 0, False
-    for marker, at in headers(file):
-        file.seek(at)
-        if marker in _FRAMES:
-            frame, is_progressive = file.read(6 + 3 * 4), marker in _PROGRESSIVE
         elif marker == SCAN:
-            in_scan = int.from_bytes(file.read(1), "big")
-    if len(frame) < 6:
+            return Frame(at + 4, _buffered(frame, head[4]), rare)
+        else:
+            if marker in _FRAMES:
+                frame, rare = bytes([marker]) + head[4:], _RARE_FRAMES.get(marker)
+            at += 2 + int.from_bytes(head[2:4], "big")
+    return Frame(rare=rare)
+
+
+def _from(file: BinaryIO, at: int) -> bytes:
+    file.seek(at)
+    return file.read(1 << 14)
+
+
+def _buffered(frame: bytes, in_scan: int) -> int:
+    """Return `Frame.buffered`.
+
+    Args:
+        frame: The marker of the frame and the start of its segment: up to four components.
+        in_scan: Number of components in the first scan.
+    """
+    if len(frame) < 7:
         return 0
-    height, width, count = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"), frame[5]
-    if not (is_progressive or in_scan < count):
+    height, width, count = int.from_bytes(frame[2:4], "big"), int.from_bytes(frame[4:6], "big"), frame[6]
+    if frame[0] not in _PROGRESSIVE and in_scan >= count:
         return 0
-    factors = [(each >> 4, each & 15) for each in frame[7::3][:count]]
+    factors = [(each >> 4, each & 15) for each in frame[8::3][: min(count, 4)]]
     most = max((across for across, _ in factors), default=1) * max((down for _, down in factors), default=1)
     return 2 * width * height * sum(across * down for across, down in factors) // max(1, most)
 
 
-def scan_count(file: BinaryIO) -> int:
-    """Return the number of scans of a JPEG that is decoded in several; 1 for all others."""
-    if not buffered_bytes(file):
-        return 1
-    return sum(marker == SCAN for marker in _markers(file)) + 1
+def too_many_scans(file: BinaryIO, frame: Frame, most: int) -> int:
+    """Return the number of scans of a JPEG that has more than ``most``; 0 for all others."""
+    if not frame.buffered:
+        return 0
+    file.seek(frame.start)
+    if file.read().count(bytes([0xFF, SCAN])) < most:  # what follows the image counts too, but that is rare
+        return 0
+    count = 1 + sum(marker == SCAN for marker in _markers(file, frame))
+    return count if count > most else 0
 
 
-def header_bytes(file: BinaryIO) -> int:
-    """Return the bytes before the first scan: mostly metadata."""
-    return max((at for _, at in headers(file)), default=0)
-
-
-def is_whole(file: BinaryIO) -> bool:
+def is_whole(file: BinaryIO, frame: Frame) -> bool:
     """Return whether the image ends with an end marker. Anything may follow it, such as the film of a motion photo."""
-    return any(marker == END for marker in _markers(file))
+    return any(marker == END for marker in _markers(file, frame))
 
 
-def _markers(file: BinaryIO) -> Iterator[int]:
+def _markers(file: BinaryIO, frame: Frame) -> Iterator[int]:
     """Yield the markers after the first scan began, up to the one that ends the image."""
-    start = next((at for marker, at in headers(file) if marker == SCAN), None)
-    if start is None:
+    if not frame.start:
         return
-    file.seek(start)
+    file.seek(frame.start)
     data = file.read()
     at = 0
     while (found := _MARKER.search(data, at)) is not None:

@@ -19,7 +19,7 @@ from tlkit.images.budget import decoding
 from tlkit.images.claims import check_header, declared_pixels
 from tlkit.images.cost import bytes_of_header
 from tlkit.images.formats import FORMATS, HEADER_BYTES, candidates, register_heif, sniff_format
-from tlkit.images.jpeg import rare_kind
+from tlkit.images.jpeg import Frame, read_frame
 from tlkit.images.refused import RefusedError, not_supported
 from tlkit.images.tiff import Directory, has_codec, read_directory
 
@@ -72,12 +72,14 @@ class Opened:
         image: The image.
         file: Its whole file.
         directory: Of a TIFF.
+        frame: Of a JPEG.
         is_held: Whether the memory for decoding is held from the budget already.
     """
 
     image: Image.Image
     file: BinaryIO
     directory: Directory | None
+    frame: Frame | None
     is_held: bool
 
 
@@ -100,7 +102,8 @@ def opened_image(file: BinaryIO, path: str | None) -> Iterator[Opened]:
     elif not formats:
         raise _unsupported(str(format))
     directory = _sound_directory(file) if format == "TIFF" else None
-    check_header(format, file, header)
+    frame = read_frame(file) if format == "JPEG" else None
+    check_header(format, file, header, frame)
     data = {"PNG": png.pixels_only, "GIF": gif.pixels_only}.get(str(format), lambda same: same)(file)
     at_once = bytes_of_header(format, declared_pixels(format, file, header))
     check_bytes(at_once)
@@ -118,7 +121,7 @@ def opened_image(file: BinaryIO, path: str | None) -> Iterator[Opened]:
             raise
         with image:
             refuse_too_large(image)
-            yield Opened(image, file, directory, bool(at_once))
+            yield Opened(image, file, directory, frame, bool(at_once))
 
 
 def _sound_directory(file: BinaryIO) -> Directory:
@@ -160,8 +163,8 @@ def load_pixels(opened: Opened) -> None:
     try:
         image.load()
     except OSError as error:
-        if image.format in ("JPEG", "MPO") and (kind := rare_kind(opened.file)):
-            raise not_supported(f"{kind} JPEG") from error
+        if opened.frame is not None and opened.frame.rare:
+            raise not_supported(f"{opened.frame.rare} JPEG") from error
         compression = str(image.info.get("compression"))
         if image.format == "TIFF" and not has_codec(compression):
             raise not_supported(f"TIFF compressed with {compression}") from error

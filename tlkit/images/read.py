@@ -30,7 +30,7 @@ from tlkit.errors import TlkitError
 from tlkit.images.budget import decoding
 from tlkit.images.cost import bytes_to_decode
 from tlkit.images.formats import IMAGE_SUFFIXES, sniff_format, suffix_matches
-from tlkit.images.jpeg import is_whole
+from tlkit.images.jpeg import Frame, is_whole
 from tlkit.images.modes import BAND_PIXELS, bands, prepare_key_colour, to_rgb_or_grey
 from tlkit.images.opening import (
     MAX_PIXELS,
@@ -197,7 +197,7 @@ def _opened_and_decoded(
         if size is not None:  # JPEG at 1/2, 1/4 or 1/8 of its size: cheaper, and still at least twice the target
             across, down = _swapped_if(orientation >= 5, final_size(image, orientation, size)[::-1])
             image.draft(None, (2 * across, 2 * down))  # no mode is given, so that the colours stay as stored
-        count = 0 if opened.is_held else bytes_to_decode(image, file, opened.directory)
+        count = 0 if opened.is_held else bytes_to_decode(image, file, opened.directory, opened.frame)
         check_bytes(count)
         with decoding.hold(count) if count else nullcontext():
             try:
@@ -236,7 +236,7 @@ def _decoded(opened: Opened, stored: tuple[int, int], orientation: int, size: Si
     prepare_key_colour(image)
     load_pixels(opened)
     refuse_too_large(image)
-    if format in ("JPEG", "MPO") and _stops_in_zeros(opened.file):
+    if opened.frame is not None and _stops_in_zeros(opened.file, opened.frame):
         raise RefusedError("truncated")
     # The declared size of an icon may be wrong, and only the decoder finds out; that of a JPEG may be reduced.
     width, height = stored if format in ("JPEG", "MPO") else image.size
@@ -262,12 +262,12 @@ def final_size(image: Image.Image, turn: int, size: Size) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _stops_in_zeros(file: BinaryIO) -> bool:
+def _stops_in_zeros(file: BinaryIO, frame: Frame) -> bool:
     """Return whether a JPEG's pixels end in zeros, as after an interrupted download.
 
     The decoder would read the zeros as grey. Zeros after the end of the image do no harm.
     """
-    return tail(file, 16) == bytes(16) and not is_whole(file)
+    return tail(file, 16) == bytes(16) and not is_whole(file, frame)
 
 
 def orientation_of(image: Image.Image) -> int:
