@@ -127,6 +127,7 @@ def test_every_ending_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:
             "a name is not valid Unicode: a\\udce9",
         ),
         (ValueError("embedded null byte"), "a path holds a null byte"),
+        (RecursionError("maximum recursion depth exceeded"), "folders or data are nested too deeply"),
     ],
 )
 def test_what_the_machine_lacks_is_no_defect(raised: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:

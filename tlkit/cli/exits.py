@@ -71,6 +71,8 @@ def _unexpected(error: Exception) -> int:
         return _fail(f"a library cannot be loaded: {error}", "tlkit doctor says what is missing", Exit.USER)
     if isinstance(error, OSError):
         return _fail_of_system(error)
+    if isinstance(error, RecursionError):  # no code of tlkit nests by itself, only what it is given does
+        return _fail("folders or data are nested too deeply", None, Exit.USER)
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         name = printable(str(error.object)[:200])
         return _fail(f"a name is not valid Unicode: {name}", "rename the file or folder", Exit.USER)
