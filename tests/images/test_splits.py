@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,33 @@ def test_copies_are_never_in_two_parts(drawn: list[tuple[int, int]], share: floa
     assert all(len(each) == 1 for each in sides.values())
     for name, count in found.counts(TEST).items():
         assert count < counts[name]
+
+
+def test_no_test_images_where_a_class_would_be_left_with_one_group() -> None:
+    folder = folder_of({"a": 200, "b": 200})
+    two = [index // 100 for index in range(400)]
+    before: list[str | None] = [None] * 400
+    assert TEST not in with_test(folder, two, None, 0, before).splits
+    found = with_validation(with_test(folder, two, None, 0, before), two, 0.2, 0, before)
+    assert found.counts(VAL) == {"a": 100, "b": 100}
+    ten = [index // 20 for index in range(400)]
+    assert with_test(folder, ten, None, 0, before).counts(TEST) == {"a": 20, "b": 20}
+
+
+def test_a_small_class_shares_the_sites_of_the_others() -> None:
+    labels = [index % 10 for index in range(400)]
+    folder = folder_of({"a": 360, "b": 40})
+    folder = replace(folder, labels=tuple(int(label == 0) for label in labels))
+    sites = [index // 20 for index in range(400)]
+    found = with_test(folder, sites, 0.01, 0, [None] * 400)
+    assert found.counts(TEST) == {"a": 18, "b": 2}
+
+
+def test_one_group_for_each_class_cannot_be_held_out() -> None:
+    folder = replace(folder_of({"a": 5, "b": 5}), groups=("x",) * 5 + ("y",) * 5)
+    with pytest.raises(TlkitError, match="no class has images of two groups") as refused:
+        with_validation(folder, [0] * 5 + [1] * 5, 0.2, 0, [None] * 10)
+    assert "--groups" in str(refused.value.hint)
 
 
 def test_training_reports_on_images_nothing_was_chosen_on(make_folder: Callable[..., Path], tmp_path: Path) -> None:

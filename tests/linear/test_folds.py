@@ -27,6 +27,35 @@ def test_a_class_that_is_one_group_has_no_folds() -> None:
     assert make_folds(np.repeat([0, 1], 6), [0] * 6 + list(range(1, 7)), seed=0) == []
 
 
+def test_a_class_that_is_one_group_is_never_tested_but_the_others_are() -> None:
+    labels = np.repeat([0, 1, 2], 12)
+    groups = [*([0] * 12), *(1 + np.arange(24) // 4)]
+    folds = make_folds(labels, groups, seed=0)
+    assert len(folds) == 3
+    assert sorted(row for _, test in folds for row in test) == list(range(12, 36))
+
+
+def test_a_site_that_alone_has_a_class_is_in_every_training_set() -> None:
+    sites = np.repeat(np.arange(6), 8)
+    labels = np.tile([0, 1], 24)
+    labels[sites == 2] = [0, 1, 2, 0, 1, 2, 0, 1]  # only site 2 has class 2
+    folds = make_folds(labels, sites.tolist(), seed=0)
+    assert len(folds) == 5
+    assert {site for _, test in folds for site in sites[test]} == {0, 1, 3, 4, 5}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sites_that_hold_every_class_are_dealt_evenly(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sites = rng.permutation(np.repeat(np.arange(20), 12))
+    labels = rng.choice(3, p=[0.6, 0.35, 0.05], size=240)
+    folds = make_folds(labels, sites.tolist(), seed)
+    assert len(folds) == FOLDS
+    for _, test in folds:
+        assert 24 <= len(test) <= 72
+        assert np.bincount(labels[test], minlength=3)[:2].min() > 0
+
+
 @given(counts=st.lists(st.integers(2, 60), min_size=1, max_size=6), most=st.integers(2, 6), seed=st.integers(0, 99))
 def test_every_fold_has_the_same_of_each_class_but_for_one(counts: list[int], most: int, seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -47,12 +76,13 @@ def test_every_fold_has_the_same_of_each_class_but_for_one(counts: list[int], mo
 def test_groups_stay_whole_whatever_they_are(pairs: list[tuple[int, int]], seed: int) -> None:
     labels, groups = np.array(pairs).T
     folds = make_folds(labels, groups.tolist(), seed)
-    fewest = min(len(set(groups[labels == label])) for label in set(labels))
-    assert len(folds) <= (min(FOLDS, fewest) if fewest > 1 else 0)
+    alone = {label for label in set(labels) if len(set(groups[labels == label])) == 1}
+    assert len(folds) <= FOLDS
     for train, test in folds:
         assert not set(groups[train]) & set(groups[test])
         assert set(labels[train]) == set(labels)
         assert len(test)
+        assert not alone & set(labels[test])
         assert sorted([*train, *test]) == list(range(len(labels)))
     tested = [row for _, test in folds for row in test]
     assert len(tested) == len(set(tested))

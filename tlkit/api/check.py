@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkit.api.table_options import TableOptions
 from tlkit.api.train.dataset import read_features
+from tlkit.api.train.grouping import find_grouping
 from tlkit.api.train.keywords import documented
 from tlkit.backbones import catalog
 from tlkit.bundle.load import Bundle, load
@@ -18,9 +19,11 @@ from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded
 from tlkit.images.check import Checked, assess
-from tlkit.images.duplicates import Pair, copy_pairs, group_pairs
+from tlkit.images.duplicates import Pair, copy_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
 from tlkit.images.folder import LAYOUT_HINT, ImageFolder
+from tlkit.images.group_spec import TABLE, group_spec
+from tlkit.images.groups import described, joined_groups, with_groups
 from tlkit.images.labelled import labelled_images
 from tlkit.linear.label_issues import LabelIssue, find_label_issues, probe_probabilities
 from tlkit.plan.choices import AUTO
@@ -35,6 +38,7 @@ def check(
     *,
     suspects: bool = True,
     model: PathLike | Bundle | None = None,
+    groups: str | None = None,
     engine: str = AUTO,
     workers: int | None = None,
     seed: int = 0,
@@ -48,6 +52,8 @@ def check(
         suspects: Also look for wrong labels. This takes a forward pass of the default backbone over every image, whose
             features are kept for training, and confirms near copies by their features.
         model: A bundle whose predictions show wrong labels, instead of cross-validated probes.
+        groups: How images are grouped, as for `tlkit.train`; None: look for groups, by folders, file names, EXIF data
+            and features, which the search for wrong labels computes.
         engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
         workers: Threads or processes to read images with; None: all cores.
         seed: Random seed of the cross-validation.
@@ -56,10 +62,11 @@ def check(
 
     Raises:
         TypeError: There is no such option.
-        TlkitError: There is no such folder, it has no images, or the bundle cannot be used.
+        TlkitError: There is no such folder, it has no images, or the bundle or the groups cannot be used.
     """
     table = TableOptions.of("check", options)
     context = Context(progress or SilentProgress(), workers, seed)
+    by = None if groups is None else group_spec(os.fspath(groups))
     quick = model is None and not suspects
     if quick and workers != 1:
         start_examining(workers)
@@ -68,10 +75,13 @@ def check(
         context.show.note(remark)
     if not folder.files:
         raise TlkitError(f"no images in class folders in {folder.root}", LAYOUT_HINT)
+    if by is not None:
+        folder = with_groups(folder, by, workers)
+        context.show.note(described(folder, by))
     if model is not None:
         return _with_bundle(folder, model if isinstance(model, Bundle) else load(model), engine, context)
     if not quick:
-        return _with_probes(folder, engine, context)
+        return _with_probes(folder, engine, context, by)
     facts: list[Facts] = []
     with context.show.phase("Checking", len(folder.files)) as advance:
         for fact in examine(folder.paths, workers):
@@ -85,10 +95,13 @@ def _copies(facts: Sequence[Facts]) -> list[Pair]:
     return copy_pairs([fact.content for fact in facts], [fact.fingerprint for fact in facts])
 
 
-def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
-    """Find suspects by cross-validated probes on the frozen features of the deeper half of the stages and the top."""
+def _with_probes(folder: ImageFolder, engine: str, context: Context, by: str | None) -> Checked:
+    """Find suspects by cross-validated probes on the frozen features of the deeper half of the stages and the top.
+
+    With the features of the top, also find out whether images come in groups.
+    """
     from tlkit.backbones.copies import confirmed_copies
-    from tlkit.backbones.extractor import open_extractor
+    from tlkit.backbones.extractor import TOP, columns_of, open_extractor
 
     extractor = open_extractor(catalog.DEFAULT, engine=engine, progress=context.show)
     names = [name for name, _ in extractor.taps]
@@ -104,15 +117,20 @@ def _with_probes(folder: ImageFolder, engine: str, context: Context) -> Checked:
         copies = confirmed_copies(features)
         found = assess(folder, facts, [(rows[one], rows[two]) for one, two in copies])
     labels, present = np.unique([folder.labels[row] for row in rows], return_inverse=True)
+    readable = folder.keep(list(rows))
     probabilities = None
     if len(labels) > 1:
-        groups = group_pairs(copies, len(rows))
+        by = by or (TABLE if any(readable.groups) else None)
+        top = features.matrix[:, columns_of(features.taps, [TOP])]
+        found.groups = find_grouping(readable, top, copies, context, by)
+        groups = joined_groups(readable.groups, copies, len(rows))
         blocks = [width for _, width in features.taps]
         probabilities = probe_probabilities(
             features.matrix, present.tolist(), groups, context.seed, blocks=blocks, progress=context.show
         )
     if probabilities is None:
-        found.suspects_by = "not checked: every class needs at least two different images"
+        what = "groups" if any(readable.groups) else "different images"
+        found.suspects_by = f"not checked: every class needs at least two {what}"
         return found
     found.suspects_by = f"cross-validated probes on the frozen features of {extractor.backbone.name}"
     names = [folder.classes[label] for label in labels]

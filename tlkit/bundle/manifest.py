@@ -85,6 +85,8 @@ class Manifest:
         calibration: Result of temperature scaling.
         unknown: Settings of OOD detection; None without it.
         flips: Result of the flip check; None if it was not made.
+        groups: Accuracy if images are mixed at random and if whole groups are held out; None: not measured, or images
+            come in no groups.
         refit: Splits that the head was solved on once more, after its metrics were measured; empty: it was not.
         run: Name of the run that wrote the bundle, if weights were trained.
     """
@@ -105,6 +107,7 @@ class Manifest:
     calibration: Mapping[str, Any] | None = None
     unknown: Mapping[str, Any] | None = None
     flips: Mapping[str, Any] | None = None
+    groups: Mapping[str, Any] | None = None
     refit: Annotated[Sequence[Name], Length(0, 10)] = ()
     run: Name | None = None
 

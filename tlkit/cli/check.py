@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlkit.api.table_options import TableOptions
+from tlkit.api.train.options import TrainOptions
 from tlkit.cli.declared import MODEL, with_options
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Json, LabelledImages, RawCsv, Seed, Workers
 from tlkit.csvtext import line
 from tlkit.jsontext import json_text
-from tlkit.plan.option import DATA, OUTPUT
+from tlkit.plan.option import DATA, OUTPUT, declared
 from tlkit.words import plural
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ def check_command(
             help="Find wrong labels with this bundle's predictions.",
             rich_help_panel=MODEL,
             show_default="cross-validated probes",
+        ),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            "--groups",
+            metavar="GROUPS",
+            help=declared(TrainOptions)["groups"].option.help,
+            rich_help_panel=DATA,
+            show_default="looked for",
         ),
     ] = None,
     strict: Annotated[
@@ -77,6 +88,7 @@ def check_command(
         images,
         suspects=suspects,
         model=model,
+        groups=groups,
         engine=engine,
         workers=workers,
         seed=seed,
@@ -115,6 +127,8 @@ def _present(result: Checked) -> None:
             console.print(Text(f"     ... and {len(finding.rows) - MAX_SHOWN} more (--report FILE.csv, --json)"))
     modes = ", ".join(f"{count} {mode}" for mode, count in result.modes.items())
     console.print(Text(f"\ncolour modes: {modes or 'none'}", style="dim"), soft_wrap=True)
+    if result.groups is not None and result.groups.asked:
+        console.print(Text(f"groups: {printable(result.groups.compared)}"), soft_wrap=True)
     if result.suspects_by:
         console.print(Text(f"wrong labels: {result.suspects_by}", style="dim"), soft_wrap=True)
 

@@ -88,6 +88,9 @@ def _command(images: Path, plan: Path | None, result: Recommendation, written: d
     from tlkit.api.recommend.plan_file import besides_plan
 
     words = ["tlkit", "train", f"./{images}" if str(images).startswith("-") else str(images)]
+    found = result.groups
+    if found is not None and not found.asked and plan is None:
+        written = {**written, "groups": found.by}
     if plan is not None:
         words += ["--plan", str(plan)]
         return command_line(words, TrainOptions, {name: written[name] for name in besides_plan(result.plan, written)})
@@ -138,6 +141,8 @@ def _present(result: Recommendation, command: str) -> None:
             say(reason)
     if result.growth is not None:
         say(f"more images: {result.growth.why}")
+    if result.groups is not None:
+        say(f"groups: {result.groups.message}")
     for file, reason in result.skipped[:3]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > 3:

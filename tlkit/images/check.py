@@ -10,6 +10,8 @@ from typing import Any
 from tlkit.images.duplicates import Pair, exact_copies, group_pairs, groups_of
 from tlkit.images.facts import Facts
 from tlkit.images.folder import IMBALANCE, TRAIN, ImageFolder
+from tlkit.images.grouping import Grouping
+from tlkit.images.groups import divided_groups
 from tlkit.images.layout import LayoutProblem, layout_problems
 from tlkit.words import plural
 
@@ -49,6 +51,8 @@ class Checked:
         near_duplicates: Groups of resized or re-encoded copies of one image.
         conflicts: Groups of copies, exact or near, with more than one class.
         leaks: Groups of copies, exact or near, in more than one split.
+        group_leaks: Groups of the folder, by name, with images in more than one split.
+        groups: Groups that were asked for or found, and what they mean for the accuracy; None: none were found.
         blank: Images of one nearly uniform colour.
         tiny: Images with a side below `TINY` pixels.
         huge: Images above `HUGE` pixels.
@@ -71,6 +75,8 @@ class Checked:
     near_duplicates: list[list[str]] = field(default_factory=list)
     conflicts: list[list[str]] = field(default_factory=list)
     leaks: list[list[str]] = field(default_factory=list)
+    group_leaks: list[str] = field(default_factory=list)
+    groups: Grouping | None = None
     blank: list[str] = field(default_factory=list)
     tiny: list[str] = field(default_factory=list)
     huge: list[str] = field(default_factory=list)
@@ -100,6 +106,14 @@ class Checked:
                 "correct the table; training skips them",
             ),
             _group_finding("leaks", self.leaks, "image", "in more than one split", "train with --drop-leaks"),
+            _finding(
+                "group_leaks",
+                [(name, "") for name in self.group_leaks],
+                "group",
+                "with images in more than one split",
+                "move each group into one split, or train with --groups and --drop-leaks",
+            ),
+            *_grouping_finding(self.groups),
             _group_finding(
                 "conflicts", self.conflicts, "image", "with copies in another class", "keep the copy in the right class"
             ),
@@ -165,6 +179,8 @@ class Checked:
             "near_duplicates": self.near_duplicates,
             "conflicts": self.conflicts,
             "leaks": self.leaks,
+            "group_leaks": self.group_leaks,
+            "groups": None if self.groups is None else self.groups.to_json(),
             "blank": self.blank,
             "tiny": self.tiny,
             "huge": self.huge,
@@ -214,6 +230,7 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
         near_duplicates=named([group for group in alike if tuple(group) not in identical]),
         conflicts=named([group for group in alike if len({folder.labels[i] for i in group}) > 1]),
         leaks=named([group for group in alike if len({folder.splits[i] for i in group}) > 1]),
+        group_leaks=list(divided_groups(folder)),
         blank=matching(lambda fact: fact.blank),
         tiny=matching(lambda fact: min(fact.width, fact.height) < TINY),
         huge=matching(lambda fact: fact.width * fact.height > HUGE),
@@ -233,6 +250,12 @@ def _finding(kind: str, rows: Sequence[tuple[str, str]], noun: str, problem: str
 def _group_finding(kind: str, groups: Sequence[Sequence[str]], noun: str, problem: str, advice: str) -> Finding | None:
     rows = [(group[0], "copies: " + ", ".join(group[1:])) for group in groups]
     return _finding(kind, rows, noun, problem, advice)
+
+
+def _grouping_finding(groups: Grouping | None) -> list[Finding]:
+    if groups is None or groups.asked:
+        return []
+    return [Finding("groups", groups.found, groups.advice)]
 
 
 def _class_findings(small: dict[str, int], imbalance: float) -> list[Finding]:

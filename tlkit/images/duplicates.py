@@ -103,6 +103,12 @@ def group_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
     return [top(item) for item in range(count)]
 
 
+def pairs_within(pairs: Sequence[Pair], kept: Sequence[int]) -> tuple[Pair, ...]:
+    """Return the pairs of which both items are kept, as places in ``kept``."""
+    place = {item: number for number, item in enumerate(kept)}
+    return tuple((place[one], place[two]) for one, two in pairs if one in place and two in place)
+
+
 def groups_of(numbers: Sequence[int]) -> list[list[int]]:
     """Return the groups with two or more members, from the group number of each item."""
     groups: dict[int, list[int]] = defaultdict(list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from tlkit.errors import TlkitError
@@ -18,12 +19,14 @@ def with_test(
 ) -> ImageFolder:
     """Return the folder with test images: its own, or a share held out and never used in training.
 
-    Classes in which that share is less than one image have no test images. Copies stay together. Images that an earlier
-    training run used for training or validation do not become test images.
+    Groups stay whole. Classes in which that share is less than one image have no test images, unless they share groups
+    with others. If nobody asked for a share, none is held out where a class would be left with a single group, since
+    that class could not be validated. Images that an earlier training run used for training or validation do not become
+    test images.
 
     Args:
         folder: Readable images.
-        groups: Group of each image; copies of one image share a group.
+        groups: Group of each image, which is never divided; copies of one image share a group.
         test_split: Share of each class; None: `TEST_SHARE` if there are `MIN_IMAGES_FOR_TEST` images to draw from,
             else 0.
         seed: Random seed.
@@ -37,14 +40,14 @@ def with_test(
             raise TlkitError("--test-split does not apply: the folder has its own test/", "leave it out")
         return folder
     inner = _whole([i for i, split in enumerate(folder.splits) if split != VAL], groups)
+    asked = test_split is not None
     if test_split is None:
         test_split = TEST_SHARE if len(inner) >= MIN_IMAGES_FOR_TEST else 0.0
     if not test_split:
         return folder
-    counts = [0] * len(folder.classes)
-    for index in inner:
-        counts[folder.labels[index]] += 1
-    inner = _whole([index for index in inner if counts[folder.labels[index]] * test_split >= 1], groups)
+    counts = Counter(folder.labels[index] for index in inner)
+    large = {groups[index] for index in inner if counts[folder.labels[index]] * test_split >= 1}
+    inner = [index for index in inner if groups[index] in large]
     if not inner:
         return folder
     drawn = stratified_split([folder.labels[i] for i in inner], test_split, seed, [groups[i] for i in inner])
@@ -54,7 +57,20 @@ def with_test(
     for index, split in zip(inner, drawn, strict=True):
         if groups[index] in unused or (split == VAL and groups[index] not in used):
             splits[index] = TEST
+    if not asked and VAL not in folder.splits and _would_lack_groups(folder, groups, splits):
+        return folder
     return folder.with_splits(splits)
+
+
+def _would_lack_groups(folder: ImageFolder, groups: Sequence[int], splits: Sequence[str]) -> bool:
+    """Whether these test images would leave a class one group of several."""
+    before: dict[int, set[int]] = defaultdict(set)
+    after: dict[int, set[int]] = defaultdict(set)
+    for label, group, split in zip(folder.labels, groups, splits, strict=True):
+        before[label].add(group)
+        if split != TEST:
+            after[label].add(group)
+    return any(len(after[label]) < min(2, len(its)) for label, its in before.items())
 
 
 def _whole(chosen: list[int], groups: Sequence[int]) -> list[int]:
@@ -77,7 +93,7 @@ def with_validation(
         earlier: Split of each image in an earlier training run.
 
     Raises:
-        TlkitError: No image can be held out: in every class, all images are copies of one another.
+        TlkitError: No image can be held out: every class is a single group.
     """
     if VAL in folder.splits:
         return folder.with_splits([split or TRAIN for split in folder.splits])
@@ -90,11 +106,20 @@ def with_validation(
         splits[index] = split
     splits = _as_before(folder, splits, groups, earlier)
     if VAL not in splits:
-        raise TlkitError(
-            "no image can be held out for validation: in every class, all images are copies of one another",
-            "add different images, or provide a val/ folder",
-        )
+        raise _nothing_to_hold_out(folder)
     return folder.with_splits(splits)
+
+
+def _nothing_to_hold_out(folder: ImageFolder) -> TlkitError:
+    if any(folder.groups):
+        return TlkitError(
+            "no image can be held out for validation: no class has images of two groups",
+            "choose smaller groups, leave out --groups, or provide a val/ folder",
+        )
+    return TlkitError(
+        "no image can be held out for validation: in every class, all images are copies of one another",
+        "add different images, or provide a val/ folder",
+    )
 
 
 def _as_before(folder: ImageFolder, drawn: list[str], groups: Sequence[int], earlier: EarlierSplits) -> list[str]:

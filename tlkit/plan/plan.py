@@ -66,6 +66,8 @@ class Plan:
         from_bundle: Name of the bundle that training started from; None: none.
         weights_sha256: SHA-256, in hex, of weights from a file or a bundle.
         drop_leaks: Whether training images with a copy in the folder's own val/ or test/ are left out.
+        groups: How images are grouped, as ``--groups`` takes it; a table is named by its path, in a bundle by its name
+            alone. None: only copies are.
         unknown_rate: Share of images of known classes that `predict` may call unknown, 0..0.5.
         head_only: Whether only the head is fitted, although the strategy can train weights.
         flips: Effect of mirroring; None: not measured.
@@ -94,6 +96,7 @@ class Plan:
     from_bundle: Name | None = None
     weights_sha256: Name | None = None
     drop_leaks: bool = False
+    groups: Sentence | None = None
     unknown_rate: Annotated[float, Within(0, MAX_UNKNOWN_RATE)] = UNKNOWN_RATE
     head_only: bool = False
     flips: Flips | None = None

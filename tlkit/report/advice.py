@@ -62,6 +62,7 @@ def advice_page(advice: dict[str, Any], name: str, command: str) -> str:
         strategy=advice["strategy"],
         chance=measured["chance"] if measured else None,
         reasons=advice["reasons"],
+        groups=advice["groups"],
         more=more,
         similarity=advice["similarity"],
         command=command,

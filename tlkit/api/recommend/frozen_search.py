@@ -90,10 +90,10 @@ def search_frozen(
     found = replace(start, backbone=network.row, plan=plan)
     if chosen.network != (start.backbone.name, start.plan.input_size):
         extractor = comparison.opened[chosen.network]
-        reused = dataset.features.reused
+        reused, grouping = dataset.features.reused, dataset.grouping
         dataset = read_dataset(found, folder, extractor, context, quiet=True)
         # the sample's features are of this run
-        dataset = replace(dataset, features=replace(dataset.features, reused=reused))
+        dataset = replace(dataset, features=replace(dataset.features, reused=reused), grouping=grouping)
     why = reason(chosen, compared)
     more = len(features) > 1 and dataset.count(TRAIN) > chosen.images
     if more and (last := _Comparison(found, dataset, extractor, features, context).run([network], 0)):

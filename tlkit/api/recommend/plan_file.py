@@ -14,6 +14,7 @@ from tlkit.backbones.catalog import is_file_name
 from tlkit.bounded import read_json, why_not_json
 from tlkit.errors import TlkitError
 from tlkit.files import write_new
+from tlkit.images.group_spec import split_table
 from tlkit.jsontext import json_text
 from tlkit.plan.choices import EARLY, LAST_LAYERS, WEIGHTS
 from tlkit.plan.option import PLAN, RECIPE, declared
@@ -74,6 +75,7 @@ def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, A
         **{name: getattr(plan, name) for name in shared_with_plan()},
         **({} if plan.strategy in (EARLY, LAST_LAYERS) else {"boundary": None}),
         "image_size": plan.input_size,
+        "groups": _groups(plan, given),
         **_network(plan, given),
         **({"epochs": 0} if plan.head_only else {}),
     }
@@ -83,7 +85,8 @@ def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, A
 def besides_plan(plan: Plan, names: Iterable[str]) -> list[str]:
     """Return those of some options that can be given with a plan: it does not decide them, or needs a location."""
     options, located_by = declared(TrainOptions), _located_by(plan)
-    return [name for name in names if name == located_by or not _is_decided(options[name].option.decided_by, plan)]
+    located = [located_by, *(["groups"] if plan.groups is not None and split_table(plan.groups) else [])]
+    return [name for name in names if name in located or not _is_decided(options[name].option.decided_by, plan)]
 
 
 def _is_decided(by: str, plan: Plan) -> bool:
@@ -126,6 +129,29 @@ def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
             f"the plan's backbone {plan.backbone} is missing: '{file}'", "give its location with --backbone"
         )
     return {"backbone": file, "preprocessing": plan.preprocessing}
+
+
+def _groups(plan: Plan, given: Mapping[str, Any]) -> str | None:
+    """How images are grouped; a table is where it was, or where ``given`` says.
+
+    Raises:
+        TlkitError: The table is missing.
+    """
+    table = None if plan.groups is None else split_table(plan.groups)
+    if table is None:
+        return plan.groups
+    file, column = table
+    if "groups" in given:
+        named = split_table(str(given["groups"]))
+        if named is None or named[1] != column:
+            raise TlkitError(f"the plan groups images by '{column}' of a table", f"--groups FILE.csv:{column}")
+        return str(given["groups"])
+    if not (Path(file).is_absolute() and Path(file).is_file()):
+        raise TlkitError(
+            f"the plan groups images by the table {file}, which is missing here",
+            f"give its location with --groups {Path(file).name}:{column}",
+        )
+    return plan.groups
 
 
 def shared_with_plan() -> list[str]:

@@ -18,6 +18,7 @@ from tlkit.api.train.reading import open_backbone, read_dataset
 from tlkit.api.train.stages import ADVICE, IMAGES, expect_advice
 from tlkit.api.train.start import context_of, find_labelled, prepare_start
 from tlkit.context import Clock
+from tlkit.images.grouping import Grouping
 from tlkit.plan.option import declared
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
@@ -36,6 +37,7 @@ class Recommendation:
         frozen: The frozen networks and features compared; empty if all was given.
         growth: What more images would bring; None if nothing could be measured.
         plan: The plan for `tlkit.train`.
+        groups: Groups that were asked for or found, and what they mean for the accuracy; None: none were found.
         skipped: (file, reason) of every image that could not be read.
         seconds: "total" and "features".
     """
@@ -46,6 +48,7 @@ class Recommendation:
     frozen: tuple[FrozenCandidate, ...]
     growth: Growth | None
     plan: Plan
+    groups: Grouping | None
     skipped: tuple[tuple[str, str], ...]
     seconds: dict[str, float]
 
@@ -102,6 +105,7 @@ class Recommendation:
             "backbone": self.plan.backbone,
             "frozen": self.compared,
             "expected": self.expected,
+            "groups": None if self.groups is None else self.groups.to_json(),
             "more_pictures": None if self.growth is None else asdict(self.growth),
             "pilot": None if measured.pilot is None else measured.pilot.to_json(),
             "measured": None if measured.evidence is None else measured.evidence.to_json(),
@@ -152,6 +156,7 @@ def recommend(images: PathLike, *, progress: Progress | None = None, **options: 
         frozen=found.compared,
         growth=None if measured.probes is None else predict_growth(measured.probes, dataset.classes),
         plan=measured.follow(start.plan),
+        groups=dataset.grouping,
         skipped=skipped_files(folder, dataset.features),
         seconds=context.clock.seconds("features"),
     )

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from tlkit.backbones.extractor import rows_of
 from tlkit.context import Context
 from tlkit.errors import TlkitError
+from tlkit.images.duplicates import Pair, group_pairs, groups_of, pairs_within
 from tlkit.images.folder import IMBALANCE, TEST, TRAIN, VAL, Dropped, ImageFolder
+from tlkit.images.grouping import Grouping
+from tlkit.images.groups import divided_groups, is_divided, joined_groups
 from tlkit.images.splits import with_test, with_validation
 from tlkit.words import plural
 
@@ -37,25 +40,32 @@ class Dataset:
         folder: The images used; every one has a split.
         features: Features of all images of the scanned folder.
         rows: The row of ``features.matrix`` of each image in ``folder``.
-        group_of: Group number of each image in ``folder``; copies of one image share it.
+        group_of: Group number of each image in ``folder``. Copies of one image share it, and so do images of one group
+            of the folder.
+        copy_pairs: Pairs of indices into ``folder`` that are copies of one image.
         copies: Number of images that have a copy.
         leaks: Groups of files that are copies of one another in different splits of the folder.
-        dropped: Number of training images left out because of that.
+        split_groups: Names of the folder's groups with images in different splits of the folder.
+        dropped: Number of training images left out because of either.
         own_validation: Whether the validation images come from the folder's own split.
         own_test: Whether the test images do, if there are any.
         seen: Number of validation and test images that an earlier training was trained on.
+        grouping: Groups that were asked for or found, and what they mean for the accuracy; None: nothing was found.
     """
 
     folder: ImageFolder
     features: Features
     rows: tuple[int, ...]
     group_of: tuple[int, ...]
+    copy_pairs: tuple[Pair, ...]
     copies: int
     leaks: tuple[tuple[str, ...], ...]
+    split_groups: tuple[str, ...]
     dropped: int
     own_validation: bool
     own_test: bool = False
     seen: int = 0
+    grouping: Grouping | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -84,7 +94,7 @@ class Dataset:
         return [self.folder.labels[index] for index in self.of(split)]
 
     def groups(self, split: str) -> list[int]:
-        """Group number of each image of a split; copies of one image share it."""
+        """Group number of each image of a split; copies of one image share it, and images of one group."""
         return [self.group_of[index] for index in self.of(split)]
 
     def paths(self, split: str) -> list[Path]:
@@ -113,6 +123,7 @@ class Dataset:
             folder=self.folder.keep(list(indices)).with_splits(list(splits)),
             rows=tuple(self.rows[index] for index in indices),
             group_of=tuple(self.group_of[index] for index in indices),
+            copy_pairs=pairs_within(self.copy_pairs, indices),
         )
 
 
@@ -178,26 +189,29 @@ def prepare(
 ) -> Dataset:
     """Leave out unreadable images, find copies, and give every image a split.
 
-    Copies of one image stay on one side of a split that is drawn here. A folder's own split is kept; what it lacks is
-    drawn from its training images, test images by `tlkit.images.splits.with_test`. ``drop_leaks`` leaves out training
-    images that have a copy in val/ or test/. ``known`` gives the split of an earlier training by content hash: its
-    images stay on their side, so that none it was trained on is used for validation.
+    Copies of one image, and the images of a group, stay on one side of a split that is drawn here. A folder's own split
+    is kept; what it lacks is drawn from its training images, test images by `tlkit.images.splits.with_test`.
+    ``drop_leaks`` leaves out training images that have a copy, or others of their group, in val/ or test/. ``known``
+    gives the split of an earlier training by content hash: its images stay on their side, so that none it was trained
+    on is used for validation.
 
     Raises:
         TlkitError: A class has too few images left, or none can be held out for validation.
     """
     from tlkit.backbones.copies import confirmed_copies
-    from tlkit.images.duplicates import group_pairs, groups_of
 
     readable = folder.keep(list(features.rows))
     require_enough(readable, _lost(folder, features))
-    groups = group_pairs(confirmed_copies(features), len(readable.files))
-    alike = groups_of(groups)
-    leaks = [group for group in alike if len({readable.splits[index] for index in group}) > 1]
-    leaked = {index for group in leaks for index in group if drop_leaks and readable.splits[index] == TRAIN}
+    copies = confirmed_copies(features)
+    groups = joined_groups(readable.groups, copies, len(readable.files))
+    alike = groups_of(group_pairs(copies, len(readable.files)))
+    leaks = [group for group in alike if is_divided(readable, group)]
+    divided = [group for group in (*groups_of(groups), *alike) if drop_leaks and is_divided(readable, group)]
+    leaked = {index for group in divided for index in group if readable.splits[index] == TRAIN}
     kept = [index for index in range(len(readable.files)) if index not in leaked]
     used = readable.keep(kept)
-    require_enough(used, [_dropped(readable, index, "a copy of it is in val/ or test/") for index in sorted(leaked)])
+    reason = f"{'an image of its group' if any(readable.groups) else 'a copy of it'} is in val/ or test/"
+    require_enough(used, [_dropped(readable, index, reason) for index in sorted(leaked)])
     kept_groups = [groups[index] for index in kept]
     contents = [features.contents[features.rows[index]] for index in kept]
     sides = [(known or {}).get(content) for content in contents]
@@ -211,8 +225,10 @@ def prepare(
         features=features,
         rows=tuple(kept),
         group_of=tuple(kept_groups),
+        copy_pairs=pairs_within(copies, kept),
         copies=sum(map(len, alike)),
         leaks=tuple(tuple(readable.files[index] for index in group) for group in leaks),
+        split_groups=divided_groups(readable),
         dropped=len(leaked),
         own_validation=VAL in used.splits,
         own_test=TEST in used.splits,

@@ -14,6 +14,7 @@ from tlkit.context import Context
 from tlkit.evaluation.metrics import majority_accuracy, measure, wilson_interval
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.images.splits import MIN_IMAGES_FOR_TEST
+from tlkit.linear.group_folds import interval_over_groups
 from tlkit.plan.plan import Plan
 from tlkit.words import plural
 
@@ -36,6 +37,10 @@ def metrics_of(dataset: Dataset, probabilities: Probabilities) -> dict[str, Any]
             continue
         truth = dataset.labels(split)
         figures.update(measure(probabilities[split], truth).to_json(f"{split}_"))
+        if any(dataset.folder.groups):
+            right = probabilities[split].argmax(axis=1) == np.asarray(truth)
+            interval = interval_over_groups(right.astype(np.float64), np.asarray(dataset.groups(split)))
+            figures[f"{split}_accuracy_ci95"] = list(interval)
         baseline = majority_accuracy(dataset.labels(TRAIN), truth, len(dataset.classes))
         figures[f"{prefix}baseline_accuracy"] = baseline
     return figures
@@ -83,10 +88,17 @@ def data_reasons(dataset: Dataset, plan: Plan) -> tuple[str, ...]:
         ),
         "the folder's own validation images are used"
         if dataset.own_validation
-        else f"{plan.val_split:.0%} of each class is held out for validation, drawn with seed {plan.seed}; copies stay "
-        "on one side",
+        else f"{plan.val_split:.0%} of each class is held out for validation, drawn with seed {plan.seed}; "
+        f"{_together(dataset, plan)} stay on one side",
         _test_reason(dataset),
     )
+
+
+def _together(dataset: Dataset, plan: Plan) -> str:
+    if not any(dataset.folder.groups):
+        return "copies"
+    by = f" (by {plan.groups})" if plan.groups else ""
+    return f"copies and the images of a group{by}"
 
 
 def _test_reason(dataset: Dataset) -> str:

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tlkit.api.table_options import TableOptions
+from tlkit.api.train.contradictions import refuse_contradictions
 from tlkit.api.train.keywords import refuse_unknown
 from tlkit.backbones import catalog
-from tlkit.errors import TlkitError
 from tlkit.files import absolute
+from tlkit.images.group_spec import KEYWORDS, group_spec
 from tlkit.plan import choices
-from tlkit.plan.choices import AUTO, EARLY, FREEZE, LAST_LAYERS, MEASURED
+from tlkit.plan.choices import AUTO, FREEZE, MEASURED
 from tlkit.plan.fields import record_of
 from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIME, TRAINING, declared, option
 from tlkit.plan.values import count_of, milliseconds_of, seconds_of
@@ -59,7 +60,22 @@ class TrainOptions(TableOptions):
         group=DATA,
         choices=choices.CLASS_WEIGHTS,
     )
-    drop_leaks: bool = advised(False, help="Leave out training images that have a copy in val/ or test/.", group=DATA)
+    drop_leaks: bool = advised(
+        False,
+        help="Leave out training images that have a copy, or others of their group (see --groups), in val/ or test/.",
+        group=DATA,
+    )
+    groups: str | None = advised(
+        None,
+        help="Keep images of one site, patient, clip or day on one side of every split: folder (sub-folders of class "
+        "folders), names (neighbouring file names), exif-date, exif-camera, FILE.csv:COLUMN, or a regular expression "
+        "whose first group, in an image's path, names its group.",
+        group=DATA,
+        metavar="GROUPS",
+        names=lambda: KEYWORDS,
+        parse=group_spec,
+        if_none="copies only",
+    )
 
     strategy: str = option(
         AUTO,
@@ -286,32 +302,7 @@ class TrainOptions(TableOptions):
         """
         for name, its in declared(type(self)).items():
             its.check(getattr(self, name))
-        if self.boundary is not None and self.strategy not in (EARLY, LAST_LAYERS):
-            raise TlkitError(
-                f"--boundary does not apply to --strategy {self.strategy}", f"it requires {EARLY} or {LAST_LAYERS}"
-            )
-        if self.test_split is not None and self.test_split + self.val_split >= 1:
-            raise TlkitError(
-                f"--test-split and --val-split must add up to less than 1, not {self.test_split + self.val_split:g}",
-                "--test-split 0 holds out no test images",
-            )
-        if self.preprocessing is not None and not (self.backbone and catalog.is_file_name(self.backbone)):
-            raise TlkitError("--preprocessing requires --backbone FILE.keras", "leave it out")
-        if self.epochs == 0 and self.strategy not in (FREEZE, EARLY):
-            raise TlkitError(
-                f"--epochs 0 does not apply to --strategy {self.strategy}", f"--strategy {FREEZE} solves the head only"
-            )
-        if not self.tunes:
-            self._refuse_tuning()
-
-    def _refuse_tuning(self) -> None:
-        for name, its in declared(type(self)).items():
-            value = getattr(self, name)
-            if its.option.tuning and value != its.default and not (name == "epochs" and value == 0):
-                raise TlkitError(
-                    f"{its.flag} requires a strategy that trains weights",
-                    "--strategy fine-tune, last-layers or early-layers",
-                )
+        refuse_contradictions(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dump``."""

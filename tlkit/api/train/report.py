@@ -10,6 +10,7 @@ from typing import Any
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.options import TrainOptions
+from tlkit.api.train.reading import ONE_GROUP, classes_of_one_group
 from tlkit.api.train.result import accuracy_lines
 from tlkit.backbones.runtime import import_keras
 from tlkit.bundle.manifest import LITE, MODEL, PLAN
@@ -17,6 +18,7 @@ from tlkit.evaluation.classes import figures
 from tlkit.evaluation.grad_cam import ClassMaps
 from tlkit.evaluation.metrics import exact
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.images.group_spec import split_table
 from tlkit.images.labelled import data_name
 from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
@@ -49,6 +51,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
     split = TEST if TEST in trained.probabilities else VAL
     labels, probabilities = dataset.labels(split), exact(trained.probabilities[split])
     found = figures(probabilities, labels, dataset.classes) | {"unknown_share": None}
+    found["accuracy_ci95"] = trained.metrics[f"{split}_accuracy_ci95"]  # counts groups, if images come in groups
     files = [dataset.folder.files[index] for index in dataset.of(split)]
     size = (plan.input_size, plan.input_size)
     shown = list(zip(files, dataset.paths(split), strict=True))
@@ -57,7 +60,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
     story = TrainingStory(
         name=data_name(dataset.folder.source),
         plan=plan,
-        accuracies=accuracy_lines(trained.metrics, counts, tuned, dataset.imbalanced, trained.refit),
+        accuracies=accuracy_lines(trained.metrics, counts, tuned, dataset.imbalanced, trained.refit, dataset.grouping),
         evaluated_on=EVALUATED_ON[split, tuned],
         tuning=None if trained.tuning is None else trained.tuning.to_json(),
         history=history,
@@ -78,6 +81,8 @@ def again(request: TrainOptions, plan: Plan, images: Path, target: Path) -> str:
         words += ["--backbone", str(request.backbone)]
     elif plan.weights not in WEIGHTS:
         words += ["--weights", request.weights]
+    if plan.groups is not None and split_table(plan.groups):
+        words += ["--groups", str(request.groups)]
     words += ["--engine", request.engine] if request.engine != AUTO else []
     return shlex.join(words)
 
@@ -100,7 +105,12 @@ def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]
     if dataset.leaks:
         named = "; ".join(" = ".join(group[:2]) for group in dataset.leaks[:MAX_NAMED])
         found.append(f"copies in more than one of train/, val/ and test/: {named}{_more(len(dataset.leaks))}")
-    elif dataset.copies:
+    if dataset.split_groups:
+        named = ", ".join(dataset.split_groups[:MAX_NAMED])
+        found.append(f"groups with images in more than one split: {named}{_more(len(dataset.split_groups))}")
+    if untested := classes_of_one_group(dataset):
+        found.append(f"no validation images of {', '.join(untested[:MAX_NAMED])}: {ONE_GROUP}")
+    if dataset.copies and not dataset.leaks:
         found.append(f"images that have copies: {dataset.copies}; copies stay on one side of the split")
     counts = dataset.folder.counts(TRAIN)
     if dataset.imbalanced:

@@ -12,6 +12,7 @@ from tlkit.api.train.trained import Tuning
 from tlkit.bundle.manifest import REPORT
 from tlkit.context import Context
 from tlkit.images.folder import TEST, TRAIN, VAL
+from tlkit.images.grouping import Grouping
 from tlkit.plan.plan import Plan
 from tlkit.words import plural
 
@@ -33,6 +34,7 @@ class TrainResult:
         reused: Number of images whose features come from an earlier run.
         tuning: How fine-tuning ended; None if only a head was solved.
         resume: The run's folder, if it was interrupted and can be resumed.
+        groups: Groups that were asked for or found, and what they mean for the accuracy; None: none were found.
         refit: Splits that the head was solved on once more, after the metrics were measured; empty: it was not.
         report: The HTML page in the bundle; None if there is none.
     """
@@ -49,12 +51,14 @@ class TrainResult:
     reused: int
     tuning: Tuning | None = None
     resume: Path | None = None
+    groups: Grouping | None = None
     refit: tuple[str, ...] = ()
     report: Path | None = None
 
     def accuracies(self) -> list[str]:
         """Every accuracy in a sentence that says what its images were used for."""
-        return accuracy_lines(self.metrics, self.images, self.tuning is not None, self.imbalanced, self.refit)
+        tuned = self.tuning is not None
+        return accuracy_lines(self.metrics, self.images, tuned, self.imbalanced, self.refit, self.groups)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: the fields of the command line's JSON."""
@@ -66,6 +70,7 @@ class TrainResult:
             "images": self.images,
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
             "leaks": [list(group) for group in self.leaks],
+            "groups": None if self.groups is None else self.groups.to_json(),
             "features_reused": self.reused,
             "tuning": None if self.tuning is None else self.tuning.to_json(),
             "refit": {"splits": list(self.refit), "images": sum(self.images[split] for split in self.refit)},
@@ -102,12 +107,18 @@ def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Cont
         reused=dataset.features.reused,
         tuning=trained.tuning,
         resume=resume,
+        groups=dataset.grouping,
         refit=trained.refit,
     )
 
 
 def accuracy_lines(
-    metrics: dict[str, Any], images: dict[str, int], tuned: bool, imbalanced: bool, refit: Sequence[str] = ()
+    metrics: dict[str, Any],
+    images: dict[str, int],
+    tuned: bool,
+    imbalanced: bool,
+    refit: Sequence[str] = (),
+    groups: Grouping | None = None,
 ) -> list[str]:
     """Write every accuracy as a sentence that says what its images were used for.
 
@@ -117,6 +128,7 @@ def accuracy_lines(
         tuned: Whether networks were compared on the validation images.
         imbalanced: Whether class imbalance makes plain accuracy misleading.
         refit: Splits that the head was solved on once more after that.
+        groups: As in `TrainResult`.
     """
     lines = []
     used = {
@@ -137,6 +149,8 @@ def accuracy_lines(
             f"cross-validated accuracy of the frozen backbone {_with_interval(metrics, 'cv')} (too few images for a "
             "test set)"
         )
+    if groups is not None:
+        lines.append(f"groups: {groups.compared}" if groups.asked else groups.warning)
     if refit:
         total = sum(images[split] for split in refit)
         lines.append(f"the head was then solved once more on all {total:,} images, which these figures do not count")

@@ -17,6 +17,7 @@ from tlkit.bundle.manifest import LITE, MODEL, OOD, REPORT, Manifest
 from tlkit.bundle.save import save_bundle
 from tlkit.context import Context
 from tlkit.images.folder import TRAIN, VAL
+from tlkit.images.group_spec import split_table
 from tlkit.images.read import READING_VERSION
 from tlkit.plan.choices import FREEZE
 from tlkit.plan.plan import Plan
@@ -57,9 +58,11 @@ def save(finished: Finished, context: Context) -> Plan:
 
 
 def _complete(plan: Plan) -> Plan:
-    """Complete the plan for the bundle, with the name of the backbone's file, not its private path."""
+    """Complete the plan for the bundle, with names of the user's files, not their private paths."""
     name = None if plan.backbone_file is None else Path(plan.backbone_file).name
-    return replace(plan, backbone_file=name, complete=True)
+    table = None if plan.groups is None else split_table(plan.groups)
+    groups = plan.groups if table is None else f"{Path(table[0]).name}:{table[1]}"
+    return replace(plan, backbone_file=name, groups=groups, complete=True)
 
 
 def _frozen_writer(finished: Finished, context: Context) -> tuple[Callable[[Path], Written], History]:
@@ -127,6 +130,7 @@ def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifes
         layers=layers,
         calibration=trained.calibration.to_json() if trained.calibration else None,
         unknown=trained.ood.to_json() if trained.ood else None,
+        groups=None if dataset.grouping is None else dataset.grouping.to_json(),
         flips=asdict(trained.flips) if trained.flips else None,
         refit=trained.refit,
         run=finished.run.name if finished.run else None,

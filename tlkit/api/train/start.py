@@ -20,6 +20,7 @@ from tlkit.errors import TlkitError
 from tlkit.files import file_hash
 from tlkit.finetune.tensorboard import check_board, require_tensorboard
 from tlkit.images.folder import ImageFolder
+from tlkit.images.groups import described, with_groups
 from tlkit.images.labelled import labelled_images
 from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
@@ -159,13 +160,16 @@ def _require_same(planned: Plan, found: Plan) -> None:
 
 
 def find_labelled(request: TrainOptions, context: Context) -> ImageFolder:
-    """Find the labelled images, and require enough in every class."""
+    """Find the labelled images and their groups, and require enough in every class."""
     folder = labelled_images(request.images, request.columns)
     for remark in folder.remarks:
         context.show.note(remark)
     require_enough(folder, folder.dropped)
     if folder.loose:
         context.show.note(f"{plural(folder.loose, 'image')} outside class folders ignored")
+    if request.groups is not None:
+        folder = with_groups(folder, request.groups, context.workers)
+        context.show.note(described(folder, request.groups))
     return folder
 
 
