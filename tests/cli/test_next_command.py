@@ -22,6 +22,7 @@ Run = Callable[..., tuple[TrainOptions, str]]
 OPTIONS = {name: its for name, its in declared(TrainOptions).items() if its.option.advisor}
 BESIDE = {"preprocessing": ["--backbone", "a net.keras"]}  # what an option requires
 BY_PLACEHOLDER = {
+    "GROUPS": "patients.csv:patient",
     "NAME": "my column",
     "DIR": "my folder",
     "TIME": "7m",
@@ -55,7 +56,7 @@ def run(tlkit: Tlkit, monkeypatch: pytest.MonkeyPatch) -> Run:
 
         def measure(images: Path, *, progress: object, **options: Any) -> SimpleNamespace:
             found["options"] = TrainOptions.make(images, **options)
-            return SimpleNamespace(measured=SimpleNamespace(pilot=None), plan=plan)
+            return SimpleNamespace(measured=SimpleNamespace(pilot=None), plan=plan, groups=None)
 
         def present(result: object, command: str) -> None:
             found["command"] = command

@@ -11,6 +11,8 @@ from tlkit.images.facts import Facts
 from tlkit.images.folder import IMBALANCE, ImageFolder
 
 FIELDS = {
+    "groups",
+    "group_leaks",
     "images",
     "classes",
     "unreadable",

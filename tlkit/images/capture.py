@@ -31,8 +31,8 @@ class Capture(NamedTuple):
 def read_capture(path: Path) -> Capture:
     """Read the EXIF header of one file; a file that cannot be read says nothing."""
     # broken EXIF data can make Pillow raise anything
-    with suppress(Exception), opened_file(path) as file, opened_image(file, str(path)) as image:
-        exif = image.getexif()
+    with suppress(Exception), opened_file(path) as file, opened_image(file, str(path)) as opened:
+        exif = opened.image.getexif()
         inner = exif.get_ifd(_EXIF_FOLDER)
         taken = _text(inner.get(_TAKEN)) or _text(inner.get(_DIGITISED))
         camera = [_text(exif.get(_MAKE)), _text(exif.get(_MODEL)), _text(inner.get(_SERIAL))]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
 from tlkit.plan.choices import EARLY, FREEZE, LAST_LAYERS
 from tlkit.plan.option import declared
 
-if TYPE_CHECKING:
-    from tlkit.api.train.options import TrainOptions
 
-
-def refuse_contradictions(options: TrainOptions) -> None:
+def refuse_contradictions(options: Any) -> None:
     """Refuse options that contradict each other.
+
+    Args:
+        options: A `tlkit.api.train.options.TrainOptions`, whose module imports this one.
 
     Raises:
         TlkitError: Two of them do.
@@ -38,7 +38,7 @@ def refuse_contradictions(options: TrainOptions) -> None:
         _refuse_tuning(options)
 
 
-def _refuse_tuning(options: TrainOptions) -> None:
+def _refuse_tuning(options: Any) -> None:
     for name, its in declared(type(options)).items():
         value = getattr(options, name)
         if its.option.tuning and value != its.default and not (name == "epochs" and value == 0):
