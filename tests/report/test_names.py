@@ -15,8 +15,7 @@ from tlkit.report.overlay import contact_sheet
 NAMES = ["caf\udce9", "猫", "two\nlines", "bell\x07", "\x85", "🐢", "日本語" * 20, "a$b$", "עברית", "<b>&", ""]
 SCRIPT = f"""
 from tlkit.report.plots import confusion_map, interval_bars
-from tlkit.store.bound import keep_font_list
-keep_font_list()
+import tlkit.cli.app
 names = {NAMES!r}
 count = len(names)
 bars = str(interval_bars(names, [0.5] * count, [0.4] * count, [0.6] * count, None))

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from tlkit.errors import TlkitError
 from tlkit.progress import Progress
+from tlkit.store.bound import keep_font_list
 
 ADDRESS_SPACE = 1_600_000_000  # bytes that TensorFlow reserves when it starts
 
@@ -28,6 +29,7 @@ def import_keras() -> ModuleType:
         return sys.modules["keras"]
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keep_font_list()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # Keras imports it; it warns where it cannot write
     _check_address_space()
     with silent_stderr(), warnings.catch_warnings():

@@ -37,9 +37,6 @@ class ConsoleProgress:
     def __init__(self) -> None:
         from rich.console import Console
 
-        from tlkit.store.bound import keep_font_list
-
-        keep_font_list()
         stream = _own_stderr()
         if stream is not sys.stderr:
             weakref.finalize(self, stream.close)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tlkit.csvtext import escaped
+from tlkit.store.bound import keep_font_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,6 +159,7 @@ def prepare_matplotlib() -> None:
 
     Users cannot act on its warnings about fonts and folders: in SVG, the browser has the letters that a font lacks.
     """
+    keep_font_list()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # by a filter: warnings.catch_warnings would change those of other threads
     warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import stat
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +76,10 @@ def cache_folder() -> Path:
 def keep_font_list() -> None:
     """Have matplotlib, which Keras imports too, keep its list of fonts in the cache folder, unless told otherwise.
 
-    For the command line: a program of the user's may have settings for matplotlib where it usually looks.
+    Only in the command line: a program of the user's may have settings for matplotlib where it usually looks.
     """
-    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+    if "tlkit.cli.app" in sys.modules:
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
 
 
 def cache_limit() -> int:
