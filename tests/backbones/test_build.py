@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tlkit.backbones import catalog
-from tlkit.backbones.build import build_backbone
+from tlkit.backbones.build import build_backbone, check_request
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork
 from tlkit.backbones.extractor import columns_of, tap_model, tap_widths
 from tlkit.backbones.layers import layers_of
@@ -282,3 +282,9 @@ def test_too_small_an_input_is_refused(keras):
     with pytest.raises(TlkitError, match="74x74 pixels is too small for inception-v3") as caught:
         build_backbone("inception-v3", weights="none", input_size=74)
     assert "75x75" in caught.value.hint
+
+
+def test_too_large_an_input_is_refused_as_a_bundle_of_it_would_not_load():
+    with pytest.raises(TlkitError, match="5000x5000 pixels is too large") as caught:
+        check_request("vgg16", "none", 5000)
+    assert "4096x4096" in caught.value.hint

@@ -21,6 +21,7 @@ from tlkit.backbones.weights.loading import existing_file, load_weights
 from tlkit.backbones.weights.partial_load import EVERYTHING
 from tlkit.errors import TlkitError
 from tlkit.plan.choices import IMAGENET, RANDOM
+from tlkit.schema import MAX_SIDE
 
 
 def build_backbone(
@@ -79,8 +80,8 @@ def check_request(
         The catalogue row and the side of the square input in pixels.
 
     Raises:
-        TlkitError: The name is unknown, the size is too small, there is no such weights file, the file cannot be used
-            as a backbone, or an option does not apply to the backbone.
+        TlkitError: The name is unknown, the size is too small or above `MAX_SIDE`, there is no such weights file, the
+            file cannot be used as a backbone, or an option does not apply to the backbone.
     """
     backbone = _row(name, preprocessing)
     size = backbone.input_size if input_size is None else input_size
@@ -89,6 +90,8 @@ def check_request(
             f"an input of {size}x{size} pixels is too small for {backbone.name}",
             f"the minimum is {backbone.min_size}x{backbone.min_size}, the default {backbone.input_size}",
         )
+    if size > MAX_SIDE:
+        raise TlkitError(f"an input of {size}x{size} pixels is too large", f"the maximum is {MAX_SIDE}x{MAX_SIDE}")
     if backbone.file:
         check_file_size(backbone, size)
         if str(weights) != IMAGENET:

@@ -17,6 +17,7 @@ from tlkit.plan.choices import AUTO, FREEZE, MEASURED
 from tlkit.plan.fields import record_of
 from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIME, TRAINING, declared, option
 from tlkit.plan.values import count_of, milliseconds_of, seconds_of
+from tlkit.schema import MAX_SIDE
 
 
 def advised(default: Any, **said: Any) -> Any:
@@ -171,6 +172,7 @@ class TrainOptions(TableOptions):
         help="Resize images to squares of this many pixels a side.",
         group=STRATEGY,
         at_least=1,
+        at_most=MAX_SIDE,
         if_none="measured; the backbone's own if weights are trained",
     )
 
