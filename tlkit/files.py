@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from tlkit.durable import new_file
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 
@@ -89,16 +90,15 @@ def check_outputs(images: Path | None, outputs: dict[str, Path | None]) -> None:
 
 
 def write_new(path: Path, text: str) -> None:
-    r"""Write a new text file. What UTF-8 cannot encode, as in some file names, becomes escapes such as ``\udcff``.
+    r"""Write a new text file, which gets its name when it is complete.
+
+    What UTF-8 cannot encode, as in some file names, becomes escapes such as ``\udcff``.
 
     Raises:
         TlkitError: The file exists or cannot be written.
     """
-    try:
-        with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-    except OSError as error:
-        raise TlkitError(f"cannot write {path}: {error.strerror or error}") from None
+    with new_file(path) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def replace_json(file: Path, data: dict[str, Any]) -> None:

@@ -6,10 +6,12 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -29,6 +31,7 @@ class Server:
     def __init__(self) -> None:
         self.content = CONTENT
         self.ranges = True  # whether it knows them
+        self.length = True  # whether it says how long an answer is
         self.break_after: list[int] = []  # bytes after which one answer each ends
         self.failures: list[int] = []  # status codes of the first answers
         self.asked: list[str | None] = []  # the range of each request
@@ -48,7 +51,8 @@ class Server:
             return
         body = self.content[start:]
         handler.send_response(206 if start else 200)
-        handler.send_header("Content-Length", str(len(body)))
+        if self.length:
+            handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body[: self.break_after.pop(0)] if self.break_after else body)
         handler.close_connection = True
@@ -190,7 +194,10 @@ def test_without_a_checksum_there_is_no_going_on(server: Server) -> None:
     file = catalog.cached_path(row)
     file.parent.mkdir(parents=True)
     file.with_name(file.name + PARTIAL).write_bytes(b"from last year")
-    server.content = b"\x89HDF\r\n\x1a\n" + CONTENT
+    length = (52 + len(CONTENT)).to_bytes(8, "little")
+    # a superblock of version 2: sizes of addresses and lengths, flags, base, extension, end of the file, the rest
+    head = b"\x89HDF\r\n\x1a\n" + bytes([2, 8, 8, 0]) + bytes(16) + length + bytes(16)
+    server.content = head + CONTENT
     fetched = fetch(row, SilentProgress())
     assert not fetched.verified
     assert file.read_bytes() == server.content
@@ -200,6 +207,33 @@ def test_without_a_checksum_there_is_no_going_on(server: Server) -> None:
     with pytest.raises(TlkitError, match="not the file"):
         fetch(row, SilentProgress())
     assert not file.exists()
+
+
+def test_a_file_that_is_still_written_is_not_taken_for_whole(tmp_path: Path) -> None:
+    file = tmp_path / "weights.h5"
+    with h5py.File(file, "w") as made:
+        made["kernel"] = np.zeros(1000)
+    assert module.is_right(file, "")
+    whole = file.read_bytes()
+    for length in (0, 8, 51, 52, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert not module.is_right(file, "")
+
+
+def test_a_length_is_demanded_where_nothing_else_tells_a_whole_file(server: Server) -> None:
+    server.length = False
+    with pytest.raises(TlkitError, match="does not say how long"):
+        fetch(catalog.get("mobilenet"), SilentProgress())
+    assert not catalog.cached_path(catalog.get("mobilenet")).exists()
+    assert fetch(ROW, SilentProgress()).verified
+
+
+def test_two_that_fetch_one_file_ask_once(server: Server) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        had = [each.had for each in pool.map(lambda _: fetch(ROW, SilentProgress()), range(2))]
+    assert sorted(had) == [False, True]
+    assert len(server.asked) == 1
+    assert [path.name for path in catalog.cached_path(ROW).parent.iterdir()] == [catalog.cached_path(ROW).name]
 
 
 def test_no_server_names_the_file_and_its_place(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

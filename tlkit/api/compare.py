@@ -17,6 +17,7 @@ from tlkit.api.table_options import TableOptions
 from tlkit.api.train.keywords import documented
 from tlkit.bundle.cost import latencies, network_size
 from tlkit.bundle.load import Bundle, load
+from tlkit.durable import new_file
 from tlkit.errors import TlkitError
 from tlkit.evaluation.metrics import Metrics, measure
 from tlkit.evaluation.paired import holm, mean_interval, paired
@@ -249,8 +250,6 @@ def sheet_of_disagreements(result: Comparison, path: Path) -> int:
             caption = f"{each.label}  A: {each.a} {each.probability_a:.0%}  B: {each.b} {each.probability_b:.0%}"
             tiles.append((item.image.pixels, caption))
     if tiles:
-        try:
-            contact_sheet(*zip(*tiles, strict=True)).save(path)
-        except OSError as error:
-            raise TlkitError(f"cannot write {path}: {error.strerror or error}") from error
+        with new_file(path) as part:
+            contact_sheet(*zip(*tiles, strict=True)).save(part)
     return len(tiles)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +98,7 @@ def explain(
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
-    folder = _new_folder(output)
+    drawings = _Drawings(output)
     paths = find_images(images, table)
     show = progress or SilentProgress()
     with show.phase("Loading the network", None):
@@ -105,7 +107,7 @@ def explain(
     tiles: list[tuple[NDArray[np.uint8], str]] = []
     with show.phase("Explaining", len(paths)) as advance:
         for path in paths:
-            row, drawn = _explained(path, len(rows) + 1, bundle, label, locate, maps_of, folder)
+            row, drawn = _explained(path, len(rows) + 1, bundle, label, locate, maps_of, drawings)
             rows.append(row)
             if drawn is not None and len(tiles) < MAX_ON_SHEET:
                 tiles.append((drawn, f"{row.label} {row.probability:.0%}  {path.name}"))
@@ -114,12 +116,18 @@ def explain(
         raise TlkitError(f"no readable image in {described(paths)}", f"{rows[0].file}: {rows[0].error}")
     from tlkit.report.overlay import contact_sheet
 
-    contact_sheet(*zip(*tiles, strict=True)).save(_made(folder) / SHEET)
+    contact_sheet(*zip(*tiles, strict=True)).save(drawings.folder / SHEET)
     return rows
 
 
 def _explained(
-    path: Path | GivenImage, number: int, bundle: Bundle, label: str | None, locate: Any, maps_of: Any, folder: Path
+    path: Path | GivenImage,
+    number: int,
+    bundle: Bundle,
+    label: str | None,
+    locate: Any,
+    maps_of: Any,
+    drawings: _Drawings,
 ) -> tuple[Explained, NDArray[np.uint8] | None]:
     """One image, drawn and written; and the drawing."""
     from PIL import Image
@@ -136,11 +144,11 @@ def _explained(
     index = int(probabilities.argmax()) if label is None else bundle.classes.index(label)
     drawn = overlay(whole.image.pixels, locate(pixels, np.array([index]))[0])
     name = f"{number:04}-{_cut(path.stem)}"
-    target = _made(folder) / f"{name}.png"
+    target = drawings.folder / f"{name}.png"
     Image.fromarray(drawn).save(target)
     grid = None
     if maps_of is not None:
-        grid = folder / f"{name}-maps.png"
+        grid = drawings.folder / f"{name}-maps.png"
         map_grid(np.asarray(maps_of(pixels.astype(np.float32), training=False))[0]).save(grid)
     return Explained(str(path), bundle.classes[index], float(probabilities[index]), target, grid, None), drawn
 
@@ -190,24 +198,38 @@ def _stages(bundle: Bundle, network: Any) -> tuple[Stage, ...]:
     return build_backbone(bundle.manifest["backbone"], weights=RANDOM, input_size=bundle.input_size[0]).stages
 
 
-def _new_folder(output: PathLike | None) -> Path:
-    """Choose a new folder for the drawings and check, before any work, that it can be made.
+class _Drawings:
+    """The new folder for the drawings, made when there is something to put into it.
+
+    Args:
+        output: The folder; None: ``explained`` in the current one, or the first free name with ``-2`` and so on.
 
     Raises:
         TlkitError: It exists or cannot be made.
     """
-    if output is None:
-        names = [FOLDER, *(f"{FOLDER}-{number}" for number in range(2, 10_000))]
-        folder = next(Path.cwd() / name for name in names if not os.path.lexists(Path.cwd() / name))
-    else:
-        folder = Path(output)
-    check_free(folder, None, "--output")
-    return folder
+
+    def __init__(self, output: PathLike | None) -> None:
+        self._chosen = None if output is None else Path(output)
+        check_free(self._chosen or next(_default_folders()), None, "--output")
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder, which no other run writes to.
+
+        Raises:
+            TlkitError: It was made by another by now, or cannot be made.
+        """
+        for folder in [self._chosen] if self._chosen is not None else _default_folders():
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise TlkitError(f"cannot write {folder}: {error.strerror or error}", "see --output") from None
+            return folder
+        raise TlkitError(f"output exists: {self._chosen or FOLDER}", "choose another name for --output")
 
 
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise TlkitError(f"cannot write {folder}: {error.strerror or error}", "see --output") from None
-    return folder
+def _default_folders() -> Iterator[Path]:
+    names = [FOLDER, *(f"{FOLDER}-{number}" for number in range(2, 10_000))]
+    return (folder for name in names if not os.path.lexists(folder := Path.cwd() / name))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, LiteRTNetwork, choose_engine, keras_forward
+from tlkit.bundle.beside import restore
 from tlkit.bundle.manifest import FILES, LITE, MODEL, OOD
 from tlkit.bundle.save import MANIFEST, SUFFIX
 from tlkit.bundle.verify import damaged, verified_manifest
@@ -181,6 +182,8 @@ def load(model: str | os.PathLike[str] | None = None) -> Bundle:
         TlkitError: There is no bundle, it has a newer format, or a file is missing, changed or not as it must be.
     """
     path = Path(model) if model is not None else newest_bundle(Path.cwd())
+    if not os.path.lexists(path):
+        restore(path.parent, path.name)
     return Bundle(path, verified_manifest(path))
 
 
@@ -190,6 +193,7 @@ def newest_bundle(folder: Path) -> Path:
     Raises:
         TlkitError: There is no bundle.
     """
+    restore(folder)
     found = [path for path in folder.glob(f"*{SUFFIX}") if (path / MANIFEST).is_file()]
     if not found:
         hint = "choose one with --model, or train one: tlkit train IMAGES"

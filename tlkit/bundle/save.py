@@ -15,7 +15,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from tlkit.bundle.beside import NEW, OLD, hidden_folder, put_in_place
 from tlkit.bundle.manifest import HISTORY, LABELS, PLAN, Manifest, labels_text
+from tlkit.durable import sync_tree
 from tlkit.errors import TlkitError
 from tlkit.files import file_hash
 from tlkit.images.labelled import data_name
@@ -25,6 +27,7 @@ from tlkit.version import VERSION
 FORMAT = 1
 MANIFEST = "tlkit.json"
 SUFFIX = ".tlkit"
+TEMPORARY = "temporary"  # folder of libraries, while the bundle is written
 
 
 def choose_output(
@@ -66,8 +69,8 @@ def choose_output(
             f"no such folder for the output: {target.parent}", "create it, or choose another folder with --output"
         )
     try:
-        # test with the longest temporary name used below
-        Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-")).rmdir()
+        # test with the longest temporary name that is used
+        hidden_folder(target, OLD).rmdir()
     except OSError as error:
         raise TlkitError(
             f"cannot write to {target.parent}: {error.strerror or error}", "choose another folder with --output"
@@ -85,6 +88,8 @@ def save_bundle(
 ) -> Path:
     """Write all files of a bundle and return its folder.
 
+    They are on the disk before the bundle gets its name, and before anything old is removed.
+
     Args:
         target: The bundle's folder, from `choose_output`.
         write: Called with the folder to write ``model.keras`` and, if there is one, ``model.tflite`` into; returns the
@@ -93,19 +98,28 @@ def save_bundle(
         history: Rows of ``history.csv``, all with the same keys.
         overwrite: Whether to replace an existing bundle.
 
+    Returns:
+        The bundle's folder: the target or, if something else lies there by now, a free name beside it.
+
     Raises:
-        TlkitError: The disk is full, or in the meantime the folder was created or became unwritable.
+        TlkitError: The disk is full, or in the meantime the folder became unwritable.
     """
     try:
-        with _replacing(target, overwrite) as part:
-            manifest = write(part).to_json()
+        part = hidden_folder(target, NEW)
+        try:
+            with _temporary_files_in(part / TEMPORARY):
+                manifest = write(part).to_json()
             _write_text(part / LABELS, labels_text(manifest["classes"]))
             _write_text(part / PLAN, json_text(plan, indent=2) + "\n")
             _write_history(part / HISTORY, history)
             _write_text(part / MANIFEST, _manifest_text(part, manifest))
+            part.chmod(0o777 & ~_umask())
+            sync_tree(part)
+            return put_in_place(part, target, overwrite and (target / MANIFEST).is_file())
+        finally:
+            shutil.rmtree(part, ignore_errors=True)  # after an exchange, the old bundle
     except OSError as error:
         raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
-    return target
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
@@ -136,25 +150,15 @@ def _free_name(folder: Path, stem: str, overwrite: bool, taken: Callable[[Path],
 
 
 @contextlib.contextmanager
-def _replacing(target: Path, overwrite: bool) -> Iterator[Path]:
-    """Provide a new folder that becomes ``target`` on success and is deleted on failure."""
-    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    old: Path | None = None
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Have libraries make their temporary files in a folder that is removed with the bundle if the run is killed."""
+    folder.mkdir()
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
-        yield part
-        part.chmod(0o777 & ~_umask())
-        if overwrite and (target / MANIFEST).is_file():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
-            target.rename(old / "bundle")
-        part.rename(target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        if old and not target.exists():
-            (old / "bundle").rename(target)
-        raise
+        yield
     finally:
-        if old:
-            shutil.rmtree(old, ignore_errors=True)
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -10,9 +10,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     import sys
 
     from tlkit.cli.exits import guarded
+    from tlkit.cli.signals import take_as_interrupts
     from tlkit.cli.streams import prepare
 
     def begin() -> None:
+        take_as_interrupts()
         prepare()
         import tlkit.cli.app  # noqa: F401  (a library may be missing)
 

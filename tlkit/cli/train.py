@@ -76,8 +76,9 @@ def train_command(context: typer.Context, **values: Any) -> None:
     else:
         _present(result)
     if result.resume is not None:
-        steps = result.tuning.steps if result.tuning else 0
-        show.note(f"interrupted after step {steps}; the best network so far is saved")
+        its = result.tuning
+        where = f" at step {its.steps} of {its.planned_steps}" if its is not None else ""
+        show.note(f"interrupted{where}; the best network so far is saved")
         show.note(f"to resume: tlkit train --resume {shlex.quote(short(result.resume))}")
         raise typer.Exit(Exit.INTERRUPTED)
 

@@ -1,4 +1,4 @@
-"""Handle Ctrl-C during training: finish the step and save."""
+"""Handle Ctrl-C, and what asks a process to end, during training: finish the step and save."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _LEFT = (signal.SIG_IGN, None)  # ignored, or handled by native code
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tlkit.durable import new_file
 from tlkit.errors import TlkitError
 from tlkit.files import check_free
 from tlkit.report.plots import prepare_matplotlib
@@ -95,11 +96,8 @@ def draw_catalogue(entries: Sequence[PlottedNetwork], path: Path) -> None:
         canvas.draw()  # fixes the sizes of text
         _label(axes, drawn, canvas.get_renderer())
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-        try:
-            with path.open("xb") as file:
-                figure.savefig(file, format=path.suffix.lower()[1:], dpi=DPI, metadata=metadata)
-        except OSError as error:
-            raise TlkitError(f"cannot write {path}: {error.strerror or error}") from None
+        with new_file(path) as part:
+            figure.savefig(part, format=path.suffix.lower()[1:], dpi=DPI, metadata=metadata)
 
 
 def _blobs(axes: Any, entries: Sequence[PlottedNetwork]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlkit.durable import sync_folder
 from tlkit.errors import TlkitError
 
 SUFFIX = "-run"
@@ -54,6 +55,7 @@ class WorkFolder:
             if os.path.lexists(self.target):
                 raise _exists(self.target) from None
             self.part.rename(self.target)
+        sync_folder(self.target.parent)
 
 
 @contextlib.contextmanager

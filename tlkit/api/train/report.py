@@ -12,6 +12,7 @@ from tlkit.api.train.finished import Finished
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reading import ONE_GROUP, classes_of_one_group
 from tlkit.api.train.result import accuracy_lines
+from tlkit.api.train.trained import Trained
 from tlkit.backbones.runtime import import_keras
 from tlkit.bundle.manifest import LITE, MODEL, PLAN
 from tlkit.evaluation.classes import figures
@@ -65,7 +66,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
         tuning=None if trained.tuning is None else trained.tuning.to_json(),
         history=history,
         calibration=trained.calibration.why if trained.calibration else "",
-        problems=_problems(dataset, finished.skipped),
+        problems=[*_ended_early(trained), *_problems(dataset, finished.skipped)],
         has_test=split == TEST,
         command=again(finished.start.request, plan, dataset.folder.source, finished.place.target),
     )
@@ -94,6 +95,15 @@ def _class_maps(place: Path) -> ClassMaps:
         return import_keras().models.load_model(place / MODEL, compile=False, safe_mode=True)
 
     return ClassMaps.from_files(lite if lite.is_file() else None, model)
+
+
+def _ended_early(trained: Trained) -> list[str]:
+    """Say so if training was interrupted."""
+    its = trained.tuning
+    if its is None or not trained.interrupted:
+        return []
+    saved = f"the weights of step {its.best_step} are saved" if its.kept else "the frozen backbone is saved"
+    return [f"interrupted at step {its.steps} of {its.planned_steps}; {saved}"]
 
 
 def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]:

@@ -11,8 +11,8 @@ from tlkit.api.recommend.plan_file import request_of
 from tlkit.api.train.keywords import documented
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.pipeline import run_pipeline
+from tlkit.api.train.reserve import reserved, reserved_run
 from tlkit.api.train.result import TrainResult
-from tlkit.api.train.run_dir import free_place, open_run, resumed_place
 from tlkit.api.train.stages import IMAGES, expect_training
 from tlkit.api.train.start import context_of, find_labelled, prepare_start
 from tlkit.errors import TlkitError
@@ -55,11 +55,11 @@ def train(
     request = TrainOptions.make(images, **options) if plan is None else request_of(plan, images, options)
     context = context_of(request, progress)
     expect_training(request, context)
-    place = free_place(existing_images(request.images), request.output, request.overwrite)
-    context.begin(IMAGES)
-    start, folder = prepare_start(request, context, plan), find_labelled(request, context)
-    _refuse_among_images(place.target, folder)
-    return run_pipeline(start, folder, place, context)
+    with reserved(existing_images(request.images), request.output, request.overwrite) as place:
+        context.begin(IMAGES)
+        start, folder = prepare_start(request, context, plan), find_labelled(request, context)
+        _refuse_among_images(place.target, folder)
+        return run_pipeline(start, folder, place, context)
 
 
 def _refuse_among_images(target: Path, folder: ImageFolder) -> None:
@@ -92,15 +92,14 @@ def resume(
         progress: Progress reporter.
 
     Raises:
-        TlkitError: There is no such run, its images have changed, or as for `train`.
+        TlkitError: There is no such run, another process works on it, its images have changed, or as for `train`.
     """
-    run = open_run(folder)
-    where = run.request.images if images is None else absolute(images)
-    base = run.request.root if root is None else absolute(root)
-    request = replace(run.request, images=where, root=base, workers=workers)
-    context = context_of(request, progress)
-    place = resumed_place(run)
-    expect_training(request, context)
-    context.begin(IMAGES)
-    start = prepare_start(request, context, run.plan)
-    return run_pipeline(start, find_labelled(request, context), place, context, run)
+    with reserved_run(folder) as (run, place):
+        where = run.request.images if images is None else absolute(images)
+        base = run.request.root if root is None else absolute(root)
+        request = replace(run.request, images=where, root=base, workers=workers)
+        context = context_of(request, progress)
+        expect_training(request, context)
+        context.begin(IMAGES)
+        start = prepare_start(request, context, run.plan)
+        return run_pipeline(start, find_labelled(request, context), place, context, run)

@@ -7,7 +7,6 @@ import os
 import secrets
 import shlex
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +15,12 @@ from typing import Any
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.run_note import DECISIONS, FORMAT, RUN, read_decisions, read_note
 from tlkit.bounded import read_json
+from tlkit.bundle.beside import RUN as HIDDEN
+from tlkit.bundle.beside import hidden_folder, is_being_written
 from tlkit.bundle.manifest import MAX_MANIFEST
 from tlkit.bundle.save import MANIFEST, SUFFIX, choose_output
 from tlkit.context import Context
+from tlkit.durable import rename_new, sync_folder
 from tlkit.errors import TlkitError
 from tlkit.files import check_path, replace_json
 from tlkit.finetune.checkpoint import STATE
@@ -99,7 +101,7 @@ class RunDir:
 
     def remove(self) -> None:
         """Remove the folder: the run is finished, or has not started to train."""
-        gone = self.path.with_name(f".{self.path.name}-{self.name}")
+        gone = self.path.with_name(f".{self.place.target.name}-{HIDDEN}-{self.name[:8]}")
         with contextlib.suppress(OSError):  # renamed first, so that a half-removed run is never found
             self.path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -191,9 +193,11 @@ def begin_run(request: TrainOptions, plan: Plan | None, place: Place) -> RunDir:
         run.remove()
     part: Path | None = None
     try:
-        part = Path(tempfile.mkdtemp(dir=place.target.parent, prefix=f".{path.name}-"))
+        part = hidden_folder(place.target, HIDDEN)
         replace_json(part / RUN, _note_of(run))
-        part.rename(path)
+        sync_folder(part)
+        rename_new(part, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise TlkitError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -237,19 +241,20 @@ def open_run(folder: str | os.PathLike[str]) -> RunDir:
     return RunDir(path, note.name, note.request, note.plan, place, resumed=True)
 
 
+def is_taken(target: Path) -> bool:
+    """Whether there is a bundle or an unfinished run of this name, or a run that is alive will write one."""
+    return os.path.lexists(target) or os.path.lexists(run_folder(target)) or is_being_written(target)
+
+
 def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
-    """Choose where the bundle goes, before any work; a default name also avoids unfinished runs.
+    """Choose where the bundle goes, before any work; a default name also avoids unfinished runs and those alive.
 
     Raises:
         TlkitError: As `tlkit.bundle.save.choose_output` and `refuse_unfinished`.
     """
-
-    def taken(target: Path) -> bool:
-        return os.path.lexists(target) or os.path.lexists(run_folder(target))
-
     if output is not None:
         refuse_unfinished(Place(Path(os.path.abspath(Path(output).expanduser())), overwrite))  # noqa: PTH100
-    place = Place(choose_output(images, output, overwrite, taken), overwrite)
+    place = Place(choose_output(images, output, overwrite, is_taken), overwrite)
     refuse_unfinished(place)
     return place
 

@@ -30,11 +30,11 @@ MAX_SAMPLES = 4  # validation images on which the engines must agree
 History = Sequence[dict[str, Any]]
 
 
-def save(finished: Finished, context: Context) -> Plan:
+def save(finished: Finished, context: Context) -> tuple[Plan, Path]:
     """Write the bundle.
 
     Returns:
-        The plan in it, which is complete.
+        The plan in it, which is complete, and the bundle's folder: another than planned if that was taken meanwhile.
 
     Raises:
         TlkitError: It cannot be written.
@@ -53,8 +53,12 @@ def save(finished: Finished, context: Context) -> Plan:
         return _manifest(finished, plan, written.layers)
 
     with context.show.phase("Saving the bundle", None):
-        save_bundle(place.target, write=write_files, plan=plan.to_json(), history=history, overwrite=place.overwrite)
-    return plan
+        target = save_bundle(
+            place.target, write=write_files, plan=plan.to_json(), history=history, overwrite=place.overwrite
+        )
+    if target != place.target:
+        context.show.note(f"{place.target} exists by now and is left alone; the bundle is {target}")
+    return plan, target
 
 
 def _complete(plan: Plan) -> Plan:

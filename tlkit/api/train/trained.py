@@ -36,6 +36,7 @@ class Tuning:
         frozen_val_accuracy: Validation accuracy of the frozen network, 0..1.
         frozen_val_loss: Its log loss in nats.
         share: Share of the trained weights in the tuned network, 0..1; the rest is that of the weights before training.
+        planned_steps: Number of steps of the whole schedule.
     """
 
     kept: bool
@@ -45,6 +46,7 @@ class Tuning:
     frozen_val_accuracy: float
     frozen_val_loss: float
     share: float
+    planned_steps: int
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -118,6 +120,7 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
         frozen["val_accuracy"],
         frozen["val_loss"],
         tuned.outcome.share,
+        tuned.recipe.steps,
     )
     plan = plan if plan.complete else replace(plan, flips=tuned.flips or plan.flips)
     if kept:

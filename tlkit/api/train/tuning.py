@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MAX_SAMPLE, MAX_HASTY_SAMPLE = (
     1000,
     200,
-)  # training images for the out-of-distribution statistics; fewer if time is limited
+)  # training images for the out-of-distribution statistics; fewer if time is limited, or if the user waits
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def tune(
         model = _plain_model(built, extractor, solved, show)
         shown = ood_taps(extractor.taps, solved.choice.taps)
         layers = layers_of(built.network, list(dict.fromkeys((*solved.choice.taps, *shown))))
-        seen = sample if outcome.why != INTERRUPTED else []
+        seen = sample if outcome.why != INTERRUPTED else sampled(dataset, plan.seed, MAX_HASTY_SAMPLE)
         wide = with_features(model, [layers[tap] for tap in shown])
         probabilities, features = _answers(wide, seen, dataset, decoded, show)
     recipe = replace(job.recipe, interpolation=outcome.share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tlkit.api.recommend.networks import may_choose_network
 from tlkit.api.train.dataset import Dataset
@@ -40,15 +41,20 @@ class Saver:
     context: Context
     saved: Plan | None = None
     run: RunDir | None = None
+    _identity: tuple[int, int] | None = None  # of the bundle's folder, as the system numbers it
 
     def save(
         self, trained: Trained, start: Start, dataset: Dataset, extractor: Extractor, run: RunDir | None
     ) -> tuple[Finished, Plan]:
-        """Write the bundle, in place of an earlier one of this run."""
-        place = self.place if self.saved is None else replace(self.place, overwrite=True)
+        """Write the bundle, in place of an earlier one of this run, unless something else lies there by now."""
+        place = self.place
+        if self._identity is not None:
+            place = replace(place, overwrite=place.overwrite or self._identity == _identity(place.target))
         finished = Finished(trained, dataset, extractor, start, self.folder, place, run)
-        self.saved, self.run = save(finished, self.context), run
-        return finished, self.saved
+        (self.saved, target), self.run = save(finished, self.context), run
+        self.place = replace(self.place, target=target)
+        self._identity = _identity(target)
+        return replace(finished, place=self.place), self.saved
 
     def save_at_once(self, start: Start, dataset: Dataset, extractor: Extractor, run: RunDir | None) -> None:
         """Save a frozen network as soon as there are features, if more is to come; not when resuming a run."""
@@ -97,3 +103,12 @@ class Saver:
         self.context.show.note(
             f"usable now: {self.place.target.name}, accuracy {accuracy:.0%} ({low:.0%} to {high:.0%}, {images}){more}"
         )
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another that lies at the same place later; None: there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
