@@ -15,6 +15,7 @@ from conftest import PLAIN_FREEZE, Ran, Trained
 
 import tlkit as package
 from tlkit.api.train.options import TrainOptions
+from tlkit.files import file_hash
 from tlkit.images.folder import scan
 
 Tlkit = Callable[..., Ran]
@@ -84,6 +85,21 @@ def test_train_follows_the_table(tlkit: Tlkit, make_folder: Make, tmp_path: Path
     assert repeated.code == 0, repeated.err
     assert repeated.json["model"] == str(tmp_path / "kinds-2.tlkit")
     assert repeated.json["metrics"] == ran.json["metrics"]
+
+
+def test_groups_of_the_table_stay_whole(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
+    root = make_folder({"a": 12, "b": 12})
+    site = {f"{label}/{number}.png": f"{label}{number % 4}" for label in "ab" for number in range(12)}
+    rows = "".join(f"{file},{file[0]},{name}\n" for file, name in site.items())
+    (root / "l.csv").write_text("file,label,site\n" + rows)
+    ran = tlkit("train", root / "l.csv", "--group-column", "site", *PLAIN_FREEZE, "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    split = json.loads((tmp_path / "l.tlkit" / "tlkit.json").read_text())["split"]
+    sides: dict[str, set[str]] = {}
+    for file, name in site.items():
+        sides.setdefault(name, set()).add(split[file_hash(root / file)])
+    assert {side for its in sides.values() for side in its} == {"train", "val"}
+    assert all(len(its) == 1 for its in sides.values()), sides
 
 
 def test_a_class_whose_files_are_all_missing_is_an_error(tlkit: Tlkit, make_folder: Make, tmp_path: Path) -> None:
