@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def plural(count: int, noun: str, many: str = "") -> str:
     """Return a count with its noun, such as "1 image" or "1,204 images".
@@ -12,6 +14,12 @@ def plural(count: int, noun: str, many: str = "") -> str:
         many: Plural form, if it is not the singular plus "s".
     """
     return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names and how many more there are: "a, b and 3 more"."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def duration(seconds: float) -> str:

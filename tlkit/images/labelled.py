@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlkit.errors import TlkitError
-from tlkit.images.folder import SPLIT_NAMES, ImageFolder, existing_folder, scan
+from tlkit.images.folder import ImageFolder, existing_folder, scan
+from tlkit.images.split_names import split_of
 from tlkit.images.table.columns import Columns
 from tlkit.images.table.read import Source, existing_root, read_tables
 from tlkit.images.table.text import KINDS, OTHER_KINDS, TEXT, names_table
@@ -91,7 +92,7 @@ def _metadata(folder: Path) -> list[Source]:
             return [Source(folder / name)]
     found = []
     for inner in sorted(folder.iterdir()):
-        split = SPLIT_NAMES.get(inner.name.casefold())
+        split = split_of(inner.name)
         tables = [inner / name for name in METADATA if split and os.path.isfile(inner / name)]  # noqa: PTH113
         if split and tables:
             found.append(Source(tables[0], f"{inner.name}/", split))

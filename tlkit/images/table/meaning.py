@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tlkit.csvtext import original
 from tlkit.errors import TlkitError
-from tlkit.images.folder import SPLIT_NAMES, TEST, TRAIN, VAL
+from tlkit.images.split_names import TEST, TRAIN, VAL, split_of
 from tlkit.images.table.columns import FLAGS, Chosen, folded
 from tlkit.images.table.text import Table
 
@@ -70,7 +70,7 @@ def split_reader(table: Table, chosen: Chosen, forced: str) -> Callable[[list[st
 def _split_of(said: str, flags: tuple[str, str] | None, table: Table, column: int) -> str:
     if flags is not None and said.lower() in YES | NO:
         return flags[said.lower() not in YES]
-    split = SPLIT_NAMES.get(said.casefold())
+    split = split_of(said)
     if split is None:
         raise TlkitError(
             f"{table.path}: '{said}' in column '{table.columns[column]}' is not a split",

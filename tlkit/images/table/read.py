@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tlkit.csvtext import original
 from tlkit.errors import TlkitError
-from tlkit.images.folder import Dropped, ImageFolder, existing_folder, natural
+from tlkit.images.folder import Dropped, ImageFolder, existing_folder
+from tlkit.images.natural import natural
 from tlkit.images.table.columns import Chosen, Columns, choose, open_with_columns
 from tlkit.images.table.files import NO_FILE, Finder, nearby
 from tlkit.images.table.meaning import label_reader, split_reader
