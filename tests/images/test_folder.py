@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tlkit.errors import TlkitError
-from tlkit.images.folder import ImageFolder, scan, walk_images
+from tlkit.images.folder import scan
+from tlkit.images.tree import walk_images
 
 Make = Callable[..., Path]
 
@@ -82,11 +82,6 @@ def test_linked_class_folders_are_used(make_folder: Make, tmp_path: Path) -> Non
     elsewhere = make_folder({"b": 3}, name="elsewhere")
     (root / "b").symlink_to(elsewhere / "b")
     assert scan(root).counts() == {"a": 2, "b": 3}
-
-
-def test_json_round_trip(make_folder: Make) -> None:
-    folder = scan(make_folder({"train/a": 2, "train/ü": 2, "val/a": 1}))
-    assert ImageFolder.from_json(json.loads(json.dumps(folder.to_json()))) == folder
 
 
 def test_what_cannot_be_used_is_said(make_folder: Make, tmp_path: Path) -> None:

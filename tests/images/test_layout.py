@@ -9,7 +9,8 @@ import pytest
 from conftest import image
 
 from tlkit.images.folder import scan
-from tlkit.images.layout import LayoutProblem, layout_problems
+from tlkit.images.layout import layout_problems
+from tlkit.images.layout_faults import LayoutProblem
 
 Make = Callable[..., Path]
 

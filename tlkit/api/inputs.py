@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tlkit.errors import TlkitError
-from tlkit.images.folder import natural, walk_images
 from tlkit.images.given import GivenImage, given_image, is_image
+from tlkit.images.natural import natural
 from tlkit.images.table.columns import Columns
 from tlkit.images.table.read import table_files
 from tlkit.images.table.text import KINDS, names_table
+from tlkit.images.tree import walk_images
 
 PathLike = str | os.PathLike[str]
 

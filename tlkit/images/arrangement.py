@@ -87,7 +87,9 @@ def arrange(tree: Tree, root: Path) -> Arrangement:
         elif (inner := one_folder_down(root, tree)) is not None:
             only = next(iter(tree.with_images))
             found.is_nested = True
-            found.untrainable.append(LayoutProblem(f"all class folders are one level down, in '{only}'", f"use {inner}"))
+            found.untrainable.append(
+                LayoutProblem(f"all class folders are one level down, in '{only}'", f"use {inner}")
+            )
         found.notes += _splits_as_classes(tree)
     _name_classes(found)
     _collect(found)
@@ -131,7 +133,7 @@ def _split_layout(tree: Tree, splits: Mapping[str, str]) -> Arrangement:
 
 
 def _unwrapped(prefix: str, tree: Tree) -> tuple[str, Tree]:
-    """Enter a folder that only wraps the class folders of a split, as in ``train/train/cat`` or ``train/images/cat``."""
+    """Enter a folder that only wraps the class folders of a split, as in ``train/train/cat``, ``train/images/cat``."""
     outer = prefix
     while len(tree.with_images) == 1 and not tree.images:
         name, inner = next(iter(tree.with_images.items()))

@@ -40,8 +40,11 @@ def matched_names(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     for each in dict.fromkeys(known):
         same.setdefault(composed(each), []).append(each)
         alike.setdefault(name_key(each), []).append(each)
-    found = {name: name if name in same[composed(name)] else same[composed(name)][0] for name in names
-             if composed(name) in same}
+    found = {
+        name: name if name in same[composed(name)] else same[composed(name)][0]
+        for name in names
+        if composed(name) in same
+    }
     left = [name for name in names if name not in found]
     rivals: dict[str, set[str]] = {}
     for name in left:

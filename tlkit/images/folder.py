@@ -18,6 +18,8 @@ from tlkit.images.tree import Tree, read_tree
 from tlkit.images.unused import OUTSIDE, Unused
 from tlkit.words import plural, some
 
+__all__ = ["IMBALANCE", "LAYOUT_HINT", "TEST", "TRAIN", "VAL", "ImageFolder", "existing_folder", "scan"]
+
 IMBALANCE = 2.0  # largest class / smallest class; above, plain accuracy misleads, and training weights classes
 LAYOUT_HINT = "IMAGES must hold one sub-folder per class, or train/ (and val/, test/) with class folders in it"
 

@@ -26,6 +26,17 @@ def layout_problems(folder: ImageFolder) -> list[LayoutProblem]:
     return found
 
 
+def layout_notes(folder: ImageFolder) -> list[str]:
+    """Return, one sentence each, what a user who trains on a folder should know about how it was understood."""
+    renamed = [f"{name}/ as {split}" for split, name in folder.split_folders if name.lower() != split]
+    notes = [f"split folders: {', '.join(renamed)}"] if renamed else []
+    notes += [problem.message for problem in folder.problems]
+    notes += unused_lines(folder.unused)
+    if folder.empty_classes:
+        notes.append(f"no images in: {some([f'{name}/' for name in folder.empty_classes])}")
+    return notes
+
+
 def _split_classes(folder: ImageFolder) -> list[LayoutProblem]:
     found = []
     train = folder.counts(TRAIN)

@@ -1,5 +1,4 @@
-"""Layouts of folders from which no classifier of the user's classes can be trained: splits or folds where classes
-should be, and the like."""
+"""Find layouts of which no classifier of the user's classes can be made, such as splits where classes should be."""
 
 from __future__ import annotations
 
@@ -15,9 +14,12 @@ from tlkit.images.split_names import TRAIN, is_fold, split_of
 from tlkit.images.tree import Tree
 from tlkit.words import some
 
-WHOLE, ANNOTATIONS = "images image img imgs jpegimages photos", (
-    "masks mask labels label annotations annotation gt groundtruth ground_truth segmentation segmentationclass "
-    "segmentationobject bboxes boxes depth"
+WHOLE, ANNOTATIONS = (
+    "images image img imgs jpegimages photos",
+    (
+        "masks mask labels label annotations annotation gt groundtruth ground_truth segmentation segmentationclass "
+        "segmentationobject bboxes boxes depth"
+    ),
 )
 TABLE = "or list the files and their labels in a CSV file, and use that as IMAGES"
 MAX_PREFIXES = 50  # classes that are looked for in the names of files
@@ -66,7 +68,9 @@ def _flat_splits(named: Mapping[str, Tree], prefix: str) -> LayoutProblem:
 def _folds(named: Mapping[str, Tree], prefix: str) -> LayoutProblem:
     message = f"all folders are named like folds or parts of one data set, not like classes: {_places(named, prefix)}"
     if any(tree.with_images for tree in named.values()):
-        return LayoutProblem(message, "move their class folders together, as in cat/ and dog/; tlkit draws its own folds")
+        return LayoutProblem(
+            message, "move their class folders together, as in cat/ and dog/; tlkit draws its own folds"
+        )
     return LayoutProblem(message, "make one folder for each class; if these are the classes, rename the folders")
 
 
@@ -85,7 +89,7 @@ def _annotations(tree: Tree, prefix: str) -> LayoutProblem | None:
 
 def _splits_inside(named: Mapping[str, Tree], prefix: str) -> LayoutProblem | None:
     """Find class/train/ in place of train/class/, and class/fold1/."""
-    if len(named) < 2 or any(tree.images or not tree.with_images for tree in named.values()):  # noqa: PLR2004
+    if len(named) < 2 or any(tree.images or not tree.with_images for tree in named.values()):
         return None
     inner = {name for tree in named.values() for name in tree.with_images}
     first = next(iter(named))
@@ -155,9 +159,13 @@ def one_folder_down(root: Path, tree: Tree) -> Path | None:
 
 
 def prefixes_of(names: Iterable[str]) -> list[str]:
-    """Return the words that file names begin with, if they look like classes: cat and dog of ``cat.0.jpg``, ``dog.0.jpg``.
+    """Return the words that file names begin with, if they look like classes.
 
     Empty: there are none, or only one.
+
+    Example:
+        >>> prefixes_of(["cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg"])
+        ['cat', 'dog']
     """
     words = Counter(_prefix(name) for name in names)
     few = min(words.values(), default=0)

@@ -19,7 +19,7 @@ def natural(names: Iterable[str]) -> list[str]:
     names in ASCII, are sorted here.
     """
     plain = sorted(names)
-    if len(plain) < 2:  # noqa: PLR2004
+    if len(plain) < 2:
         return plain
     numbers = _only_numbers(plain)
     if numbers is not None:
@@ -36,7 +36,8 @@ def natural(names: Iterable[str]) -> list[str]:
 
 def _only_numbers(plain: Sequence[str]) -> list[str] | None:
     """Return the numbers of names that differ in one number only, as they are written; None: they differ otherwise."""
-    start = len(os.path.commonprefix([plain[0], plain[-1]]).rstrip("0123456789"))
+    shared = os.path.commonprefix([plain[0], plain[-1]])  # noqa: RUF071  (characters, as it should)
+    start = len(shared.rstrip("0123456789"))
     found = _AFTER_NUMBERS.search(plain[0])
     end = found.group() if found else ""
     if not all(name.endswith(end) for name in plain):

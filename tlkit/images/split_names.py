@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -12,10 +13,10 @@ _WORDS = {
     VAL: ("val", "valid", "validation", "validate", "validating", "vld", "dev", "eval", "evaluation"),
     TEST: ("test", "testing", "tests", "tst", "holdout", "heldout", "hold out", "held out"),
 }
-_FILLERS = (
+_FILLERS: Final = (
     "set data dataset dir folder split images image imgs img photos photo pictures pics pic samples examples files "
     "the my new raw seg v public private final full mini small cropped resized"
-).split()
+)
 _JOINED = ("set", "sets", "data", "dataset", "images", "imgs", "folder", "split")  # as in trainset, testdata
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
 _SPLIT_OF |= {word + end: split for word, split in _SPLIT_OF.items() if " " not in word for end in _JOINED}
@@ -81,9 +82,9 @@ def _words(name: str) -> list[str]:
 def _meaning(words: list[str]) -> tuple[Split | None, list[str] | None]:
     """Return the split that words mean; None and those words that are no fillers if they mean none."""
     words = _two_as_one(words)
-    if len(words) == 2 and words[0] in _SPLIT_OF and words[1] in ("a", "b", "c", "d"):  # noqa: PLR2004
+    if len(words) == 2 and words[0] in _SPLIT_OF and words[1] in ("a", "b", "c", "d"):
         words = words[:1]  # trainA and trainB, as for image translation
-    rest = [word for word in words if word not in _FILLERS]
+    rest = [word for word in words if word not in _FILLERS.split()]
     meant = [word for word in rest if word in _SPLIT_OF]
     if meant == rest == ["train", "val"]:
         return TRAIN, None

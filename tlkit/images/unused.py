@@ -82,8 +82,10 @@ def unused_lines(unused: Sequence[Unused]) -> list[str]:
         named.sort(key=lambda each: -each.files)
         lines += [each.line() for each in named[:MAX_LINES]]
         if rest := named[MAX_LINES:]:
-            lines.append(f"{plural(sum(each.files for each in rest), 'more file')} in {plural(len(rest), 'more place')} "
-                         f"not used: {some([each.place for each in rest])}")
+            lines.append(
+                f"{plural(sum(each.files for each in rest), 'more file')} in {plural(len(rest), 'more place')} "
+                f"not used: {some([each.place for each in rest])}"
+            )
     kinds: Counter[str] = Counter()
     for each in unused:
         if each.is_quiet:

@@ -166,8 +166,8 @@ def stored_features(
 
 
 def skipped_files(folder: ImageFolder, features: Features) -> Skipped:
-    """(file, reason) of every image that could not be read, or that a table names in vain."""
-    return tuple((each.file, each.reason) for each in _lost(folder, features))
+    """(file, reason) of every image that could not be read, or that a table names in vain; of folders and links too."""
+    return (*((each.file, each.reason) for each in _lost(folder, features)), *folder.unreadable)
 
 
 def _lost(folder: ImageFolder, features: Features) -> list[Dropped]:
@@ -257,6 +257,8 @@ def require_enough(folder: ImageFolder, lost: Sequence[Dropped]) -> None:
         hint = "add images, or remove the class folder" if folder.table is None else "add images, or remove its rows"
         if gone:
             hint = f"{plural(len(gone), 'image')} could not be used, such as {gone[0].file}: {gone[0].reason}"
+        elif others := [split for split in (VAL, TEST) if folder.has_splits and folder.counts(split)[name]]:
+            hint = f"add training images of it, or remove it from {' and '.join(map(folder.part, others))}"
         raise TlkitError(
             f"class '{name}' has {plural(count, kind)}{where}, but at least {MIN_PER_CLASS} are required", hint
         )

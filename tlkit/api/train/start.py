@@ -22,6 +22,7 @@ from tlkit.finetune.tensorboard import check_board, require_tensorboard
 from tlkit.images.folder import ImageFolder
 from tlkit.images.groups import described, with_groups
 from tlkit.images.labelled import labelled_images
+from tlkit.images.layout import layout_notes
 from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
@@ -165,14 +166,5 @@ def find_labelled(request: TrainOptions, context: Context) -> ImageFolder:
     for remark in folder.remarks:
         context.show.note(remark)
     require_enough(folder, folder.dropped)
-    if folder.loose:
-        context.show.note(f"{plural(folder.loose, 'image')} outside class folders ignored")
-    if request.groups is not None:
-        folder = with_groups(folder, request.groups, context.workers)
-        context.show.note(described(folder, request.groups))
-    return folder
-
-
-def context_of(request: TrainOptions, progress: Progress | None) -> Context:
-    """Make the context of a run with these options."""
-    return Context(progress or SilentProgress(), request.workers, request.seed, request.time_budget)
+    for line in layout_notes(folder):
+        context.show.note(line)
