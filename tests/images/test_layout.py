@@ -86,12 +86,15 @@ def test_many_classes_are_named_in_part(make_folder: Make) -> None:
 
 def test_what_is_not_used(make_folder: Make) -> None:
     root = make_folder({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "extra/c": 1, "old/d": 1})
-    assert only(root)[0] == "folders next to train/ are not used: extra, old"
+    assert [each.message for each in problems(root)] == [
+        "1 image in extra/ is not used: it is neither train/, val/ nor test/",
+        "1 image in old/ is not used: it is neither train/, val/ nor test/",
+    ]
     root = make_folder({"a": 1, "b": 1, "empty": 0}, name="flat")
     image(5).save(root / "one.png")
     image(6).save(root / "two.png")
     assert [each.message for each in problems(root)] == [
-        "2 images outside any class folder, not used",
+        "2 images in the folder itself are not used, outside any class folder: one.png, two.png",
         "no images in: empty",
     ]
 

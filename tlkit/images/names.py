@@ -28,7 +28,10 @@ _OTHER_FILES: Final = (
     "doc docx odp ods odt pdf pkl pickle ppt pptx rtf xls xlsx bin ckpt h5 hdf5 keras mat npy npz onnx pt pth tflite "
     "bak crdownload download lnk old orig part swp tmp url c cpp exe ipynb js py pyc sh"
 )
-_SIDECARS: Final = "aae csv css cfg conf db htm html info ini json jsonl log lst md ndjson sha256 md5 thm toml tsv txt xml xmp yaml yml"
+_SIDECARS: Final = (
+    "aae csv css cfg conf db htm html info ini json jsonl log lst md ndjson sha256 md5 thm toml tsv txt "
+    "xml xmp yaml yml"
+)
 SIDECARS: Final = frozenset(f".{suffix}" for suffix in _SIDECARS.split())
 """Suffixes of files that describe images, which nobody misses; lower case with the dot."""
 

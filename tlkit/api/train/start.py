@@ -26,7 +26,6 @@ from tlkit.images.layout import layout_notes
 from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
-from tlkit.words import plural
 
 
 @dataclass(frozen=True)
