@@ -12,9 +12,10 @@ from pathlib import Path
 from tlkit.errors import TlkitError
 from tlkit.images.capture import read_captures
 from tlkit.images.duplicates import Pair, group_pairs
-from tlkit.images.folder import ImageFolder, natural
+from tlkit.images.folder import ImageFolder
 from tlkit.images.group_spec import EXIF_CAMERA, EXIF_DATE, FOLDER, NAMES, split_table
 from tlkit.images.group_table import groups_from_table
+from tlkit.images.natural import natural
 from tlkit.words import plural
 
 BLOCKS, MIN_BLOCK = 10, 4  # blocks of neighbouring names in a class, and images in each

@@ -167,3 +167,12 @@ def find_labelled(request: TrainOptions, context: Context) -> ImageFolder:
     require_enough(folder, folder.dropped)
     for line in layout_notes(folder):
         context.show.note(line)
+    if request.groups is not None:
+        folder = with_groups(folder, request.groups, context.workers)
+        context.show.note(described(folder, request.groups))
+    return folder
+
+
+def context_of(request: TrainOptions, progress: Progress | None) -> Context:
+    """Make the context of a run with these options."""
+    return Context(progress or SilentProgress(), request.workers, request.seed, request.time_budget)
