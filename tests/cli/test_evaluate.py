@@ -138,7 +138,7 @@ def test_what_cannot_be_evaluated(tlkit: Tlkit, trained: Trained, fresh: Path, t
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad" / "birds").mkdir(parents=True)
     (tmp_path / "bad" / "birds" / "no.jpg").write_text("no image")
-    shutil.copytree(fresh / "birds", tmp_path / "other" / "Birds")
+    shutil.copytree(fresh / "birds", tmp_path / "other" / "Fish")
     (tmp_path / "there.csv").write_text("mine")
     cases = {
         (tmp_path / "gone",): "no such folder",

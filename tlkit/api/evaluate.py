@@ -19,6 +19,7 @@ from tlkit.bundle.run import answers, check_mirroring
 from tlkit.errors import TlkitError
 from tlkit.evaluation.classes import ClassFigures, ConfusedPair, class_figures, confusion, figures, most_confused
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
+from tlkit.images.class_names import matched_names
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.labelled import data_name, labelled_images
 from tlkit.plan.choices import ALL, AUTO, SPLITS
@@ -269,9 +270,10 @@ def _matched(folder: ImageFolder, bundle: Bundle) -> tuple[list[tuple[int, int]]
     """Match classes by name: (image, class of the bundle) of every match; the number of images of other classes."""
     classes = bundle.classes
     number = {name: index for index, name in enumerate(classes)}
+    matches = matched_names(folder.classes, classes)  # regardless of case and encoded accents
     names = [folder.classes[label] for label in folder.labels]
-    known = [(index, number[name]) for index, name in enumerate(names) if name in number]
-    others = [name for name in names if name not in number]
+    known = [(index, number[matches[name]]) for index, name in enumerate(names) if name in matches]
+    others = [name for name in names if name not in matches]
     unknown = {name: others.count(name) for name in dict.fromkeys(others)}
     if not known:
         raise TlkitError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.inputs import PathLike, described, find_images
+from tlkit.api.inputs import PathLike, described, find_images, named_folders
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
 from tlkit.backbones.stages import Stage
@@ -98,7 +98,7 @@ def explain(
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
-    drawings = _Drawings(output)
+    drawings = _Drawings(output, named_folders(images))
     paths = find_images(images, table)
     show = progress or SilentProgress()
     with show.phase("Loading the network", None):
@@ -203,14 +203,18 @@ class _Drawings:
 
     Args:
         output: The folder; None: ``explained`` in the current one, or the first free name with ``-2`` and so on.
+        images: Folders of images. The next training would take a folder of drawings in one of them for a class.
 
     Raises:
-        TlkitError: It exists or cannot be made.
+        TlkitError: It exists, is inside a folder of images, or cannot be made.
     """
 
-    def __init__(self, output: PathLike | None) -> None:
+    def __init__(self, output: PathLike | None, images: Sequence[Path]) -> None:
         self._chosen = None if output is None else Path(output)
-        check_free(self._chosen or next(_default_folders()), None, "--output")
+        first = self._chosen or next(_default_folders())
+        check_free(first, None, "--output")
+        for folder in images:
+            check_free(first, folder, "--output")
 
     @cached_property
     def folder(self) -> Path:

@@ -125,6 +125,8 @@ def _present(result: TrainResult) -> None:
     say(", ".join([plural(len(result.classes), "class", "classes"), *counts]))
     for line in result.accuracies():
         say(line)
+    for warning in result.warnings:
+        say(f"warning: {warning}")
     if result.plan.expected is not None:
         accuracy, low, high = result.plan.expected
         say(f"predicted accuracy was {accuracy:.1%} ({low:.0%} to {high:.0%})")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tlkit.api.train.coverage import coverage_warnings
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.options import TrainOptions
@@ -21,6 +22,7 @@ from tlkit.evaluation.metrics import exact
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.images.group_spec import split_table
 from tlkit.images.labelled import data_name
+from tlkit.images.layout import layout_notes
 from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
 from tlkit.report.gather import sections_of
@@ -66,7 +68,12 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
         tuning=None if trained.tuning is None else trained.tuning.to_json(),
         history=history,
         calibration=trained.calibration.why if trained.calibration else "",
-        problems=[*_ended_early(trained), *_problems(dataset, finished.skipped)],
+        problems=[
+            *_ended_early(trained),
+            *coverage_warnings(dataset),
+            *layout_notes(finished.folder),
+            *_problems(dataset, finished.skipped),
+        ],
         has_test=split == TEST,
         command=again(finished.start.request, plan, dataset.folder.source, finished.place.target),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlkit.api.train.coverage import coverage_warnings
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.trained import Tuning
 from tlkit.bundle.manifest import REPORT
@@ -37,6 +38,8 @@ class TrainResult:
         groups: Groups that were asked for or found, and what they mean for the accuracy; None: none were found.
         refit: Splits that the head was solved on once more, after the metrics were measured; empty: it was not.
         report: The HTML page in the bundle; None if there is none.
+        warnings: What the accuracies do not cover, one sentence each.
+        unused: Files of the image folder that are not used, and why; as in the JSON of ``check``.
     """
 
     model: Path
@@ -54,6 +57,8 @@ class TrainResult:
     groups: Grouping | None = None
     refit: tuple[str, ...] = ()
     report: Path | None = None
+    warnings: tuple[str, ...] = ()
+    unused: tuple[dict[str, Any], ...] = ()
 
     def accuracies(self) -> list[str]:
         """Every accuracy in a sentence that says what its images were used for."""
@@ -70,6 +75,8 @@ class TrainResult:
             "images": self.images,
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
             "leaks": [list(group) for group in self.leaks],
+            "warnings": list(self.warnings),
+            "unused": list(self.unused),
             "groups": None if self.groups is None else self.groups.to_json(),
             "features_reused": self.reused,
             "tuning": None if self.tuning is None else self.tuning.to_json(),
@@ -109,6 +116,8 @@ def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Cont
         resume=resume,
         groups=dataset.grouping,
         refit=trained.refit,
+        warnings=coverage_warnings(dataset),
+        unused=tuple(each.to_json() for each in finished.folder.unused),
     )
 
 
