@@ -10,6 +10,7 @@ from tlkit.plan.choices import LAST_LAYERS
 from tlkit.words import plural
 
 MIN_FALL = 0.05  # of the log loss, relative, that shows a gain
+MAX_FEWER, MIN_FOR_MAX_FEWER = 2, 20  # evaluation images that a lower log loss may make up for, from so many on
 HALF_WEIGHT = 30  # evaluation images at which the result of a pilot gets half its weight
 
 
@@ -37,9 +38,11 @@ class Pilot:
 
     @property
     def shows_gain(self) -> bool:
-        """Whether training clearly lowered the log loss, and accuracy did not fall."""
+        """Whether training clearly lowered the log loss, and accuracy did not fall by more than that makes up for."""
         fall = self.frozen_loss - self.loss
-        return fall >= max(MIN_FALL * self.frozen_loss, self.error) and self.accuracy >= self.frozen_accuracy
+        fewer = round(self.images * (self.frozen_accuracy - self.accuracy))
+        allowed = MAX_FEWER if self.images >= MIN_FOR_MAX_FEWER else 0
+        return fall >= max(MIN_FALL * self.frozen_loss, self.error) and fewer <= allowed
 
     @property
     def log_share(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tlkit.advisor.pilot import MAX_FEWER, MIN_FOR_MAX_FEWER
 from tlkit.api.train.calibration import Calibration
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.head import Solved, head_reasons
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tlkit.linear.head import Head
 
 LOSS_NOISE = 1e-3  # relative
-MAX_FEWER, MIN_FOR_MAX_FEWER = 2, 20  # validation images that a lower log loss may make up for, from so many on
 
 
 @dataclass(frozen=True)
