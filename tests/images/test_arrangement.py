@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlkit.errors import TlkitError
+from tlkit.images.check import assess
 from tlkit.images.class_names import matched_names
+from tlkit.images.facts import Facts
 from tlkit.images.folder import ImageFolder, scan
 from tlkit.images.layout import layout_notes, layout_problems
 from tlkit.images.natural import natural
@@ -155,6 +157,8 @@ def test_an_unreadable_class_is_an_error_and_a_folder_in_it_is_not(
     folder = scan(root)
     assert folder.counts() == {"cat": 3, "dog": 3}
     assert folder.unreadable == (("dog/far", "permission denied"),)
+    nothing = [Facts(content="", error="unread")] * len(folder.files)
+    assert ("dog/far", "permission denied") in assess(folder, nothing, []).unreadable
     monkeypatch.setattr(os, "scandir", refusing("dog"))
     with pytest.raises(TlkitError, match="cannot read the class folder dog/: permission denied"):
         scan(root)

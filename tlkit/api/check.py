@@ -19,6 +19,7 @@ from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded
 from tlkit.images.check import Checked, assess
+from tlkit.images.class_names import matched_names
 from tlkit.images.duplicates import Pair, copy_pairs
 from tlkit.images.facts import Facts, examine, facts_of, start_examining
 from tlkit.images.folder import LAYOUT_HINT, ImageFolder
@@ -142,7 +143,8 @@ def _with_probes(folder: ImageFolder, engine: str, context: Context, by: str | N
 
 def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Context) -> Checked:
     """Find suspects by a bundle's predictions; images of classes that it does not have are ignored."""
-    if not set(folder.classes) & set(bundle.classes):
+    matches = matched_names(folder.classes, bundle.classes)
+    if not matches:
         raise TlkitError(
             f"{bundle.path} has none of the classes in {folder.source}", f"its classes are {', '.join(bundle.classes)}"
         )
@@ -153,14 +155,14 @@ def _with_bundle(folder: ImageFolder, bundle: Bundle, engine: str, context: Cont
         for answer in answers(paths, bundle, engine=engine, workers=context.workers, fingerprints=True):
             item, probabilities = answer.item, answer.probabilities
             facts.append(facts_of(paths[item.index], item))
-            if probabilities is not None and folder.classes[folder.labels[item.index]] in bundle.classes:
+            if probabilities is not None and folder.classes[folder.labels[item.index]] in matches:
                 predicted[item.index] = probabilities
             advance(1)
     with context.show.phase("Looking for copies", None):
         found = assess(folder, facts, _copies(facts))
     number = {name: index for index, name in enumerate(bundle.classes)}
     order = sorted(predicted)
-    labels = [number[folder.classes[folder.labels[index]]] for index in order]
+    labels = [number[matches[folder.classes[folder.labels[index]]]] for index in order]
     found.suspects_by = f"predictions of {bundle.path}"
     if order:
         worst = find_label_issues(np.stack([predicted[index] for index in order]), labels)

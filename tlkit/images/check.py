@@ -225,7 +225,10 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
     return Checked(
         images=len(files),
         classes=folder.counts(),
-        unreadable=[(file, fact.error) for file, fact in zip(files, facts, strict=True) if fact.error is not None],
+        unreadable=[
+            *((file, fact.error) for file, fact in zip(files, facts, strict=True) if fact.error is not None),
+            *folder.unreadable,
+        ],
         wrong_extension=[(files[i], facts[i].format) for i in readable if not facts[i].fits_suffix],
         duplicates=named(exact),
         near_duplicates=named([group for group in alike if tuple(group) not in identical]),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlkit.linear.folds import make_folds
 from tlkit.linear.head import Matrix, cross_validate, standardise
@@ -13,7 +15,7 @@ from tlkit.progress import Progress
 REPEATS = 3
 
 
-def repeated_accuracy(
+def repeated_right(
     features: Matrix,
     labels: Sequence[int],
     c: float,
@@ -23,8 +25,8 @@ def repeated_accuracy(
     blocks: Sequence[int] = (),
     seed: int = 0,
     progress: Progress | None = None,
-) -> float | None:
-    """Return the cross-validated accuracy, 0..1, averaged over `REPEATS` random sets of folds.
+) -> NDArray[np.float64] | None:
+    """Return how often each row is predicted right in cross-validation, over `REPEATS` random sets of folds.
 
     Kohavi 1995, "A Study of Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection". The L2
     strength was chosen on the same images, so the result is slightly optimistic.
@@ -40,7 +42,7 @@ def repeated_accuracy(
         progress: Progress reporter.
 
     Returns:
-        The accuracy, or None if a class is too small for cross-validation.
+        The share of each row, float64 [n], 0..1, or None if a class is too small for cross-validation.
     """
     target = np.asarray(labels, dtype=np.int64)
     scaled, _, _ = standardise(features, blocks)
@@ -51,5 +53,11 @@ def repeated_accuracy(
         if len(tested) < len(target):
             return None
         _, probabilities = cross_validate(scaled, target, folds, grid=[c], balanced=balanced, progress=progress)
-        found.append(float((np.unique(target)[probabilities.argmax(axis=1)] == target).mean()))
-    return float(np.mean(found))
+        found.append(np.unique(target)[probabilities.argmax(axis=1)] == target)
+    return np.asarray(np.mean(found, axis=0), dtype=np.float64)
+
+
+def repeated_accuracy(features: Matrix, labels: Sequence[int], c: float, **options: Any) -> float | None:
+    """Return the cross-validated accuracy, 0..1: the mean of `repeated_right`, which takes the same arguments."""
+    right = repeated_right(features, labels, c, **options)
+    return None if right is None else float(right.mean())

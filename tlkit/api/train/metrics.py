@@ -56,13 +56,13 @@ def instead_of_test(dataset: Dataset, plan: Plan, solved: Solved, context: Conte
 
     Empty if there are test images, if there are enough images to hold some out, or if a class is too small.
     """
-    from tlkit.linear.repeated_cv import repeated_accuracy
+    from tlkit.linear.repeated_cv import repeated_right
 
     count = dataset.count(TRAIN)
     if dataset.count(TEST) or count >= MIN_IMAGES_FOR_TEST:
         return {}
     taps = solved.choice.taps
-    accuracy = repeated_accuracy(
+    right = repeated_right(
         dataset.matrix(TRAIN, taps),
         dataset.labels(TRAIN),
         solved.head.c,
@@ -72,9 +72,12 @@ def instead_of_test(dataset: Dataset, plan: Plan, solved: Solved, context: Conte
         seed=plan.seed,
         progress=context.show,
     )
-    if accuracy is None:
+    if right is None:
         return {}
+    accuracy = float(right.mean())
     interval = wilson_interval(round(accuracy * count), count)
+    if any(dataset.folder.groups):
+        interval = interval_over_groups(right, np.asarray(dataset.groups(TRAIN)))
     return {"cv_accuracy": accuracy, "cv_accuracy_ci95": list(interval)}
 
 
