@@ -6,15 +6,18 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tlkit.errors import TlkitError
+from tlkit.locks import is_abandoned, lock_open
 
 _AT_FDCWD = -100 if sys.platform.startswith("linux") else -2  # the current folder, as an argument of the system
 _NO_REPLACE, _EXCHANGE = (1, 2) if sys.platform.startswith("linux") else (4, 2)
+_PART = re.compile(r"\.tlkit-[0-9a-f]{16}(\.\w+)?")
 _NOT_THERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
 
 
@@ -116,16 +119,20 @@ def _system_call() -> Callable[..., int] | None:
 def new_file(target: Path) -> Iterator[Path]:
     """Provide the path of a file to write, which becomes ``target`` when it is complete, and is removed otherwise.
 
-    It has the same suffix, and is hidden beside the target, on whose name nothing may lie.
+    It has the same suffix, and is hidden beside the target, on whose name nothing may lie. Such files that killed
+    processes left are removed.
 
     Raises:
         TlkitError: The target exists by now or cannot be written; what the writer raises as an OSError too.
     """
+    _sweep(target.parent)
     part = target.with_name(f".tlkit-{secrets.token_hex(8)}{target.suffix}")
     try:
         try:
-            yield part
-            sync_file(part)
+            with part.open("xb") as held:
+                lock_open(held.fileno())  # so that others can tell it from what a killed process left
+                yield part
+                sync_file(part)
             rename_new(part, target)
             sync_folder(target.parent)
         finally:
@@ -133,3 +140,11 @@ def new_file(target: Path) -> Iterator[Path]:
                 part.unlink(missing_ok=True)
     except OSError as error:
         raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files of `new_file` whose process was killed."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _PART.fullmatch(path.name) and path.is_file() and not path.is_symlink() and is_abandoned(path):
+                path.unlink()

@@ -103,6 +103,25 @@ def holder_of(file: Path) -> Holder | None:
         return None
 
 
+def lock_open(descriptor: int) -> None:
+    """Lock an open file, where the system can do that, until it is closed."""
+    if os.name != "nt":  # locked bytes cannot be written by another handle there
+        with contextlib.suppress(OSError):
+            _lock_by_system(descriptor)
+
+
+def is_abandoned(file: Path) -> bool:
+    """Return whether a file that `lock_open` locked is there still, and its process no more; False if in doubt."""
+    if os.name == "nt":
+        return False
+    try:
+        with file.open("rb+") as opened:
+            _lock_by_system(opened.fileno())
+    except OSError:
+        return False
+    return True
+
+
 def _is_held(file: Path) -> bool:
     try:
         descriptor = os.open(file, os.O_RDWR)
