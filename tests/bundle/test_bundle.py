@@ -212,7 +212,7 @@ def test_an_unwritable_place_is_noticed_before_the_work(tmp_path: Path, monkeypa
     def denied(**options: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tlkit.bundle.save.tempfile.mkdtemp", denied)
+    monkeypatch.setattr("tlkit.bundle.beside.tempfile.mkdtemp", denied)
     with pytest.raises(TlkitError, match="cannot write to"):
         choose_output(tmp_path / "cats", tmp_path / "m.tlkit", False)
 

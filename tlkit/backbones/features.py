@@ -109,7 +109,7 @@ def compute_features(
         errors=errors,
         taps=tuple(tap for tap in key.taps if tap[0] in taps),
         reused=reused,
-        problem=store.problem if store else None,
+        problem=None if store is None else store.problem,
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import json
 import math
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ from tlkit.version import VERSION
 FORMAT = 1
 MANIFEST = "tlkit.json"
 SUFFIX = ".tlkit"
-TEMPORARY = "temporary"  # folder of libraries, while the bundle is written
 
 
 def choose_output(
@@ -107,8 +104,7 @@ def save_bundle(
     try:
         part = hidden_folder(target, NEW)
         try:
-            with _temporary_files_in(part / TEMPORARY):
-                manifest = write(part).to_json()
+            manifest = write(part).to_json()
             _write_text(part / LABELS, labels_text(manifest["classes"]))
             _write_text(part / PLAN, json_text(plan, indent=2) + "\n")
             _write_history(part / HISTORY, history)
@@ -147,18 +143,6 @@ def _free_name(folder: Path, stem: str, overwrite: bool, taken: Callable[[Path],
         target = folder / f"{stem}-{number}{SUFFIX}"
         number += 1
     return target
-
-
-@contextlib.contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Have libraries make their temporary files in a folder that is removed with the bundle if the run is killed."""
-    folder.mkdir()
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _umask() -> int:

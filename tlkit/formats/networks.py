@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from tlkit.images.batches import load_image
 from tlkit.linear.classifier import LOGITS, attach_head, layers_of, ood_taps
 from tlkit.linear.head import Head
 from tlkit.plan.choices import IMAGENET
+
+TEMPORARY = "temporary"  # folder beside a network that Keras saves
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def write_networks(
         theirs, layers = head.probabilities(features), {tap: layers[tap] for tap in shown}
     else:
         model = attach_head(extractor.network, head, taps)
-        model.save(keras_file)
+        _save(model, keras_file)
         theirs = np.asarray(model(pixels.astype(np.float32), training=False))
         layers = layers_of(extractor.network, shown)
     if extractor.graph is None:
@@ -96,7 +100,7 @@ def write_tuned(
         samples: Images on which both networks must return the same probabilities.
     """
     pixels, shown = _sample_pixels(extractor, samples), ood_taps(extractor.taps, taps)
-    model.save(keras_file)
+    _save(model, keras_file)
     theirs = np.asarray(model(pixels.astype(np.float32), training=False))
     kept = {tap: layers[tap] for tap in shown}
     if not has_litert():
@@ -155,3 +159,15 @@ def _write_if_alike(file: Path, lite: bytes, pixels: NDArray[np.uint8], theirs: 
         return f"probabilities from LiteRT and Keras differ by {apart:.1g}, so the slower Keras will run this bundle"
     file.write_bytes(lite)
     return ""
+
+
+def _save(model: Any, file: Path) -> None:
+    """Save with Keras, whose temporary files lie beside the network, so that they go with it if the run is killed."""
+    folder = file.with_name(TEMPORARY)
+    folder.mkdir()
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        model.save(file)
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Ran
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reserve import reserved, reserved_run
@@ -14,6 +16,18 @@ from tlkit.errors import TlkitError
 from tlkit.locks import locked
 
 Patch = pytest.MonkeyPatch
+
+
+def test_a_cache_that_cannot_be_written_is_said_once_and_the_work_goes_on(
+    tlkit: Callable[..., Ran], garden: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "file" / "cache"))
+    ran = tlkit("train", str(garden), "--strategy", "freeze", "--backbone", "efficientnet-lite0", "--features", "last",
+                "-o", str(tmp_path / "m.tlkit"))  # fmt: skip
+    assert ran.code == 0
+    assert ran.err.count("cannot be kept") == 1
+    assert "Traceback" not in ran.err
 
 
 @pytest.fixture

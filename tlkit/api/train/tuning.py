@@ -118,6 +118,8 @@ def tune(
     with contextlib.ExitStack() as stack:
         decoded = stack.enter_context(decode_all(dataset.folder.paths, size, workers=context.workers, progress=show))
         require_all(decoded, dataset.folder)
+        if decoded.problem and not dataset.features.problem:  # said once
+            show.note(decoded.problem)
         material = Material(dataset, decoded, extractor, plan, context)
         decisions = decide_recipe(material, request, run)
         built = build(material, solved, decisions.recipe, stack)
