@@ -64,7 +64,7 @@ def test_a_file_is_as_good_as_its_bytes(tmp_path: Path) -> None:
 
 def test_large_networks_are_not_held_many_times(monkeypatch: Patch) -> None:
     made: list[int] = []
-    monkeypatch.setattr(engines, "_Interpreter", lambda file, threads: made.append(threads))
+    monkeypatch.setattr(engines, "_Interpreter", lambda file, threads, check: made.append(threads))
     monkeypatch.setattr(engines, "cpu_count", lambda: 16)
     LiteRTNetwork(b"1234")
     assert made == [1] * 16

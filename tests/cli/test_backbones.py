@@ -140,7 +140,9 @@ def test_what_cannot_be_is_said(tlkit: Tlkit, tmp_path: Path, arguments: list[st
 
 def test_weights_are_fetched_and_then_here(tlkit: Tlkit, tmp_path: Path) -> None:
     """From a mirror; MobileNet's have no published checksum, so that a made-up file can stand for them."""
-    content = b"\x89HDF\r\n\x1a\n" + bytes(2_000_000)
+    length = 2_000_000  # as the file says itself, at byte 40
+    content = b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08".ljust(40, b"\0") + length.to_bytes(8, "little")
+    content = content.ljust(length, b"\0")
     row = catalog.get("mobilenet")
     served = tmp_path / "served" / catalog.WEIGHTS["mobilenet"][0]
     served.parent.mkdir(parents=True)

@@ -128,15 +128,15 @@ def test_here_it_does_no_harm() -> None:
 
 @pytest.fixture
 def handled() -> Iterator[list[int]]:
-    """Both signals as a terminal's process has them, but that a termination only leaves a note."""
+    """The signals as a terminal's process has them, but that a termination only leaves a note."""
     before = {each: signal.getsignal(each) for each in SIGNALS}
     notes: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         notes.append(number)
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, note)
+    for each in SIGNALS:  # under nohup, one of them is ignored
+        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else note)
     yield notes
     for each, handler in before.items():
         signal.signal(each, handler)

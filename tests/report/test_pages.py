@@ -45,6 +45,7 @@ def advice(known: bool = True) -> dict[str, Any]:
                 "chosen": True,
             }
         ],
+        "groups": None,
         "reasons": [f"because of {NASTY}", "size: small"],
         "measured": {"images": 120, "quarter": 0.7, "half": 0.8, "last": 0.85, "chance": 0.3} if known else None,
         "more_pictures": {"why": f"begin with {NASTY}", "accuracy": 0.88} if known else None,
