@@ -2,8 +2,10 @@
 
 >>> import tlkit
 >>> result = tlkit.train("images")  # doctest: +SKIP
->>> for row in tlkit.predict(["photo.jpg"], model=result.model):  # doctest: +SKIP
+>>> for row in tlkit.predict("photos", model=result.model):  # doctest: +SKIP
 ...     print(row.file, row.label, row.probability)
+>>> classifier = tlkit.load(result.model)  # doctest: +SKIP
+>>> classifier.predict("photo.jpg").label  # doctest: +SKIP
 
 Names are imported when first used, so ``import tlkit`` costs nothing.
 """
@@ -39,13 +41,15 @@ _HOME = {
     "compare": "tlkit.api.compare",
     "Comparison": "tlkit.api.comparison",
     "Checked": "tlkit.images.check",
-    "load": "tlkit.bundle.load",
+    "load": "tlkit.api.classifier",
+    "Classifier": "tlkit.api.classifier",
     "Bundle": "tlkit.bundle.load",
     "TlkitError": "tlkit.errors",
 }
 __all__ = [
     "Bundle",
     "Checked",
+    "Classifier",
     "Comparison",
     "Embedded",
     "Embedding",
@@ -72,6 +76,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tlkit.api.check import check
+    from tlkit.api.classifier import Classifier, load
     from tlkit.api.compare import compare
     from tlkit.api.comparison import Comparison
     from tlkit.api.embed.embed import Embedded, Embedding, embed, embed_file, embed_iter
@@ -80,7 +85,7 @@ if TYPE_CHECKING:
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.recommend.recommend import Recommendation, recommend
     from tlkit.api.train.run import TrainResult, resume, train
-    from tlkit.bundle.load import Bundle, load
+    from tlkit.bundle.load import Bundle
     from tlkit.errors import TlkitError
     from tlkit.images.check import Checked
 
@@ -89,3 +94,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tlkit' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,17 +66,30 @@ def test_a_file_is_as_good_as_its_bytes(tmp_path: Path) -> None:
 
 def test_large_networks_are_not_held_many_times(monkeypatch: Patch) -> None:
     made: list[int] = []
-    monkeypatch.setattr(engines, "_Interpreter", lambda file, threads, check: made.append(threads))
+
+    class Slow:
+        def __init__(self, file: bytes, threads: int, check: Any) -> None:
+            made.append(threads)
+
+        def run(self, image: Any) -> Any:
+            time.sleep(0.02)  # so that every interpreter is needed
+            return np.zeros(1, np.float32)
+
+    def interpreters(count: int, **options: Any) -> list[int]:
+        made.clear()
+        LiteRTNetwork(b"1234", **options)(np.zeros((count, 1, 1, 3), np.uint8))
+        return made
+
+    monkeypatch.setattr(engines, "_Interpreter", Slow)
     monkeypatch.setattr(engines, "cpu_count", lambda: 16)
-    LiteRTNetwork(b"1234")
-    assert made == [1] * 16
-    made.clear()
+    assert interpreters(64) == [1] * 16
+    assert interpreters(3) == [1] * 3
+    assert interpreters(1) == [1, 16]
+    assert interpreters(1, images=1) == [16]
+    assert interpreters(2, images=1) == [16, 1, 1]
     monkeypatch.setattr(engines, "MEMORY", 10)
-    LiteRTNetwork(b"1234")
-    assert made == [8, 8]
-    made.clear()
-    LiteRTNetwork(b"1234", images=1)
-    assert made == [16]
+    assert interpreters(64) == [8, 8]
+    assert interpreters(1) == [8]  # a third one is too much
 
 
 @pytest.mark.parametrize(

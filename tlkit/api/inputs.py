@@ -111,7 +111,7 @@ def listed(images: Images) -> list[Path | GivenImage]:
     Raises:
         TlkitError: Something else is given.
     """
-    if _is_single(images):
+    if is_single(images):
         return [_item(images, "image")]
     # an open file would be iterated over by lines
     if isinstance(images, Mapping) or hasattr(images, "read") or not isinstance(images, Iterable):
@@ -119,7 +119,8 @@ def listed(images: Images) -> list[Path | GivenImage]:
     return [_item(image, f"images[{index}]") for index, image in enumerate(images)]
 
 
-def _is_single(images: Any) -> bool:
+def is_single(images: Any) -> bool:
+    """Return whether this is one image, or one path, and not a list of them."""
     if isinstance(images, np.ndarray):
         # an array of paths or of objects is a list, and one with an axis more is many images
         return images.dtype.kind not in "OU" and images.ndim != 4

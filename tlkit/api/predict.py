@@ -119,7 +119,7 @@ def predict_iter(
     found = find_images(images, table)
     with (progress or SilentProgress()).phase("Predicting", len(found)) as advance:
         for answer in answers(found, bundle, engine=engine, workers=workers, mirrored=tta):
-            yield _prediction(str(found[answer.item.index]), answer, bundle.classes, limit)
+            yield prediction_of(str(found[answer.item.index]), answer, bundle.classes, limit)
             advance(1)
 
 
@@ -139,7 +139,15 @@ def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
     return None if bundle.ood is None else bundle.ood.threshold(bundle.unknown_rate if rate is None else rate)
 
 
-def _prediction(name: str, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
+def prediction_of(name: str, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
+    """Return a row: the answer in words.
+
+    Args:
+        name: What the row's ``file`` is.
+        answer: The bundle's answer.
+        classes: Its class names.
+        limit: The score above which the image is unknown, from `unknown_limit`.
+    """
     values = answer.probabilities
     if values is None:
         return Prediction(name, None, None, (), None, answer.error)

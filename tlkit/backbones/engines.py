@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import queue
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,17 +92,20 @@ def batch_size() -> int:
 
 
 class LiteRTNetwork:
-    """A network in LiteRT's format that runs on all cores.
+    """A network in LiteRT's format that runs on all cores, and may be called from several threads at once.
 
     Images are divided among single-threaded interpreters, which wait for each other less than the threads of one
-    interpreter; a single image gets one interpreter with all cores. Call it from one thread at a time.
+    interpreter. A single image gets one interpreter with all cores, unless other images are being computed; the result
+    is the same to the last bit. The first interpreter is made at once, the others when they are needed.
 
     Args:
-        file: The network: its bytes, or its path (mapped into memory, not read).
+        file: The network: its bytes, or its path (mapped into memory, not read), which must not change.
         workers: Maximum number of cores to use; None: all.
-        images: Number of images to compute, if known.
+        images: Number of images to compute first, if known: for one, the interpreter with all cores is made.
         check: Called, before memory is allocated, with the shapes of the network's input and of its outputs.
     """
+
+    _wide: _Interpreter | None
 
     def __init__(
         self,
@@ -111,30 +116,112 @@ class LiteRTNetwork:
     ) -> None:
         cores = min(workers or cpu_count(), cpu_count())
         size = len(file) if isinstance(file, bytes) else file.stat().st_size
-        copies = max(1, min(cores, MEMORY // max(1, size), images or cores))
-        self._interpreters = [_Interpreter(file, cores // copies, check) for _ in range(copies)]
-        self._pool = ThreadPoolExecutor(copies, thread_name_prefix="tlkit-litert") if copies > 1 else None
+        held = MEMORY // max(1, size)
+        self._file, self._stamp, self._cores = file, _stamp(file), cores
+        self._copies = max(1, min(cores, held))
+        self._may_widen = cores // self._copies < cores and held > self._copies
+        self._check = check
+        self._start()
+        # one at once, so that a file which is no network, or not the right one, is refused now
+        if images == 1 and self._may_widen:
+            self._wide = self._interpreter(cores)
+        else:
+            self._slots.get()
+            self._slots.put(self._interpreter(cores // self._copies))
+        _networks.add(self)
+
+    def _start(self) -> None:
+        """Begin without interpreters and threads; also in a child process, where those of the parent do not run."""
+        self._lock = threading.Lock()
+        self._running = 0
+        self._slots: queue.LifoQueue[_Interpreter | None] = queue.LifoQueue()
+        for _ in range(self._copies):
+            self._slots.put(None)
+        self._wide = None
+        self._pool: ThreadPoolExecutor | None = None
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run uint8 [n, height, width, 3] (RGB, 0..255), n > 0, to float32 [n, columns]."""
+        with self._lock:
+            is_alone = self._running == 0
+            self._running += 1
+        try:
+            if len(pixels) > 1:
+                return self._divided(pixels)
+            if not (is_alone and self._may_widen):
+                return self._one(pixels[0])[None]
+            # nobody else uses it: its user counts as running
+            self._wide = self._wide or self._interpreter(self._cores)
+            return self._wide.run(pixels[0])[None]
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _divided(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         found: list[Any] = [None] * len(pixels)
         rows = iter(range(len(pixels)))
         lock = threading.Lock()
 
-        def work(interpreter: _Interpreter) -> None:
+        def work(_: int) -> None:
             """Process images until none is left."""
             while True:
                 with lock:
                     row = next(rows, None)
                 if row is None:
                     return
-                found[row] = interpreter.run(pixels[row])
+                found[row] = self._one(pixels[row])
 
-        if self._pool is None:
-            work(self._interpreters[0])
-        else:
-            list(self._pool.map(work, self._interpreters))
+        if self._copies == 1:
+            work(0)
+            return np.stack(found)
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._copies, thread_name_prefix="tlkit-litert")
+        list(self._pool.map(work, range(min(self._copies, len(pixels)))))
         return np.stack(found)
+
+    def _one(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run one image on an interpreter that nobody else uses, waiting for one if need be."""
+        interpreter = self._slots.get()
+        try:
+            if interpreter is None:
+                interpreter = self._interpreter(self._cores // self._copies)
+            return interpreter.run(image)
+        finally:
+            self._slots.put(interpreter)
+
+    def _interpreter(self, threads: int) -> _Interpreter:
+        """Make an interpreter.
+
+        Raises:
+            TlkitError: The file was changed in the meantime.
+        """
+        if _stamp(self._file) != self._stamp:
+            raise TlkitError(f"{self._file!s} was changed while it was in use", "load it again")
+        return _Interpreter(self._file, threads, self._check)
+
+
+_networks: weakref.WeakSet[LiteRTNetwork] = weakref.WeakSet()
+
+
+def _start_in_child() -> None:
+    for network in _networks:
+        network._start()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_in_child)
+
+
+def _stamp(file: bytes | Path) -> tuple[int, int, int] | None:
+    """Return what tells a file from a later one in its place; None for bytes."""
+    if isinstance(file, bytes):
+        return None
+    try:
+        found = file.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class _Interpreter:

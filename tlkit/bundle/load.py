@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ from tlkit.linear.ood import OodStatistics
 from tlkit.npz import read_npz
 from tlkit.plan.choices import AUTO, LITERT
 
+Made = TypeVar("Made")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Bundle:
-    """A verified bundle, ready to run.
+    """A verified bundle, ready to run, in several threads if need be. Pickled, it is only its path.
 
     Attributes:
         path: The bundle's folder.
@@ -34,6 +37,8 @@ class Bundle:
 
     path: Path
     manifest: dict[str, Any]
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -64,7 +69,10 @@ class Bundle:
         if engine == LITERT and not has_lite:
             raise TlkitError(f"{self.path} has no {LITE}", "omit --engine to run it with Keras")
         if choose_engine(engine, images) == LITERT and has_lite:
-            return self._litert(images, workers)
+            return self._once(f"litert {workers}", lambda: self._litert(images, workers))
+        return self._once("keras", self._keras_forward)
+
+    def _keras_forward(self) -> Forward:
         layers, model = self.manifest.get("layers"), self.model
         if layers:
             from tlkit.linear.classifier import with_features
@@ -78,15 +86,18 @@ class Bundle:
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities, float32 [n, classes], rows sum to 1, of uint8 [n, height, width, 3] (RGB, 0..255)."""
-        return self._forward(pixels)[:, : len(self.classes)]
+        return self.forward()(pixels)[:, : len(self.classes)]
 
-    @cached_property
+    @property
     def ood(self) -> OodStatistics | None:
         """Out-of-distribution statistics; None if the bundle has none.
 
         Raises:
             TlkitError: They cannot be read, or are not statistics of this bundle's classes.
         """
+        return self._once("ood", self._read_ood)
+
+    def _read_ood(self) -> OodStatistics | None:
         if OOD not in self.manifest["files"]:
             return None
         try:
@@ -105,7 +116,7 @@ class Bundle:
         """Default share of images of the trained classes that are called unknown, 0..1."""
         return float((self.manifest.get("unknown") or {}).get("rate", 0.0))
 
-    @cached_property
+    @property
     def model(self) -> Any:
         """The ``keras.Model``, from float32 RGB 0..255 to probabilities; loaded on first use.
 
@@ -113,15 +124,14 @@ class Bundle:
             TlkitError: Keras cannot load it without running code in it, or it does not fit the bundle's input size or
                 classes.
         """
+        return self._once("model", self._read_model)
+
+    def _read_model(self) -> Any:
         from tlkit.backbones.weights.archive import load_model
 
         model = load_model(self.path / MODEL)
         self._check_network(MODEL, model.input_shape, model.output_shape)
         return model
-
-    @cached_property
-    def _forward(self) -> Forward:
-        return self.forward()
 
     def _litert(self, images: int | None, workers: int | None) -> Forward:
         def check(taken: Sequence[int], given: Sequence[Sequence[int]]) -> None:
@@ -171,6 +181,33 @@ class Bundle:
             wanted = len(self.ood.mean)
             raise damaged(self.path, name, f"the network gives {features} features, and {OOD} is of {wanted}")
 
+    def _once(self, name: str, make: Callable[[], Made]) -> Made:
+        """Return what is made on first use and then kept, whichever thread asks first."""
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return cast("Made", self._made[name])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the path: another process opens the bundle there."""
+        return _reopened, (type(self), os.path.abspath(self.path))  # noqa: PTH100  (keeps the user's links)
+
+
+def _reopened(kind: Any, path: str) -> Bundle:
+    """Open a bundle that was pickled; once in this process, unless it was replaced."""
+    try:
+        found = os.stat(os.path.join(path, MANIFEST))  # noqa: PTH116, PTH118
+    except OSError:
+        found = None
+    return _opened(kind, path, found and (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _opened(kind: Any, path: str, _: Any) -> Bundle:
+    bundle = load(path)
+    made: Bundle = kind(bundle.path, bundle.manifest)
+    return made
+
 
 def load(model: str | os.PathLike[str] | None = None) -> Bundle:
     """Open a bundle and verify its format version, its values and the hash of every file.
@@ -179,8 +216,11 @@ def load(model: str | os.PathLike[str] | None = None) -> Bundle:
         model: The bundle's folder; None: the newest ``*.tlkit`` in the current folder.
 
     Raises:
-        TlkitError: There is no bundle, it has a newer format, or a file is missing, changed or not as it must be.
+        TlkitError: There is no bundle, it has a newer format, or a file is missing, changed or not as it must be; or
+            ``model`` is no path.
     """
+    if model is not None and not isinstance(model, (str, os.PathLike)):
+        raise TlkitError(f"a bundle cannot be of type {type(model).__name__}", "give the path of its folder")
     path = Path(model) if model is not None else newest_bundle(Path.cwd())
     if not os.path.lexists(path):
         restore(path.parent, path.name)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.backbones.engines import batch_size
+from tlkit.backbones.engines import Forward, batch_size
 from tlkit.bundle.load import Bundle
 from tlkit.errors import TlkitError
-from tlkit.images.batches import Loaded, load_batches
+from tlkit.images.batches import Loaded, load_batches, load_image
 from tlkit.images.given import GivenImage
 from tlkit.plan.choices import AUTO
 
@@ -63,26 +63,44 @@ def answers(
     Raises:
         TlkitError: The engine is not available.
     """
-    forward, ood, classes = bundle.forward(engine, len(paths), workers), bundle.ood, len(bundle.classes)
+    forward = bundle.forward(engine, len(paths), workers)
     height, width = bundle.input_size
     size = max(1, min(batch_size(), BATCH_BYTES // (3 * height * width)))
     for batch in load_batches(
         paths, bundle.input_size, size, workers=workers, ahead=3 * size, fingerprints=fingerprints
     ):
-        pixels = [item.image.pixels for item in batch if item.image is not None]
-        found = forward(np.stack(pixels)) if pixels else np.zeros((0, classes), np.float32)
-        if mirrored and pixels:
-            other = forward(np.ascontiguousarray(np.stack(pixels)[:, :, ::-1]))[:, :classes]
-            # make a new array: the output may be the network's own read-only memory
-            found = np.concatenate([(found[:, :classes] + other) / 2, found[:, classes:]], axis=1)
-        scores = ood.score(found[:, classes:]).tolist() if ood and len(found) else [None] * len(found)
-        rows = zip(found[:, :classes], scores, strict=True)
-        for item in batch:
-            if item.image is None:
-                yield Answer(item, error=item.error)
-                continue
-            values, score = next(rows)
-            yield Answer(item, values, score) if np.isfinite(values).all() else Answer(item, error=NOT_FINITE)
+        yield from _answered(batch, bundle, forward, mirrored)
+
+
+def answer(image: Path | GivenImage, bundle: Bundle, *, mirrored: bool = False) -> Answer:
+    """Return a bundle's prediction for one image, without further threads; the same as `answers` yields for it.
+
+    Args:
+        image: An image file, or an image in memory.
+        bundle: The bundle to run.
+        mirrored: See `answers`.
+    """
+    (found,) = _answered([load_image(image, bundle.input_size)], bundle, bundle.forward(images=1), mirrored)
+    return found
+
+
+def _answered(batch: Sequence[Loaded], bundle: Bundle, forward: Forward, mirrored: bool) -> Iterator[Answer]:
+    """Yield the predictions for images that were read."""
+    ood, classes = bundle.ood, len(bundle.classes)
+    pixels = [item.image.pixels for item in batch if item.image is not None]
+    found = forward(np.stack(pixels)) if pixels else np.zeros((0, classes), np.float32)
+    if mirrored and pixels:
+        other = forward(np.ascontiguousarray(np.stack(pixels)[:, :, ::-1]))[:, :classes]
+        # make a new array: the output may be the network's own read-only memory
+        found = np.concatenate([(found[:, :classes] + other) / 2, found[:, classes:]], axis=1)
+    scores = ood.score(found[:, classes:]).tolist() if ood and len(found) else [None] * len(found)
+    rows = zip(found[:, :classes], scores, strict=True)
+    for item in batch:
+        if item.image is None:
+            yield Answer(item, error=item.error)
+            continue
+        values, score = next(rows)
+        yield Answer(item, values, score) if np.isfinite(values).all() else Answer(item, error=NOT_FINITE)
 
 
 def check_mirroring(bundle: Bundle) -> None:
