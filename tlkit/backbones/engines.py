@@ -204,8 +204,12 @@ class LiteRTNetwork:
 _networks: weakref.WeakSet[LiteRTNetwork] = weakref.WeakSet()
 
 
+_parents: list[Any] = []  # a child must not free these: it would wait for threads that only the parent has
+
+
 def _start_in_child() -> None:
-    for network in _networks:
+    for network in list(_networks):
+        _parents.append((network._slots, network._wide, network._pool))
         network._start()
 
 
