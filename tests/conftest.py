@@ -237,6 +237,18 @@ def garden() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fresh(unseen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images that the sample's bundles were not trained on, as class folders."""
+    root = tmp_path_factory.mktemp("fresh")
+    for file in sorted(unseen.iterdir()):
+        if file.suffix in (".png", ".jpg"):
+            place = root / file.name.split("-")[0] / file.name
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy(file, place)
+    return root
+
+
+@pytest.fixture(scope="session")
 def unseen() -> Path:
     return SAMPLES / "unseen"
 

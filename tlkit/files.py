@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 
 
-def check_free(path: Path, images: Path | None, option: str = "--report") -> None:
+def check_free(path: Path, images: Path | Sequence[Path] | None, option: str = "--report") -> None:
     """Check that a new file can be written, before any work is done.
 
     Args:
         path: The new file. It must not exist, its folder must exist and be writable.
-        images: The image folder, which the file must not be in; None: no such folder.
+        images: The image folder or folders, which the file must not be in; None: no such folder.
         option: Name of the option, for messages.
 
     Raises:
@@ -30,8 +31,9 @@ def check_free(path: Path, images: Path | None, option: str = "--report") -> Non
         raise TlkitError(f"output exists: {path}", f"choose another name for {option}")
     if not os.path.isdir(path.parent):  # noqa: PTH112  (in contrast to Path.is_dir, raises nothing)
         raise TlkitError(f"no such folder: {path.parent}", f"create it, or choose another path for {option}")
-    if images is not None and images.is_dir() and path.parent.resolve().is_relative_to(images.resolve()):
-        raise TlkitError(f"{option} is inside the image folder: {path}", "choose another path")
+    for folder in [images] if isinstance(images, Path) else images or ():
+        if folder.is_dir() and path.parent.resolve().is_relative_to(folder.resolve()):
+            raise TlkitError(f"{option} is inside the image folder: {path}", "choose another path")
     # not under its own name, which another run may be about to use, but under one of the same length
     trial = path.with_name(f".tlkit-{secrets.token_hex(4)}".ljust(len(os.fsencode(path.name)), "-"))
     try:

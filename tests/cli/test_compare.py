@@ -45,18 +45,6 @@ def other(trained: Trained, make_once: Callable[[str, Make], Path]) -> Path:
     return make_once("other", make) / "other.tlkit"
 
 
-@pytest.fixture(scope="module")
-def fresh(unseen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The images that the sample's bundles were not trained on, as class folders."""
-    root = tmp_path_factory.mktemp("fresh")
-    for file in sorted(unseen.iterdir()):
-        if file.suffix in (".png", ".jpg"):
-            place = root / file.name.split("-")[0] / file.name
-            place.parent.mkdir(exist_ok=True)
-            shutil.copy(file, place)
-    return root
-
-
 def test_the_better_one_is_named(tlkit: Tlkit, trained: Trained, other: Path, fresh: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     ran = tlkit("compare", other, trained.bundle, fresh, "--json", "--sheet", sheet)

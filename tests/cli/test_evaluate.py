@@ -8,23 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from conftest import Ran, Trained
 from sklearn import metrics as reference
 
 Tlkit = Callable[..., Ran]
-
-
-@pytest.fixture(scope="module")
-def fresh(unseen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The images that the sample's bundle was not trained on, as class folders."""
-    root = tmp_path_factory.mktemp("fresh")
-    for file in sorted(unseen.iterdir()):
-        if file.suffix in (".png", ".jpg"):
-            place = root / file.name.split("-")[0] / file.name
-            place.parent.mkdir(exist_ok=True)
-            shutil.copy(file, place)
-    return root
 
 
 def test_figures_on_fresh_images(tlkit: Tlkit, trained: Trained, fresh: Path, tmp_path: Path) -> None:

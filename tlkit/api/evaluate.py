@@ -24,7 +24,7 @@ from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.labelled import data_name, labelled_images
 from tlkit.plan.choices import ALL, AUTO, SPLITS
 from tlkit.progress import Progress, SilentProgress
-from tlkit.words import plural
+from tlkit.words import plural, some
 
 if TYPE_CHECKING:
     from tlkit.evaluation.grad_cam import ClassMaps
@@ -96,8 +96,7 @@ class Evaluation:
         for name, count in self.unknown_classes.items():
             found.append(f"the bundle has no class '{name}': {plural(count, 'image')} ignored")
         if missing := [its.name for its in self.per_class if not its.support]:
-            named = ", ".join(missing[:TOP]) + (f" and {len(missing) - TOP} more" if len(missing) > TOP else "")
-            found.append(f"no images of {named}: their recall is not known")
+            found.append(f"no images of {some(missing, TOP)}: their recall is not known")
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:

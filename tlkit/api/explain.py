@@ -211,10 +211,7 @@ class _Drawings:
 
     def __init__(self, output: PathLike | None, images: Sequence[Path]) -> None:
         self._chosen = None if output is None else Path(output)
-        first = self._chosen or next(_default_folders())
-        check_free(first, None, "--output")
-        for folder in images:
-            check_free(first, folder, "--output")
+        check_free(self._chosen or next(_default_folders()), images, "--output")
 
     @cached_property
     def folder(self) -> Path:

@@ -236,8 +236,7 @@ def embed_file(  # noqa: PLR0913
     form = format_of(target, raw_csv=raw_csv)
     if os.path.lexists(target):
         remove_left_over(target)
-    for folder in named_folders(images) or [Path("-")]:
-        check_free(target, folder, "--output")
+    check_free(target, named_folders(images), "--output")
     paths = find_images(images, FileOptions.of("embed_file", options))
     with work_folder(target) as folder_of_run:
         source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tlkit.errors import TlkitError
 from tlkit.images.table.text import Table, looks_like_image, open_table
+from tlkit.words import some
 
 NONE = "none"  # what an option says for: do not use such a column
 
@@ -244,6 +245,4 @@ def _is_number(cell: str) -> bool:
 
 
 def _names(table: Table) -> str:
-    shown = [column or "(no name)" for column in table.columns[:20]]
-    more = f" and {len(table.columns) - 20} more" if len(table.columns) > 20 else ""
-    return f"its columns are {', '.join(shown)}{more}"
+    return f"its columns are {some((column or '(no name)' for column in table.columns), 20)}"

@@ -15,7 +15,7 @@ from tlkit.images.table.columns import Chosen, Columns, choose, open_with_column
 from tlkit.images.table.files import NO_FILE, Finder, nearby
 from tlkit.images.table.meaning import label_reader, split_reader
 from tlkit.images.table.text import Table
-from tlkit.words import plural
+from tlkit.words import plural, some
 
 MAX_SHOWN = 3
 
@@ -113,7 +113,7 @@ def _read(table: Table, chosen: Chosen, source: Source, finder: Finder, found: _
             found.dropped.append(Dropped(f"line {line}", "no file name", labels[0] if labels else "", split or ""))
         elif len(labels) != 1:
             several += len(labels) > 1
-            why = f"{len(labels)} labels: {_some(labels)}" if labels else "no label"
+            why = f"{len(labels)} labels: {some(labels, MAX_SHOWN)}" if labels else "no label"
             found.dropped.append(Dropped(file, why, "", split or ""))
         elif split is None:
             found.dropped.append(Dropped(file, "no split", labels[0]))
@@ -189,7 +189,7 @@ def _contradiction(rows: Sequence[tuple[str, str, str]]) -> str:
     for place, what in enumerate(("labels", "splits", "groups")):
         values = list(dict.fromkeys(row[place] for row in rows))
         if len(values) > 1:
-            return f"{len(values)} {what}: {_some(values)}"
+            return f"{len(values)} {what}: {some(values, MAX_SHOWN)}"
     raise AssertionError("rows that say the same")
 
 
@@ -252,8 +252,3 @@ def table_files(path: Path, given: Columns) -> list[Path]:
         raise TlkitError(f"{path} names no files")
     found = _find(finder, names, table)
     return list(dict.fromkeys(root / (file or name) for (file, _), name in zip(found, names, strict=True)))
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MAX_SHOWN])
-    return f"{shown} and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else shown
