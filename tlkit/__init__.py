@@ -36,6 +36,8 @@ _HOME = {
     "evaluate": "tlkit.api.evaluate",
     "Evaluation": "tlkit.api.evaluate",
     "explain": "tlkit.api.explain",
+    "export": "tlkit.api.export.export",
+    "Exported": "tlkit.api.export.result",
     "Explained": "tlkit.api.explain",
     "check": "tlkit.api.check",
     "compare": "tlkit.api.compare",
@@ -55,6 +57,7 @@ __all__ = [
     "Embedding",
     "Evaluation",
     "Explained",
+    "Exported",
     "Prediction",
     "Recommendation",
     "TlkitError",
@@ -66,6 +69,7 @@ __all__ = [
     "embed_iter",
     "evaluate",
     "explain",
+    "export",
     "load",
     "predict",
     "predict_iter",
@@ -82,6 +86,8 @@ if TYPE_CHECKING:
     from tlkit.api.embed.embed import Embedded, Embedding, embed, embed_file, embed_iter
     from tlkit.api.evaluate import Evaluation, evaluate
     from tlkit.api.explain import Explained, explain
+    from tlkit.api.export.export import export
+    from tlkit.api.export.result import Exported
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.recommend.recommend import Recommendation, recommend
     from tlkit.api.train.run import TrainResult, resume, train

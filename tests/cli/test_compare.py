@@ -14,9 +14,10 @@ from conftest import Make, Ran, Trained
 from PIL import Image
 
 import tlkit as package
-from tlkit.bundle.manifest import LABELS, LITE, labels_text
+from tlkit.bundle.manifest import LABELS, LITE
 from tlkit.bundle.save import MANIFEST, manifest_digest
 from tlkit.files import file_hash
+from tlkit.formats.card import labels_text
 from tlkit.images.folder import scan
 
 Tlkit = Callable[..., Ran]

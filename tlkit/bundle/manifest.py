@@ -147,8 +147,3 @@ def checked_manifest(data: dict[str, Any]) -> dict[str, Any]:
         for name in ("plain", "mirrored"):
             parsed(Share, flips.get(name), f"flips.{name}")
     return data
-
-
-def labels_text(classes: Sequence[str]) -> str:
-    """Return the contents of ``labels.txt``: one line per class, even if a name has line breaks."""
-    return "".join(" ".join(name.splitlines()) + "\n" for name in classes)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.bundle.beside import NEW, OLD, hidden_folder, put_in_place
-from tlkit.bundle.manifest import HISTORY, LABELS, PLAN, Manifest, labels_text
+from tlkit.bundle.manifest import HISTORY, LABELS, PLAN, Manifest
 from tlkit.durable import sync_tree
 from tlkit.errors import TlkitError
 from tlkit.files import file_hash
+from tlkit.formats.card import labels_text
 from tlkit.images.labelled import data_name
 from tlkit.jsontext import json_text
 from tlkit.version import VERSION

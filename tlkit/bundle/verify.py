@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.bounded import limited_hash, read_json, read_limited, why_not_json
-from tlkit.bundle.manifest import FILES, HISTORY, LABELS, MAX_MANIFEST, PLAN, checked_manifest, labels_text
+from tlkit.bundle.manifest import FILES, HISTORY, LABELS, MAX_MANIFEST, PLAN, checked_manifest
 from tlkit.bundle.save import FORMAT, MANIFEST, SUFFIX, manifest_digest
 from tlkit.errors import TlkitError
+from tlkit.formats.card import labels_text
 from tlkit.plan.plan import Plan
 from tlkit.schema import WrongDataError
 

@@ -18,6 +18,7 @@ from tlkit.cli.embed import embed_command
 from tlkit.cli.evaluate import evaluate_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.explain import explain_command
+from tlkit.cli.export import export_command
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
 from tlkit.cli.train import train_command
@@ -37,6 +38,7 @@ app.command("evaluate", cls=GroupedCommand)(evaluate_command)
 app.command("compare", cls=GroupedCommand)(compare_command)
 app.command("explain", cls=GroupedCommand)(explain_command)
 app.command("embed", cls=GroupedCommand)(embed_command)
+app.command("export", cls=GroupedCommand)(export_command)
 app.add_typer(backbones, name="backbones")
 app.command("cache", cls=GroupedCommand)(cache_command)
 app.command("doctor", cls=GroupedCommand)(doctor_command)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tlkit.errors import TlkitError
 from tlkit.linear.ood import OodStatistics
+from tlkit.plan.choices import FP16, FP32, INT8, PRECISIONS
 
-FP32, FP16, INT8 = "fp32", "fp16", "int8"
-PRECISIONS = (FP32, FP16, INT8)
+__all__ = ["FP16", "FP32", "INT8", "PRECISIONS", "Source"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,3 +48,10 @@ MAX_COST = 2.5
 
 UNKNOWN_RATE, MAX_UNKNOWN_RATE = 0.05, 0.5
 """Share of images of known classes that may be called unknown: default and maximum."""
+
+EXPORTS = ("litert", "onnx", "saved-model", "keras", "openvino", "coreml", "web")
+"""The formats that ``export`` writes."""
+
+FP32, FP16, INT8 = "fp32", "fp16", "int8"
+PRECISIONS = (FP32, FP16, INT8)
+"""How an exported network holds its weights, and with int8 also computes."""

@@ -1,0 +1,1 @@
+"""``tlkit.export``: a bundle in the formats of other runtimes, each checked against ``predict``."""
