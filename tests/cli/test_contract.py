@@ -46,6 +46,7 @@ def test_help_and_the_list_of_backbones_import_nothing_heavy() -> None:
         "backbones",
         "cache",
         "doctor",
+        "serve",
     ],
 )
 def test_every_command_has_help_with_an_example(tlkit: Tlkit, command: str) -> None:

@@ -139,7 +139,7 @@ def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
     return None if bundle.ood is None else bundle.ood.threshold(bundle.unknown_rate if rate is None else rate)
 
 
-def prediction_of(name: str, answer: Answer, classes: Sequence[str], limit: float | None) -> Prediction:
+def prediction_of(name: str, answer: Answer, classes: Sequence[str], limit: float | None, top: int = TOP) -> Prediction:
     """Return a row: the answer in words.
 
     Args:
@@ -147,11 +147,12 @@ def prediction_of(name: str, answer: Answer, classes: Sequence[str], limit: floa
         answer: The bundle's answer.
         classes: Its class names.
         limit: The score above which the image is unknown, from `unknown_limit`.
+        top: How many classes to list at most.
     """
     values = answer.probabilities
     if values is None:
         return Prediction(name, None, None, (), None, answer.error)
-    best = np.argsort(-values, kind="stable")[:TOP]
-    top = tuple((classes[i], float(values[i])) for i in best)
+    best = np.argsort(-values, kind="stable")[:top]
+    listed = tuple((classes[i], float(values[i])) for i in best)
     unknown = None if limit is None or answer.ood_score is None else not answer.ood_score <= limit
-    return Prediction(name, *top[0], top, unknown, None)
+    return Prediction(name, *listed[0], listed, unknown, None)

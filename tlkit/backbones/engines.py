@@ -103,6 +103,8 @@ class LiteRTNetwork:
         workers: Maximum number of cores to use; None: all.
         images: Number of images to compute first, if known: for one, the interpreter with all cores is made.
         check: Called, before memory is allocated, with the shapes of the network's input and of its outputs.
+        per_core: Whether every image gets one core only, for callers that have a thread for each core. Then all
+            interpreters are made at once, so that the file may be replaced afterwards.
     """
 
     _wide: _Interpreter | None
@@ -113,13 +115,15 @@ class LiteRTNetwork:
         workers: int | None = None,
         images: int | None = None,
         check: Check | None = None,
+        *,
+        per_core: bool = False,
     ) -> None:
         cores = min(workers or cpu_count(), cpu_count())
         size = len(file) if isinstance(file, bytes) else file.stat().st_size
         held = MEMORY // max(1, size)
         self._file, self._stamp, self._cores = file, _stamp(file), cores
         self._copies = max(1, min(cores, held))
-        self._may_widen = cores // self._copies < cores and held > self._copies
+        self._may_widen = not per_core and cores // self._copies < cores and held > self._copies
         self._check = check
         self._start()
         # one at once, so that a file which is no network, or not the right one, is refused now
@@ -128,6 +132,10 @@ class LiteRTNetwork:
         else:
             self._slots.get()
             self._slots.put(self._interpreter(cores // self._copies))
+        if per_core:
+            made = [self._slots.get() or self._interpreter(cores // self._copies) for _ in range(self._copies)]
+            for each in made:
+                self._slots.put(each)
         _networks.add(self)
 
     def _start(self) -> None:

@@ -51,7 +51,9 @@ class Bundle:
         height, width = self.manifest["input_size"]
         return int(height), int(width)
 
-    def forward(self, engine: str = AUTO, images: int | None = None, workers: int | None = None) -> Forward:
+    def forward(
+        self, engine: str = AUTO, images: int | None = None, workers: int | None = None, *, per_core: bool = False
+    ) -> Forward:
         """Return a function from uint8 [n, height, width, 3] (RGB, 0..255) to float32 [n, columns].
 
         The first columns are the class probabilities; the others, if any, are the features used by `ood`.
@@ -60,6 +62,7 @@ class Bundle:
             engine: "auto" (LiteRT on a CPU, Keras on a GPU or without a ``model.tflite``), "litert" or "keras".
             images: Number of images to come, if known.
             workers: Maximum number of CPU cores; None: all.
+            per_core: Whether LiteRT gives every image one core only; see `LiteRTNetwork`.
 
         Raises:
             TlkitError: The engine is not installed, the bundle has no network for it, or its network does not fit its
@@ -69,7 +72,8 @@ class Bundle:
         if engine == LITERT and not has_lite:
             raise TlkitError(f"{self.path} has no {LITE}", "omit --engine to run it with Keras")
         if choose_engine(engine, images) == LITERT and has_lite:
-            return self._once(f"litert {workers}", lambda: self._litert(images, workers))
+            name = f"litert {workers}{' per core' if per_core else ''}"
+            return self._once(name, lambda: self._litert(images, workers, per_core))
         return self._once("keras", self._keras_forward)
 
     def _keras_forward(self) -> Forward:
@@ -133,7 +137,7 @@ class Bundle:
         self._check_network(MODEL, model.input_shape, model.output_shape)
         return model
 
-    def _litert(self, images: int | None, workers: int | None) -> Forward:
+    def _litert(self, images: int | None, workers: int | None, per_core: bool) -> Forward:
         def check(taken: Sequence[int], given: Sequence[Sequence[int]]) -> None:
             self._check_network(LITE, taken, given[0])
             self._check_columns(LITE, (1, sum(shape[-1] for shape in given)))
@@ -149,7 +153,7 @@ class Bundle:
             return damaged(self.path, LITE, f"there is no network that LiteRT can run: {reason}")
 
         try:
-            network = LiteRTNetwork(self.path / LITE, workers, images, check)
+            network = LiteRTNetwork(self.path / LITE, workers, images, check, per_core=per_core)
         except (ValueError, RuntimeError, IndexError) as error:
             raise refused(error) from error
         return run

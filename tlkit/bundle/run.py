@@ -72,15 +72,19 @@ def answers(
         yield from _answered(batch, bundle, forward, mirrored)
 
 
-def answer(image: Path | GivenImage, bundle: Bundle, *, mirrored: bool = False) -> Answer:
+def answer(
+    image: Path | GivenImage, bundle: Bundle, *, mirrored: bool = False, forward: Forward | None = None
+) -> Answer:
     """Return a bundle's prediction for one image, without further threads; the same as `answers` yields for it.
 
     Args:
         image: An image file, or an image in memory.
         bundle: The bundle to run.
         mirrored: See `answers`.
+        forward: What `Bundle.forward` returned earlier; None: ask for it.
     """
-    (found,) = _answered([load_image(image, bundle.input_size)], bundle, bundle.forward(images=1), mirrored)
+    run = forward or bundle.forward(images=1)
+    (found,) = _answered([load_image(image, bundle.input_size)], bundle, run, mirrored)
     return found
 
 

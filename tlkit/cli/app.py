@@ -21,6 +21,7 @@ from tlkit.cli.explain import explain_command
 from tlkit.cli.export import export_command
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
+from tlkit.cli.serve import serve_command
 from tlkit.cli.train import train_command
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.command("compare", cls=GroupedCommand)(compare_command)
 app.command("explain", cls=GroupedCommand)(explain_command)
 app.command("embed", cls=GroupedCommand)(embed_command)
 app.command("export", cls=GroupedCommand)(export_command)
+app.command("serve", cls=GroupedCommand)(serve_command)
 app.add_typer(backbones, name="backbones")
 app.command("cache", cls=GroupedCommand)(cache_command)
 app.command("doctor", cls=GroupedCommand)(doctor_command)

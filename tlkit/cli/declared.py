@@ -14,13 +14,40 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tlkit.plan.option import DATA, MACHINE, OUTPUT, STRATEGY, TABLE, TIME, TRAINING, Declared, Option, declared
+from tlkit.plan.option import (
+    ACCESS,
+    DATA,
+    LIMITS,
+    MACHINE,
+    OUTPUT,
+    STRATEGY,
+    TABLE,
+    TIME,
+    TRAINING,
+    Declared,
+    Option,
+    declared,
+)
 
 Parameters = list[inspect.Parameter]
 
 ARGUMENTS, SELECTION, MODEL, OTHER = "Arguments", "Selection", "Model", "Other"
 MAYBE_PATHS = ("backbone", "weights", "name")  # parameters that take a name or a file
-HEADINGS = (ARGUMENTS, DATA, TABLE, SELECTION, MODEL, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE, OTHER)
+HEADINGS = (
+    ARGUMENTS,
+    DATA,
+    TABLE,
+    SELECTION,
+    MODEL,
+    STRATEGY,
+    TIME,
+    TRAINING,
+    ACCESS,
+    LIMITS,
+    OUTPUT,
+    MACHINE,
+    OTHER,
+)
 """Headings of a command's help, in this order."""
 
 

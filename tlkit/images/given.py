@@ -27,10 +27,12 @@ class GivenImage:
     Attributes:
         name: What its row is called, such as ``images[0]``.
         held: The bytes of an image file, or a Pillow image.
+        max_pixels: Bytes that declare more pixels are refused; None: the limit of all images.
     """
 
     name: str
     held: bytes | Image.Image
+    max_pixels: int | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -62,7 +64,7 @@ class GivenImage:
             UnreadableImage: It is not an image, damaged, truncated or too large.
         """
         if isinstance(self.held, bytes):
-            return read_details(self.held, size, within=within, count_frames=False)
+            return read_details(self.held, size, within=within, count_frames=False, max_pixels=self.max_pixels)
         return _read_pillow(self.held, size or within)
 
 

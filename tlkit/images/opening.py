@@ -204,7 +204,7 @@ def check_bytes(count: int) -> None:
         raise RefusedError(f"{TOO_LARGE} {count / 1e9:.1f} GB of memory")
 
 
-def refuse_too_large(image: Image.Image) -> None:
-    """Refuse an image above `MAX_PIXELS`; Pillow has the same check, but it can be turned off."""
-    if image.width * image.height > MAX_PIXELS:
+def refuse_too_large(image: Image.Image, limit: int = MAX_PIXELS) -> None:
+    """Refuse an image above `MAX_PIXELS` or a lower limit; Pillow has a check too, but it can be turned off."""
+    if image.width * image.height > limit:
         raise RefusedError(f"too large: {image.width}x{image.height} pixels")

@@ -155,6 +155,7 @@ def read_details(
     within: int | None = None,
     name: str | None = None,
     count_frames: bool = True,
+    max_pixels: int | None = None,
 ) -> ReadImage:
     """Read an image's pixels and the properties of its file.
 
@@ -164,6 +165,7 @@ def read_details(
         within: Instead of ``size``, the longest side that the image may keep; a larger one is scaled down.
         name: Name of the file that bytes are from; its suffix counts for TGA, which begins with no mark of its own.
         count_frames: Whether to count frames, which needs the whole file for some formats; if False, the count is 1.
+        max_pixels: Refuse an image with more pixels; None: with more than `MAX_PIXELS`.
 
     Returns:
         The image.
@@ -176,7 +178,8 @@ def read_details(
         raise ValueError(f"size must be at least 1x1, not {size or within}")
     path = None if isinstance(source, bytes) else os.fspath(source)
     try:
-        return _opened_and_decoded(source, path or name, size or within, count_frames=count_frames)
+        most = min(max_pixels or MAX_PIXELS, MAX_PIXELS)
+        return _opened_and_decoded(source, path or name, size or within, count_frames=count_frames, max_pixels=most)
     except Exception as error:
         # A damaged file can make a decoder raise anything at all.
         reason, hint = explained(error)
@@ -186,11 +189,12 @@ def read_details(
 
 
 def _opened_and_decoded(
-    source: str | os.PathLike[str] | bytes, path: str | None, size: Size, *, count_frames: bool
+    source: str | os.PathLike[str] | bytes, path: str | None, size: Size, *, count_frames: bool, max_pixels: int
 ) -> ReadImage:
     """Read an image; a separate call, so that its memory can be released if it fails."""
     with opened_file(source) as file, opened_image(file, path) as opened:
         image = opened.image
+        refuse_too_large(image, max_pixels)
         # Pillow would have to decode a PNG to find out; a TIFF it rotates by itself while decoding.
         orientation = 1 if image.format == "PNG" else orientation_of(image)
         stored = image.size

@@ -18,6 +18,7 @@ from tlkit.files import absolute
 
 DATA, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE = "Data", "Strategy", "Time", "Training", "Output", "Machine"
 TABLE = "Table"
+ACCESS, LIMITS = "Access", "Limits"  # of a server
 GROUPS = (DATA, TABLE, STRATEGY, TIME, TRAINING, OUTPUT, MACHINE)
 
 PLAN, RECIPE = "plan", "recipe"

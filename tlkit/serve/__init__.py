@@ -1,0 +1,1 @@
+"""A bundle as a web page and an HTTP API."""
