@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import resource
@@ -16,6 +17,7 @@ import pytest
 
 from tlkit.backbones.own.keras_file import file_backbone
 from tlkit.backbones.own.rebuild import model_from_file
+from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.archive import load_model, open_weights
 from tlkit.backbones.weights.hdf5_check import UnsafeFileError
 from tlkit.errors import TlkitError
@@ -190,3 +192,17 @@ def test_activations_as_keras_writes_them_are_allowed(layer_kind: str, small: Pa
         small, tmp_path / "same.keras", lambda config: layer(config, layer_kind)["config"].update(wanted)
     )
     assert load_model(file).count_params() == load_model(small).count_params()
+
+
+@pytest.mark.parametrize(
+    "name", ["convnext.LayerScale", "convnext.StochasticDepth", "inception_resnet_v2.CustomScaleLayer"]
+)
+def test_layers_that_keras_applications_bring_along_are_allowed(name: str, tmp_path: Path) -> None:
+    keras = import_keras()
+    module, _, kind = name.partition(".")
+    made = getattr(importlib.import_module(f"keras.src.applications.{module}"), kind)
+    image = keras.Input((4, 4, 3))
+    options = {"LayerScale": (1e-6, 3), "StochasticDepth": (0.1,), "CustomScaleLayer": (0.5,)}[kind]
+    x = made(*options)([image, image] if kind == "CustomScaleLayer" else image)
+    keras.Model(image, x).save(tmp_path / "net.keras")
+    assert load_model(tmp_path / "net.keras").output_shape == (None, 4, 4, 3)

@@ -43,6 +43,7 @@ def test_help_and_the_list_of_backbones_import_nothing_heavy() -> None:
         "compare",
         "explain",
         "embed",
+        "export",
         "backbones",
         "cache",
         "doctor",

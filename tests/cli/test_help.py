@@ -59,12 +59,13 @@ def test_the_shell_completes_values(installed: Tlkit, typed: str, expected: list
 
 
 @pytest.mark.parametrize(
-    "command", ["predict", "check", "evaluate", "compare", "explain", "embed", "backbones", "cache", "doctor", "serve"]
+    "command",
+    ["predict", "check", "evaluate", "compare", "explain", "embed", "export", "backbones", "cache", "doctor", "serve"],
 )
 def test_every_command_groups_its_options(tlkit: Tlkit, command: str) -> None:
     found = sections(tlkit(command, "--help").out)
     assert "--json" in found["Output"]
     assert "--debug" in found["Machine"]
     assert "Options" not in found
-    if command not in ("explain", "cache", "doctor", "serve"):
+    if command not in ("explain", "export", "cache", "doctor", "serve"):
         assert "--engine [auto|litert|keras]" in found["Machine"]

@@ -20,7 +20,7 @@ from tlkit.api.embed.work_dir import remove_left_over, work_folder
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reserve import reserved, reserved_run
 from tlkit.api.train.run_dir import begin_run, open_run
-from tlkit.bundle.beside import lock_file, restore, sweep
+from tlkit.bundle.beside import lock_file, new_folder, restore, sweep, sweep_folder
 from tlkit.bundle.manifest import Manifest
 from tlkit.bundle.save import save_bundle
 from tlkit.errors import TlkitError
@@ -124,6 +124,20 @@ def embed_state(place: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
+def export(place: Path) -> None:
+    """Write a folder of exports; or, where it is there, remove what killed runs left."""
+    sweep_folder(place)
+    if not (place / "m-onnx").exists():
+        with new_folder(place / "m-onnx") as part:
+            (part / "model.onnx").write_bytes(b"network")
+            (part / "export.json").write_text("{}")
+
+
+def export_state(place: Path) -> str:
+    folder = place / "m-onnx"
+    return "" if not folder.exists() else str({path.name: path.read_text() for path in sorted(folder.iterdir())})
+
+
 def train(place: Path) -> None:
     """Begin a run, and resume it until it has a state."""
     if not (place / "m.tlkit-run").exists():
@@ -154,6 +168,7 @@ CASES = {
     "report": Case(report, report_state, {"", "whole5000"}, {"report.html"}),
     "cache": Case(cache, cache_state, {"", "4.0"}, {"features"}),
     "embed": Case(embed, embed_state, {"", "vectors"}, {"v.npz"}),
+    "export": Case(export, export_state, {"", "{'export.json': '{}', 'model.onnx': 'network'}"}, {"m-onnx"}),
     "resume": Case(
         train, train_state, {"", "begun", "state"}, {"images", "m.tlkit-run"}, lambda place: (place / "images").mkdir()
     ),

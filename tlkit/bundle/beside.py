@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from tlkit.durable import exchange, rename_new, sync_folder
+from tlkit.durable import exchange, rename_new, sync_folder, sync_tree
+from tlkit.errors import TlkitError
 from tlkit.locks import HeldError, is_locked, locked
 
 LOCK = "lock"
@@ -35,6 +37,34 @@ def hidden_folder(target: Path, kind: str) -> Path:
         OSError: It cannot be made.
     """
     return Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-{kind}-"))
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Provide a folder to fill, which becomes the target when all of it is on the disk, and is removed otherwise.
+
+    Raises:
+        TlkitError: It cannot be written, the target exists by now, or another process is writing it; also for what is
+            raised as an OSError while it is filled.
+    """
+    sweep_folder(target.parent)
+    try:
+        with locked(lock_file(target)):
+            sweep(target)
+            hidden = hidden_folder(target, NEW)
+            try:
+                part = hidden / target.name
+                part.mkdir()  # in contrast to the hidden one, others may read it
+                yield part
+                sync_tree(part)
+                rename_new(part, target)
+                sync_folder(target.parent)
+            finally:
+                shutil.rmtree(hidden, ignore_errors=True)
+    except HeldError as error:
+        raise TlkitError(f"{target} is being written by {error.holder or 'another process'}") from error
+    except OSError as error:
+        raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 def put_in_place(part: Path, target: Path, replace: bool) -> Path:

@@ -58,15 +58,27 @@ class Source:
     def lite_network(self) -> bytes:
         """The network in LiteRT's format with one output, the probabilities.
 
+        If the bundle has none, its Keras network is converted.
+
         Raises:
-            TlkitError: The bundle has no ``model.tflite``.
+            TlkitError: It cannot be converted.
         """
-        if self.lite is None:
-            raise TlkitError(
-                "the bundle has no model.tflite to start from",
-                "export it as keras or saved-model, or train it again with LiteRT installed",
-            )
         from tlkit.backbones.litert.graph import Graph
 
-        graph = Graph(self.lite)
+        graph = Graph(self._converted() if self.lite is None else self.lite)
         return graph.finish(int(graph.graph.outputs[0]))
+
+    def _converted(self) -> bytes:
+        from tlkit.backbones.litert.conversions import convert
+        from tlkit.backbones.weights.archive import load_model
+
+        model = load_model(self.keras_file)
+        try:
+            return convert(model)
+        except Exception as error:
+            # the converter has no exception of its own
+            reason = " ".join(str(error).split())[:120]
+            raise TlkitError(
+                f"the bundle has no model.tflite, and its network cannot be converted for LiteRT: {reason}",
+                "export it as keras or saved-model",
+            ) from error

@@ -15,7 +15,7 @@ from tlkit.api.export.images import CheckImages
 from tlkit.backbones.engines import Forward
 from tlkit.errors import TlkitError
 from tlkit.evaluation.paired import Paired, paired
-from tlkit.plan.choices import FP32, INT8
+from tlkit.plan.choices import FP16, FP32, INT8
 from tlkit.progress import Advance
 
 BATCH = 8  # images at a time
@@ -138,7 +138,8 @@ def compare(
 def _check(row: Format, precision: str, apart: float, same: NDArray[np.bool_]) -> None:
     """Refuse what is too different; one image may always differ where not all must agree."""
     bound, images = BOUNDS[precision], len(same)
-    hint = "use --precision fp16 or fp32" if precision == INT8 else "export another format, and please report it"
+    lower = {INT8: "use --precision fp16 or fp32", FP16: "use --precision fp32"}
+    hint = lower.get(precision, "export another format, and please report it")
     if not np.isfinite(apart):
         raise TlkitError(f"the {row.name} export returns no finite probabilities", hint)
     if bound.difference is not None and apart > bound.difference:
@@ -147,7 +148,7 @@ def _check(row: Format, precision: str, apart: float, same: NDArray[np.bool_]) -
             f"{bound.difference:g}, so nothing was written",
             hint,
         )
-    allowed = 0 if precision == FP32 else max(1, int((1 - bound.agreement) * images))
+    allowed = 0 if precision == FP32 else max(1, int((1 - bound.agreement) * images + 1e-9))  # 200 * 0.1 is 19.999
     different = images - int(same.sum())
     if different > allowed:
         raise TlkitError(

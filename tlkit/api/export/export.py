@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +13,15 @@ from tlkit.api.export.formats import Format, check_possible, formats_of, precisi
 from tlkit.api.export.images import CheckImages, check_images
 from tlkit.api.export.result import Exported, ExportedFile
 from tlkit.backbones.engines import Forward, has_litert
-from tlkit.bundle.beside import NEW, hidden_folder, lock_file, sweep
+from tlkit.bundle.beside import new_folder
 from tlkit.bundle.cost import network_size
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.manifest import LITE, MODEL
-from tlkit.durable import rename_new, sync_folder, sync_tree
 from tlkit.errors import TlkitError
 from tlkit.files import check_path
 from tlkit.formats.card import make_card
 from tlkit.formats.source import Source
 from tlkit.jsontext import json_text
-from tlkit.locks import HeldError, locked
 from tlkit.plan.choices import FP32, KERAS, LITERT
 from tlkit.progress import Progress, SilentProgress
 
@@ -93,7 +89,7 @@ def export(
     check_possible(formats, exact)
     bundle = model if isinstance(model, Bundle) else load(model)
     target = _target(bundle, formats, exact, output)
-    with _new_folder(target) as part:
+    with new_folder(target) as part:
         shown = check_images(bundle, images, calibration, exact, show, workers)
         work = _prepared(bundle, exact, shown, show)
         files = tuple(_exported(row, part, work) for row in formats)
@@ -142,32 +138,6 @@ def _target(bundle: Bundle, formats: list[Format], precision: str, output: PathL
     if Path(os.path.realpath(target)).is_relative_to(os.path.realpath(bundle.path)):
         raise TlkitError(f"the output is inside the bundle: {target}", "choose another folder with --output")
     return target
-
-
-@contextlib.contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """Provide a folder to fill, which becomes the target when all is written, and is removed otherwise.
-
-    Raises:
-        TlkitError: It cannot be written, or the target exists by now.
-    """
-    try:
-        with locked(lock_file(target)):
-            sweep(target)
-            hidden = hidden_folder(target, NEW)
-            try:
-                part = hidden / target.name
-                part.mkdir()
-                yield part
-                sync_tree(part)
-                rename_new(part, target)
-                sync_folder(target.parent)
-            finally:
-                shutil.rmtree(hidden, ignore_errors=True)
-    except HeldError as error:
-        raise TlkitError(f"{target} is being written by {error.holder or 'another process'}") from error
-    except OSError as error:
-        raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 def _prepared(bundle: Bundle, precision: str, images: CheckImages, show: Progress) -> _Work:

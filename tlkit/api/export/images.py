@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -209,7 +209,7 @@ def _labelled(path: Path, bundle: Bundle) -> _Pool | None:
     return _shuffled(rows) if rows else None
 
 
-def _shuffled(rows: list[tuple[Path | GivenImage, int | None]] | list[tuple[Path, int]]) -> _Pool:
+def _shuffled(rows: Sequence[tuple[Path | GivenImage, int | None]]) -> _Pool:
     mixed = list(rows)
     random.Random(0).shuffle(mixed)  # of each class some, the same ones each time
     return _Pool(tuple(item for item, _ in mixed), tuple(label for _, label in mixed))

@@ -31,6 +31,10 @@ SAVE = "use a functional model saved with model.save('NAME.keras')"
 
 _GRAPHS = ("Functional", "Model", "Sequential")
 _MODULES = ("layers", "models", "ops", "initializers", "regularizers", "constraints", "dtype_policies", "random")
+_APPLICATIONS = "keras.src.applications."
+_OF_APPLICATIONS = {"convnext": ("LayerScale", "StochasticDepth"), "inception_resnet_v2": ("CustomScaleLayer",)}
+"""Layers that Keras Applications define beside a network, by module."""
+_FROM_EXPORT = ("tlkit.json", "labels.txt")  # what `tlkit export` adds to a file
 _OPENS_FILES = frozenset(
     {
         *("TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"),
@@ -163,7 +167,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         raise UnsafeFileError(f"it is not a Keras model: it has no {min(missing)}")
     if len(set(names)) != len(names):
         raise UnsafeFileError("it has a file twice in it")
-    if odd := set(names) - {CONFIG, WEIGHTS, METADATA}:
+    if odd := set(names) - {CONFIG, WEIGHTS, METADATA, *_FROM_EXPORT}:
         raise UnsafeFileError(f"it has a file in it that networks for images do not need: {min(odd)[:60]}")
     if METADATA in names:
         _member(archive, METADATA, MAX_METADATA)
@@ -206,6 +210,8 @@ def _is_part_of_a_network(item: Config, kind: str, module: str) -> bool:
     """Return whether a serialised object is a layer, an operation or a setting, and none that opens files."""
     if kind == "function":
         return item.get("config") in _FUNCTIONS if isinstance(item.get("config"), str) else False
+    if module.startswith(_APPLICATIONS):
+        return kind in _OF_APPLICATIONS.get(module.removeprefix(_APPLICATIONS), ())
     place = module.removeprefix("keras").removeprefix(".").removeprefix("src.").partition(".")[0]
     return kind not in _OPENS_FILES and (place in _MODULES or module in ("", "keras", "builtins"))
 
