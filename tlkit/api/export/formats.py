@@ -63,11 +63,12 @@ FORMATS = (
     Format(
         name="litert",
         spellings=("tflite", "lite", "tf-lite", "tensorflow-lite"),
-        precisions=(FP32,),
+        precisions=(FP32, FP16, INT8),
         place="model.tflite",
         write=litert.write_litert,
         forward=litert.litert_forward,
         modules=LITERT_RUNS,
+        quantizers={"litert_quantizer": "quantize"},
     ),
     Format(
         name="saved-model",

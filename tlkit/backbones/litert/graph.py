@@ -13,19 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.backbones.litert.packing import packed, schema_of_files
 from tlkit.errors import TlkitError
 
 Array = NDArray[np.float32]
 Tensor = int  # index in the graph
 INPUT, FEATURES, PROBABILITIES = "image", "features", "probabilities"
 _VERSION = 3
-_ALIGNMENT = 16  # bytes; required by the schema, and kernels may rely on it
-
-
-def _schema() -> Any:
-    from ai_edge_litert import schema_py_generated
-
-    return schema_py_generated
 
 
 class Graph:
@@ -35,11 +29,11 @@ class Graph:
         data: A file to start from; None: an empty network.
 
     Raises:
-        TlkitError: The file has several subgraphs or inputs, so tlkit did not write it.
+        TlkitError: The file has several subgraphs or inputs, or is quantised, so tlkit did not write it.
     """
 
     def __init__(self, data: bytes | None = None) -> None:
-        schema = self.schema = _schema()
+        schema = self.schema = schema_of_files()
         if data is None:
             self.model = schema.ModelT()
             self.model.version, self.model.description = _VERSION, "tlkit"
@@ -54,6 +48,19 @@ class Graph:
         self.graph = self.model.subgraphs[0]
         if len(self.model.subgraphs) != 1 or len(self.graph.inputs) != 1:
             raise TlkitError("not a network written by tlkit: it has several subgraphs or inputs")
+        if self._is_quantised():
+            raise TlkitError(
+                "not a float32 network: it was quantised, so it cannot be cut, joined or converted",
+                "start from the model.tflite of the bundle",
+            )
+
+    def _is_quantised(self) -> bool:
+        """Return whether values are stored in fewer bits, or outside the tables that are read and written here."""
+        types = self.schema.TensorType
+        plain = {types.FLOAT32, types.INT32, types.INT64, types.BOOL}
+        scaled = [each.quantization is not None and each.quantization.scale is not None for each in self.graph.tensors]
+        outside = any(buffer.offset > 1 for buffer in self.model.buffers)
+        return outside or any(scaled) or any(each.type not in plain for each in self.graph.tensors)
 
     def image(self, height: int, width: int) -> Tensor:
         """Add the input: float32 [n, height, width, 3], RGB, 0..255."""
@@ -143,17 +150,10 @@ class Graph:
 
     def finish(self, *outputs: Tensor) -> bytes:
         """Return the file of the network from the input to ``outputs``, without anything that they do not need."""
-        import flatbuffers
-
         self.graph.outputs = list(outputs)
         self._drop_unused()
         self._sign()
-        for index, buffer in enumerate(self.model.buffers):
-            self.model.buffers[index] = _aligned(self.schema, buffer)
-        size = sum(len(buffer.data) for buffer in self.model.buffers if buffer.data is not None)
-        builder = flatbuffers.Builder(size + (1 << 20))
-        builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
+        return packed(self.model)
 
     def _convolution(
         self, x: Tensor, code: int, weights: Tensor, bias: Array, options: Any, stride: int, relu6: bool
@@ -252,24 +252,3 @@ class Graph:
         entry = self.schema.TensorMapT()
         entry.name, entry.tensorIndex = name, tensor
         return entry
-
-
-def _aligned(schema: Any, buffer: Any) -> Any:
-    """Return the buffer with the alignment that the schema requires; the Python bindings align only to elements."""
-    if buffer.data is None or not len(buffer.data):
-        return buffer
-    data = np.asarray(buffer.data, dtype=np.uint8).tobytes()
-
-    class Aligned(schema.BufferT):  # type: ignore[misc]
-        def Pack(self, builder: Any) -> Any:  # noqa: N802  (the bindings' name)
-            builder.StartVector(1, len(data), _ALIGNMENT)
-            builder.head = builder.Head() - len(data)
-            builder.Bytes[builder.Head() : builder.Head() + len(data)] = data
-            place = builder.EndVector()
-            schema.BufferStart(builder)
-            schema.BufferAddData(builder, place)
-            return schema.BufferEnd(builder)
-
-    packed = Aligned()
-    packed.data = buffer.data
-    return packed
