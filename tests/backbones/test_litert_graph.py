@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -144,3 +146,34 @@ def test_a_network_with_several_inputs_is_none_of_ours() -> None:
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     with pytest.raises(TlkitError, match="several"):
         Graph(bytes(builder.Output()))
+
+
+def test_quantised_networks_are_refused() -> None:
+    """A quantiser keeps values in ways that would be lost when the file is written again."""
+
+    def changed(change: Callable[[Graph], None]) -> bytes:
+        import flatbuffers
+
+        graph, builder = Graph(two_taps()[0]), flatbuffers.Builder(1024)
+        change(graph)
+        builder.Finish(graph.model.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+    def scaled(graph: Graph) -> None:
+        graph.graph.tensors[2].quantization = graph.schema.QuantizationParametersT()
+        graph.graph.tensors[2].quantization.scale = [0.5]
+
+    def eight_bits(graph: Graph) -> None:
+        graph.graph.tensors[2].type = graph.schema.TensorType.INT8
+
+    def half(graph: Graph) -> None:
+        graph.graph.tensors[2].type = graph.schema.TensorType.FLOAT16
+
+    def outside(graph: Graph) -> None:
+        graph.model.buffers[1].offset = graph.model.buffers[1].size = 64
+
+    Graph(changed(lambda graph: None))
+    for change in (scaled, eight_bits, half, outside):
+        with pytest.raises(TlkitError, match="not a float32 network") as caught:
+            Graph(changed(change))
+        assert caught.value.hint == "start from the model.tflite of the bundle"
