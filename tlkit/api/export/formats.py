@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlkit.backbones.engines import Forward
 from tlkit.errors import TlkitError
-from tlkit.formats import keras_file, litert, saved_model
+from tlkit.formats import keras_file, litert, onnx, saved_model
 from tlkit.formats.source import Source
 from tlkit.plan.choices import EXPORTS, FP16, FP32, INT8, PRECISIONS
 
@@ -69,6 +69,15 @@ FORMATS = (
         forward=litert.litert_forward,
         modules=LITERT_RUNS,
         quantizers={"litert_quantizer": "quantize"},
+    ),
+    Format(
+        name="onnx",
+        spellings=("onnx-runtime", "onnxruntime", "ort"),
+        precisions=(FP32, FP16),
+        place="model.onnx",
+        write=onnx.write_onnx,
+        forward=onnx.onnx_forward,
+        modules={"onnx": "onnx", "onnxruntime": "onnx"},
     ),
     Format(
         name="saved-model",
