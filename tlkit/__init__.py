@@ -28,6 +28,11 @@ _HOME = {
     "predict": "tlkit.api.predict",
     "predict_iter": "tlkit.api.predict",
     "Prediction": "tlkit.api.predict",
+    "predict_file": "tlkit.api.predict_file",
+    "Predicted": "tlkit.api.predict_file",
+    "sort_into": "tlkit.api.sort",
+    "Sorted": "tlkit.api.sort",
+    "undo": "tlkit.api.sort",
     "embed": "tlkit.api.embed.embed",
     "embed_file": "tlkit.api.embed.embed",
     "embed_iter": "tlkit.api.embed.embed",
@@ -58,8 +63,10 @@ __all__ = [
     "Evaluation",
     "Explained",
     "Exported",
+    "Predicted",
     "Prediction",
     "Recommendation",
+    "Sorted",
     "TlkitError",
     "TrainResult",
     "check",
@@ -72,10 +79,13 @@ __all__ = [
     "export",
     "load",
     "predict",
+    "predict_file",
     "predict_iter",
     "recommend",
     "resume",
+    "sort_into",
     "train",
+    "undo",
 ]
 
 if TYPE_CHECKING:
@@ -89,7 +99,9 @@ if TYPE_CHECKING:
     from tlkit.api.export.export import export
     from tlkit.api.export.result import Exported
     from tlkit.api.predict import Prediction, predict, predict_iter
+    from tlkit.api.predict_file import Predicted, predict_file
     from tlkit.api.recommend.recommend import Recommendation, recommend
+    from tlkit.api.sort import Sorted, sort_into, undo
     from tlkit.api.train.run import TrainResult, resume, train
     from tlkit.bundle.load import Bundle
     from tlkit.errors import TlkitError

@@ -125,24 +125,40 @@ def new_file(target: Path) -> Iterator[Path]:
     Raises:
         TlkitError: The target exists by now or cannot be written; what the writer raises as an OSError too.
     """
-    _sweep(target.parent)
-    part = target.with_name(f".tlkit-{secrets.token_hex(8)}{target.suffix}")
+    sweep(target.parent)
     try:
-        try:
-            with part.open("xb") as held:
-                lock_open(held.fileno())  # so that others can tell it from what a killed process left
-                yield part
-                sync_file(part)
-            rename_new(part, target)
-            sync_folder(target.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        with new_file_unswept(target) as part:
+            yield part
     except OSError as error:
         raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def _sweep(folder: Path) -> None:
+@contextlib.contextmanager
+def new_file_unswept(target: Path) -> Iterator[Path]:
+    """Do as `new_file`, but leave what killed processes left: for folders that get many files.
+
+    Raises:
+        FileExistsError: The target exists by now.
+        OSError: It cannot be written.
+    """
+    part = target.with_name(f".tlkit-{secrets.token_hex(8)}{target.suffix}")
+    try:
+        with part.open("xb") as held:
+            lock_open(held.fileno())  # so that others can tell it from what a killed process left
+            yield part
+            # by the open file if it can be: what was written may be read-only by now
+            if os.path.samestat(os.fstat(held.fileno()), part.stat()):
+                os.fsync(held.fileno())
+            else:
+                sync_file(part)
+        rename_new(part, target)
+        sync_folder(target.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
     """Remove files of `new_file` whose process was killed."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():

@@ -19,6 +19,7 @@ from tlkit.errors import TlkitError
 OUTPUTS = {  # what is written in place of "OUT", and the phase that work begins with
     "evaluate --csv": (["evaluate", "IMAGES", "--model", "MODEL", "--csv", "OUT.csv"], "Evaluating"),
     "evaluate --report": (["evaluate", "IMAGES", "--model", "MODEL", "--report", "OUT.html"], "Evaluating"),
+    "predict --output": (["predict", "OTHER", "--model", "MODEL", "--output", "OUT.csv"], "Predicting"),
     "embed --output": (["embed", "OTHER", "--output", "OUT.npz"], "Embedding"),
     "explain --output": (["explain", "IMAGES", "--model", "MODEL", "--output", "OUT"], "Loading"),
     "check --report": (["check", "IMAGES", "--report", "OUT.csv"], "Features"),

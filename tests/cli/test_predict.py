@@ -5,7 +5,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 import tlkit as api
 from tlkit.api.predict import Prediction
+from tlkit.api.prediction_rows import Counts
 from tlkit.bundle.load import load
 from tlkit.bundle.run import answers
 from tlkit.bundle.save import manifest_digest
@@ -160,9 +161,9 @@ def test_the_engines_agree(tlkit: Tlkit, trained: Trained, labelled: Ran, unseen
         assert one["probability"] == pytest.approx(other["probability"], abs=1e-4)
 
 
-@pytest.mark.parametrize("write", [module._csv, module._json, module._table])
+@pytest.mark.parametrize("form", list(module.Format))
 def test_every_row_is_written_out_before_the_next_is_computed(
-    monkeypatch: pytest.MonkeyPatch, write: Callable[[Iterable[Prediction]], int]
+    monkeypatch: pytest.MonkeyPatch, form: module.Format
 ) -> None:
     class Pipe(io.StringIO):
         """Keeps what was flushed apart from what still waits."""
@@ -180,7 +181,9 @@ def test_every_row_is_written_out_before_the_next_is_computed(
             yield Prediction(f"{number}.png", "a", 0.5, (("a", 0.5), ("b", 0.5)), None, None)
             assert f"{number}.png" in pipe.seen
 
-    assert write(rows()) == 3
+    counts = Counts()
+    module._show(form, False, None, False)(rows(), counts)
+    assert str(counts) == "3 labelled"
 
 
 def test_an_unknown_engine_is_said(tlkit: Tlkit, trained: Trained, unseen: Path) -> None:

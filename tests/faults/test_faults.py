@@ -16,10 +16,10 @@ import pytest
 from faults.injector import KILL, Injector, kill_at
 
 from tlkit import durable
-from tlkit.api.embed.work_dir import remove_left_over, work_folder
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reserve import reserved, reserved_run
 from tlkit.api.train.run_dir import begin_run, open_run
+from tlkit.api.work_dir import remove_left_over, work_folder
 from tlkit.bundle.beside import lock_file, new_folder, restore, sweep, sweep_folder
 from tlkit.bundle.manifest import Manifest
 from tlkit.bundle.save import save_bundle

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.inputs import PathLike, is_single, listed
-from tlkit.api.predict import Prediction, prediction_of, unknown_limit
+from tlkit.api.predict import TOP, Asked, Prediction, prediction_of
 from tlkit.bundle.load import Bundle
 from tlkit.bundle.load import load as load_bundle
-from tlkit.bundle.run import answer, answers, check_mirroring
+from tlkit.bundle.run import answer, answers
 from tlkit.errors import TlkitError
 
 if TYPE_CHECKING:
@@ -54,16 +54,34 @@ class Classifier(Bundle):
 
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: ImageLike, *, unknown_rate: float | None = ..., tta: bool = ...
+        self,
+        images: ImageLike,
+        *,
+        unknown_rate: float | None = ...,
+        threshold: float | None = ...,
+        top: int = ...,
+        tta: bool = ...,
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self, images: Iterable[ImageLike], *, unknown_rate: float | None = ..., tta: bool = ...
+        self,
+        images: Iterable[ImageLike],
+        *,
+        unknown_rate: float | None = ...,
+        threshold: float | None = ...,
+        top: int = ...,
+        tta: bool = ...,
     ) -> list[Prediction]: ...
 
     def predict(
-        self, images: Any, *, unknown_rate: float | None = None, tta: bool = False
+        self,
+        images: Any,
+        *,
+        unknown_rate: float | None = None,
+        threshold: float | None = None,
+        top: int = TOP,
+        tta: bool = False,
     ) -> Prediction | list[Prediction]:
         """Label one image, or each of a list.
 
@@ -73,6 +91,8 @@ class Classifier(Bundle):
                 [n, height, width, 3]. For folders and patterns, use `tlkit.predict`.
             unknown_rate: Share of images of known classes that may be flagged as unknown, 0..0.5; 0: flag none; None:
                 as set in training.
+            threshold: Probability, 0..1, below which a row says that a person should review it; None: no row does.
+            top: Number of most probable classes in a row, at least 1.
             tta: Average over each image and its mirror image; takes twice the time.
 
         Returns:
@@ -83,14 +103,12 @@ class Classifier(Bundle):
             TlkitError: Something else is given, the bundle cannot flag unknown images, or mirroring is not known to be
                 harmless.
         """
-        limit = unknown_limit(self, unknown_rate)
-        if tta:
-            check_mirroring(self)
+        asked = Asked.of(self, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
         items = listed(images)
         if is_single(images):
-            return prediction_of(str(items[0]), answer(items[0], self, mirrored=tta), self.classes, limit)
+            return prediction_of(str(items[0]), answer(items[0], self, mirrored=tta), self.classes, asked)
         found = answers(items, self, mirrored=tta)
-        return [prediction_of(str(item), each, self.classes, limit) for item, each in zip(items, found, strict=True)]
+        return [prediction_of(str(item), each, self.classes, asked) for item, each in zip(items, found, strict=True)]
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """Return class probabilities, float32 [n, classes], rows sum to 1.

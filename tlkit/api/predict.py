@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,10 @@ from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tlkit.api.inputs import Images
+    from tlkit.images.given import GivenImage
 
 TOP = 5
 
@@ -35,6 +38,8 @@ class Prediction:
         top: (class, probability) of the most probable classes, best first, at most `TOP`.
         unknown: Whether the image is unlike anything the bundle was trained on; None if the bundle cannot tell.
         error: Why there is no label; None if there is one.
+        review: Whether a person should look at the image, as its probability is below the threshold; None without a
+            threshold, or if there is no label.
     """
 
     file: str
@@ -43,6 +48,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     unknown: bool | None
     error: str | None
+    review: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: the fields of the command line's JSON."""
@@ -53,6 +59,7 @@ class Prediction:
             "top": [{"label": label, "probability": probability} for label, probability in self.top],
             "unknown": self.unknown,
             "error": self.error,
+            **({} if self.review is None else {"review": self.review}),
         }
 
 
@@ -62,6 +69,8 @@ def predict(
     model: PathLike | Bundle | None = None,
     *,
     unknown_rate: float | None = None,
+    threshold: float | None = None,
+    top: int = TOP,
     tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
@@ -69,10 +78,20 @@ def predict(
     **options: Any,
 ) -> list[Prediction]:
     """Label images; the rows of `predict_iter` as a list."""
-    rows = predict_iter(
-        images, model, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, progress=progress, **options
+    return list(
+        predict_iter(
+            images,
+            model,
+            unknown_rate=unknown_rate,
+            threshold=threshold,
+            top=top,
+            tta=tta,
+            engine=engine,
+            workers=workers,
+            progress=progress,
+            **options,
+        )
     )
-    return list(rows)
 
 
 @documented(FileOptions)
@@ -81,6 +100,8 @@ def predict_iter(
     model: PathLike | Bundle | None = None,
     *,
     unknown_rate: float | None = None,
+    threshold: float | None = None,
+    top: int = TOP,
     tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
@@ -97,6 +118,8 @@ def predict_iter(
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         unknown_rate: Share of images of known classes that may be flagged as unknown, 0..0.5; 0: flag none; None: as
             set in training.
+        threshold: Probability, 0..1, below which a row says that a person should review it; None: no row does.
+        top: Number of most probable classes in a row, at least 1.
         tta: Average over each image and its mirror image (test-time augmentation); takes twice the time.
         engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
         workers: Threads to read images with, and cores to compute with; None: all.
@@ -109,18 +132,71 @@ def predict_iter(
     Raises:
         TypeError: There is no such option.
         TlkitError: There is no bundle or it is damaged, no image is found or an image is of a type that cannot be one,
-            the bundle cannot flag unknown images, mirroring is not known to be harmless, or the engine is missing.
+            the bundle cannot flag unknown images, mirroring is not known to be harmless, a number is out of range, or
+            the engine is missing.
     """
     table = FileOptions.of("predict", options)
     bundle = model if isinstance(model, Bundle) else load(model)
-    limit = unknown_limit(bundle, unknown_rate)
-    if tta:
-        check_mirroring(bundle)
+    asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
     found = find_images(images, table)
     with (progress or SilentProgress()).phase("Predicting", len(found)) as advance:
-        for answer in answers(found, bundle, engine=engine, workers=workers, mirrored=tta):
-            yield prediction_of(str(found[answer.item.index]), answer, bundle.classes, limit)
+        for row in rows_of(found, bundle, asked, engine, workers):
+            yield row
             advance(1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked about every image.
+
+    Attributes:
+        limit: The score above which an image is unknown, from `unknown_limit`.
+        threshold: The probability below which a person should review it; None: nothing is to be reviewed.
+        top: Number of most probable classes.
+        tta: Whether to average over each image and its mirror image.
+    """
+
+    limit: float | None = None
+    threshold: float | None = None
+    top: int = TOP
+    tta: bool = False
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, *, unknown_rate: float | None, threshold: float | None, top: int | None, tta: bool
+    ) -> Asked:
+        """Check what is asked of a bundle.
+
+        Raises:
+            TlkitError: A number is out of range, or the bundle cannot tell.
+        """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise TlkitError(f"--threshold must be at least 0 and at most 1, not {threshold:g}")
+        if top is not None and top < 1:
+            raise TlkitError(f"--top must be at least 1, not {top}")
+        limit = unknown_limit(bundle, unknown_rate)
+        if tta:
+            check_mirroring(bundle)
+        return cls(limit, threshold, TOP if top is None else top, tta)
+
+
+def rows_of(
+    found: Sequence[Path | GivenImage], bundle: Bundle, asked: Asked, engine: str = AUTO, workers: int | None = None
+) -> Generator[Prediction, None, None]:
+    """Yield one row per image, in order.
+
+    Args:
+        found: The images, from `find_images`.
+        bundle: The bundle.
+        asked: What is asked about them.
+        engine: See `predict_iter`.
+        workers: See `predict_iter`.
+
+    Raises:
+        TlkitError: The engine is missing.
+    """
+    for each in answers(found, bundle, engine=engine, workers=workers, mirrored=asked.tta):
+        yield prediction_of(str(found[each.item.index]), each, bundle.classes, asked)
 
 
 def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
@@ -139,20 +215,21 @@ def unknown_limit(bundle: Bundle, rate: float | None) -> float | None:
     return None if bundle.ood is None else bundle.ood.threshold(bundle.unknown_rate if rate is None else rate)
 
 
-def prediction_of(name: str, answer: Answer, classes: Sequence[str], limit: float | None, top: int = TOP) -> Prediction:
+def prediction_of(name: str, answer: Answer, classes: Sequence[str], asked: Asked) -> Prediction:
     """Return a row: the answer in words.
 
     Args:
         name: What the row's ``file`` is.
         answer: The bundle's answer.
         classes: Its class names.
-        limit: The score above which the image is unknown, from `unknown_limit`.
-        top: How many classes to list at most.
+        asked: What is asked.
     """
     values = answer.probabilities
     if values is None:
         return Prediction(name, None, None, (), None, answer.error)
-    best = np.argsort(-values, kind="stable")[:top]
-    listed = tuple((classes[i], float(values[i])) for i in best)
-    unknown = None if limit is None or answer.ood_score is None else not answer.ood_score <= limit
-    return Prediction(name, *listed[0], listed, unknown, None)
+    best = np.argsort(-values, kind="stable")[: asked.top]
+    top = tuple((classes[i], float(values[i])) for i in best)
+    score = answer.ood_score
+    unknown = None if asked.limit is None or score is None else not score <= asked.limit
+    review = None if asked.threshold is None else top[0][1] < asked.threshold
+    return Prediction(name, *top[0], top, unknown, None, review)

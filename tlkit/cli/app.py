@@ -23,6 +23,7 @@ from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
 from tlkit.cli.serve import serve_command
 from tlkit.cli.train import train_command
+from tlkit.cli.undo import undo_command
 
 app = typer.Typer(
     name="tlkit",
@@ -38,6 +39,7 @@ app.command("predict", cls=GroupedCommand)(predict_command)
 app.command("evaluate", cls=GroupedCommand)(evaluate_command)
 app.command("compare", cls=GroupedCommand)(compare_command)
 app.command("explain", cls=GroupedCommand)(explain_command)
+app.command("undo", cls=GroupedCommand)(undo_command)
 app.command("embed", cls=GroupedCommand)(embed_command)
 app.command("export", cls=GroupedCommand)(export_command)
 app.command("serve", cls=GroupedCommand)(serve_command)

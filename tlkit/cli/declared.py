@@ -31,7 +31,7 @@ from tlkit.plan.option import (
 
 Parameters = list[inspect.Parameter]
 
-ARGUMENTS, SELECTION, MODEL, OTHER = "Arguments", "Selection", "Model", "Other"
+ARGUMENTS, SELECTION, MODEL, SORTING, OTHER = "Arguments", "Selection", "Model", "Sorting", "Other"
 MAYBE_PATHS = ("backbone", "weights", "name")  # parameters that take a name or a file
 HEADINGS = (
     ARGUMENTS,
@@ -45,6 +45,7 @@ HEADINGS = (
     ACCESS,
     LIMITS,
     OUTPUT,
+    SORTING,
     MACHINE,
     OTHER,
 )

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tlkit.api.table_options import FileOptions
 from tlkit.cli.bundles import chosen_bundle
-from tlkit.cli.declared import choices_of, with_options
+from tlkit.cli.declared import SORTING, choices_of, with_options
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Images, Json, Model, RawCsv, Tta, UnknownRate, Workers
-from tlkit.csvtext import line
+from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT
+from tlkit.words import plural
 
 if TYPE_CHECKING:
-    from tlkit.api.predict import Prediction
+    from tlkit.api.prediction_rows import Counts
+    from tlkit.api.sort import Sorted
+    from tlkit.cli.console import ConsoleProgress
+
+SHOWN = 10  # files that are named each on a line
 
 
 class Format(str, Enum):
@@ -29,6 +34,10 @@ class Format(str, Enum):
     table = "table"
     csv = "csv"
     json = "json"
+
+
+def _flag(name: str, help: str) -> Any:
+    return typer.Option(name, help=help, rich_help_panel=SORTING)
 
 
 @with_options(FileOptions, "table")
@@ -41,13 +50,61 @@ def predict_command(
         typer.Option(
             "--format",
             metavar=choices_of(Format.__members__),
-            help="Output format.",
+            help="Output format on stdout.",
             rich_help_panel=OUTPUT,
             show_default="table on a terminal, csv otherwise",
         ),
     ] = None,
     as_json: Json = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the rows to this new file, which must end in .csv, .jsonl or .parquet.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="With --output: go on with an unfinished run.", rich_help_panel=OUTPUT),
+    ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Give the K most probable classes of each image; in CSV, a column each.",
+            rich_help_panel=OUTPUT,
+            show_default="5 in JSON and Parquet, 2 in a table, 1 in CSV",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Mark images for review whose probability is below P, 0 to 1.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit with 2 if an image cannot be read.", rich_help_panel=OUTPUT),
+    ] = False,
     raw_csv: RawCsv = False,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Put the images into a folder for each class, and into unknown, review and unreadable.",
+            rich_help_panel=SORTING,
+        ),
+    ] = None,
+    copy: Annotated[bool, _flag("--copy", "Copy the images; this is the default.")] = False,
+    move: Annotated[bool, _flag("--move", "Move the images.")] = False,
+    link: Annotated[bool, _flag("--link", "Make symbolic links to the images.")] = False,
+    dry_run: Annotated[bool, _flag("--dry-run", "Only say where every file would go.")] = False,
     unknown_rate: UnknownRate = None,
     tta: Tta = False,
     engine: Engine = "auto",
@@ -58,77 +115,138 @@ def predict_command(
 
     Example: tlkit predict photos/ --model garden.tlkit
     """
+    _refuse_contradictions(form, output, resume, top, raw_csv, sort_into, [copy, move, link], dry_run)
     from tlkit.cli.console import ConsoleProgress
 
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.predict import predict_iter
+        from tlkit.api.prediction_rows import Counts
 
-    bundle = chosen_bundle(model, show)
-    terminal = sys.stdout.isatty()
-    # on a terminal the rows themselves show progress, and a bar would get in their way
-    rows = predict_iter(
-        images,
-        bundle,
-        unknown_rate=unknown_rate,
-        tta=tta,
-        engine=engine,
-        workers=workers,
-        progress=None if terminal else show,
+    asked: dict[str, Any] = {
+        "model": chosen_bundle(model, show),
+        "unknown_rate": unknown_rate,
+        "threshold": threshold,
+        "tta": tta,
+        "engine": engine,
+        "workers": workers,
         **table.given(),
-    )
-    chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
-    show_rows: dict[Format, Callable[[Iterable[Prediction]], int]] = {
-        Format.table: _table,
-        Format.csv: partial(_csv, raw=raw_csv),
-        Format.json: _json,
     }
-    if not show_rows[chosen](rows):
+    if sort_into is not None:
+        action = "move" if move else "link" if link else "copy"
+        counts = _sort(images, sort_into, asked, show, action=action, dry_run=dry_run, as_json=as_json)
+    elif output is not None:
+        counts = _write(images, output, asked, show, resume=resume, top=top, raw_csv=raw_csv, as_json=as_json)
+    else:
+        terminal, counts = sys.stdout.isatty(), Counts()
+        chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
+        # on a terminal the rows themselves show progress, and a bar would get in their way
+        rows = predict_iter(images, progress=None if terminal else show, top=top or 5, **asked)
+        _show(chosen, raw_csv, top, threshold is not None)(rows, counts)
+        if counts.images > 1:
+            show.note(str(counts))
+    if counts.images == counts.unreadable > 0 or (strict and counts.unreadable):
         raise typer.Exit(Exit.USER)
 
 
-def _json(rows: Iterable[Prediction]) -> int:
-    labelled = 0
-    for row in rows:
-        print(json_text(row.to_json()), flush=True)  # noqa: T201  (streams: a pipe sees each row at once)
-        labelled += row.error is None
-    return labelled
+def _show(form: Format, raw: bool, top: int | None, review: bool) -> Callable[[Any, Counts], None]:
+    """Return what prints rows in a format."""
+    from tlkit.api.prediction_rows import CsvRows
+    from tlkit.cli.predict_rows import show_csv, show_json, show_table
+
+    if form is Format.json:
+        return show_json
+    if form is Format.table:
+        return lambda rows, counts: show_table(rows, counts, top or 2)
+    return lambda rows, counts: show_csv(rows, counts, CsvRows(top or 1, review, raw))
 
 
-def _csv(rows: Iterable[Prediction], *, raw: bool = False) -> int:
-    labelled = 0
-    for number, row in enumerate(rows):
-        if number == 0:  # not earlier: on an error stdout must stay empty
-            sys.stdout.write(line(["file", "label", "probability", "unknown", "error"]))
-        probability = "" if row.probability is None else f"{row.probability:.6f}"
-        unknown = "" if row.unknown is None else str(row.unknown).lower()
-        sys.stdout.write(line([row.file, row.label or "", probability, unknown, row.error or ""], raw=raw))
-        sys.stdout.flush()  # streams: a pipe sees each row at once
-        labelled += row.error is None
-    return labelled
+def _refuse_contradictions(
+    form: Format | None,
+    output: Path | None,
+    resume: bool,
+    top: int | None,
+    raw_csv: bool,
+    sort_into: Path | None,
+    actions: list[bool],
+    dry_run: bool,
+) -> None:
+    """Refuse options that do nothing together, before anything heavy is imported."""
+    if sum(actions) > 1:
+        raise TlkitError("--copy, --move and --link contradict each other", "give one of them")
+    if sort_into is None and (any(actions) or dry_run):
+        names = ("--copy", "--move", "--link", "--dry-run")
+        name = names[[*actions, dry_run].index(True)]
+        raise TlkitError(f"{name} requires --sort-into", "say which folder, for example --sort-into sorted")
+    if sort_into is not None:
+        given = {"--output": output, "--format": form, "--top": top, "--raw-csv": raw_csv or None}
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise TlkitError(f"{wrong[0]} does not apply to --sort-into", "run predict once for each")
+    if resume and output is None:
+        hint = "--sort-into goes on by itself" if sort_into is not None else "for example --output labels.csv"
+        raise TlkitError("--resume requires --output", hint)
+    if output is not None and form is not None:
+        raise TlkitError("--format does not apply to --output", "the name of the file says the format")
 
 
-def _table(rows: Iterable[Prediction]) -> int:
-    """Print one line per image as soon as it is predicted, with the file name last, as it may be long."""
-    from rich.text import Text
+def _write(
+    images: list[Path], output: Path, asked: dict[str, Any], show: ConsoleProgress, *, as_json: bool, **rest: Any
+) -> Counts:
+    """Write the rows to a file and say so."""
+    from tlkit.api.predict_file import predict_file
 
-    from tlkit.cli.console import out
+    found = predict_file(images, output, progress=show, **rest, **asked)
+    if as_json:
+        typer.echo(json_text(found.to_json()))
+    else:
+        typer.echo(str(found.counts))
+        earlier = f", {found.reused:,} of them in an earlier run" if found.reused else ""
+        typer.echo(printable(f"saved {found.output} in {found.seconds:.0f} s{earlier}"))
+    return found.counts
 
-    console, labelled, width = out(), 0, 0
-    for row in rows:
-        if not width:
-            width = max([5, *(len(label) for label, _ in row.top)])
-            heading = f"{'label':<{width}}  probability  {'next best':<{width + 5}}  file"
-            console.print(Text(heading, style="bold"), soft_wrap=True)
-        if row.error is not None:
-            line = Text.assemble((f"{'-':<{width}}  {row.error}", "red"), f"  {printable(row.file)}")
-        else:
-            label, probability = row.top[1] if len(row.top) > 1 else ("", 0.0)
-            first = f"{printable(str(row.label)):<{width}}"
-            second = f"{printable(label)} {probability:.0%}"
-            unknown = ("unknown? ", "yellow") if row.unknown else ("", "")
-            rest = f"  {row.probability:>11.1%}  {second:<{width + 5}}  "
-            line = Text.assemble((first, "green"), rest, unknown, printable(row.file))
-            labelled += 1
-        console.print(line, soft_wrap=True)
-    return labelled
+
+def _sort(
+    images: list[Path],
+    into: Path,
+    asked: dict[str, Any],
+    show: ConsoleProgress,
+    *,
+    action: str,
+    dry_run: bool,
+    as_json: bool,
+) -> Counts:
+    """Sort the images and say where they went."""
+    from tlkit.api.sort import sort_into
+
+    found = sort_into(images, into, action=action, dry_run=dry_run, progress=show, **asked)
+    if as_json:
+        typer.echo(json_text(found.to_json()))
+    else:
+        _present(found, dry_run=dry_run)
+    if found.stayed:
+        raise typer.Exit(Exit.USER)
+    return found.counts
+
+
+def _present(found: Sorted, *, dry_run: bool) -> None:
+    if dry_run:
+        for each in found.files:
+            typer.echo(printable(f"{each.source} -> {each.target}"))
+    typer.echo(str(found.counts))
+    if found.resumed:
+        typer.echo(f"{plural(found.resumed, 'image')} sorted in an earlier run")
+    if dry_run:
+        return
+    done = {"copy": "copied", "move": "moved", "link": "linked"}[found.action]
+    typer.echo(printable(f"{done} into {found.into} in {found.seconds:.0f} s"))
+    for each in found.stayed[:SHOWN]:
+        typer.echo(printable(f"left where it is: {each.source} ({each.error})"))
+    if len(found.stayed) > SHOWN:
+        typer.echo(f"and {plural(len(found.stayed) - SHOWN, 'more file')} (--json lists all)")
+    typer.echo(printable(f"to take it back: tlkit undo {_quoted(found.journal)}"))
+
+
+def _quoted(path: Path | None) -> str:
+    import shlex
+
+    return shlex.quote(str(path))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.api.classifier import Classifier, load
-from tlkit.api.predict import Prediction, prediction_of, unknown_limit
+from tlkit.api.predict import Asked, Prediction, prediction_of, unknown_limit
 from tlkit.bundle.manifest import LITE
 from tlkit.bundle.run import answer
 from tlkit.bundle.save import MANIFEST, SUFFIX
@@ -100,7 +100,7 @@ class Model:
         """
         began = time.perf_counter()
         found = answer(image, self.classifier, forward=self._forward)
-        row = prediction_of(image.name, found, self.classifier.classes, self.limit, top)
+        row = prediction_of(image.name, found, self.classifier.classes, Asked(self.limit, top=top))
         seconds = time.perf_counter() - began
         drawn = self._drawn(image, row.label) if explain and row.label is not None else None
         return Result(row, seconds, drawn)

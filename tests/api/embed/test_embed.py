@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as arrays
 import tlkit
 from tlkit.api.embed import embed as module
 from tlkit.api.embed.source import open_source
-from tlkit.api.embed.work_dir import work_folder
 from tlkit.api.embed.writers import FORMATS, Layout
+from tlkit.api.work_dir import work_folder
 from tlkit.backbones import features
 from tlkit.csvtext import original
 from tlkit.progress import SilentProgress

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.embed.source import Source, open_source
-from tlkit.api.embed.work_dir import WorkFolder, remove_left_over, work_folder
 from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
 from tlkit.api.inputs import PathLike, find_images, listed, named_folders
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
+from tlkit.api.work_dir import WorkFolder, remove_left_over, work_folder
 from tlkit.backbones.extractor import columns_of
 from tlkit.backbones.features import NOT_FINITE, Store, each_feature, feature_key
 from tlkit.bundle.load import Bundle

@@ -192,8 +192,8 @@ def _pool(images: Images, bundle: Bundle) -> _Pool:
             labelled = _labelled(path, bundle)
             if labelled is not None:
                 return labelled
-    items = find_images(images)
-    return _shuffled([(item, None) for item in items])
+    found: list[tuple[Path | GivenImage, int | None]] = [(item, None) for item in find_images(images)]
+    return _shuffled(found)
 
 
 def _labelled(path: Path, bundle: Bundle) -> _Pool | None:
