@@ -33,6 +33,7 @@ class Source:
         precision: One of `PRECISIONS`.
         calibration: uint8 [n, height, width, 3], images that int8 takes the range of values from; else empty.
         ood: The bundle's OOD statistics; None if it has none.
+        web_runtime: Where LiteRT.js is, for a web page; None: in the current folder.
     """
 
     keras_file: Path
@@ -41,6 +42,7 @@ class Source:
     precision: str
     calibration: NDArray[np.uint8]
     ood: OodStatistics | None = None
+    web_runtime: Path | None = None
 
     @property
     def classes(self) -> Sequence[str]:
