@@ -29,7 +29,7 @@ def found() -> str | None:
 
 
 class Chromium:
-    """One tab. ``events`` keeps what the browser reported, such as requests and messages on the console."""
+    """One tab. ``events`` keeps what the browser reported, of the page and of its workers."""
 
     def __init__(self) -> None:
         command = found()
@@ -53,23 +53,33 @@ class Chromium:
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
+        for domain in ("Page", "Runtime", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result."""
-        self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
+        number = self._send(method, parameters, self._session)
         while True:
             answer = self._receive()
-            if answer.get("id") == self._number:
+            if answer.get("id") == number:
                 assert "error" not in answer, answer["error"]
                 result: dict[str, Any] = answer["result"]
                 return result
-            self.events.append(answer)
+            if "method" in answer:
+                self.events.append(answer)
+            if answer.get("method") == "Target.attachedToTarget" and self._session:  # a worker, which waits
+                worker = answer["params"]["sessionId"]
+                self._send("Network.enable", {}, worker)
+                self._send("Runtime.runIfWaitingForDebugger", {}, worker)
+
+    def _send(self, method: str, parameters: dict[str, Any], session: str) -> int:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        return self._number
 
     def _receive(self) -> Any:
         while b"\0" not in self._buffer:
@@ -92,6 +102,12 @@ class Chromium:
             assert time.monotonic() < end, f"not true after {seconds} s: {expression}"
             time.sleep(0.05)
         return value
+
+    def requests(self) -> set[str]:
+        """The addresses that the page and its workers asked for."""
+        return {
+            each["params"]["request"]["url"] for each in self.events if each["method"] == "Network.requestWillBeSent"
+        }
 
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)

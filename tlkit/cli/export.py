@@ -75,6 +75,16 @@ def export_command(
             show_default="training images, if they are found",
         ),
     ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            "--runtime",
+            metavar="DIR",
+            help="With web: find LiteRT.js in this folder, as npm installs it.",
+            rich_help_panel=OUTPUT,
+            show_default="node_modules",
+        ),
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -90,7 +100,7 @@ def export_command(
         from tlkit.api.export.export import export
         from tlkit.api.export.formats import check_possible, formats_of, precision_of
 
-    check_possible(formats_of(format), precision_of(precision))
+    check_possible(formats_of(format), precision_of(precision), runtime)
     result = export(
         chosen_bundle(model, show),
         format,
@@ -98,6 +108,7 @@ def export_command(
         precision=precision,
         images=_one(images),
         calibration=_one(calibration),
+        runtime=runtime,
         workers=workers,
         progress=show,
     )

@@ -79,7 +79,7 @@ def _arrays(known: OodStatistics) -> list[NDArray[Any]]:
     """Return the arrays of known.bin, in the order that unknown.js has; see `OodStatistics.measures`."""
     means = known.classes.astype(np.float64)
     inner = np.linalg.inv(np.diag(1 / known.shares.astype(np.float64)) + means @ means.T)
-    before = [known.mean, known.scale, known.basis, known.gain, known.rest, known.centre]
+    before: list[NDArray[Any]] = [known.mean, known.scale, known.basis, known.gain, known.rest, known.centre]
     return [*before, means, inner, known.typical]
 
 

@@ -49,7 +49,8 @@ MAX_COST = 2.5
 UNKNOWN_RATE, MAX_UNKNOWN_RATE = 0.05, 0.5
 """Share of images of known classes that may be called unknown: default and maximum."""
 
-EXPORTS = ("litert", "onnx", "saved-model", "keras", "openvino", "coreml", "web")
+WEB = "web"
+EXPORTS = ("litert", "onnx", "saved-model", "keras", "openvino", "coreml", WEB)
 """The formats that ``export`` writes."""
 
 FP32, FP16, INT8 = "fp32", "fp16", "int8"

@@ -51,6 +51,7 @@ def export(
     precision: str = FP32,
     images: Images | None = None,
     calibration: Images | None = None,
+    runtime: PathLike | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Exported:
@@ -76,6 +77,8 @@ def export(
             ones.
         calibration: Images from which int8 takes the range of values; 64 are enough. None: some of the bundle's
             training images, if they are among ``images``.
+        runtime: With "web": a ``node_modules`` folder, or a package in it, that has LiteRT.js; None: the one in the
+            current folder.
         workers: Threads to read images with; None: all.
         progress: Progress reporter.
 
@@ -86,12 +89,12 @@ def export(
     """
     show = progress or SilentProgress()
     formats, exact = formats_of(format), precision_of(precision)
-    check_possible(formats, exact)
+    check_possible(formats, exact, runtime)
     bundle = model if isinstance(model, Bundle) else load(model)
     target = _target(bundle, formats, exact, output)
     with new_folder(target) as part:
         shown = check_images(bundle, images, calibration, exact, show, workers)
-        work = _prepared(bundle, exact, shown, show)
+        work = _prepared(bundle, exact, shown, show, None if runtime is None else Path(runtime))
         files = tuple(_exported(row, part, work) for row in formats)
         result = Exported(
             model=bundle.path,
@@ -140,7 +143,9 @@ def _target(bundle: Bundle, formats: list[Format], precision: str, output: PathL
     return target
 
 
-def _prepared(bundle: Bundle, precision: str, images: CheckImages, show: Progress) -> _Work:
+def _prepared(
+    bundle: Bundle, precision: str, images: CheckImages, show: Progress, runtime: Path | None = None
+) -> _Work:
     """Run ``predict`` on the images, with LiteRT if it can."""
     has_lite = LITE in bundle.manifest["files"]
     engine = LITERT if has_lite and has_litert() else KERAS
@@ -154,6 +159,7 @@ def _prepared(bundle: Bundle, precision: str, images: CheckImages, show: Progres
         precision=precision,
         calibration=images.calibration,
         ood=bundle.ood,
+        web_runtime=runtime,
     )
     return _Work(source, images, original, found, show)
 

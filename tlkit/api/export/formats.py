@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlkit.backbones.engines import Forward
 from tlkit.errors import TlkitError
-from tlkit.formats import keras_file, litert, onnx, saved_model
+from tlkit.formats import keras_file, litert, onnx, saved_model, web
 from tlkit.formats.source import Source
-from tlkit.plan.choices import EXPORTS, FP16, FP32, INT8, PRECISIONS
+from tlkit.formats.web_runtime import find_web_runtime
+from tlkit.plan.choices import EXPORTS, FP16, FP32, INT8, PRECISIONS, WEB
 
 LITERT_RUNS = {"ai_edge_litert": ""}
 
@@ -97,6 +99,15 @@ FORMATS = (
         forward=keras_file.keras_file_forward,
         modules={"tensorflow": "", "keras": ""},
     ),
+    Format(
+        name=WEB,
+        spellings=("web-page", "html", "browser", "litert-js", "tfjs"),
+        precisions=(FP32,),
+        place="web",
+        write=web.write_web,
+        forward=web.web_forward,
+        modules=LITERT_RUNS,
+    ),
 )
 
 SPELLINGS = {
@@ -139,12 +150,21 @@ def precision_of(wanted: str) -> str:
     return _named(wanted, known, "precision", PRECISIONS)
 
 
-def check_possible(formats: Sequence[Format], precision: str) -> None:
+def check_possible(formats: Sequence[Format], precision: str, runtime: str | os.PathLike[str] | None = None) -> None:
     """Check, before any work, that the formats can have this precision, and that what they need is installed.
+
+    Args:
+        formats: The formats.
+        precision: One of `PRECISIONS`.
+        runtime: The folder in which a web page is to find LiteRT.js; None: the current one.
 
     Raises:
         TlkitError: They cannot, or something is missing.
     """
+    if any(row.name == WEB for row in formats):
+        find_web_runtime(runtime)
+    elif runtime is not None:
+        raise TlkitError(f"--runtime requires --format {WEB}")
     for row in formats:
         if precision not in row.precisions:
             can = [each.name for each in FORMATS if precision in each.precisions]

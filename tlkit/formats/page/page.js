@@ -9,6 +9,7 @@ const waiting = new Map(); // id to {file, item}
 let classes = [];
 let count = 0;
 let done = 0;
+let next = 0;
 let worker;
 
 if (location.protocol === "file:") {
@@ -35,8 +36,8 @@ function fail(message) {
 function show(card) {
   classes = card.classes;
   const [height, width] = card.input.size;
-  document.title = card.source.name;
-  element("title").textContent = card.source.name;
+  document.title = card.source.name.replace(/\.tlkit$/, "");
+  element("title").textContent = document.title;
   element("about").textContent =
     `Recognises ${number(classes.length, "class", "classes")}. Your images stay on this device.`;
   element("unknown-note").textContent = card.known
@@ -91,7 +92,7 @@ function add(files) {
   const list = element("results");
   for (const file of files) {
     const item = made("li", "result");
-    item.append(made("p", "", file.name), made("p", "soft", "Waiting…"));
+    item.append(made("span", "blank"), made("h2", "", "Waiting…"), made("p", "soft", file.name));
     list.prepend(item);
     waiting.set(++next, { file, item });
     count++;
@@ -101,8 +102,6 @@ function add(files) {
   tell();
 }
 
-let next = 0;
-
 function answered({ id, error, probabilities, unknown, score, thumbnail }) {
   const found = waiting.get(id);
   if (!found) return; // cleared in the meantime
@@ -110,14 +109,14 @@ function answered({ id, error, probabilities, unknown, score, thumbnail }) {
   done++;
   const { file, item } = found;
   if (error) {
-    item.replaceChildren(made("span"), made("h2", "", "No result"), made("p", "soft", file.name), made("p", "warning", error));
+    item.replaceChildren(made("span", "blank"), made("h2", "", "No result"), made("p", "soft", file.name), made("p", "warning", error));
     tell(`${file.name}: ${error}`);
     return;
   }
   const best = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, TOP);
   const [label, confidence] = [classes[best[0]], percent(probabilities[best[0]])];
   item.replaceChildren(picture(thumbnail, file.name), made("h2", "", `${label} (${confidence})`), made("p", "soft", file.name));
-  if (unknown) item.append(made("p", "warning", "Unknown? It is unlike the images in training."));
+  if (unknown) item.append(made("p", "warning", "Unknown? Unlike the images it was trained on."));
   item.append(bars(best, probabilities));
   item.dataset.answer = JSON.stringify({ probabilities: [...probabilities], unknown, score });
   tell(`${file.name}: ${label}, ${confidence}${unknown ? ", perhaps unknown" : ""}.`);
