@@ -9,8 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-FILES = {"/": "index.html"}
-"""The files by their address; no other file is ever sent."""
+_OWN, _SHARED = "tlkit.serve", "tlkit.formats"
+FILES = {
+    "/": (_OWN, "index.html"),
+    "/serve.css": (_OWN, "serve.css"),
+    "/serve.js": (_OWN, "serve.js"),
+    "/page.css": (_SHARED, "page.css"),  # the page of `tlkit export --format web` looks the same
+}
+"""The files by their address, each with the package that has it in ``page``; no other file is ever sent."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -20,11 +26,11 @@ _POLICY = (
 
 async def page(request: Request) -> Response:
     """``GET /`` and the files that the page needs."""
-    name = FILES[request.url.path]
+    package, name = FILES[request.url.path]
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return Response(_content(name), 200, headers, _TYPES[name.rpartition(".")[2]])
+    return Response(_content(package, name), 200, headers, _TYPES[name.rpartition(".")[2]])
 
 
 @lru_cache(maxsize=16)
-def _content(name: str) -> bytes:
-    return (resources.files("tlkit.serve") / "page" / name).read_bytes()
+def _content(package: str, name: str) -> bytes:
+    return (resources.files(package) / "page" / name).read_bytes()
