@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Trained
+from conftest import COMMAND, Trained
 
 from tlkit.serve.options import ServeOptions
 
@@ -71,3 +75,62 @@ def served(start: Start) -> Served:
 @pytest.fixture(scope="session")
 def photos(unseen: Path) -> list[Path]:
     return sorted(file for file in unseen.iterdir() if file.suffix in (".png", ".jpg"))
+
+
+class Process:
+    """A running server."""
+
+    def __init__(self, process: subprocess.Popen[str], said: dict[str, Any]) -> None:
+        import httpx2
+
+        self.process, self.said = process, said
+        self.client = httpx2.Client(base_url=said["url"], timeout=30)
+        self.lines: list[str] = []
+        assert process.stderr is not None
+        self._reader = threading.Thread(target=self.lines.extend, args=(process.stderr,), daemon=True)
+        self._reader.start()
+
+    @property
+    def port(self) -> int:
+        return int(self.said["url"].rpartition(":")[2])
+
+    def predict(self, data: bytes) -> Any:
+        return self.client.post("/predict", content=data, headers={"content-type": "image/png"})
+
+    def ends(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def log(self) -> list[dict[str, Any]]:
+        self._reader.join(10)
+        return [json.loads(line) for line in self.lines]
+
+
+@contextmanager
+def _serving(*arguments: object, cwd: Path) -> Iterator[Process]:
+    process = subprocess.Popen(
+        [str(COMMAND), "serve", *map(str, arguments), "--port", "0", "--json"],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line:
+                assert process.stderr is not None
+                raise AssertionError(process.stderr.read())
+            running = Process(process, json.loads(line))
+            yield running
+            running.client.close()
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def serving(cache: Path) -> Callable[..., Any]:
+    """``with serving(bundle, ..., cwd=folder) as process``: the installed command, in a process of its own."""
+    return _serving

@@ -188,6 +188,12 @@ def test_a_form_has_nothing_but_files(served: Any, photos: list[Path]) -> None:
     assert "must be a file" in answer.json()["error"]
 
 
+def test_a_part_that_is_an_image_needs_no_name(served: Any, photos: list[Path], rows: Any) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="file"\r\nContent-Type: image/png\r\n\r\n%b\r\n--x--\r\n'
+    answer = served.post("/predict", body % photos[0].read_bytes(), "multipart/form-data; boundary=x")
+    assert answer.json() == [{**rows[0], "file": "images[0]"}]
+
+
 def test_hugging_face_shape(served: Any, photos: list[Path], rows: Any) -> None:
     data = photos[0].read_bytes()
     expected = [{"label": each["label"], "score": each["probability"]} for each in rows[0]["top"]]

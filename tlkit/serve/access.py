@@ -129,8 +129,13 @@ class Gate:
             self._access.check_token(headers)
 
 
-async def log_in(request: Request) -> Response:
-    """``POST /session`` with ``{"token": ...}``: set the cookie that stands for the token."""
+async def session(request: Request) -> Response:
+    """``/session``: POST logs in, DELETE logs out. One function, so that the header Allow has both."""
+    return await (_log_in(request) if request.method == "POST" else _log_out(request))
+
+
+async def _log_in(request: Request) -> Response:
+    """Set the cookie that stands for the token."""
     access: Access = request.app.state.access
     token = await _token_in(request)
     if access.cookie and not access.is_token(token):
@@ -141,8 +146,8 @@ async def log_in(request: Request) -> Response:
     return response
 
 
-async def log_out(request: Request) -> Response:
-    """``DELETE /session``: remove the cookie."""
+async def _log_out(request: Request) -> Response:
+    """Remove the cookie."""
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, **_properties(request))
     return response
@@ -156,8 +161,9 @@ async def _token_in(request: Request) -> str:
     async with state_of(request).body(request) as (body, _):
         if len(body.data) > MAX_SESSION:
             raise Refused(LARGE, f"the request has more than {MAX_SESSION} bytes")
-        token = json_object(body).get("token")
-    if not isinstance(token, str):
+        found = json_object(body)
+    token = found.get("token")
+    if not isinstance(token, str) or len(found) > 1:
         raise Refused(UNPROCESSABLE, "the body must be a JSON object with token", '{"token": "..."}')
     return token
 

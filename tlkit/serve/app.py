@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tlkit.serve import endpoints, home, kserve
-from tlkit.serve.access import OPEN, Access, Gate, log_in, log_out
+from tlkit.serve.access import OPEN, Access, Gate, session
 from tlkit.serve.answers import refused_response
 from tlkit.serve.guard import Guard, Log, log_line
 from tlkit.serve.models import Models
@@ -27,8 +27,7 @@ ROUTES = (
     ("GET", "/readyz", endpoints.ready),
     ("GET", "/metrics", endpoints.metrics),
     ("GET", "/openapi.json", endpoints.openapi),
-    ("POST", "/session", log_in),
-    ("DELETE", "/session", log_out),
+    ("POST DELETE", "/session", session),
     ("GET", "/v2", kserve.server),
     ("GET", "/v2/health/live", kserve.health_live),
     ("GET", "/v2/health/ready", kserve.health_ready),
@@ -37,7 +36,7 @@ ROUTES = (
     ("POST", "/v2/models/{name}/infer", kserve.infer),
     *(("GET", path, home.page) for path in home.FILES),
 )
-"""Method, address and function of every endpoint."""
+"""Methods, address and function of every endpoint."""
 
 
 def make_app(models: Models, options: ServeOptions, log: Log = log_line) -> Starlette:
@@ -63,7 +62,7 @@ def make_app(models: Models, options: ServeOptions, log: Log = log_line) -> Star
             )
         )
     layers.append(Middleware(Gate, access=access, public=public))
-    routes = [Route(path, function, methods=[method]) for method, path, function in ROUTES]
+    routes = [Route(path, function, methods=methods.split()) for methods, path, function in ROUTES]
     app = Starlette(routes=routes, middleware=layers, exception_handlers={HTTPException: _http, Refused: _refused})
     app.state.served, app.state.access = state, access
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+FILE_TYPES = (b"image/", b"application/octet-stream")  # a part of such a type is a file even without a name
 MAX_NAME = 200  # characters of a file's name
 
 
@@ -61,7 +62,7 @@ class _Parts:
         self._whole = memoryview(data)
         self._most = most
         self._field = self._value = b""
-        self._disposition = b""
+        self._disposition = self._type = b""
 
     def callbacks(self) -> dict[str, object]:
         return {
@@ -75,7 +76,7 @@ class _Parts:
         }
 
     def _begin(self) -> None:
-        self._field = self._value = self._disposition = b""
+        self._field = self._value = self._disposition = self._type = b""
 
     def _add_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
@@ -84,19 +85,22 @@ class _Parts:
         self._value += data[start:end]
 
     def _end_header(self) -> None:
-        if self._field.lower() == b"content-disposition":
+        name = self._field.lower()
+        if name == b"content-disposition":
             self._disposition = self._value
+        elif name == b"content-type":
+            self._type = self._value.lower()
         self._field = self._value = b""
 
     def _end_headers(self) -> None:
         kind, options = parse_options_header(self._disposition)
         if kind != b"form-data":
             raise FormError("a part has no Content-Disposition: form-data", is_damaged=True)
-        if b"filename" not in options:
+        if b"filename" not in options and not self._type.startswith(FILE_TYPES):
             raise FormError("every part of the form must be a file", is_damaged=False)
         if len(self.found) == self._most:
             raise TooManyFiles(f"more than {self._most} files", is_damaged=False)
-        name = options[b"filename"].decode("utf-8", "replace")[-MAX_NAME:]
+        name = options.get(b"filename", b"").decode("utf-8", "replace")[-MAX_NAME:]
         self.found.append((name or f"images[{len(self.found)}]", []))
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
