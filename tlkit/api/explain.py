@@ -23,6 +23,7 @@ from tlkit.errors import TlkitError
 from tlkit.files import check_free
 from tlkit.images.batches import load_image
 from tlkit.images.given import GivenImage
+from tlkit.libraries import require_keras
 from tlkit.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def _stage_maps(bundle: Bundle, stage: str | None) -> Any:
     """Build a ``keras.Model`` from pixels to a stage's feature maps; None if there is no stage."""
     if stage is None:
         return None
+    require_keras("--stage")
     network = bundle.model
     from tlkit.backbones.runtime import import_keras
 

@@ -6,7 +6,6 @@ measurements.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import queue
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from tlkit.backbones.runtime import import_tensorflow, silent_stderr
 from tlkit.errors import TlkitError
 from tlkit.images.batches import cpu_count
+from tlkit.libraries import has_keras, is_installed, require_keras
 from tlkit.plan.choices import AUTO, ENGINES, KERAS, LITERT
 
 AGREEMENT = 1e-4  # largest difference in probability between engines; above, the slower one is used
@@ -45,6 +45,10 @@ def check_engine(name: str) -> str:
         raise TlkitError(f"unknown engine '{name}'", f"one of {', '.join(ENGINES)}")
     if name == LITERT and not has_litert():
         raise TlkitError("LiteRT is not installed", "pip install ai-edge-litert, or --engine keras")
+    if name == KERAS:
+        require_keras("--engine keras")
+    if name == AUTO and not has_litert() and not has_keras():
+        raise TlkitError("neither LiteRT nor TensorFlow with Keras is installed", "pip install ai-edge-litert")
     return name
 
 
@@ -68,14 +72,14 @@ def choose_engine(wanted: str, images: int | None = None) -> str:
 
 def has_litert() -> bool:
     """Return whether LiteRT is installed."""
-    return importlib.util.find_spec("ai_edge_litert") is not None
+    return is_installed("ai_edge_litert")
 
 
 def has_gpu() -> bool:
     """Return whether TensorFlow sees a GPU; TensorFlow takes seconds to import, so only if a driver is loaded."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
-    if not has_gpu_driver():
+    if not has_gpu_driver() or not has_keras():
         return False
     return bool(import_tensorflow().config.list_physical_devices("GPU"))
 

@@ -18,6 +18,7 @@ from tlkit.backbones.network import Network
 from tlkit.backbones.runtime import import_keras
 from tlkit.backbones.weights.loading import known_digest
 from tlkit.errors import TlkitError
+from tlkit.libraries import require_keras
 from tlkit.plan.choices import IMAGENET, KERAS, LITERT
 from tlkit.progress import Progress, SilentProgress
 
@@ -137,6 +138,7 @@ def open_extractor(
         return Extractor(
             row, size, weights, digest, found.taps, chosen, found.graph, seed, keep, upto, found.partial_note
         )
+    require_keras(f"building {row.name}")
     with show.phase(f"Loading {row.name}", None):
         network = _build(row, weights, size, seed, upto)
     note = network.partial_load.note(Path(weights).name)
@@ -154,8 +156,9 @@ def _build(row: Backbone, weights: str, size: int, seed: int, upto: str | None) 
     """Build the Keras network, or only its stages up to ``upto``.
 
     Raises:
-        TlkitError: As for `build_backbone`, or there is no such stage.
+        TlkitError: As for `build_backbone`, Keras is not installed, or there is no such stage.
     """
+    require_keras(f"building {row.name}")
     network = build_backbone(row, weights=weights, input_size=size, seed=seed)
     if upto is None:
         return network

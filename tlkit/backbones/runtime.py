@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tlkit.errors import TlkitError
+from tlkit.libraries import require_keras
 from tlkit.progress import Progress
 from tlkit.store.bound import keep_font_list
 
@@ -24,9 +25,13 @@ def import_keras() -> ModuleType:
 
     Only the first call takes time (several seconds). A user's ``keras.json`` with another backend or channel order is
     overridden for this process.
+
+    Raises:
+        TlkitError: TensorFlow or Keras is not installed, or there is too little address space.
     """
     if _is_loaded():
         return sys.modules["keras"]
+    require_keras("this")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keep_font_list()

@@ -19,6 +19,7 @@ from tlkit.bundle.manifest import FILES, LITE, MODEL, OOD
 from tlkit.bundle.save import MANIFEST, SUFFIX
 from tlkit.bundle.verify import damaged, verified_manifest
 from tlkit.errors import TlkitError
+from tlkit.libraries import require_keras
 from tlkit.linear.ood import OodStatistics
 from tlkit.npz import read_npz
 from tlkit.plan.choices import AUTO, LITERT
@@ -77,6 +78,8 @@ class Bundle:
         return self._once("keras", self._keras_forward)
 
     def _keras_forward(self) -> Forward:
+        if LITE not in self.manifest["files"]:
+            require_keras(f"a bundle without {LITE}")
         layers, model = self.manifest.get("layers"), self.model
         if layers:
             from tlkit.linear.classifier import with_features

@@ -69,7 +69,7 @@ class Manifest:
     The annotations say what `checked_manifest` accepts; `Any` is plain data of any kind, which nothing here relies on.
 
     Attributes:
-        keras: Version of Keras used in training.
+        keras: Version of Keras used in training; where it was not installed, the oldest that can open the bundle.
         backbone: Name of the backbone.
         own_backbone: Origin of the user's own backbone; None for one from the catalogue.
         weights: "imagenet", "none", or the name of the file or bundle the initial weights came from.

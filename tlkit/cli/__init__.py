@@ -9,7 +9,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run ``tlkit`` and exit with its exit code."""
     import sys
 
-    from tlkit.cli.exits import guarded
+    try:
+        from tlkit.cli.exits import guarded
+    except ModuleNotFoundError as error:
+        sys.exit(_without(error))
     from tlkit.cli.signals import take_as_interrupts
     from tlkit.cli.streams import prepare
 
@@ -24,3 +27,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from tlkit.cli.limits import supervised
 
     sys.exit(supervised(lambda: run(argv)))
+
+
+def _without(error: ModuleNotFoundError) -> int:
+    """Say that the library is missing that the command line is made with."""
+    import sys
+
+    from tlkit.libraries import missing_library
+
+    lacking = missing_library(error)
+    if lacking is None:
+        raise error
+    print(f"error: {lacking.message}\nhint: {lacking.hint}", file=sys.stderr)  # noqa: T201
+    return 2

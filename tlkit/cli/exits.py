@@ -14,6 +14,7 @@ from typing import Any, Final
 import typer
 
 from tlkit.errors import TlkitError
+from tlkit.libraries import missing_library
 
 # newer releases of Typer carry their own copy of click; the base class of its public exception is in whichever it is
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
@@ -67,6 +68,8 @@ def _unexpected(error: Exception) -> int:
     what = _one_line(f"{type(error).__name__}: {error}")
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(what):
         return _fail("out of memory", "try a smaller --image-size, or fewer --workers", Exit.USER)
+    if lacking := missing_library(error):
+        return _fail(lacking.message, lacking.hint, Exit.USER)
     if isinstance(error, ImportError) and not (error.name or "").startswith("tlkit"):
         return _fail(f"a library cannot be loaded: {error}", "tlkit doctor says what is missing", Exit.USER)
     if isinstance(error, OSError):

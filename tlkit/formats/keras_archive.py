@@ -13,7 +13,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,17 @@ from tlkit.linear.classifier import JOINED, LOGITS, MODEL, POOL, PROBABILITIES
 _GROUPS = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "BatchNormalization": "batch_normalization"}
 _GROUPS |= {"Dense": "dense"}
 
+OLDEST_KERAS = "3.12.0"  # that `setup.cfg` allows; the file has been the same in all since
+
 Shape = tuple[int, ...]
+
+
+def keras_version() -> str:
+    """Return the version of Keras that a file says it was written by: the installed one, else `OLDEST_KERAS`."""
+    try:
+        return version("keras")
+    except PackageNotFoundError:
+        return OLDEST_KERAS
 
 
 class _Output(NamedTuple):
@@ -93,7 +103,7 @@ class _Archive:
         }
         saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
         with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("metadata.json", json.dumps({"keras_version": version("keras"), "date_saved": saved}))
+            archive.writestr("metadata.json", json.dumps({"keras_version": keras_version(), "date_saved": saved}))
             archive.writestr("config.json", json.dumps(network))
             archive.writestr("model.weights.h5", self._hdf5())
 

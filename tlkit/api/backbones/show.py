@@ -14,6 +14,7 @@ from tlkit.backbones.operations import count_operations
 from tlkit.backbones.own.keras_file import INCLUDED, file_backbone
 from tlkit.backbones.stages import Stage
 from tlkit.finetune.trainable import default_boundary
+from tlkit.libraries import require_keras
 from tlkit.linear.taps import early_stages
 from tlkit.plan.choices import IMAGENET, RANDOM
 from tlkit.progress import Progress, SilentProgress
@@ -85,12 +86,14 @@ def stages_of(name: str, input_size: int | None = None, progress: Progress | Non
         progress: Progress reporter.
 
     Raises:
-        TlkitError: The name is unknown, the size too small, or the file cannot be a backbone.
+        TlkitError: The name is unknown, the size too small, or the file cannot be a backbone, or Keras is not
+            installed.
     """
     own = is_file_name(name)
     weights = IMAGENET if own else RANDOM
     # stages do not depend on preprocessing
     row, size = check_request(file_backbone(name, INCLUDED) if own else name, weights, input_size)
+    require_keras("tlkit backbones show")
     with (progress or SilentProgress()).phase(f"Building {row.name}", None):
         return describe(build_backbone(row, weights=weights, input_size=size))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tlkit.advisor.advise import LONGEST, Advice, advise
+from tlkit.advisor.advise import LONGEST, Advice, advise, without_training
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence, gather
 from tlkit.advisor.frozen_choice import FrozenCandidate
@@ -26,6 +26,7 @@ from tlkit.backbones.source_statistics import class_names, packaged_source
 from tlkit.backbones.speed import TimedForward
 from tlkit.context import Context
 from tlkit.images.folder import TRAIN
+from tlkit.libraries import no_keras
 from tlkit.linear.flip_check import balanced_sample
 from tlkit.linear.taps import cross_validated, taps_of
 from tlkit.plan.choices import ALL, IMAGENET
@@ -123,8 +124,10 @@ def measure(
             pilot=pilot,
         )
 
-    advice, pilot = advised(None), None
-    if (
+    advice, pilot, lacking = advised(None), None, no_keras()
+    if lacking:
+        advice = without_training(advice, lacking)
+    elif (
         request.pilot
         and evidence is not None
         and flips is not None

@@ -18,6 +18,7 @@ from tlkit.backbones.speed import latency
 from tlkit.context import Context
 from tlkit.errors import TlkitError
 from tlkit.images.batches import load_images
+from tlkit.libraries import no_keras
 from tlkit.plan.choices import AUTO, IMAGENET, MAX_COST
 
 LARGER = {catalog.DEFAULT: (288, 352)}  # input sizes worth comparing beyond a network's own (benchmarks/frozen.py)
@@ -95,6 +96,7 @@ def networks_to_compare(start: Start, paths: Sequence[Path], context: Context) -
     if request.backbone in (None, AUTO):
         rows = [row for row in catalog.rows() if (everything or row.packaged) and catalog.is_here(row)]
         rows = [row for row in rows if request.max_params is None or row.params <= request.max_params]
+        rows = _possible(rows, context)
     wanted = [(row, size) for row in rows for size in _sizes(row, request.image_size)]
     if any(size > row.input_size for row, size in wanted) and request.image_size is None:
         sharp = resolution(paths, context)
@@ -111,6 +113,16 @@ def networks_to_compare(start: Start, paths: Sequence[Path], context: Context) -
             "tlkit backbones lists them with their parameters; raise one of the limits",
         )
     return sorted(found, key=lambda each: each.key != own.key)
+
+
+def _possible(rows: list[Backbone], context: Context) -> list[Backbone]:
+    """Leave out the networks that only Keras can build, if it is not installed, and say so."""
+    lacking = "" if all(row.packaged for row in rows) else no_keras()
+    if not lacking:
+        return rows
+    kept = [row for row in rows if row.packaged]
+    context.show.note(f"only the {len(kept)} networks that come with tlkit are compared: {lacking}")
+    return kept
 
 
 def _sizes(row: Backbone, given: int | None) -> tuple[int, ...]:

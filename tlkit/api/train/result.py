@@ -9,11 +9,14 @@ from typing import Any
 
 from tlkit.api.train.coverage import coverage_warnings
 from tlkit.api.train.finished import Finished
+from tlkit.api.train.start import Start
 from tlkit.api.train.trained import Tuning
 from tlkit.bundle.manifest import REPORT
 from tlkit.context import Context
 from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.images.grouping import Grouping
+from tlkit.libraries import no_keras
+from tlkit.plan.choices import AUTO
 from tlkit.plan.plan import Plan
 from tlkit.words import plural
 
@@ -38,7 +41,7 @@ class TrainResult:
         groups: Groups that were asked for or found, and what they mean for the accuracy; None: none were found.
         refit: Splits that the head was solved on once more, after the metrics were measured; empty: it was not.
         report: The HTML page in the bundle; None if there is none.
-        warnings: What the accuracies do not cover, one sentence each.
+        warnings: What the accuracies do not cover, and what was not possible on this machine, one sentence each.
         unused: Files of the image folder that are not used, and why; as in the JSON of ``check``.
     """
 
@@ -116,9 +119,15 @@ def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Cont
         resume=resume,
         groups=dataset.grouping,
         refit=trained.refit,
-        warnings=coverage_warnings(dataset),
+        warnings=(*coverage_warnings(dataset), *_not_possible(finished.start)),
         unused=tuple(each.to_json() for each in finished.folder.unused),
     )
+
+
+def _not_possible(start: Start) -> tuple[str, ...]:
+    """What the advisor could not choose, since something is not installed."""
+    lacking = no_keras() if start.request.strategy == AUTO and not start.planned else ""
+    return (f"only the head was trained: {lacking}",) if lacking else ()
 
 
 def accuracy_lines(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,11 @@ from tlkit.api.train.report import page_of_training
 from tlkit.bundle.manifest import LITE, MODEL, OOD, REPORT, Manifest
 from tlkit.bundle.save import save_bundle
 from tlkit.context import Context
+from tlkit.formats.keras_archive import keras_version
 from tlkit.images.folder import TRAIN, VAL
 from tlkit.images.group_spec import split_table
 from tlkit.images.read import READING_VERSION
+from tlkit.libraries import missing_library
 from tlkit.plan.choices import FREEZE
 from tlkit.plan.plan import Plan
 
@@ -108,7 +109,9 @@ def _write_report(finished: Finished, plan: Plan, folder: Path, history: History
     try:
         text = page_of_training(finished, plan, folder, history)
     except Exception as error:  # noqa: BLE001
-        context.show.note(f"the report could not be written: {error!r}")
+        lacking = missing_library(error)
+        reason = f"{lacking.message} ({lacking.hint})" if lacking else repr(error)
+        context.show.note(f"the report could not be written: {reason}")
         return
     (folder / REPORT).write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -119,7 +122,7 @@ def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifes
     # of exact copies in two splits, the one in training counts: the network was trained on that image
     order = sorted(zip(dataset.contents, dataset.folder.splits, strict=True), key=lambda pair: pair[1] == TRAIN)
     return Manifest(
-        keras=version("keras"),
+        keras=keras_version(),
         backbone=plan.backbone,
         own_backbone=own if plan.backbone_file is not None else None,
         weights=plan.weights,

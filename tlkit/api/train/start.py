@@ -23,7 +23,8 @@ from tlkit.images.folder import ImageFolder
 from tlkit.images.groups import described, with_groups
 from tlkit.images.labelled import labelled_images
 from tlkit.images.layout import layout_notes
-from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, IMAGENET, LAST, PREPROCESSING, RANDOM
+from tlkit.libraries import require_keras
+from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, FREEZE, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
 
@@ -79,10 +80,30 @@ def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = N
     else:
         start = _plain(request, context, plan)
     if plan is None:
+        _require_library(start)
         return start
     _require_same(plan, start.plan)
     own = {name: getattr(start.plan, name) for name in ("backbone_file", "from_bundle")}
-    return replace(start, plan=replace(plan, **own), planned=True)
+    start = replace(start, plan=replace(plan, **own), planned=True)
+    _require_library(start)
+    return start
+
+
+def _require_library(start: Start) -> None:
+    """Require Keras, before any work, for all but a head on the packaged networks with ImageNet's weights.
+
+    Raises:
+        TlkitError: It is needed and not installed.
+    """
+    plan, row = start.plan, start.backbone
+    if plan.strategy not in (AUTO, FREEZE) and not plan.head_only:
+        require_keras(f"--strategy {plan.strategy}")
+    if start.request.from_bundle is not None:
+        require_keras("--from")
+    elif not row.packaged:
+        require_keras(f"--backbone {Path(row.file).name if row.file else row.name}")
+    elif start.weights != IMAGENET:
+        require_keras("--weights other than imagenet")
 
 
 def _plain(request: TrainOptions, context: Context, plan: Plan | None) -> Start:

@@ -1,0 +1,68 @@
+"""Libraries that may be missing: what an installation has, and how the rest is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from tlkit.errors import TlkitError
+
+KERAS, TENSORFLOW = "keras", "tensorflow"
+NAMES = {TENSORFLOW: "TensorFlow", KERAS: "Keras"}
+"""The libraries of which an installation may do without both: modules, and how they are called."""
+
+# modules whose package is not called the same with hyphens
+_PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a top-level module can be found; nothing of it is run."""
+    return importlib.util.find_spec(module) is not None
+
+
+def missing_keras() -> tuple[str, str]:
+    """Return which of TensorFlow and Keras are missing, in words, and how to install them; empty if none is."""
+    missing = [module for module in NAMES if not is_installed(module)]
+    return " and ".join(NAMES[each] for each in missing), f"pip install {' '.join(missing)}" if missing else ""
+
+
+def has_keras() -> bool:
+    """Return whether TensorFlow and Keras are installed."""
+    return all(is_installed(module) for module in NAMES)
+
+
+def no_keras() -> str:
+    """Return that TensorFlow or Keras is not installed, and how to install it; empty if they are."""
+    missing, command = missing_keras()
+    return f"{missing} {_are(missing)} not installed ({command})" if missing else ""
+
+
+def require_keras(what: str) -> None:
+    """Refuse what needs TensorFlow and Keras where they are not installed.
+
+    Args:
+        what: What needs them, such as "--strategy fine-tune".
+
+    Raises:
+        TlkitError: One of them is missing.
+    """
+    missing, command = missing_keras()
+    if missing:
+        raise TlkitError(f"{what} needs {missing}, which {_are(missing)} not installed", command)
+
+
+def _are(names: str) -> str:
+    return "are" if " and " in names else "is"
+
+
+def missing_library(error: BaseException) -> TlkitError | None:
+    """Return what to say of a library that could not be imported because it is not there; None: it is another error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    module = error.name.partition(".")[0]
+    if module == "tlkit" or is_installed(module):
+        return None
+    if module in NAMES:
+        missing, command = missing_keras()
+        return TlkitError(f"this needs {missing}, which {_are(missing)} not installed", command)
+    package = _PACKAGES.get(module, module.replace("_", "-"))
+    return TlkitError(f"{package} is not installed", f"pip install {package}")
