@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -150,17 +150,24 @@ def tlkit(cache: Path) -> Callable[..., Ran]:
     from tlkit.cli.app import run as run_command
 
     def run(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ran:
-        with _surroundings(cwd, env), _streams() as (out, err):
-            try:
-                code = run_command([*map(str, arguments)])
-            except SystemExit as leaving:  # as `tlkit.cli.main` would
-                code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            read = [os.pread(each, os.fstat(each).st_size, 0).decode() for each in (out, err)]
-        return Ran(code, *read)
+        return in_process(run_command, arguments, cwd, env)
 
     return run
+
+
+def in_process(
+    run: Callable[[list[str]], int], arguments: Iterable[object], cwd: Path | None, env: dict[str, str] | None = None
+) -> Ran:
+    """Run a function that takes the command line's arguments, as the fixture `tlkit` does."""
+    with _surroundings(cwd, env), _streams() as (out, err):
+        try:
+            code = run([*map(str, arguments)])
+        except SystemExit as leaving:  # as `tlkit.cli.main` would
+            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        read = [os.pread(each, os.fstat(each).st_size, 0).decode() for each in (out, err)]
+    return Ran(code, *read)
 
 
 @contextmanager
@@ -277,6 +284,34 @@ def trained(installed: Callable[..., Ran], garden: Path, make_once: Callable[[st
     place = make_once("trained", make)
     ran = Ran(**json.loads((place / "ran.json").read_text()))
     return Trained(place / "garden.tlkit", ran.json, ran)
+
+
+def changed(bundle: Path, target: Path, **changes: Any) -> Path:
+    """A copy of a bundle with some changes of its manifest; its labels go with its classes."""
+    from tlkit.bundle.manifest import LABELS
+    from tlkit.bundle.save import MANIFEST, manifest_digest
+    from tlkit.files import file_hash
+    from tlkit.formats.card import labels_text
+
+    shutil.copytree(bundle, target)
+    manifest = json.loads((target / MANIFEST).read_text())
+    manifest.update(changes)
+    (target / LABELS).write_text(labels_text(manifest["classes"]))
+    manifest["files"][LABELS] = file_hash(target / LABELS)
+    manifest["digest"] = manifest_digest({key: value for key, value in manifest.items() if key != "digest"})
+    (target / MANIFEST).write_text(json.dumps(manifest))
+    return target
+
+
+@pytest.fixture(scope="session")
+def other(trained: Trained, make_once: Callable[[str, Make], Path]) -> Path:
+    """The sample's bundle, but it takes each class for the next one: always wrong where the other is right."""
+
+    def make(place: Path) -> None:
+        names = trained.result["classes"]
+        changed(trained.bundle, place / "other.tlkit", classes=[*names[1:], names[0]])
+
+    return make_once("other", make) / "other.tlkit"
 
 
 @pytest.fixture(scope="session")

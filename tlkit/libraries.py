@@ -15,8 +15,11 @@ _PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}
 
 
 def is_installed(module: str) -> bool:
-    """Return whether a top-level module can be found; nothing of it is run."""
-    return importlib.util.find_spec(module) is not None
+    """Return whether a module can be found; a top-level one is not imported for that."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # the package that it would be in is missing or broken
+        return False
 
 
 def missing_keras() -> tuple[str, str]:
@@ -50,6 +53,26 @@ def require_keras(what: str) -> None:
         raise TlkitError(f"{what} needs {missing}, which {_are(missing)} not installed", command)
 
 
+def require(what: str, *modules: str) -> None:
+    """Refuse, before any work, what needs a library that is not installed.
+
+    Args:
+        what: What needs them, such as "--report".
+        modules: Top-level modules.
+
+    Raises:
+        TlkitError: One of them is missing; the hint installs all that are.
+    """
+    missing = [_package(module) for module in modules if not is_installed(module)]
+    if missing:
+        names = " and ".join(missing)
+        raise TlkitError(f"{what} needs {names}, which {_are(names)} not installed", f"pip install {' '.join(missing)}")
+
+
+def _package(module: str) -> str:
+    return _PACKAGES.get(module, module.replace("_", "-"))
+
+
 def _are(names: str) -> str:
     return "are" if " and " in names else "is"
 
@@ -64,5 +87,5 @@ def missing_library(error: BaseException) -> TlkitError | None:
     if module in NAMES:
         missing, command = missing_keras()
         return TlkitError(f"this needs {missing}, which {_are(missing)} not installed", command)
-    package = _PACKAGES.get(module, module.replace("_", "-"))
-    return TlkitError(f"{package} is not installed", f"pip install {package}")
+    package = _package(module)
+    return TlkitError(f"{package} is not installed", f"pip install {package}; tlkit doctor says what else is missing")

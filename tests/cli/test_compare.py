@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Make, Ran, Trained
+from conftest import Ran, Trained, changed
 from PIL import Image
 
 import tlkit as package
-from tlkit.bundle.manifest import LABELS, LITE
-from tlkit.bundle.save import MANIFEST, manifest_digest
-from tlkit.files import file_hash
-from tlkit.formats.card import labels_text
+from tlkit.bundle.manifest import LITE
 from tlkit.images.folder import scan
 
 Tlkit = Callable[..., Ran]
-
-
-def changed(bundle: Path, target: Path, **changes: Any) -> Path:
-    """A copy of a bundle with some changes of its manifest; its labels go with its classes."""
-    shutil.copytree(bundle, target)
-    manifest = json.loads((target / MANIFEST).read_text())
-    manifest.update(changes)
-    (target / LABELS).write_text(labels_text(manifest["classes"]))
-    manifest["files"][LABELS] = file_hash(target / LABELS)
-    manifest["digest"] = manifest_digest({key: value for key, value in manifest.items() if key != "digest"})
-    (target / MANIFEST).write_text(json.dumps(manifest))
-    return target
-
-
-@pytest.fixture(scope="module")
-def other(trained: Trained, make_once: Callable[[str, Make], Path]) -> Path:
-    """The sample's bundle, but it takes each class for the next one: always wrong where the other is right."""
-
-    def make(place: Path) -> None:
-        names = trained.result["classes"]
-        changed(trained.bundle, place / "other.tlkit", classes=[*names[1:], names[0]])
-
-    return make_once("other", make) / "other.tlkit"
 
 
 def test_the_better_one_is_named(tlkit: Tlkit, trained: Trained, other: Path, fresh: Path, tmp_path: Path) -> None:

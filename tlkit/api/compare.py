@@ -24,6 +24,7 @@ from tlkit.evaluation.paired import holm, mean_interval, paired
 from tlkit.files import file_hash
 from tlkit.images.folder import TRAIN, VAL, ImageFolder
 from tlkit.images.labelled import labelled_images
+from tlkit.libraries import require
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural
@@ -69,6 +70,7 @@ def compare(
             image is left that neither was trained on and whose class both have.
     """
     table = TableOptions.of("compare", options)
+    require("compare", "scipy", "sklearn")
     one, two = (each if isinstance(each, Bundle) else load(each) for each in (a, b))
     if one.manifest["digest"] == two.manifest["digest"]:
         raise TlkitError(f"{one.path} and {two.path} are the same bundle", "name two different ones")

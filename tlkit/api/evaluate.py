@@ -22,6 +22,7 @@ from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
 from tlkit.images.class_names import matched_names
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.labelled import data_name, labelled_images
+from tlkit.libraries import require
 from tlkit.plan.choices import ALL, AUTO, SPLITS
 from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural, some
@@ -147,6 +148,7 @@ def evaluate(
             bundle, or no image can be read.
     """
     table = TableOptions.of("evaluate", options)
+    require("evaluate", "scipy", "sklearn")
     bundle = model if isinstance(model, Bundle) else load(model)
     folder, part = part_of(labelled_images(images, table.columns, min_classes=1), split)
     show = progress or SilentProgress()

@@ -176,7 +176,7 @@ def _stage_maps(bundle: Bundle, stage: str | None) -> Any:
     """Build a ``keras.Model`` from pixels to a stage's feature maps; None if there is no stage."""
     if stage is None:
         return None
-    require_keras("--stage")
+    require_keras("--feature-maps")
     network = bundle.model
     from tlkit.backbones.runtime import import_keras
 

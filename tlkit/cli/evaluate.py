@@ -72,8 +72,11 @@ def evaluate_command(
         from tlkit.api.explain import class_maps
         from tlkit.evaluation.prediction_table import image_table
         from tlkit.files import check_outputs, write_new
+        from tlkit.report.page import require_page
 
     check_outputs(images, {"--csv": csv, "--report": report})
+    if report is not None:
+        require_page()
     bundle = chosen_bundle(model, show)
     result = evaluate(
         images,

