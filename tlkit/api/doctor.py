@@ -28,7 +28,7 @@ from tlkit.api.installation import (
 )
 from tlkit.backbones import catalog
 from tlkit.errors import TlkitError
-from tlkit.libraries import KERAS, missing_keras
+from tlkit.libraries import KERAS, install_extra, missing_keras
 from tlkit.progress import Progress, SilentProgress
 from tlkit.store import bound as cache
 from tlkit.version import VERSION
@@ -37,6 +37,8 @@ from tlkit.words import plural
 EXTRAS = {
     "heif": ("pillow-heif", "reads HEIC images"),
     "parquet": ("pyarrow", "lets tlkit embed write .parquet files"),
+    "quantize": ("litert-quantizer", "enables tlkit export --precision fp16 and int8"),
+    "serve": ("starlette", "enables tlkit serve"),
     "tensorboard": ("tensorboard", "enables tlkit train --tensorboard"),
 }
 START_TIMEOUT = 180  # seconds for TensorFlow to start
@@ -293,7 +295,7 @@ def _images() -> Iterator[Finding]:
     if register_heif():
         yield Finding("images", "HEIC", WORKS, "pillow-heif")
     else:
-        yield Finding("images", "HEIC", MISSING, "needs the extra heif", "pip install 'tlkit[heif]'")
+        yield Finding("images", "HEIC", MISSING, "needs the extra heif", install_extra("heif"))
 
 
 def _extras() -> Iterator[Finding]:
@@ -302,9 +304,7 @@ def _extras() -> Iterator[Finding]:
         if version is not None:
             yield Finding("extras", extra, WORKS, f"{package} {version}: {purpose}")
         else:
-            # an extra would bring TensorFlow too
-            command = f"'tlkit[{extra}]'" if kind_of_installation() == FULL else package
-            yield Finding("extras", extra, MISSING, purpose, f"pip install {command}")
+            yield Finding("extras", extra, MISSING, purpose, install_extra(extra))
 
 
 def _one_line(text: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tlkit.api.inputs import PathLike, described, find_images, named_folders
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
+from tlkit.backbones.engines import check_engine
 from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.manifest import LITE
@@ -24,6 +25,7 @@ from tlkit.files import check_free
 from tlkit.images.batches import load_image
 from tlkit.images.given import GivenImage
 from tlkit.libraries import require_keras
+from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -165,6 +167,7 @@ def class_maps(bundle: Bundle) -> ClassMaps:
     """Class maps of a bundle's network, by LiteRT, or by Keras if the bundle has no LiteRT network."""
     from tlkit.evaluation.grad_cam import ClassMaps
 
+    check_engine(AUTO)
     lite = bundle.path / LITE if LITE in bundle.manifest["files"] else None
     try:
         return ClassMaps.from_files(lite, lambda: bundle.model)

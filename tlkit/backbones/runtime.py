@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tlkit.errors import TlkitError
-from tlkit.libraries import require_keras
+from tlkit.libraries import NAMES, require_keras
 from tlkit.progress import Progress
 from tlkit.store.bound import keep_font_list
 
@@ -76,7 +76,7 @@ def load_keras(progress: Progress) -> None:
 
 
 def _is_loaded() -> bool:
-    return "keras" in sys.modules and "tensorflow" in sys.modules
+    return all(sys.modules.get(module) is not None for module in NAMES)
 
 
 def import_tensorflow() -> ModuleType:

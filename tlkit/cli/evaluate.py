@@ -89,12 +89,15 @@ def evaluate_command(
         progress=show,
         **table.given(),
     )
+    page = None
+    if report is not None:  # all is computed before anything is written
+        with show.phase("Writing the report", None):
+            page = page_of_evaluation(result, class_maps(bundle), bundle.input_size)
     if csv is not None:
         columns = (result.files, result.labels, result.probabilities, result.unknown, result.used)
         write_new(csv, image_table(*columns, result.classes, raw=raw_csv))
-    if report is not None:
-        with show.phase("Writing the report", None):
-            write_new(report, page_of_evaluation(result, class_maps(bundle), bundle.input_size))
+    if report is not None and page is not None:
+        write_new(report, page)
     if as_json:
         typer.echo(json_text(result.to_json()))
     else:

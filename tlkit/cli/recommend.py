@@ -56,10 +56,11 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
             require_page()
         result = recommend(images, progress=show, **asked)
     command = _command(images, plan, result, {name: values[name] for name in asked})
+    page = None if report is None else advice_page(result.to_json(), data_name(images.resolve()), command)
     if plan is not None:
         write_plan(plan, result.plan)
-    if report is not None:
-        write_new(report, advice_page(result.to_json(), data_name(images.resolve()), command))
+    if report is not None and page is not None:
+        write_new(report, page)
     if values["as_json"]:
         typer.echo(json_text(result.to_json()))
     else:

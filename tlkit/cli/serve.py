@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from dataclasses import replace
@@ -16,6 +15,7 @@ from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, UnknownRate
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
+from tlkit.libraries import install_extra, is_installed
 from tlkit.plan.option import OUTPUT
 from tlkit.serve.options import MIN_TOKEN, ServeOptions
 from tlkit.words import plural
@@ -49,8 +49,8 @@ def serve_command(
 
     Example: tlkit serve garden.tlkit --port 8000
     """
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise TlkitError(f"tlkit serve requires {missing[0]}", 'pip install "tlkit[serve]"')
+    if missing := [name for name in NEEDED if not is_installed(name)]:
+        raise TlkitError(f"tlkit serve requires {missing[0]}", install_extra("serve"))
     from tlkit.serve.server import serve
 
     options = access if access.token is not None else replace(access, token=os.environ.get(TOKEN) or None)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tlkit.backbones.runtime import import_tensorflow
 from tlkit.errors import TlkitError
+from tlkit.libraries import install_extra
 
 
 @contextlib.contextmanager
@@ -59,4 +60,4 @@ def require_tensorboard() -> None:
         TlkitError: TensorBoard is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise TlkitError("TensorBoard is not installed", 'run pip install "tlkit[tensorboard]", or omit --tensorboard')
+        raise TlkitError("TensorBoard is not installed", f"{install_extra('tensorboard')}, or omit --tensorboard")

@@ -22,6 +22,7 @@ from tlkit.images.formats import FORMATS, HEADER_BYTES, candidates, register_hei
 from tlkit.images.jpeg import Frame, read_frame
 from tlkit.images.refused import RefusedError, not_supported
 from tlkit.images.tiff import Directory, has_codec, read_directory
+from tlkit.libraries import install_extra
 
 MAX_PIXELS: Final = 178_956_970
 """The largest image that is decoded, at a reduced scale or in grey: the size at which Pillow suspects an attack."""
@@ -97,7 +98,7 @@ def opened_image(file: BinaryIO, path: str | None) -> Iterator[Opened]:
     formats = candidates(format, path, b"" if format else tail(file, 18))
     if format == "HEIC":
         if not register_heif():
-            raise RefusedError("HEIC images require the extra 'heif'", 'pip install "tlkit[heif]"')
+            raise RefusedError("HEIC images require the extra 'heif'", install_extra("heif"))
         formats = ("HEIF",)
     elif not formats:
         raise _unsupported(str(format))

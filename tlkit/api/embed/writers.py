@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tlkit.csvtext import escaped, line
 from tlkit.errors import TlkitError
+from tlkit.libraries import install_extra
 
 BATCH_ROWS = 512  # rows written at once, in formats that write several
 FILE, CONTENT, VECTOR = "file", "sha256", "vector"
@@ -75,7 +76,7 @@ def format_of(path: Path, *, raw_csv: bool = False) -> Format:
     if suffix not in FORMATS:
         raise TlkitError(f"--output must end in {', '.join(FORMATS)}, not '{path.name}'", "for example vectors.npz")
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise TlkitError("writing .parquet requires pyarrow", 'pip install "tlkit[parquet]", or write .npz or .csv')
+        raise TlkitError("writing .parquet requires pyarrow", f"{install_extra('parquet')}, or write .npz or .csv")
     return partial(write_csv, raw=True) if suffix == ".csv" and raw_csv else FORMATS[suffix]
 
 

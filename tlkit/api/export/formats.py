@@ -13,7 +13,7 @@ from tlkit.errors import TlkitError
 from tlkit.formats import keras_file, litert, onnx, saved_model, web
 from tlkit.formats.source import Source
 from tlkit.formats.web_runtime import find_web_runtime
-from tlkit.libraries import is_installed
+from tlkit.libraries import install_extra, is_installed
 from tlkit.plan.choices import EXPORTS, FP16, FP32, INT8, PRECISIONS, WEB
 
 LITERT_RUNS = {"ai_edge_litert": ""}
@@ -176,7 +176,7 @@ def check_possible(formats: Sequence[Format], precision: str, runtime: str | os.
         needed = dict(row.modules) | (dict(row.quantizers) if precision != FP32 else {})
         for module, extra in needed.items():
             if not is_installed(module):
-                how = f"pip install 'tlkit[{extra}]'" if extra else f"pip install {module.replace('_', '-')}"
+                how = install_extra(extra) if extra else f"pip install {module.replace('_', '-')}"
                 raise TlkitError(f"to export {row.name}, {module} is missing", how)
 
 
