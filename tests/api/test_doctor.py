@@ -146,7 +146,7 @@ def test_the_page_ends_with_a_verdict(examined: Examined, capsys: pytest.Capture
 
 def test_an_installation_without_tensorflow_is_no_fault(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
     hide = hider(monkeypatch)
-    hide("keras", "tensorflow", "litert_quantizer")
+    hide("keras", "tensorflow", "pillow_heif")
     monkeypatch.setattr(engines, "has_gpu_driver", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = examined()
@@ -155,8 +155,8 @@ def test_an_installation_without_tensorflow_is_no_fault(examined: Examined, monk
     assert found["libraries", "tensorflow"].state == found["engines", "Keras"].state == "missing"
     assert found["engines", "Keras"].advice == "pip install tensorflow keras"
     assert found["engines", "GPU"].advice == "pip install 'tensorflow[and-cuda]' keras"
-    # tlkit[quantize] would bring TensorFlow
-    assert found["extras", "quantize"].advice.startswith('pip install "litert-quantizer')
+    # tlkit[heif] would bring TensorFlow
+    assert found["extras", "heif"].advice.startswith('pip install "pillow-heif')
     hide("scipy")
     found = examined()
     assert (found["libraries", "scipy"].state, found["libraries", "scipy"].advice) == ("broken", "pip install scipy")

@@ -36,6 +36,7 @@ from tlkit.words import plural
 
 EXTRAS = {
     "heif": ("pillow-heif", "reads HEIC images"),
+    "onnx": ("onnx", "enables tlkit export --format onnx"),
     "parquet": ("pyarrow", "lets tlkit embed write .parquet files"),
     "quantize": ("litert-quantizer", "enables tlkit export --precision fp16 and int8"),
     "serve": ("starlette", "enables tlkit serve"),
