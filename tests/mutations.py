@@ -198,3 +198,73 @@ def mutated_h5(data: bytes, chance: random.Random) -> bytes:
         else:
             file.copy(name.split("/")[0], "again")
     return memory.getvalue()
+
+
+def mutated_graph(data: bytes, chance: random.Random) -> bytes:
+    """A network of LiteRT, well-formed, in which one to three numbers, constants or operators are changed."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        _change_graph(model, chance)
+    builder = flatbuffers.Builder(len(data) + (1 << 16))
+    try:
+        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    except (TypeError, OverflowError, ValueError, struct.error):  # a number that does not fit its field
+        return flipped(data, chance)
+    return bytes(builder.Output())
+
+
+NUMBERS = (-(2**31), -5, -1, 0, 1, 2, 3, 4, 7, 9, 64, 127, 255, 4096, 2**15, 2**24, 2**31 - 1)
+
+
+def _change_graph(model: Any, chance: random.Random) -> None:
+    graph = model.subgraphs[0]
+    operator, tensor = chance.choice(graph.operators), chance.choice(graph.tensors)
+    number = chance.choice(NUMBERS)
+    index = chance.choice((number, chance.randrange(len(graph.tensors))))
+    kind = chance.randrange(14)
+    if kind <= 2 and operator.builtinOptions is not None:
+        name = chance.choice([key for key, value in vars(operator.builtinOptions).items() if value is not None] or [""])
+        if name and isinstance(vars(operator.builtinOptions)[name], int | float):
+            setattr(operator.builtinOptions, name, number)
+    elif kind == 3:
+        operator.opcodeIndex = chance.randrange(len(model.operatorCodes) + 1)
+    elif kind <= 5:
+        numbers = list(chance.choice((operator.inputs, operator.outputs, graph.outputs, graph.inputs)))
+        numbers[chance.randrange(len(numbers))] = index
+        chance.choice((operator, operator, graph)).inputs = numbers
+    elif kind == 6:
+        operator.outputs = [index]
+    elif kind == 7 and tensor.shape is not None and len(tensor.shape):
+        shape = list(tensor.shape)
+        shape[chance.randrange(len(shape))] = number
+        tensor.shape = chance.choice((shape, shape[1:], [*shape, 1]))
+        tensor.shapeSignature = chance.choice((tensor.shapeSignature, None, shape))
+    elif kind == 8:
+        tensor.type = chance.randrange(19)
+    elif kind == 9:
+        tensor.buffer = chance.randrange(len(model.buffers) + 1)
+    elif kind <= 11:
+        _change_constant(model, graph, chance, number)
+    elif kind == 12:
+        chance.choice(model.operatorCodes).builtinCode = chance.randrange(210)
+    else:
+        place = chance.randrange(len(graph.operators))
+        other = chance.randrange(len(graph.operators))
+        graph.operators[place], graph.operators[other] = graph.operators[other], graph.operators[place]
+
+
+def _change_constant(model: Any, graph: Any, chance: random.Random, number: int) -> None:
+    """Change a constant's length, or the integers in one that says axes, shapes or paddings."""
+    whole = [each for each in graph.tensors if each.type == 2 and model.buffers[each.buffer].data is not None]
+    if whole and chance.random() < 0.7:
+        buffer = model.buffers[chance.choice(whole).buffer]
+        values = np.frombuffer(bytes(buffer.data), "<i4").copy()
+        values[chance.randrange(len(values))] = number
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        return
+    buffer = chance.choice(model.buffers)
+    if buffer.data is not None:
+        buffer.data = chance.choice((buffer.data[:-4], buffer.data[: len(buffer.data) // 2], np.tile(buffer.data, 2)))

@@ -35,7 +35,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mutations import flipped, mutated_h5, mutated_json, mutated_zip
+from mutations import flipped, mutated_graph, mutated_h5, mutated_json, mutated_zip
 
 HANG = 20.0  # seconds
 MEMORY = 700  # MiB, for a process that does not import TensorFlow; with it, that much more than before
@@ -152,6 +152,9 @@ class Attack:
     def lite(self, data: bytes) -> int:
         return self.bundle(lite=data)
 
+    def graph(self, data: bytes) -> int:
+        return self.bundle(lite=data)
+
     def plan(self, data: bytes) -> int:
         """Follow a plan up to the request, and embed by a bundle that has it."""
         from tlkit.api.recommend.plan_file import read_plan, request_of
@@ -248,6 +251,7 @@ KINDS: dict[str, tuple[str, Mutate]] = {
     "plan": ("whole.tlkit/plan.json", mutated_json),
     "known": ("whole.tlkit/known.npz", mutated_zip),
     "lite": ("whole.tlkit/model.tflite", flipped),
+    "graph": ("whole.tlkit/model.tflite", mutated_graph),
     "network": ("whole.tlkit/model.keras", mutated_zip),
     "note": ("run/run.json", mutated_json),
     "decisions": ("run/decisions.json", mutated_json),

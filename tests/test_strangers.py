@@ -17,7 +17,7 @@ from tlkit.bundle.load import load
 from tlkit.bundle.save import manifest_digest
 from tlkit.errors import TlkitError
 
-LIGHT = ("manifest", "plan", "known", "lite", "note", "decisions", "state")
+LIGHT = ("manifest", "plan", "known", "lite", "graph", "note", "decisions", "state")
 FEW, MANY = 12, 40
 
 

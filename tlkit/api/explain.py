@@ -18,7 +18,6 @@ from tlkit.api.train.keywords import documented
 from tlkit.backbones.engines import check_engine
 from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
-from tlkit.bundle.manifest import LITE
 from tlkit.bundle.run import NOT_FINITE
 from tlkit.errors import TlkitError
 from tlkit.files import check_free
@@ -168,9 +167,8 @@ def class_maps(bundle: Bundle) -> ClassMaps:
     from tlkit.evaluation.grad_cam import ClassMaps
 
     check_engine(AUTO)
-    lite = bundle.path / LITE if LITE in bundle.manifest["files"] else None
     try:
-        return ClassMaps.from_files(lite, lambda: bundle.model)
+        return ClassMaps.from_files(bundle.lite, lambda: bundle.model)
     except (ValueError, RuntimeError, AttributeError) as error:
         raise TlkitError(f"{bundle.path} has no network whose classes can be located: {error}") from error
 

@@ -140,6 +140,30 @@ class Bundle:
         self._check_network(MODEL, model.input_shape, model.output_shape)
         return model
 
+    @property
+    def lite(self) -> Path | None:
+        """The ``model.tflite``, verified on first use; None if the bundle has none.
+
+        Raises:
+            TlkitError: It is no network that LiteRT can run safely.
+        """
+        return self._once("lite", self._verified_lite) if LITE in self.manifest["files"] else None
+
+    def _verified_lite(self) -> Path:
+        from tlkit.backbones.litert.verify import verify_lite
+
+        file = self.path / LITE
+        try:
+            if verify_lite(file):
+                from tlkit.backbones.litert.trial import try_once
+
+                try_once(file, self.manifest["files"][LITE])
+        except OSError as error:
+            raise TlkitError(f"cannot read {file}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise damaged(self.path, LITE, f"there is no network that LiteRT can run safely: {error}") from error
+        return file
+
     def _litert(self, images: int | None, workers: int | None, per_core: bool) -> Forward:
         def check(taken: Sequence[int], given: Sequence[Sequence[int]]) -> None:
             self._check_network(LITE, taken, given[0])
@@ -155,8 +179,10 @@ class Bundle:
             reason = " ".join(str(error).split())[:120]
             return damaged(self.path, LITE, f"there is no network that LiteRT can run: {reason}")
 
+        file = self.lite
+        assert file is not None
         try:
-            network = LiteRTNetwork(self.path / LITE, workers, images, check, per_core=per_core)
+            network = LiteRTNetwork(file, workers, images, check, per_core=per_core)
         except (ValueError, RuntimeError, IndexError) as error:
             raise refused(error) from error
         return run

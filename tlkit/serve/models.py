@@ -16,7 +16,6 @@ import numpy as np
 
 from tlkit.api.classifier import Classifier, load
 from tlkit.api.predict import Asked, Prediction, prediction_of, unknown_limit
-from tlkit.bundle.manifest import LITE
 from tlkit.bundle.run import answer
 from tlkit.bundle.save import MANIFEST, SUFFIX
 from tlkit.errors import TlkitError
@@ -80,10 +79,11 @@ class Model:
         """Prepare Grad-CAM while the bundle's file is sure to be the one that was opened."""
         from tlkit.evaluation.grad_cam import ClassMaps
 
-        if LITE not in self.classifier.manifest["files"]:
+        lite = self.classifier.lite
+        if lite is None:
             return None
         try:
-            return ClassMaps.from_lite((self.classifier.path / LITE).read_bytes())
+            return ClassMaps.from_lite(lite.read_bytes())
         except (ValueError, RuntimeError, AttributeError, OSError):
             return None  # said when somebody asks for it
 

@@ -16,7 +16,7 @@ from tlkit.backbones.engines import Forward, has_litert
 from tlkit.bundle.beside import new_folder
 from tlkit.bundle.cost import network_size
 from tlkit.bundle.load import Bundle, load
-from tlkit.bundle.manifest import LITE, MODEL
+from tlkit.bundle.manifest import MODEL
 from tlkit.errors import TlkitError
 from tlkit.files import check_path
 from tlkit.formats.card import make_card
@@ -148,14 +148,14 @@ def _prepared(
     bundle: Bundle, precision: str, images: CheckImages, show: Progress, runtime: Path | None = None
 ) -> _Work:
     """Run ``predict`` on the images, with LiteRT if it can."""
-    has_lite = LITE in bundle.manifest["files"]
-    engine = LITERT if has_lite and has_litert() else KERAS
+    lite = bundle.lite
+    engine = LITERT if lite is not None and has_litert() else KERAS
     with show.phase("Predicting with the bundle", len(images.pixels)) as advance:
         original = bundle.forward(engine, len(images.pixels))
         found = probabilities_of(original, images.pixels, len(bundle.classes), advance)
     source = Source(
         keras_file=bundle.path / MODEL,
-        lite=(bundle.path / LITE).read_bytes() if has_lite else None,
+        lite=None if lite is None else lite.read_bytes(),
         card=make_card(bundle.manifest, bundle.path.absolute().name, precision, bundle.ood),
         precision=precision,
         calibration=images.calibration,
