@@ -247,6 +247,10 @@ def _deep() -> Iterator[Good]:
     full16 = _three(np.rint(ramp16 / 257).astype(np.uint8))
     yield Good("deep16.png", encode(Image.fromarray(ramp16), "PNG"), "PNG", full16)
     yield Good("deep16.tif", tiff(ramp16), "TIFF", full16)
+    yield Good("deep16-white-is-zero.tif", tiff(65535 - ramp16, photometric=0), "TIFF", full16)
+    white12 = np.linspace(4095, 0, 48 * 32).astype(np.uint16).reshape(32, 48)
+    yield Good("deep12-white-is-zero.tif", tiff(white12, photometric=0), "TIFF",
+               _three(255 - np.rint(white12 * (255 / 4095)).astype(np.uint8)))  # fmt: skip
     yield Good("deep16-big-endian.tif", encode(Image.fromarray(ramp16.astype(">u2")), "TIFF"), "TIFF", full16)
     yield Good("deep16.pgm", b"P5 48 32 65535\n" + ramp16.astype(">u2").tobytes(), "PPM", full16)
     for depth in (10, 12, 14):
@@ -264,6 +268,8 @@ def _deep() -> Iterator[Good]:
     yield Good("unsigned32.tif", tiff(ramp32), "TIFF", full32)
     unit = np.linspace(0, 1, 48 * 32, dtype=np.float32).reshape(32, 48)
     yield Good("float-unit.tif", tiff(unit, sample_format=3), "TIFF", _three(np.rint(unit * 255.0).astype(np.uint8)))
+    white = tiff(1 - unit, photometric=0, sample_format=3)
+    yield Good("float-white-is-zero.tif", white, "TIFF", _three(255 - np.rint((1 - unit) * 255.0).astype(np.uint8)))
     byte = np.floor(unit * 255)
     yield Good("float-255.tif", tiff(byte, sample_format=3), "TIFF", _three(byte.astype(np.uint8)))
     wide = np.round(unit * 255) * 40 - 1000

@@ -14,6 +14,8 @@ _DEPTHS: Final = (8, 10, 12, 14, 16, 24, 32)
 BAND_PIXELS: Final = 1 << 20
 """Pixels that are converted at once, so that a large image never exists several times."""
 
+_PHOTOMETRIC: Final = 262
+_WHITE_IS_ZERO: Final = 0
 _SAMPLE_FORMAT: Final = 339
 _UNSIGNED: Final = 1
 
@@ -90,10 +92,13 @@ def _wide_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
     if as_unsigned:
         low, high = _finite_range(_band(image, place).view(np.uint32) for place in places)
     key = image.info.get("transparency")
+    inverted = _is_white_zero(image)
     grey = np.empty((image.height, image.width), np.uint8)
     for top, bottom in places:
         values = _band(image, (top, bottom))
         grey[top:bottom] = _scaled(values.view(np.uint32) if as_unsigned else values, low, high)
+        if inverted:
+            grey[top:bottom] = 255 - grey[top:bottom]
         if isinstance(key, int):
             grey[top:bottom][values == key] = 255
     return grey
@@ -101,6 +106,11 @@ def _wide_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 def _band(image: Image.Image, place: tuple[int, int]) -> npt.NDArray[Any]:
     return np.asarray(image.crop((0, place[0], image.width, place[1])))
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Return whether the image is a TIFF in which 0 is white; Pillow inverts those of 8 bits and fewer itself."""
+    return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def _is_unsigned(image: Image.Image) -> bool:

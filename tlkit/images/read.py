@@ -58,7 +58,7 @@ __all__ = [
 
 Size: TypeAlias = "tuple[int, int] | int | None"
 
-READING_VERSION: Final = 1
+READING_VERSION: Final = 2
 """Incremented whenever the pixels read from some file would change. It is part of the key of cached features."""
 
 _ORIENTATION_TAG: Final = 0x0112
