@@ -208,9 +208,17 @@ def _streams() -> Iterator[tuple[int, int]]:
 
 
 def start_and_signal(
-    arguments: list[object], number: signal.Signals, at: str, cwd: Path, env: dict[str, str] | None = None
+    arguments: list[object],
+    number: signal.Signals,
+    at: str,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Ran:
-    """Run the installed command and send it a signal once a line on stderr starts so (a pattern)."""
+    """Run the installed command and send it a signal once a line on stderr starts so (a pattern).
+
+    ``meanwhile`` is called just before the signal is sent.
+    """
     # a shell's background jobs ignore interrupts, and what they start inherits that
     process = subprocess.Popen(
         [str(COMMAND), *map(str, arguments)],
@@ -230,6 +238,7 @@ def start_and_signal(
         for line in process.stderr:
             lines.append(line)
             if not sent and re.match(at, line):
+                meanwhile()
                 process.send_signal(number)
                 sent = True
         out = process.stdout.read()  # the few lines of a result: no pipe is full before

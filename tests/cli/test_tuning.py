@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,32 +17,54 @@ Tlkit = Callable[..., Ran]
 QUICK = ["--strategy", "fine-tune", "--image-size", "32", "--epochs", "3", "--learning-rate", "1e-3"]
 
 
-def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(tlkit: Tlkit, garden: Path, tmp_path: Path) -> None:
-    ran = start_and_signal(["train", garden, *QUICK, "-o", "m.tlkit"], signal.SIGINT, "step 2 ", tmp_path)
+def test_ctrl_c_saves_the_best_so_far_and_the_run_goes_on(
+    tlkit: Tlkit, make_folder: Callable[..., Path], small: Path, tmp_path: Path
+) -> None:
+    """What is saved is a whole bundle: calibrated, able to flag unknown images, with a report that says what it is."""
+    images, place = make_folder({"cats": 130, "dogs": 130}), tmp_path / "place"
+    place.mkdir()
+    options = ["--strategy", "fine-tune", "--backbone", small, "--epochs", "90", "--learning-rate", "1e-3"]
+    ran = start_and_signal(["train", images, *options, "-o", "m.tlkit"], signal.SIGINT, "step [1-9]", place)
     assert ran.code == 130, ran.err
     assert "finishing this step" in ran.err
     assert "to resume: tlkit train --resume m.tlkit-run" in ran.err
     assert "Traceback" not in ran.err
-    best = package.load(tmp_path / "m.tlkit").manifest["metrics"]["val_accuracy"]
-    assert {path.name for path in tmp_path.iterdir()} == {"m.tlkit", "m.tlkit-run"}
-    refused = tlkit("train", garden, *QUICK, "-o", "m.tlkit", cwd=tmp_path)
+    manifest = package.load(place / "m.tlkit").manifest
+    assert manifest["calibration"]["temperature"] is not None
+    assert manifest["unknown"]["rate"] == 0.05
+    said = re.search(r"interrupted at step (\d+) of (\d+); the best network so far is saved", ran.err)
+    assert said is not None
+    assert f"interrupted at step {said[1]} of {said[2]}" in (place / "m.tlkit" / "report.html").read_text()
+    row = tlkit("predict", images / "cats" / "1.png", "-m", place / "m.tlkit", "--json").lines[0]
+    assert isinstance(row["unknown"], bool)
+    assert {path.name for path in place.iterdir()} == {"m.tlkit", "m.tlkit-run"}
+    refused = tlkit("train", images, *options, "-o", "m.tlkit", cwd=place)
     assert refused.code == 2
-    again = tlkit("train", "--resume", "m.tlkit-run", "--json", cwd=tmp_path)
+    again = tlkit("train", "--resume", "m.tlkit-run", "--json", cwd=place)
     assert again.code == 0, again.err
     assert "resuming after step" in again.err
-    assert again.json["metrics"]["val_accuracy"] >= best
+    assert again.json["metrics"]["val_accuracy"] >= manifest["metrics"]["val_accuracy"]
     assert again.json["resume"] is None
-    assert {path.name for path in tmp_path.iterdir()} == {"m.tlkit"}
-    package.load(tmp_path / "m.tlkit")
+    assert {path.name for path in place.iterdir()} == {"m.tlkit"}
+    package.load(place / "m.tlkit")
 
 
 def test_a_killed_run_goes_on(tlkit: Tlkit, garden: Path, small: Path, tmp_path: Path) -> None:
-    """Killed before the first state was saved, and again while it trains."""
+    """Killed before the first state was saved, and again while it trains; as long as it lives, it is left alone."""
     options = ["--strategy", "fine-tune", "--backbone", small, "--epochs", "60", "--learning-rate", "1e-3"]
     command = ["train", garden, *options, "-o", "m.tlkit"]
-    assert start_and_signal(command, signal.SIGKILL, "Features", tmp_path).code == -signal.SIGKILL
+
+    def try_too() -> None:
+        for words in (["train", "--resume", "m.tlkit"], command):
+            refused = tlkit(*words, cwd=tmp_path)
+            assert refused.code == 2
+            assert "another run is writing" in refused.err
+            assert "unfinished run" not in refused.err
+
+    assert start_and_signal(command, signal.SIGKILL, "Features", tmp_path, meanwhile=try_too).code == -signal.SIGKILL
     assert not (tmp_path / "m.tlkit").exists()
-    killed = start_and_signal(["train", "--resume", "m.tlkit"], signal.SIGKILL, "step [1-9]", tmp_path)
+    resume: list[object] = ["train", "--resume", "m.tlkit"]
+    killed = start_and_signal(resume, signal.SIGKILL, "step [1-9]", tmp_path, meanwhile=try_too)
     assert killed.code == -signal.SIGKILL
     done = tlkit("train", "--resume", "m.tlkit-run", "--json", cwd=tmp_path)
     assert done.code == 0, done.err

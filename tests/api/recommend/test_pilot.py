@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tlkit.api.train.start import prepare_start
 from tlkit.backbones.extractor import Extractor, open_extractor
 from tlkit.context import Context
 from tlkit.images.folder import scan
+from tlkit.progress import Advance, SilentProgress
 
 Make = Callable[..., Path]
 
@@ -66,6 +70,30 @@ def test_a_pilot_makes_a_few_steps(
     assert found.frozen_accuracy >= 0.75  # the classes differ in tint
     assert 0 <= found.accuracy <= 1
     assert found.loss > 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_signal_ends_a_pilot_at_once(
+    prepared: tuple[Dataset, Extractor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No state of it is worth waiting for."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as `tlkit.cli.signals` has it
+
+    class Ended(SilentProgress):
+        @contextmanager
+        def phase(self, title: str, total: int | None) -> Iterator[Advance]:
+            if title == "Pilot":
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield lambda steps, status="": None
+
+    request = TrainOptions(images=str(prepared[0].folder.root), image_size=32, learning_rate=1e-3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_pilot(*prepared, prepare_start(request, Context()), False, Context(show=Ended()))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
     assert sorted(tmp_path.rglob("*")) == before
 
 
