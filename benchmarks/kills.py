@@ -1,24 +1,26 @@
-"""A fine-tuning run killed at random moments and resumed, against one that was left alone: one JSON line.
+"""Commands killed at random moments and run again, against commands left alone: one JSON line a trial.
 
-    python benchmarks/kills.py FOLDER --kills 20 --image-size 64 --epochs 20
+    python benchmarks/kills.py FOLDER kills.jsonl --kills 200
+    python benchmarks/kills.py FOLDER kills.jsonl --kills 200 --minutes 5   # goes on where the table ends
+    python benchmarks/kills.py --report kills.jsonl
 
-Each process gets SIGKILL at a moment drawn uniformly from what is left of the run, from its start on: while images
-are decoded, while the learning rate is chosen, in a step, while a state or the bundle is written. What is left is
-judged by the saved state and the uninterrupted run. Where nothing was saved to go on with, the run begins anew. A
-round ends with a finished bundle, which is compared with the uninterrupted run's; further rounds, each with an empty
-cache, follow until there were enough kills.
+A trial starts with an empty folder, an empty cache and an empty TMPDIR. Its command gets SIGKILL at a moment drawn
+uniformly from the time that an undisturbed run takes, and is started again, up to three times; every other kill
+hits the process alone and not the children that it started. Then the command is run to its end, as a user would do it:
+``train --resume`` where there is an unfinished run, ``--overwrite`` where a usable bundle was saved before the end; a
+file that was complete before the kill is set aside, and must equal the next one. What comes out must equal what
+undisturbed runs give, bit by bit but for dates and times, and nothing else may be left in the folder, in the cache, in
+TMPDIR or in HOME. Two undisturbed runs per command say first that they agree with each other.
 
-``corrupt`` counts kills after which there was something that should not be: a bundle that is not whole, a state that
-cannot be read, something half-written beside the bundle whose name does not begin with a dot. ``stuck`` counts runs
-that could neither be resumed nor begun anew. Ends with exit code 1 unless all is well.
+With ``--signals``, the signal is SIGINT, SIGTERM or SIGHUP, which the command must answer with exit code 130.
+
+`backbones fetch` asks a server of this process on the loopback interface, for a file with a checksum and for one
+without.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import os
 import random
 import shutil
 import signal
@@ -27,210 +29,192 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from measure import TLKIT, fresh_cache, machine, run_tlkit
+from loopback import FETCH, serving
+from measure import TLKIT, machine
+from trials import Place, Read, Runs, Words, add, bundle_of, differences, fetched, file_of, known, printed
 
-COMPARED = ("val_accuracy", "val_loss")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command to kill.
+
+    Attributes:
+        words: The command, run in the folder of the trial.
+        read: What came of it, as data to compare, from its folder and from what it printed.
+        again: The command that goes on after a kill.
+        share: Of all kills, in parts.
+        bundle: Whether it writes m.tlkit.
+        program: What runs the words.
+    """
+
+    words: Words
+    read: Read
+    share: int
+    bundle: bool = False
+    program: tuple[str, ...] = (str(TLKIT),)
+
+    def again(self, work: Path) -> Words:
+        """The command that a user runs after a kill, as the messages of tlkit advise."""
+        if not self.bundle:
+            return self.words
+        if (work / "m.tlkit-run").exists():
+            return ["train", "--resume", "m.tlkit-run", "--json"]
+        return [*self.words, "--overwrite"] if (work / "m.tlkit").exists() else self.words
+
+
+def cases(images: Path, bundle: Path) -> dict[str, Case]:
+    """The commands, by name."""
+    train = ["train", str(images), "-o", "m.tlkit", "--json"]
+    lite = ["--backbone", "efficientnet-lite0"]
+    vectors = ["embed", str(images), "--json", "--output"]
+    fetch = (sys.executable, "-c", FETCH)
+    return {
+        "train freeze": Case([*train, "--strategy", "freeze", *lite], bundle_of, 28, bundle=True),
+        "train freeze, network chosen": Case([*train, "--strategy", "freeze"], bundle_of, 12, bundle=True),
+        "embed npz": Case([*vectors, "v.npz"], file_of("v.npz"), 20),
+        "embed csv": Case([*vectors, "v.csv"], file_of("v.csv"), 20),
+        "check": Case(["check", str(images), "--json", "--report", "c.csv"], file_of("c.csv"), 20),
+        "predict": Case(["predict", str(images), "--model", str(bundle), "--format", "csv"], printed, 20),
+        "evaluate": Case(
+            ["evaluate", str(images), "--model", str(bundle), "--json", "--csv", "e.csv", "--report", "e.html"],
+            file_of("e.csv"),
+            20,
+        ),
+        "fetch, checksum": Case(["backbones", "fetch", "vgg16"], fetched, 10, program=fetch),
+        "fetch, no checksum": Case(["backbones", "fetch", "mobilenet-v2"], fetched, 10, program=fetch),
+        "train last-layers": Case(
+            [*train, "--strategy", "last-layers", *lite, "--image-size", "64", "--epochs", "4"],
+            bundle_of,
+            40,
+            bundle=True,
+        ),
+    }
+
+
+def reference(case: Case, root: Path, more: dict[str, str]) -> dict[str, Any]:
+    """What undisturbed runs give, what they leave, and how long they take.
+
+    Raises:
+        SystemExit: Two differ.
+    """
+    found = []
+    for number in range(2):
+        place = Place(root / f"reference{number}").make()
+        result, seconds = Runs(case.read, place, more, case.program).finish(case.words)
+        found.append({"result": result, "names": place.names(), "seconds": round(seconds, 2)})
+        shutil.rmtree(place.root)
+    if different := differences(found[0]["result"], found[1]["result"]):
+        raise SystemExit(f"two undisturbed runs differ: {different}")
+    return found[1]
+
+
+def trial(
+    case: Case,
+    root: Path,
+    more: dict[str, str],
+    expected: dict[str, Any],
+    signals: Sequence[signal.Signals],
+    rng: random.Random,
+) -> dict[str, Any]:
+    """Kill a command up to three times, run it to its end, and compare."""
+    place = Place(root).make()
+    runs, killed, problems = Runs(case.read, place, more, case.program), [], []
+    alone = rng.random() < 0.5
+    try:
+        for _ in range(rng.choice((1, 2, 3))):
+            moment, number = rng.uniform(0, expected["seconds"]), rng.choice(signals)
+            doing = runs.kill(case.again(place.work), moment, number, alone)
+            if doing is None:
+                break
+            killed.append({"second": round(moment, 2), "while": doing, "signal": number.name})
+        result, _ = runs.finish(case.again(place.work))
+        problems += differences(expected["result"], result)
+        problems += [f"left: {name}" for name in place.names() if name not in expected["names"]]
+        problems += [f"missing: {name}" for name in expected["names"] if name not in place.names()]
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        problems.append(f"{type(error).__name__}: {error}")
+    return {"kills": killed, "alone": alone, "problems": problems}
+
+
+def report(lines: list[dict[str, Any]]) -> int:
+    """Print a table of all trials; how many had problems."""
+    print("| command | trials | kills | equal, nothing left |\n|---|---|---|---|")
+    trials = [line for line in lines if line["kind"] == "trial" and line["kills"]]
+    for name in dict.fromkeys(line["case"] for line in trials):
+        its = [line for line in trials if line["case"] == name]
+        print(f"| {name} | {len(its)} | {kills(its)} | {sum(not line['problems'] for line in its)} |")
+    print(f"| all | {len(trials)} | {kills(trials)} | {sum(not line['problems'] for line in trials)} |")
+    doing = Counter(kill["while"] for line in trials for kill in line["kills"])
+    print("killed while: " + ", ".join(f"{name} {number}" for name, number in doing.most_common()))
+    bad = [line for line in trials if line["problems"]]
+    for line in bad:
+        print(line["case"], line["seed"], *line["problems"], sep="\n  ")
+    return len(bad)
+
+
+def kills(trials: list[dict[str, Any]]) -> int:
+    return sum(len(line["kills"]) for line in trials)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--epochs", type=float, help="default: that of tlkit")
-    parser.add_argument("--strategy", default="fine-tune")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("images", type=Path, nargs="?")
+    parser.add_argument("table", type=Path, nargs="?")
+    parser.add_argument("--kills", type=int, default=200, help="in all, divided among the commands")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no trial later than that")
+    parser.add_argument("--only", nargs="*", help="these commands")
+    parser.add_argument("--signals", action="store_true", help="SIGINT, SIGTERM and SIGHUP in place of SIGKILL")
+    parser.add_argument("--report", type=Path, metavar="TABLE")
+    parser.add_argument("--keep", type=Path, help="keep the folders of trials that had problems here")
     arguments = parser.parse_args()
-    begin: list[object] = ["train", arguments.images.resolve(), "--strategy", arguments.strategy]
-    begin += ["--image-size", arguments.image_size, "--json"]
-    begin += ["--epochs", arguments.epochs] if arguments.epochs is not None else []
-    rng, start = random.Random(arguments.seed), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        reference = run_tlkit(*begin, "--output", "reference.tlkit", cwd=place, env=fresh_cache(place))
-        count: Counter[str] = Counter()
-        stages: Counter[str] = Counter()
-        comparisons = []
-        while not comparisons or count["kills"] < arguments.kills:
-            work = place / f"round{len(comparisons)}"
-            work.mkdir()
-            once = Round(work, begin, reference.seconds, reference.result, fresh_cache(place), rng)
-            result = once.play(arguments.kills - count["kills"])
-            count += once.count
-            stages += once.stages
-            comparisons.append(compare(place / "reference.tlkit", reference.result, work / "killed.tlkit", result))
-            shutil.rmtree(work)
-    figures = {
-        "benchmark": "kills",
-        "images": arguments.images.resolve().name,
-        "strategy": arguments.strategy,
-        "image_size": arguments.image_size,
-        "steps": reference.result["tuning"]["steps"],
-        "tuned_kept": reference.result["tuning"]["kept"],
-        "rounds": len(comparisons),
-        **{name: count[name] for name in ("kills", "resumes", "starts_anew", "finished_first", "corrupt", "stuck")},
-        "killed_while": dict(stages),
-        "metrics_equal": all(not any(each["apart"].values()) for each in comparisons),
-        "metrics_apart": {name: max(each["apart"][name] for each in comparisons) for name in COMPARED},
-        "weights_equal": all(each["weights_apart"] == 0 for each in comparisons),
-        "weights_apart": max(each["weights_apart"] for each in comparisons),
-        "history_equal": all(each["history_equal"] for each in comparisons),
-        "reference_seconds": reference.seconds,
-        "seconds": round(time.perf_counter() - start, 1),
-        **machine(),
-    }
-    print(json.dumps(figures))
-    well = figures["metrics_equal"] and figures["weights_equal"] and figures["history_equal"]
-    sys.exit(0 if well and not count["corrupt"] and not count["stuck"] else 1)
+    if arguments.report:
+        sys.exit(1 if report(known(arguments.report)) else 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell, and so inherited
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup
+    ends = time.monotonic() + 60 * arguments.minutes
+    with tempfile.TemporaryDirectory() as folder, serving() as more:
+        root = Path(folder)
+        bundle = root / "bundle.tlkit"
+        subprocess.run([TLKIT, "train", arguments.images.resolve(), "--strategy", "freeze", "--backbone",
+                        "efficientnet-lite0", "-o", bundle], check=True, capture_output=True)  # fmt: skip
+        every = cases(arguments.images.resolve(), bundle)
+        shares = sum(case.share for case in every.values())
+        for name, case in every.items():
+            wanted = round(arguments.kills * case.share / shares)
+            if arguments.only is None or name in arguments.only:
+                play(name, case, wanted, root, more, arguments, ends)
+    print(f"{kills([line for line in known(arguments.table) if line['kind'] == 'trial'])} kills")
 
 
-@dataclass
-class Round:
-    """One run from its start to a finished bundle, with kills on the way.
-
-    Attributes:
-        place: A folder of its own.
-        begin: The command line of a new run, but for its output.
-        seconds: What an uninterrupted run takes.
-        reference: What an uninterrupted run printed.
-        env: Names the cache.
-        rng: Draws the moments.
-        count: Kills, resumes and the rest.
-        stages: How far the run had got at each kill.
-    """
-
-    place: Path
-    begin: list[object]
-    seconds: float
-    reference: dict[str, Any]
-    env: dict[str, str]
-    rng: random.Random
-    count: Counter[str] = field(default_factory=Counter)
-    stages: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def target(self) -> Path:
-        """Where the bundle goes."""
-        return self.place / "killed.tlkit"
-
-    @property
-    def run_folder(self) -> Path:
-        """Where the run keeps its state."""
-        return self.place / "killed.tlkit-run"
-
-    def play(self, kills: int) -> dict[str, Any] | None:
-        """Kill and resume, at most so often, until there is a bundle; gives what the last process printed."""
-        printed = self._process(kills)
-        # a run that was killed between its bundle and its end is resumed too
-        while not self.target.exists() or self.run_folder.exists():
-            printed = self._process(kills)
-        return printed
-
-    def _process(self, kills: int) -> dict[str, Any] | None:
-        """One process, killed unless it ends before or there were enough kills."""
-        command: list[object] = ["train", "--resume", self.run_folder.name, "--json"]
-        if not self.run_folder.exists():
-            command = [*self.begin, "--output", self.target.name]
-        limit = self.rng.uniform(0, self._left()) if self.count["kills"] < kills else None
-        process = subprocess.Popen(
-            [str(each) for each in (TLKIT, *command)],
-            cwd=self.place,
-            env={**os.environ, **self.env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="backslashreplace",
-            start_new_session=True,
-        )
-        try:
-            out, err = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            self._kill(process)
-            return None
-        self.count["finished_first"] += limit is not None
-        if process.returncode == 0:
-            return dict(json.loads(out))
-        self.count["stuck"] += 1
-        print(f"{' '.join(map(str, command))} ended with {process.returncode}\n{err[-2000:]}", file=sys.stderr)
-        # a bundle is whole, as was checked after the kill, and ends the round; else the run begins anew
-        shutil.rmtree(self.run_folder, ignore_errors=True)
-        return None
-
-    def _kill(self, process: subprocess.Popen[str]) -> None:
-        """End the process and its children at once, and look at what it left."""
-        os.killpg(process.pid, signal.SIGKILL)  # its own session, so its own group
-        process.communicate()
-        self.count["kills"] += 1
-        problems, step = self._problems()
-        for problem in problems:
-            print(f"after kill {self.count['kills']}: {problem}", file=sys.stderr)
-        self.count["corrupt"] += bool(problems)
-        whole, begun = self.target.exists(), self.run_folder.exists()
-        self.count["resumes"] += begun
-        self.count["starts_anew"] += not begun and not whole
-        if whole:
-            self.stages["from the bundle on"] += 1
-        elif begun:
-            self.stages["from the first state on" if step else "before the first state"] += 1
-        else:
-            self.stages["before the run's folder"] += 1
-
-    def _problems(self) -> tuple[list[str], int]:
-        """What should not be, and the step that was saved last."""
-        from tlkit.bundle.load import load
-        from tlkit.errors import TlkitError
-        from tlkit.finetune.checkpoint import load_state
-
-        problems, step = [], 0
-        if self.target.exists():
-            try:
-                load(self.target)
-            except TlkitError as error:
-                problems.append(error.message)
-        if self.run_folder.exists():
-            try:
-                found = load_state(self.run_folder)
-                step = found[1]["run"]["step"] if found else 0
-            except TlkitError as error:
-                problems.append(error.message)
-        known = (self.target.name, self.run_folder.name)
-        for path in self.place.iterdir():
-            if path.name not in known and not path.name.startswith("."):
-                problems.append(f"left behind: {path.name}")
-        return problems, step
-
-    def _left(self) -> float:
-        """Seconds that the next process is expected to take."""
-        training = self.reference["seconds"]["training"]
-        done = self._problems()[1] / max(1, self.reference["tuning"]["steps"]) if self.run_folder.exists() else 0.0
-        return float(self.seconds - training * min(1.0, done))
-
-
-def compare(one: Path, printed: dict[str, Any], other: Path, its: dict[str, Any] | None) -> dict[str, Any]:
-    """How far a finished bundle is from the uninterrupted run's."""
-    from tlkit.bundle.load import load
-
-    first, second = load(one), load(other)
-    metrics = second.manifest["metrics"] if its is None else its["metrics"]
-    weights = [bundle.model.get_weights() for bundle in (first, second)]
-    alike = [a.shape for a in weights[0]] == [b.shape for b in weights[1]]
-    apart = [float(np.abs(a - b).max()) for a, b in zip(*weights, strict=True)] if alike else [float("inf")]
-    return {
-        "apart": {name: abs(printed["metrics"][name] - metrics[name]) for name in COMPARED},
-        "weights_apart": max(apart),
-        "history_equal": history(one) == history(other),
-    }
-
-
-def history(bundle: Path) -> list[dict[str, str]]:
-    """Rows of ``history.csv`` without what a clock says."""
-    with (bundle / "history.csv").open(newline="", encoding="utf-8") as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+def play(
+    name: str, case: Case, wanted: int, root: Path, more: dict[str, str], arguments: argparse.Namespace, ends: float
+) -> None:
+    """Go on with the trials of one command until there are enough kills."""
+    while time.monotonic() < ends:
+        lines = [line for line in known(arguments.table) if line["case"] == name]
+        its = [line for line in lines if line["kind"] == "trial"]
+        if kills(its) >= wanted:
+            return
+        if not lines:
+            add(arguments.table, {"kind": "reference", "case": name, **reference(case, root, more)})
+            continue
+        expected = next(line for line in lines if line["kind"] == "reference")
+        seed = len(its)
+        place = root / "trial"
+        signals = ENDING if arguments.signals else (signal.SIGKILL,)
+        line = trial(case, place, more, expected, signals, random.Random(f"{name}-{seed}"))
+        entry = {"kind": "trial", "case": name, "seed": seed, **line, "undisturbed": expected["seconds"], **machine()}
+        add(arguments.table, entry)
+        if line["problems"] and arguments.keep:
+            shutil.copytree(place, arguments.keep / f"{name}-{seed}", symlinks=True)
+        shutil.rmtree(place)
 
 
 if __name__ == "__main__":
