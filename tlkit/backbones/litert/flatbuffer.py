@@ -35,7 +35,7 @@ class Table:
         size, self._size = _number(data, found, "H"), _number(data, found + 2, "H")
         if size < 4 or size % 2 or found + size > len(data) or place + self._size > len(data) or place % 4:
             raise ValueError("a table does not lie within the file")
-        self._places = struct.unpack_from(f"<{(size - 4) // 2}H", data, found + 4)
+        self._places: tuple[int, ...] = struct.unpack_from(f"<{(size - 4) // 2}H", data, found + 4)
         if any(self._places[fields:]):
             raise ValueError("a table has fields that are not known")
 
