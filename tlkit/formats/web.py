@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tlkit.backbones.engines import Forward, LiteRTNetwork
 from tlkit.backbones.litert.graph import Graph
 from tlkit.bounded import MIB, read_json
-from tlkit.formats.source import FP32, Source
+from tlkit.formats import quantise
+from tlkit.formats.source import FP16, INT8, Source
 from tlkit.formats.web_runtime import HELPER, PACKAGE, WebRuntime, find_web_runtime
 from tlkit.jsontext import json_text
 from tlkit.linear.ood import OodStatistics
@@ -28,7 +29,8 @@ def write_web(folder: Path, source: Source) -> None:
     """Write the page, the network, what it says of itself, and LiteRT.js into a new folder.
 
     Raises:
-        TlkitError: The bundle has no ``model.tflite``, or LiteRT.js is not there or cannot be read.
+        TlkitError: The bundle has no ``model.tflite``, LiteRT.js is not there or cannot be read, or int8 is wanted and
+            there are no images to calibrate it with.
     """
     runtime = find_web_runtime(source.web_runtime)
     network, known = _network(source)
@@ -53,11 +55,16 @@ def web_forward(folder: Path) -> Forward:
 
 
 def _network(source: Source) -> tuple[bytes, OodStatistics | None]:
-    """Return the network, and the statistics for its second output; None: the page cannot tell unknown images."""
+    """Return the network, and the statistics for its second output; None: the page cannot tell unknown images.
+
+    In int8, the features would differ from those that the statistics are of.
+    """
     unknown = source.card.get("unknown") or {}
-    if source.precision != FP32 or source.ood is None or source.lite is None or unknown.get("threshold") is None:
-        return _for_one_image(source.lite_network), None
-    return _for_one_image(source.lite), source.ood
+    if source.precision == INT8:
+        return quantise.in_int8(_for_one_image(source.lite_network), source.calibration), None
+    known = source.ood if source.lite is not None and unknown.get("threshold") is not None else None
+    network = _for_one_image(source.lite_network if known is None or source.lite is None else source.lite)
+    return quantise.with_float16_weights(network) if source.precision == FP16 else network, known
 
 
 def _for_one_image(data: bytes) -> bytes:

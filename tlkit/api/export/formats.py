@@ -102,11 +102,12 @@ FORMATS = (
     Format(
         name=WEB,
         spellings=("web-page", "html", "browser", "litert-js", "tfjs"),
-        precisions=(FP32,),
+        precisions=(FP32, FP16, INT8),
         place="web",
         write=web.write_web,
         forward=web.web_forward,
         modules=LITERT_RUNS,
+        quantizers={"litert_quantizer": "quantize"},
     ),
 )
 
