@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from conftest import ROOT, Ran, Trained, examples, image
 from PIL import Image
 
 import tlkit as package
+from tlkit.backbones.engines import LiteRTNetwork
 from tlkit.errors import TlkitError
 from tlkit.formats.source import Source
 from tlkit.formats.web import FILES, PAGE, web_forward, write_web
 from tlkit.formats.web_runtime import HELPER, PACKAGE, VARIANTS, find_web_runtime
+from tlkit.images.read import read_image
 
 FOREIGN = re.compile(r"https?:|//[a-z]", re.IGNORECASE)
 NAMES = ("<img src=x onerror=document.title='caught'>", "&lt;b&gt; \u202e \U0001f98a", "long" * 60, "w\u00f6rter")
@@ -84,12 +87,37 @@ def test_the_folder_has_the_page_the_network_and_the_library(trained: Trained, t
 
 
 def test_a_bundle_without_statistics_gives_a_page_that_says_so(trained: Trained, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     known = source(trained.bundle, packages(tmp_path / "node_modules"))
     write_web(tmp_path / "web", replace(known, ood=None, card={**known.card, "unknown": None}))
     assert not (tmp_path / "web" / "known.bin").exists()
     assert json.loads((tmp_path / "web" / "model.json").read_text())["known"] is None
+
+
+def test_half_precision_keeps_the_unknown_images(trained: Trained, tmp_path: Path) -> None:
+    pytest.importorskip("litert_quantizer", reason="litert-quantizer is not installed: pip install 'tlkit[quantize]'")
+    full = source(trained.bundle, packages(tmp_path / "node_modules"))
+    half = replace(full, precision="fp16", card={**full.card, "precision": "fp16"})
+    for name, each in (("full", full), ("half", half)):
+        write_web(tmp_path / name, each)
+    sizes = [(tmp_path / name / "model.tflite").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.55 * sizes[0]
+    assert (tmp_path / "half" / "known.bin").read_bytes() == (tmp_path / "full" / "known.bin").read_bytes()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *full.input_size, 3), dtype=np.uint8)
+    network = LiteRTNetwork(tmp_path / "half" / "model.tflite")
+    assert full.ood is not None
+    assert network(pixels).shape[1] == len(full.classes) + len(full.ood.mean)
+    np.testing.assert_allclose(
+        web_forward(tmp_path / "half")(pixels), web_forward(tmp_path / "full")(pixels), atol=0.02
+    )
+
+
+def test_int8_does_not_tell_unknown_images(trained: Trained, garden: Path, tmp_path: Path) -> None:
+    pytest.importorskip("litert_quantizer", reason="litert-quantizer is not installed: pip install 'tlkit[quantize]'")
+    full = source(trained.bundle, packages(tmp_path / "node_modules"))
+    pixels = np.stack([read_image(file, full.input_size) for file in sorted(garden.rglob("*.png"))[::8]])
+    write_web(tmp_path / "web", replace(full, precision="int8", calibration=pixels))
+    assert json.loads((tmp_path / "web" / "model.json").read_text())["known"] is None
+    assert web_forward(tmp_path / "web")(pixels[:2]).shape == (2, len(full.classes))
 
 
 def test_the_page_names_no_other_host() -> None:

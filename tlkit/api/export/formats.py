@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlkit.backbones.engines import Forward
 from tlkit.errors import TlkitError
-from tlkit.formats import keras_file, litert, onnx, saved_model, web
+from tlkit.formats import coreml, keras_file, litert, onnx, openvino, saved_model, web
 from tlkit.formats.source import Source
 from tlkit.formats.web_runtime import find_web_runtime
 from tlkit.libraries import install_extra, is_installed
@@ -98,6 +98,24 @@ FORMATS = (
         write=keras_file.write_keras,
         forward=keras_file.keras_file_forward,
         modules={"tensorflow": "", "keras": ""},
+    ),
+    Format(
+        name="openvino",
+        spellings=("ov", "open-vino", "ir"),
+        precisions=(FP32, FP16),
+        place="openvino",
+        write=openvino.write_openvino,
+        forward=openvino.openvino_forward,
+        modules=LITERT_RUNS | {"openvino": "openvino"},
+    ),
+    Format(
+        name="coreml",
+        spellings=("core-ml", "mlpackage", "mlmodel", "ios", "apple"),
+        precisions=(FP32, FP16),
+        place="model.mlpackage",
+        write=coreml.write_coreml,
+        forward=None,
+        modules={"tensorflow": "", "keras": "", "coremltools": "coreml"},
     ),
     Format(
         name=WEB,
