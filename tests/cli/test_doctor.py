@@ -27,8 +27,10 @@ def test_it_says_what_works_and_what_to_do_about_the_rest(tlkit: Callable[..., R
     assert "TLKIT_CACHE_SIZE is not a size" in found["cache", "folder"]["detail"]
     assert "JPEG" in found["images", "formats"]["detail"]
     assert {each["name"] for each in ran.json["findings"] if each["section"] == "extras"} == {
+        "coreml",
         "heif",
         "onnx",
+        "openvino",
         "parquet",
         "quantize",
         "serve",

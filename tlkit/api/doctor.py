@@ -35,8 +35,10 @@ from tlkit.version import VERSION
 from tlkit.words import plural
 
 EXTRAS = {
+    "coreml": ("coremltools", "enables tlkit export --format coreml"),
     "heif": ("pillow-heif", "reads HEIC images"),
     "onnx": ("onnx", "enables tlkit export --format onnx"),
+    "openvino": ("openvino", "enables tlkit export --format openvino"),
     "parquet": ("pyarrow", "lets tlkit embed write .parquet files"),
     "quantize": ("litert-quantizer", "enables tlkit export --precision fp16 and int8"),
     "serve": ("starlette", "enables tlkit serve"),
