@@ -236,9 +236,26 @@ def tap_widths(network: Network) -> Taps:
 
 def tap_model(network: Network) -> Any:
     """Return a ``keras.Model`` from float32 [n, h, w, 3] to float32 [n, columns]: all taps, average-pooled."""
-    keras = import_keras()
-    pooled = [keras.ops.mean(tensor, axis=(1, 2)) for _, tensor in tap_tensors(network)]
-    return keras.Model(network.model.input, keras.ops.concatenate(pooled, axis=1) if len(pooled) > 1 else pooled[0])
+    return import_keras().Model(network.model.input, joined_means([tensor for _, tensor in tap_tensors(network)]))
+
+
+def joined_means(maps: Sequence[Any], before: Any = None) -> Any:
+    """Average feature maps over space and join them to one vector, in layers whose names no network has.
+
+    Keras numbers the names that it gives by itself from what was built in this process, so in one that loaded its
+    network from a file they could be names of that network's layers, which Keras refuses.
+
+    Args:
+        maps: Keras tensors [n, h, w, c].
+        before: A Keras tensor [n, columns] that goes first; None: nothing.
+
+    Returns:
+        A Keras tensor [n, columns].
+    """
+    layers = import_keras().layers
+    parts = [layers.GlobalAveragePooling2D(name=f"tlkit_mean_{place}")(each) for place, each in enumerate(maps)]
+    parts = parts if before is None else [before, *parts]
+    return layers.Concatenate(axis=1, name="tlkit_join")(parts) if len(parts) > 1 else parts[0]
 
 
 def columns_of(taps: Sequence[tuple[str, int]], wanted: Sequence[str]) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import AGREEMENT, LiteRTNetwork, has_litert
-from tlkit.backbones.extractor import TOP, Extractor, Taps, columns_of
+from tlkit.backbones.extractor import TOP, Extractor, Taps, columns_of, joined_means
 from tlkit.backbones.litert import conversions
 from tlkit.backbones.litert import heads as lite_heads
 from tlkit.backbones.litert.efficientnet_lite import lite_graph
@@ -128,8 +128,7 @@ def _converted(
         return _lite(graph, blocks, taps, shown, *head)
     keras = import_keras()
     blocks = tuple((name, width) for name, width in extractor.taps if name in (*taps, *shown))
-    pooled = [keras.ops.mean(model.get_layer(layers[name]).output, axis=(1, 2)) for name, _ in blocks]
-    features = keras.ops.concatenate(pooled, axis=1) if len(pooled) > 1 else pooled[0]
+    features = joined_means([model.get_layer(layers[name]).output for name, _ in blocks])
     return _lite(conversions.convert(keras.Model(model.input, features)), blocks, taps, shown, *head)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.backbones.extractor import TOP, Taps, tap_tensors
+from tlkit.backbones.extractor import TOP, Taps, joined_means, tap_tensors
 from tlkit.backbones.network import Network
 from tlkit.backbones.runtime import import_keras
 from tlkit.linear.head import Head
@@ -42,9 +42,8 @@ def with_features(model: Any, layers: Iterable[str]) -> Any:
         model: The network.
         layers: Layers whose outputs, averaged over space, are the features.
     """
-    keras = import_keras()
-    pooled = [keras.ops.mean(model.get_layer(name).output, axis=(1, 2)) for name in layers]
-    return keras.Model(model.input, keras.ops.concatenate([model.output, *pooled], axis=1))
+    features = joined_means([model.get_layer(name).output for name in layers], before=model.output)
+    return import_keras().Model(model.input, features)
 
 
 def attach_head(network: Network, head: Head, taps: Sequence[str] = (TOP,)) -> Any:

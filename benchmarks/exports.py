@@ -1,0 +1,134 @@
+"""Which formats a bundle can be exported to, for every family of backbones, and how close each is to ``predict``.
+
+    python exports.py --images FOLDER --calibration FOLDER BUNDLE BUNDLE   # appends to exports.jsonl, and resumes
+    python exports.py --write                                              # the tables in docs/export.md
+
+The images need not be those that the bundles were trained on: what is compared is the answers of the same network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS, PAGE = HERE / "exports.jsonl", HERE.parent / "docs" / "export.md"
+BEGIN, END = "<!-- made by benchmarks/exports.py --write -->\n", "<!-- end -->\n"
+ORDER = ("litert", "onnx", "saved-model", "keras", "openvino", "coreml", "web")
+PRECISIONS = ("fp32", "fp16", "int8")
+
+Row = dict[str, Any]
+
+
+def measured(bundle: Path, images: Path, calibration: Path) -> Iterator[Row]:
+    """Export a bundle in every format and precision, and yield a row each."""
+    from tlkit.api.export.formats import FORMATS
+    from tlkit.bundle.load import load
+
+    its = load(bundle)
+    about = {"backbone": its.manifest["backbone"], "input_size": list(its.input_size), "date": str(date.today())}
+    for precision in PRECISIONS:
+        names = [each.name for each in FORMATS if precision in each.precisions]
+        for row in together(its, names, precision, images, calibration):
+            yield {**about, "precision": precision, **row}
+
+
+def together(bundle: Any, names: Sequence[str], precision: str, images: Path, calibration: Path) -> list[Row]:
+    """Export several formats in one go, as `predict` then runs once; one by one if any of them fails."""
+    import tlkit
+
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            found = tlkit.export(
+                bundle, names, output=Path(place) / "out", precision=precision, images=images, calibration=calibration
+            )
+        except tlkit.TlkitError as error:
+            if len(names) == 1:
+                return [{"format": names[0], "works": False, "error": error.message}]
+            each = (together(bundle, [name], precision, images, calibration) for name in names)
+            return [row for rows in each for row in rows]
+    rows = []
+    for file in found.files:
+        agreement = None if file.agreement is None else file.agreement.to_json()
+        row = {"format": file.format, "works": True, "size": file.size, "original_size": found.original_size}
+        rows.append({**row, "agreement": agreement})
+    return rows
+
+
+def read() -> list[Row]:
+    """The rows measured so far; of two of the same, the later one."""
+    rows = {}
+    for line in RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []:
+        row = json.loads(line)
+        rows[row["backbone"], row["format"], row["precision"]] = row
+    return list(rows.values())
+
+
+def tables() -> str:
+    """The tables of the page: largest difference in a probability and size of every export, by precision."""
+    rows = read()
+    parts = []
+    for precision in PRECISIONS:
+        own = {(row["backbone"], row["format"]): row for row in rows if row["precision"] == precision}
+        formats = [name for name in ORDER if any(each == name for _, each in own)]
+        if not own:
+            continue
+        parts.append(f"### {precision}\n")
+        parts.append(f"| backbone | {' | '.join(formats)} |")
+        parts.append("|---" * (len(formats) + 1) + "|")
+        for backbone in dict.fromkeys(name for name, _ in own):
+            cells = [_cell(own.get((backbone, name)), precision) for name in formats]
+            parts.append(f"| `{backbone}` | {' | '.join(cells)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(row: Row | None, precision: str) -> str:
+    if row is None:
+        return "–"
+    if not row["works"]:
+        return "no"
+    size = f"{row['size'] / 1e6:.1f} MB"
+    its = row["agreement"]
+    if its is None:
+        return f"converted, {size}"
+    said = f"{its['same_label']:.1%}" if precision == "int8" else f"{its['max_difference']:.0e}"
+    return f"{said}, {size}"
+
+
+def write() -> None:
+    """Put the tables into the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n" + tables() + "\n" + END + rest.partition(END)[2], encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, or write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="*", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    done = {row["backbone"] for row in read()}
+    for bundle in args.bundles:
+        backbone = json.loads((bundle / "tlkit.json").read_text(encoding="utf-8"))["backbone"]
+        if backbone in done:
+            continue
+        rows = [json.dumps(row) + "\n" for row in measured(bundle, args.images, args.calibration)]
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.writelines(rows)
+        sys.stderr.write(f"{backbone}\n")
+    if args.write:
+        write()
+
+
+if __name__ == "__main__":
+    main()
