@@ -1,6 +1,6 @@
 """Which formats a bundle can be exported to, for every family of backbones, and how close each is to ``predict``.
 
-    python exports.py --images FOLDER --calibration FOLDER BUNDLE BUNDLE   # appends to exports.jsonl, and resumes
+    python exports.py --images FOLDER --most 60 BUNDLE BUNDLE              # appends what is missing to exports.jsonl
     python exports.py --write                                              # the tables in docs/export.md
 
 The images need not be those that the bundles were trained on: what is compared is the answers of the same network.
@@ -26,32 +26,48 @@ PRECISIONS = ("fp32", "fp16", "int8")
 Row = dict[str, Any]
 
 
-def measured(bundle: Path, images: Path, calibration: Path) -> Iterator[Row]:
-    """Export a bundle in every format and precision, and yield a row each."""
+def measured(bundle: Path, images: Path, most: int | None, runtime: Path | None) -> Iterator[Row]:
+    """Export a bundle in every format and precision that is not measured yet, and yield a row each."""
     from tlkit.api.export.formats import FORMATS
+    from tlkit.api.inputs import find_images
     from tlkit.bundle.load import load
 
     its = load(bundle)
-    about = {"backbone": its.manifest["backbone"], "input_size": list(its.input_size), "date": str(date.today())}
+    shown, sample = images, images
+    if most is not None:
+        files = find_images(images)
+        shown, sample = files[:: max(1, len(files) // most)][:most], files[1 :: max(1, len(files) // 40)]
+    done = {(row["backbone"], row["format"], row["precision"]) for row in read()}
+    backbone = its.manifest["backbone"]
+    about = {"backbone": backbone, "input_size": list(its.input_size), "date": str(date.today())}
     for precision in PRECISIONS:
-        names = [each.name for each in FORMATS if precision in each.precisions]
-        for row in together(its, names, precision, images, calibration):
+        rows = [each.name for each in FORMATS if precision in each.precisions]
+        names = [name for name in rows if (backbone, name, precision) not in done]
+        for row in together(its, names, precision, shown, sample, runtime) if names else ():
             yield {**about, "precision": precision, **row}
 
 
-def together(bundle: Any, names: Sequence[str], precision: str, images: Path, calibration: Path) -> list[Row]:
+def together(bundle: Any, names: Sequence[str], precision: str, *given: Any) -> list[Row]:
     """Export several formats in one go, as `predict` then runs once; one by one if any of them fails."""
     import tlkit
 
+    images, calibration, runtime = given
+    web = {"runtime": runtime} if "web" in names else {}
     with tempfile.TemporaryDirectory() as place:
         try:
             found = tlkit.export(
-                bundle, names, output=Path(place) / "out", precision=precision, images=images, calibration=calibration
+                bundle,
+                names,
+                output=Path(place) / "out",
+                precision=precision,
+                images=images,
+                calibration=calibration,
+                **web,
             )
         except tlkit.TlkitError as error:
             if len(names) == 1:
                 return [{"format": names[0], "works": False, "error": error.message}]
-            each = (together(bundle, [name], precision, images, calibration) for name in names)
+            each = (together(bundle, [name], precision, *given) for name in names)
             return [row for rows in each for row in rows]
     rows = []
     for file in found.files:
@@ -114,18 +130,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="*", type=Path)
     parser.add_argument("--images", type=Path)
-    parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--most", type=int, help="use so many of the images, spread evenly, without their labels")
+    parser.add_argument("--runtime", type=Path, help="where LiteRT.js is, for the web page")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    done = {row["backbone"] for row in read()}
     for bundle in args.bundles:
-        backbone = json.loads((bundle / "tlkit.json").read_text(encoding="utf-8"))["backbone"]
-        if backbone in done:
-            continue
-        rows = [json.dumps(row) + "\n" for row in measured(bundle, args.images, args.calibration)]
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.writelines(rows)
-        sys.stderr.write(f"{backbone}\n")
+        for row in measured(bundle, args.images, args.most, args.runtime):
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            sys.stderr.write(f"{row['backbone']} {row['format']} {row['precision']} {row['works']}\n")
     if args.write:
         write()
 

@@ -22,7 +22,7 @@ from tlkit.api.export import export as exporting
 from tlkit.api.export import formats as table
 from tlkit.api.export.check import compare, probabilities_of
 from tlkit.api.export.formats import BOUNDS, FORMATS, Format, check_possible, formats_of, precision_of
-from tlkit.api.export.images import CALIBRATION, MADE, CheckImages, check_images
+from tlkit.api.export.images import CALIBRATION, GENERATED, CheckImages, check_images
 from tlkit.backbones.engines import Forward, LiteRTNetwork
 from tlkit.bundle.load import load
 from tlkit.bundle.manifest import LITE
@@ -112,7 +112,7 @@ def test_a_bundle_may_be_given_in_any_way(bundle: Path, kind: str) -> None:
     given: Any = {"path": bundle, "text": str(bundle), "bundle": load(bundle), "loaded": tlkit.load(bundle)}[kind]
     result = tlkit.export(given, ["litert"], output="out")
     assert result.folder == Path.cwd() / "out"
-    assert result.images == f"{MADE} made images, as no real ones were found"
+    assert result.images == f"{GENERATED} generated images, as no real ones were found"
 
 
 def test_names_of_any_kind_travel_inside(bundle: Path) -> None:
@@ -413,7 +413,7 @@ def test_where_training_used_all_of_them_they_are_taken_and_that_is_said(bundle:
 
 def test_images_are_found_in_a_folder_named_like_the_bundle(bundle: Path, garden: Path) -> None:
     its = load(changed(bundle, Path("photos-2.tlkit")))
-    assert check_images(its, None, None, FP32, SHOW).what.startswith(f"{MADE} made images")
+    assert check_images(its, None, None, FP32, SHOW).what.startswith(f"{GENERATED} generated images")
     Path("photos").symlink_to(garden, target_is_directory=True)
     assert check_images(its, None, None, FP32, SHOW).what == "16 images held out from training"
 
@@ -421,7 +421,7 @@ def test_images_are_found_in_a_folder_named_like_the_bundle(bundle: Path, garden
 def test_other_images_in_such_a_folder_are_not_taken_for_the_bundles(bundle: Path, fresh: Path) -> None:
     its = load(changed(bundle, Path("photos.tlkit")))
     Path("photos").symlink_to(fresh, target_is_directory=True)
-    assert check_images(its, None, None, FP32, SHOW).what.startswith(f"{MADE} made images")
+    assert check_images(its, None, None, FP32, SHOW).what.startswith(f"{GENERATED} generated images")
 
 
 def test_images_without_classes_have_no_labels(bundle: Path, unseen: Path, garden: Path) -> None:

@@ -85,6 +85,18 @@ def import_tensorflow() -> ModuleType:
     return sys.modules["tensorflow"]
 
 
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Let TensorFlow compute in float32 on a GPU too, where it rounds factors to 10 bits (TF32) by default."""
+    config = import_tensorflow().config.experimental
+    before = config.tensor_float_32_execution_enabled()
+    config.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        config.enable_tensor_float_32_execution(before)
+
+
 _silencing = threading.Lock()
 _silenced: list[tuple[int, int]] = []  # descriptors with a duplicate, while any thread is in `silent_stderr`
 _depth = 0

@@ -140,7 +140,7 @@ def _present(result: Exported) -> None:
         its = each.agreement
         if its is None:
             say(f"{each.format}: converted, not run here", "yellow")
-        elif its.paired is not None and its.paired.difference:
+        elif its.paired is not None and (result.precision != FP32 or its.paired.difference):
             low, high = (100 * bound for bound in its.paired.ci95)
             say(
                 f"{each.format}: accuracy {its.original_accuracy:.1%} becomes {its.accuracy:.1%}, "

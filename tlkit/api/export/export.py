@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from tlkit.api.export.formats import Format, check_possible, formats_of, precisi
 from tlkit.api.export.images import CheckImages, check_images
 from tlkit.api.export.result import Exported, ExportedFile
 from tlkit.backbones.engines import Forward, has_litert
+from tlkit.backbones.runtime import full_precision
 from tlkit.bundle.beside import new_folder
 from tlkit.bundle.cost import network_size
 from tlkit.bundle.load import Bundle, load
@@ -74,7 +77,7 @@ def export(
         precision: "fp32", "fp16" (or "half") or "int8".
         images: Images to check the exports on, as for `tlkit.predict`. With a folder of classes or a table of labels,
             the change in accuracy is measured. Those that training did not use are preferred. None: the bundle's own
-            held-out images, if they are in a folder that is named like the bundle; else ``calibration``, else made
+            held-out images, if they are in a folder that is named like the bundle; else ``calibration``, else generated
             ones.
         calibration: Images from which int8 takes the range of values; 64 are enough. None: some of the bundle's
             training images, if they are among ``images``.
@@ -152,7 +155,8 @@ def _prepared(
     engine = LITERT if lite is not None and has_litert() else KERAS
     with show.phase("Predicting with the bundle", len(images.pixels)) as advance:
         original = bundle.forward(engine, len(images.pixels))
-        found = probabilities_of(original, images.pixels, len(bundle.classes), advance)
+        with _precise():
+            found = probabilities_of(original, images.pixels, len(bundle.classes), advance)
     source = Source(
         keras_file=bundle.path / MODEL,
         lite=None if lite is None else lite.read_bytes(),
@@ -190,12 +194,18 @@ def _checked(row: Format, path: Path, work: _Work) -> Agreement | None:
     with work.show.phase(f"Checking {row.name} against predict", len(work.images.pixels)) as advance:
         try:
             forward = row.forward(path)
-            found = probabilities_of(forward, work.images.pixels, classes, advance)
+            with _precise():
+                found = probabilities_of(forward, work.images.pixels, classes, advance)
         except (TlkitError, OSError):
             raise
         except Exception as error:
             raise _failed(f"the {row.name} export cannot be run, so nothing was written", error) from error
         return compare(row, work.source.precision, work.images, (work.original, work.found), (forward, found))
+
+
+def _precise() -> AbstractContextManager[None]:
+    """Compute in float32 on a GPU too, if TensorFlow computes: what is compared is the network, not the machine."""
+    return full_precision() if "tensorflow" in sys.modules else nullcontext()
 
 
 def _failed(what: str, error: Exception) -> TlkitError:

@@ -35,7 +35,7 @@ MAX_IMAGES, MAX_IMAGES_INT8 = 200, 1000
 MAX_BYTES = 512 << 20  # of their pixels
 CALIBRATION = 64
 """Images from which int8 takes the range of values, at most."""
-MADE = 32
+GENERATED = 32
 MAX_SEARCHED = 5000  # images of a folder that is only named like the bundle
 
 Pixels = NDArray[np.uint8]
@@ -111,7 +111,7 @@ def check_images(
     show: Progress,
     workers: int | None = None,
 ) -> CheckImages:
-    """Read the images for the check: held-out ones if they can be found, else others, else made ones.
+    """Read the images for the check: held-out ones if they can be found, else others, else generated ones.
 
     Args:
         bundle: The bundle.
@@ -159,8 +159,8 @@ def check_images(
         error = taken.error or error
     if images is not None or sample is not None:
         raise TlkitError("no image to check the export on can be read", error)
-    made = _made(MADE, bundle.input_size)
-    return CheckImages(made, (None,) * MADE, f"{MADE} made images, as no real ones were found", values)
+    made = _generated(GENERATED, bundle.input_size)
+    return CheckImages(made, (None,) * GENERATED, f"{GENERATED} generated images, as no real ones were found", values)
 
 
 def _to_calibrate(reader: _Reader, sample: _Pool | None, given: _Pool | None, *preferred: Wanted) -> _Taken:
@@ -232,7 +232,7 @@ def _places(bundle: Path) -> Iterator[Path]:
                 yield folder / name
 
 
-def _made(count: int, size: tuple[int, int]) -> Pixels:
+def _generated(count: int, size: tuple[int, int]) -> Pixels:
     """Make images, uint8 [count, height, width, 3]: blurred noise of several scales, the same ones each time."""
     rng, (height, width) = np.random.default_rng(0), size
     made = np.empty((count, height, width, 3), np.uint8)
