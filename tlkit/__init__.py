@@ -30,6 +30,8 @@ _HOME = {
     "Prediction": "tlkit.api.predict",
     "predict_file": "tlkit.api.predict_file",
     "Predicted": "tlkit.api.predict_file",
+    "merge": "tlkit.api.merge",
+    "Merged": "tlkit.api.merge",
     "sort_into": "tlkit.api.sort",
     "Sorted": "tlkit.api.sort",
     "undo": "tlkit.api.sort",
@@ -63,6 +65,7 @@ __all__ = [
     "Evaluation",
     "Explained",
     "Exported",
+    "Merged",
     "Predicted",
     "Prediction",
     "Recommendation",
@@ -78,6 +81,7 @@ __all__ = [
     "explain",
     "export",
     "load",
+    "merge",
     "predict",
     "predict_file",
     "predict_iter",
@@ -98,6 +102,7 @@ if TYPE_CHECKING:
     from tlkit.api.explain import Explained, explain
     from tlkit.api.export.export import export
     from tlkit.api.export.result import Exported
+    from tlkit.api.merge import Merged, merge
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.predict_file import Predicted, predict_file
     from tlkit.api.recommend.recommend import Recommendation, recommend

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tlkit.api.inputs import PathLike, find_images, listed, named_folders
 from tlkit.api.predict import Asked, Prediction, rows_of
-from tlkit.api.prediction_rows import Counts, CsvRows, Format, format_of
+from tlkit.api.prediction_rows import Counts, CsvRows, Format, format_of, prediction_from
+from tlkit.api.shards import Shard, part_format, share_of
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
 from tlkit.api.work_dir import WorkFolder, remove_left_over, work_folder
@@ -73,6 +74,7 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
     threshold: float | None = None,
     top: int | None = None,
     tta: bool = False,
+    shard: str | None = None,
     engine: str = AUTO,
     workers: int | None = None,
     raw_csv: bool = False,
@@ -93,6 +95,8 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
         threshold: See `tlkit.predict_iter`.
         top: Number of most probable classes in a row; None: one in CSV, five in the other formats.
         tta: See `tlkit.predict_iter`.
+        shard: Label only a share of the images: "2/8" is the second of eight. It goes into a part beside the file,
+            ``NAME.part-2-of-8``; `tlkit.merge` puts all parts together. "auto/8": the number is that of an array job.
         engine: See `tlkit.predict_iter`.
         workers: See `tlkit.predict_iter`.
         raw_csv: In CSV, leave cells that begin like a formula as they are; else they get an apostrophe in front.
@@ -102,17 +106,25 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
     Raises:
         TypeError: There is no such option.
         TlkitError: As `tlkit.predict_iter`; the file exists, is among the images or cannot be written, another run is
-            writing it, there is an unfinished run and ``resume`` is false, or that run was asked for something else.
+            writing it, there is an unfinished run and ``resume`` is false, or that run was asked for something else; or
+            there is no such shard.
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
     images = listed(images)  # an iterator can be used only once
     form = format_of(target, CsvRows(top or 1, threshold is not None, raw_csv))
+    wanted = None if shard is None else Shard.parse(shard)
+    if wanted is not None:
+        target = wanted.part(target)
     if os.path.lexists(target):
         remove_left_over(target)
     check_free(target, named_folders(images), "--output")
     bundle = model if isinstance(model, Bundle) else load(model)
     asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
-    found = find_images(images, FileOptions.of("predict_file", options))
+    found: Sequence[Path | GivenImage] = find_images(images, FileOptions.of("predict_file", options))
+    if wanted is not None:
+        share = share_of(found, named_folders(images), wanted)
+        manifest = share.manifest(_signature(bundle, asked), top or 1, threshold is not None)
+        found, form = share.found, part_format(manifest, share.places)
     with work_folder(target) as folder:
         rows = _Rows(folder, found)
         try:
@@ -242,15 +254,10 @@ class _Rows:
                 place += len(text)
                 try:
                     data = json.loads(text)
-                    row = _row(data["row"])
+                    row = prediction_from(data["row"])
                 except (ValueError, KeyError, TypeError):  # cut off
                     return
                 yield row, data.get("stamp"), place
-
-
-def _row(data: dict[str, Any]) -> Prediction:
-    top = tuple((each["label"], each["probability"]) for each in data["top"])
-    return Prediction(**{**data, "top": top})
 
 
 def _stamp(image: Path | GivenImage) -> list[int] | None:

@@ -113,6 +113,16 @@ def _truth(value: bool | None) -> str:
     return "" if value is None else str(value).lower()
 
 
+def prediction_from(data: Any) -> Prediction:
+    """Return the prediction that `Prediction.to_json` wrote.
+
+    Raises:
+        KeyError, TypeError: It is something else.
+    """
+    top = tuple((each["label"], each["probability"]) for each in data["top"])
+    return Prediction(**{**data, "top": top})
+
+
 def format_of(path: Path, rows: CsvRows) -> Format:
     """Choose the writer for a file name.
 

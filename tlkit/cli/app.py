@@ -19,6 +19,7 @@ from tlkit.cli.evaluate import evaluate_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.explain import explain_command
 from tlkit.cli.export import export_command
+from tlkit.cli.merge import merge_command
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
 from tlkit.cli.serve import serve_command
@@ -39,6 +40,7 @@ app.command("predict", cls=GroupedCommand)(predict_command)
 app.command("evaluate", cls=GroupedCommand)(evaluate_command)
 app.command("compare", cls=GroupedCommand)(compare_command)
 app.command("explain", cls=GroupedCommand)(explain_command)
+app.command("merge", cls=GroupedCommand)(merge_command)
 app.command("undo", cls=GroupedCommand)(undo_command)
 app.command("embed", cls=GroupedCommand)(embed_command)
 app.command("export", cls=GroupedCommand)(export_command)

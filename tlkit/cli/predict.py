@@ -70,6 +70,14 @@ def predict_command(
         bool,
         typer.Option("--resume", help="With --output: go on with an unfinished run.", rich_help_panel=OUTPUT),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="With --output: label the I-th of N shares, for tlkit merge; auto/N takes I from an array job.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     top: Annotated[
         int | None,
         typer.Option(
@@ -115,7 +123,7 @@ def predict_command(
 
     Example: tlkit predict photos/ --model garden.tlkit
     """
-    _refuse_contradictions(form, output, resume, top, raw_csv, sort_into, [copy, move, link], dry_run)
+    _refuse_contradictions(form, output, resume, shard, top, raw_csv, sort_into, [copy, move, link], dry_run)
     from tlkit.cli.console import ConsoleProgress
 
     show = ConsoleProgress()
@@ -136,7 +144,8 @@ def predict_command(
         action = "move" if move else "link" if link else "copy"
         counts = _sort(images, sort_into, asked, show, action=action, dry_run=dry_run, as_json=as_json)
     elif output is not None:
-        counts = _write(images, output, asked, show, resume=resume, top=top, raw_csv=raw_csv, as_json=as_json)
+        asked |= {"resume": resume, "shard": shard, "top": top, "raw_csv": raw_csv}
+        counts = _write(images, output, asked, show, as_json=as_json)
     else:
         terminal, counts = sys.stdout.isatty(), Counts()
         chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
@@ -165,6 +174,7 @@ def _refuse_contradictions(
     form: Format | None,
     output: Path | None,
     resume: bool,
+    shard: str | None,
     top: int | None,
     raw_csv: bool,
     sort_into: Path | None,
@@ -185,17 +195,17 @@ def _refuse_contradictions(
     if resume and output is None:
         hint = "--sort-into goes on by itself" if sort_into is not None else "for example --output labels.csv"
         raise TlkitError("--resume requires --output", hint)
+    if shard is not None and output is None:
+        raise TlkitError("--shard requires --output", "for example --output labels.csv")
     if output is not None and form is not None:
         raise TlkitError("--format does not apply to --output", "the name of the file says the format")
 
 
-def _write(
-    images: list[Path], output: Path, asked: dict[str, Any], show: ConsoleProgress, *, as_json: bool, **rest: Any
-) -> Counts:
+def _write(images: list[Path], output: Path, asked: dict[str, Any], show: ConsoleProgress, *, as_json: bool) -> Counts:
     """Write the rows to a file and say so."""
     from tlkit.api.predict_file import predict_file
 
-    found = predict_file(images, output, progress=show, **rest, **asked)
+    found = predict_file(images, output, progress=show, **asked)
     if as_json:
         typer.echo(json_text(found.to_json()))
     else:
