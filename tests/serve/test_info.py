@@ -61,6 +61,27 @@ def test_metrics_count_requests_images_and_labels(start: Any, photos: list[Path]
     assert [each["count"] for each in recent["labels"] if each["label"] == row["label"]] == [1]
 
 
+def test_names_that_are_no_text_do_not_spoil_metrics(start: Any, trained: Trained, photos: list[Path]) -> None:
+    """A folder's name may hold any bytes, and a class is called like its folder."""
+    import copy
+
+    from tlkit.api.classifier import Classifier
+    from tlkit.serve.models import Model, Models
+
+    models = Models([trained.bundle], 2)
+    manifest = copy.deepcopy(models.get(None).classifier.manifest)
+    manifest["classes"] = ["a\udce9", 'b"\n\\', "<b>", "d"]
+    models._models = {"gar\udce9": Model("gar\udce9", Classifier(trained.bundle, manifest), 2)}
+    one = start(models=models)
+    for photo in photos:
+        assert one.post("/predict?explain=1", photo.read_bytes()).status_code == 200
+    assert one.client.get("/info").json()["models"][0]["classes"] == manifest["classes"]
+    text = one.client.get("/metrics").text
+    assert 'label="a\\\\udce9",model="gar\\\\udce9"' in text
+    assert 'label="b\\"\\n\\\\"' in text
+    assert one.client.get("/v2/models/none").status_code == 404
+
+
 def test_it_is_not_ready_while_it_ends(start: Any) -> None:
     one = start()
     assert one.client.get("/readyz").json() == {"ready": True}

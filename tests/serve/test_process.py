@@ -76,8 +76,9 @@ def _all(connection: socket.socket) -> bytes:
 
 
 def test_bad_clients_do_no_harm(serving: Any, trained: Trained, photos: list[Path], tmp_path: Path) -> None:
-    data = photos[0].read_bytes()
-    with serving(trained.bundle, "--max-upload", "1", "--timeout", "2", cwd=tmp_path) as one:
+    data, bundle = photos[0].read_bytes(), tmp_path / "garden.tlkit"
+    shutil.copytree(trained.bundle, bundle)
+    with serving(bundle, "--max-upload", "1", "--timeout", "2", "--watch", cwd=tmp_path) as one:
         place = ("127.0.0.1", one.port)
         with socket.create_connection(place) as slow, socket.create_connection(place) as half:
             slow.sendall(_head(1000) + b"x")  # and then nothing
@@ -98,9 +99,16 @@ def test_bad_clients_do_no_harm(serving: Any, trained: Trained, photos: list[Pat
             assert one.predict(data).status_code == 200
             assert _all(slow).startswith(b"HTTP/1.1 408 ")
             assert _all(half) == b""
+        shutil.copytree(trained.bundle, tmp_path / "new")  # --watch sees a bundle that is replaced
+        bundle.rename(tmp_path / "old")
+        (tmp_path / "new").rename(bundle)
+        end = time.monotonic() + 30
+        while not any('"reload"' in line for line in one.lines):
+            time.sleep(0.05)
+            assert time.monotonic() < end
         assert one.ends(signal.SIGINT) == 0
         assert all("Traceback" not in line for line in one.lines)
-        assert {entry["status"] for entry in one.log()} <= {200, 408, 413, 499}
+        assert {entry["status"] for entry in one.log() if "status" in entry} <= {200, 408, 413, 499}
 
 
 def test_it_starts_without_heavy_libraries(trained: Trained) -> None:

@@ -82,7 +82,7 @@ class Guard:
             {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "request_id": answering.id,
-                "client": client[0] if client else None,
+                "client": str(client[0])[:64] if client else None,
                 "method": scope["method"][:20],
                 "path": scope["path"][:200],  # without parameters
                 "status": answering.status,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 
+MAX_SHOWN = 1000  # classes that are shown before any image was labelled so
+
 
 class Metrics:
     """The metrics of one server.
@@ -62,12 +64,12 @@ class Metrics:
         """Say which bundles are served, in place of those said earlier."""
         self._info.clear()
         for model in models:
-            manifest = model.classifier.manifest
-            said = [str(manifest.get(key, "")) for key in ("backbone", "strategy", "created", "digest")]
-            self._info.labels(model.name, *said, VERSION).set(1)
-            self._unknown.labels(model.name)
-            for label in model.classifier.classes:
-                self._predictions.labels(label, model.name)
+            manifest, name = model.classifier.manifest, _plain(model.name)
+            said = [_plain(str(manifest.get(key, ""))) for key in ("backbone", "strategy", "created", "digest")]
+            self._info.labels(name, *said, VERSION).set(1)
+            self._unknown.labels(name)
+            for label in model.classifier.classes[:MAX_SHOWN]:
+                self._predictions.labels(_plain(label), name)
 
     def request(self, endpoint: str, code: int, seconds: float) -> None:
         """Count a request."""
@@ -76,19 +78,24 @@ class Metrics:
 
     def result(self, model: Model, result: Result) -> None:
         """Count a prediction, and note it for the comparison with training."""
-        row = result.row
+        row, name = result.row, _plain(model.name)
         if row.label is None:
-            self._unreadable.labels(model.name).inc()
+            self._unreadable.labels(name).inc()
             return
-        self._inference_seconds.labels(model.name).observe(result.seconds)
-        self._predictions.labels(row.label, model.name).inc()
+        self._inference_seconds.labels(name).observe(result.seconds)
+        self._predictions.labels(_plain(row.label), name).inc()
         if row.unknown:
-            self._unknown.labels(model.name).inc()
+            self._unknown.labels(name).inc()
         model.drift.add(row.label, row.unknown)
 
     def text(self) -> bytes:
         """Return all metrics as text."""
         return prometheus_client.generate_latest(self._registry)
+
+
+def _plain(text: str) -> str:
+    """Escape the bytes of a name that are no text: all metrics would fail for one such name."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]

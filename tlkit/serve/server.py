@@ -24,6 +24,7 @@ from tlkit.serve.state import State
 
 LOOK_SECONDS = 1.0
 MAX_HEADER = 64 << 10  # bytes
+MAX_FILES = 65_536  # open files and connections
 KEEP_ALIVE = 15  # seconds that an idle connection is kept
 GRACE = 5  # seconds beyond a request's deadline that a server takes to end
 
@@ -51,6 +52,7 @@ def serve(
         TlkitError: There is no bundle, an option makes no sense, or the address cannot be listened on.
     """
     options.checked()
+    _allow_many_files()
     with listening(options.host, options.port) as listener:
         models = Models(bundles, options.cores, unknown_rate)
         app = make_app(models, options)
@@ -75,6 +77,17 @@ def serve(
         finally:
             state.engine.stop()
     return not server.force_exit
+
+
+def _allow_many_files() -> None:
+    """Let the process have as many connections as the system allows; by default it is often a fraction of that."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # no such limits on Windows
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Server(uvicorn.Server):
