@@ -83,8 +83,13 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(message)
 
 
+LONG = ("api/train/test_tuning", "api/test_api", "test_trainable", "test_own_backbone", "test_faults", "test_build")
+"""Files that take longest; they go first, so that none of them is left for one process at the end."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what repeats a check that also runs without it, unless asked for."""
+    """Put files that take long first; leave out what repeats a check that also runs without it, unless asked for."""
+    items.sort(key=lambda item: not item.path.as_posix().removesuffix(".py").endswith((*LONG, "test_strangers")))
     if not config.getoption("--thorough"):
         for item in items:
             if "thorough" in item.keywords:
@@ -117,6 +122,27 @@ def cache(make_once: Callable[[str, Make], Path]) -> Path:
     os.environ["TLKIT_CACHE"] = str(folder)
     os.environ.pop("TLKIT_DEBUG", None)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_plots() -> Iterator[pytest.MonkeyPatch]:
+    """Pages without their plots, which take a quarter of the time of a small training; see `draws`."""
+    from markupsafe import Markup
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlkit.report.plots._svg", lambda figure, legible=0.0: Markup("<svg></svg>"))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def draws(without_plots: pytest.MonkeyPatch) -> Iterator[None]:
+    """Plots are drawn: for tests of pages."""
+    from tlkit.report import plots
+
+    instead = plots._svg
+    without_plots.undo()
+    yield
+    without_plots.setattr(plots, "_svg", instead)
 
 
 @pytest.fixture(scope="session")

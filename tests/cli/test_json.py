@@ -95,7 +95,7 @@ def test_a_network_that_gives_no_number_for_an_image(
     assert np.isfinite(np.load(tmp_path / "v.npz")["vector"]).all()
     assert run(["check", str(garden), "--json"]) == 0
     strict(capfd.readouterr().out)
-    assert run(["recommend", str(garden), "--json"]) == 0
+    assert run(["recommend", str(garden), "--image-size", "64", "--no-pilot", "--json"]) == 0
     strict(capfd.readouterr().out)
 
 
@@ -142,7 +142,7 @@ def test_a_bundle_of_figures_that_are_no_numbers(tmp_path: Path) -> None:
 
 
 def test_training_that_ends_without_numbers_saves_the_frozen_network(
-    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_folder: Callable[..., Path], small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = tuning._answers
 
@@ -151,7 +151,13 @@ def test_training_that_ends_without_numbers_saves_the_frozen_network(
         return {split: np.full_like(rows, np.nan) for split, rows in probabilities.items()}, features
 
     monkeypatch.setattr(tuning, "_answers", without_numbers)
-    options: Any = {"strategy": "fine-tune", "image_size": 32, "epochs": 1, "learning_rate": 1e-3, "batch_size": 8}
+    options: Any = {
+        "strategy": "fine-tune",
+        "backbone": str(small),
+        "epochs": 1,
+        "learning_rate": 1e-3,
+        "batch_size": 8,
+    }
     result = tlkit.train(make_folder({"a": 8, "b": 8}), output=tmp_path / "m.tlkit", report=False, **options)
     assert result.plan.strategy == "freeze"
     assert "no finite output" in result.plan.reasons[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ran
+from conftest import PLAIN_FREEZE, Ran
 
 CLASSES, FILE, ESCAPED = (b"caf\xe9, one", b"b\xe9"), b"\xff\xe2\x82\xac", "\\udcff€"
 
@@ -41,7 +41,7 @@ def test_names_that_are_no_unicode_are_escaped_alike(tlkit: Callable[..., Ran], 
         assert "&#" not in ran.out + ran.err
         return ran
 
-    ran = done("train", "images", "--strategy", "freeze", "-o", "m.tlkit", "--json")
+    ran = done("train", "images", *PLAIN_FREEZE, "--image-size", "64", "-o", "m.tlkit", "--json")
     assert "report could not be made" not in ran.err
     assert ran.json["report"]
     done("evaluate", "images", "-m", "m.tlkit", "--csv", "e.csv", "--report", "e.html")

@@ -22,9 +22,9 @@ NAMES = [
     "mobilenet-v3-small",
     "resnet50-v2",
     "inception-v3",
-    "xception",
     "convnext-tiny",
-    "vgg16",
+    pytest.param("xception", marks=pytest.mark.thorough),
+    pytest.param("vgg16", marks=pytest.mark.thorough),
 ]
 
 

@@ -37,7 +37,11 @@ def random_head(width: int) -> Head:
 
 @pytest.mark.parametrize(
     ("variant", "taps", "width"),
-    [("lite0", ["top"], 1280), ("lite0", ["stage3", "stage5"], 40 + 112), ("lite1", ["stage6", "top"], 192 + 1280)],
+    [
+        ("lite0", ["top"], 1280),
+        ("lite0", ["stage3", "stage5"], 40 + 112),
+        pytest.param("lite1", ["stage6", "top"], 192 + 1280, marks=pytest.mark.thorough),
+    ],
 )
 def test_keras_opens_the_network_that_it_would_have_written(
     variant: str, taps: list[str], width: int, tmp_path: Path

@@ -16,6 +16,8 @@ from tlkit.api.train import trained
 from tlkit.api.train.calibration import Calibration
 from tlkit.linear.temperature import MIN_IMAGES
 
+SMALL: dict[str, Any] = {"backbone": "efficientnet-lite0", "image_size": 32, "features": "last", "report": False}
+
 
 @pytest.mark.parametrize("strategy", ["freeze", "last-layers"])
 def test_a_bundle_gives_the_confidence_that_training_says(
@@ -24,7 +26,7 @@ def test_a_bundle_gives_the_confidence_that_training_says(
     monkeypatch.setattr(trained, "better", lambda ours, frozen, count: True)
     more: dict[str, Any] = {} if strategy == "freeze" else {"epochs": 1, "learning_rate": 1e-3, "augment": "none"}
     images = make_folder({"train/a": 12, "train/b": 12, "val/a": MIN_IMAGES // 2, "val/b": MIN_IMAGES // 2})
-    result = tlkit.train(images, strategy=strategy, image_size=32, output=tmp_path / "m.tlkit", **more)
+    result = tlkit.train(images, strategy=strategy, output=tmp_path / "m.tlkit", **SMALL, **more)
     found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
     assert found["images"] == MIN_IMAGES
     assert found["temperature"] != 1
@@ -40,7 +42,7 @@ def test_logits_are_divided_and_nothing_else(
     make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = make_folder({"train/a": 12, "train/b": 12, "val/a": MIN_IMAGES // 2, "val/b": MIN_IMAGES // 2})
-    options: dict[str, Any] = {"strategy": "freeze", "image_size": 32}
+    options: dict[str, Any] = {"strategy": "freeze", **SMALL}
     ours = tlkit.train(images, output=tmp_path / "m.tlkit", **options)
     untouched = Calibration(None, MIN_IMAGES, 0.0, 0.0, "left alone")
     monkeypatch.setattr(module, "calibrate", lambda data, probabilities: (untouched, probabilities))
@@ -52,9 +54,7 @@ def test_logits_are_divided_and_nothing_else(
 
 
 def test_few_validation_images_leave_confidence_alone(garden: Path, tmp_path: Path) -> None:
-    result = tlkit.train(
-        garden, strategy="freeze", backbone="efficientnet-lite0", image_size=32, output=tmp_path / "m.tlkit"
-    )
+    result = tlkit.train(garden, strategy="freeze", output=tmp_path / "m.tlkit", **SMALL)
     found = json.loads((result.model / "tlkit.json").read_text())["calibration"]
     assert (found["temperature"], found["images"]) == (None, 16)
     assert found["ece_before"] == found["ece_after"] == pytest.approx(result.metrics["val_ece"])

@@ -24,7 +24,7 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_the_work_goes_on(
     (tmp_path / "file").touch()
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "file" / "cache"))
     ran = tlkit("train", str(garden), "--strategy", "freeze", "--backbone", "efficientnet-lite0", "--features", "last",
-                "-o", str(tmp_path / "m.tlkit"))  # fmt: skip
+                "--image-size", "64", "--no-refit", "-o", str(tmp_path / "m.tlkit"))  # fmt: skip
     assert ran.code == 0
     assert ran.err.count("cannot be kept") == 1
     assert "Traceback" not in ran.err
