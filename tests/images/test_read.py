@@ -208,7 +208,7 @@ def test_forbidden_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def forbid(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", forbid)
+    monkeypatch.setattr("tlkit.images.opening.open", forbid, raising=False)
     with pytest.raises(UnreadableImage, match="permission denied"):
         read_image(tmp_path / "secret.jpg")
 

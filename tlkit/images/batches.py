@@ -52,7 +52,7 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
-def read_file(path: Path) -> tuple[bytes, bytes | Path]:
+def read_file(path: Path | str) -> tuple[bytes, bytes | Path | str]:
     """Return the SHA-256 of a file, and what to decode: its bytes or, if they are many, its path.
 
     A failed read is tried once more, for the sake of network drives.
@@ -72,13 +72,14 @@ def read_file(path: Path) -> tuple[bytes, bytes | Path]:
         raise UnreadableImage((error.strerror or "cannot be read").lower(), str(path)) from None
 
 
-def _hashed(path: Path) -> tuple[bytes, bytes | Path]:
+def _hashed(path: Path | str) -> tuple[bytes, bytes | Path | str]:
     with opened_file(path) as file:
-        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
             raise RefusedError("too large: more than 1 GiB")
         # by the file's size: read(IN_MEMORY) would allocate megabytes first, which takes longer than reading
         most = min(IN_MEMORY, MAX_BYTES)
-        expected = min(os.fstat(file.fileno()).st_size, most)
+        expected = min(size, most)
         data = file.read(expected + 1)
         if len(data) <= expected:
             return hashlib.sha256(data).digest(), data
@@ -96,7 +97,7 @@ def _hashed(path: Path) -> tuple[bytes, bytes | Path]:
 
 
 def load_image(
-    path: Path | GivenImage,
+    path: Path | str | GivenImage,
     size: tuple[int, int] | None,
     *,
     within: int | None = None,

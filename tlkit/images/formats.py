@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from pathlib import PurePath
 from typing import Final
 
 HEADER_BYTES: Final = 512
@@ -45,6 +44,8 @@ _SUFFIXES: Final[dict[str, frozenset[str]]] = {
     "PSD": frozenset({".psd"}),
     "TGA": frozenset({".tga", ".icb", ".vda", ".vst"}),
 }
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 IMAGE_SUFFIXES: Final[frozenset[str]] = frozenset().union(*_SUFFIXES.values())
 """Suffixes of image files for folder scanning, lower case with the dot."""
@@ -140,7 +141,7 @@ def suffix_matches(path: str | os.PathLike[str], format: str) -> bool:
         >>> suffix_matches("holiday.JPG", "JPEG"), suffix_matches("holiday.jpg", "PNG")
         (True, False)
     """
-    return PurePath(path).suffix.lower() in _SUFFIXES.get(format, frozenset())
+    return os.path.splitext(path)[1].lower() in _SUFFIXES.get(format, _NONE)  # noqa: PTH122  (faster)
 
 
 @cache

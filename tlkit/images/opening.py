@@ -9,7 +9,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
@@ -49,12 +48,11 @@ def opened_file(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     try:
-        path = Path(source)
-        kind = path.stat().st_mode
+        kind = os.stat(source).st_mode  # noqa: PTH116  (faster)
         # Opening a pipe would wait for someone to write to it.
         if not stat.S_ISREG(kind):
             raise RefusedError("a folder" if stat.S_ISDIR(kind) else "not a regular file")
-        file = path.open("rb")
+        file = open(source, "rb")  # noqa: PTH123, SIM115
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RefusedError("no such file") from error
     except PermissionError as error:

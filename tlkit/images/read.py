@@ -62,6 +62,7 @@ READING_VERSION: Final = 2
 """Incremented whenever the pixels read from some file would change. It is part of the key of cached features."""
 
 _ORIENTATION_TAG: Final = 0x0112
+_SAY_ORIENTATION: Final = frozenset({"exif", "xmp"})  # metadata of a JPEG that Pillow looks into
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -244,7 +245,7 @@ def _decoded(opened: Opened, stored: tuple[int, int], orientation: int, size: Si
         raise RefusedError("truncated")
     # The declared size of an icon may be wrong, and only the decoder finds out; that of a JPEG may be reduced.
     width, height = stored if format in ("JPEG", "MPO") else image.size
-    turn = orientation_of(image)
+    turn = orientation if opened.frame is not None else orientation_of(image)  # of a JPEG it is known by its header
     frames = _frames(image) if count_frames else 1
     pixels = upright_pixels(to_rgb_or_grey(image), turn, size)
     width, height = _swapped_if(turn >= 5, (width, height))
@@ -276,6 +277,8 @@ def _stops_in_zeros(file: BinaryIO, frame: Frame) -> bool:
 
 def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation, 1..8; broken EXIF data counts as upright."""
+    if image.format in ("JPEG", "MPO") and not _SAY_ORIENTATION & image.info.keys():
+        return 1  # most small images; Pillow takes some time to say so
     # Broken EXIF data can make Pillow raise anything, and is no reason to refuse the image.
     with suppress(Exception):
         value = image.getexif().get(_ORIENTATION_TAG)
