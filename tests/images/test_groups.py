@@ -97,7 +97,7 @@ def test_groups_that_hold_no_image_are_refused(by: str, message: str, make_folde
         with_groups(folder, by)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".txt"])
 def test_a_table_names_the_group_of_each_image(suffix: str, tmp_path: Path) -> None:
     folder = folder_of(["a/1.png", "a/2.png", "b/1.png", "b/3.png"], tmp_path / "images")
     rows = [("a/1.png", "p1"), (str(tmp_path / "images" / "b" / "1.png"), "p2"), ("3.png", "p1"), ("c/9.png", "p9")]
@@ -106,7 +106,7 @@ def test_a_table_names_the_group_of_each_image(suffix: str, tmp_path: Path) -> N
         table.write_text("\n".join(json.dumps({"path": file, "patient": group}) for file, group in rows))
     else:
         between = "," if suffix == ".csv" else "\t"
-        lines = [between.join(["path", "patient"]), *(between.join(row) for row in rows)]
+        lines = [between.join(["Image Path", "patient"]), *(between.join(row) for row in rows)]
         table.write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
     assert group_names(folder, f"{table}:patient") == ["p1", "", "p2", "p1"]
 
@@ -123,12 +123,13 @@ def test_paths_in_a_table_may_be_relative_to_the_table(tmp_path: Path) -> None:
     [
         (None, "no such file", "FILE.csv:column"),
         ("file,other\na/1.png,x\n", "no column 'site'", "file, other"),
-        ("name,site\na/1.png,x\n", "no column of image files", "file_name"),
+        ("who,site\na/1.png,x\n", "no column of image files", "file_name"),
         ("file,site\nz.png,x\n", "names no image", "1 row"),
         ("file,site\na/1.png,\n", "names no image", ""),
         ("file,site\na/1.png,x\na/1.png,y\n", "into two groups, x and y", "remove"),
-        ("", "no column 'site'", "none"),
-        (b"file,site\n\xff\xfe\xff,x", "not a table in UTF-8", ""),
+        ("", "no rows in", ""),
+        (b"file,site\n\xff\xfe\0,x", "not a table", "save it as CSV"),
+        ('file,site\n"a/1.png,x\n', "line", "quotation marks"),
     ],
 )
 def test_bad_tables_are_told(text: str | bytes | None, message: str, hint: str, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tlkit.errors import TlkitError
 from tlkit.files import absolute
+from tlkit.images.table.text import SUFFIXES
 
-TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": ""}  # separators, none for JSON Lines
 FOLDER, NAMES, EXIF_DATE, EXIF_CAMERA = "folder", "names", "exif-date", "exif-camera"
 KEYWORDS = (FOLDER, NAMES, EXIF_DATE, EXIF_CAMERA)
 CHOICES = f"one of {', '.join(KEYWORDS)}, FILE.csv:COLUMN, or a regular expression such as '(site[0-9]+)'"
@@ -26,7 +26,7 @@ def group_spec(text: str) -> str:
         return text
     if (table := split_table(text)) is not None:
         return f"{absolute(table[0])}:{table[1]}"
-    if Path(text).suffix.lower() in TABLES:
+    if Path(text).suffix.lower() in SUFFIXES:
         raise TlkitError(f"--groups {text} does not name a column", f"--groups {text}:COLUMN")
     if close := get_close_matches(text.lower(), KEYWORDS, n=1, cutoff=0.75):
         raise TlkitError(f"unknown --groups '{text}'", f"did you mean '{close[0]}'? {CHOICES}")
@@ -42,4 +42,4 @@ def group_spec(text: str) -> str:
 def split_table(spec: str) -> tuple[str, str] | None:
     """Return file and column of a value that names a table, else None."""
     file, colon, column = spec.rpartition(":")
-    return (file, column) if colon and column and Path(file).suffix.lower() in TABLES else None
+    return (file, column) if colon and column and Path(file).suffix.lower() in SUFFIXES else None

@@ -1,19 +1,14 @@
-"""Read the groups of images from a column of a CSV, TSV or JSON Lines file."""
+"""Read the groups of images from a column of a table."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tlkit.errors import TlkitError
-from tlkit.images.group_spec import TABLES
+from tlkit.images.table.columns import FILES, Columns, known_columns, named_column, names_of, open_with_columns
 from tlkit.words import plural
-
-FILE_COLUMNS = ("file_name", "filename", "file", "image_path", "path", "image")  # the first that is there
 
 
 def groups_from_table(table: Path, column: str, root: Path, files: Sequence[str]) -> list[str]:
@@ -31,18 +26,21 @@ def groups_from_table(table: Path, column: str, root: Path, files: Sequence[str]
     Raises:
         TlkitError: The table cannot be read, lacks a column, names no image, or puts one image into two groups.
     """
-    rows = _rows(table)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    if column not in columns:
-        raise TlkitError(f"no column '{column}' in {table}", f"its columns are {', '.join(columns) or 'none'}")
-    named_by = next((name for name in FILE_COLUMNS if name in columns), None)
-    if named_by is None:
-        hint = f"call the column of image files {FILE_COLUMNS[0]}; its columns are {', '.join(columns)}"
+    if not os.path.lexists(table):
+        raise TlkitError(f"no such file: {table}", "--groups FILE.csv:column")
+    opened = open_with_columns(table, Columns(group=column))
+    of_group = named_column(opened, column, "--groups")
+    of_file = next((index for index in known_columns(opened, FILES) if index != of_group), None)
+    if of_file is None:
+        hint = f"call the column of image files file_name; {names_of(opened)}"
         raise TlkitError(f"no column of image files in {table}", hint)
     place = _places(files, root, table.parent)
     groups: dict[int, str] = {}
-    for row in rows:
-        file, group = str(row.get(named_by) or "").strip(), _text(row.get(column))
+    count = 0
+    for _, cells in opened.records():
+        cells += [""] * (len(opened.columns) - len(cells))
+        file, group = cells[of_file].strip(), cells[of_group].strip()
+        count += 1
         index = place.get(_plain(file))
         if index is None or not group:
             continue
@@ -53,7 +51,7 @@ def groups_from_table(table: Path, column: str, root: Path, files: Sequence[str]
     if not groups:
         raise TlkitError(
             f"{table} names no image of {root}",
-            f"its column {named_by} must hold paths relative to {root}; it has {plural(len(rows), 'row')}",
+            f"its column {opened.columns[of_file]} must hold paths relative to {root}; it has {plural(count, 'row')}",
         )
     return [groups.get(index, "") for index in range(len(files))]
 
@@ -78,34 +76,3 @@ def _places(files: Sequence[str], root: Path, beside: Path) -> dict[str, int]:
 
 def _plain(file: str) -> str:
     return file.replace("\\", "/").removeprefix("./") if os.sep == "\\" else file.removeprefix("./")
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _rows(table: Path) -> list[Mapping[str, Any]]:
-    """Read all rows.
-
-    Raises:
-        TlkitError: The file cannot be read or is not such a table.
-    """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            separator = TABLES[table.suffix.lower()]
-            return list(csv.DictReader(file, delimiter=separator)) if separator else list(_json_rows(file))
-    except FileNotFoundError:
-        raise TlkitError(f"no such file: {table}", "--groups FILE.csv:column") from None
-    except OSError as error:
-        raise TlkitError(f"cannot read {table}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise TlkitError(f"cannot read {table}: it is not a table in UTF-8", str(error)) from error
-
-
-def _json_rows(lines: Iterable[str]) -> Iterable[Mapping[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"line {number} is not a JSON object")
-            yield row

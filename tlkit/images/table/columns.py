@@ -113,7 +113,7 @@ def choose(
     labels = _label_columns(table, given, {file, split, group}, known_only)
     used = [file, *labels, *(each for each in (split, group) if each is not None)]
     if len(set(used)) < len(used):
-        raise TlkitError(f"{table.path}: one column cannot be used for two things", _names(table))
+        raise TlkitError(f"{table.path}: one column cannot be used for two things", names_of(table))
     for name in (table.columns[each] for each in used):
         if table.columns.count(name) > 1:
             raise TlkitError(
@@ -122,7 +122,7 @@ def choose(
     return Chosen(file, labels, split, group)
 
 
-def _named(table: Table, name: str, option: str) -> int:
+def named_column(table: Table, name: str, option: str) -> int:
     """Return the index of the column that a user names.
 
     Raises:
@@ -135,11 +135,11 @@ def _named(table: Table, name: str, option: str) -> int:
         if hits:
             return hits[0]
     close = get_close_matches(name, [column for column in table.columns if column], n=1)
-    hint = f"did you mean '{close[0]}'? {_names(table)}" if close else _names(table)
+    hint = f"did you mean '{close[0]}'? {names_of(table)}" if close else names_of(table)
     raise TlkitError(f"{table.path} has no column '{name}' ({option})", hint)
 
 
-def _known(table: Table, names: Sequence[str]) -> list[int]:
+def known_columns(table: Table, names: Sequence[str]) -> list[int]:
     """Return the columns that have one of some names, in the order of the names."""
     by_name: dict[str, list[int]] = {}
     for index, column in enumerate(table.columns):
@@ -151,8 +151,8 @@ def _optional(table: Table, name: str | None, option: str, names: Sequence[str])
     if name == NONE:
         return None
     if name is not None:
-        return _named(table, name, option)
-    return next(iter(_known(table, names)), None)
+        return named_column(table, name, option)
+    return next(iter(known_columns(table, names)), None)
 
 
 def _file_column(table: Table, given: Columns, exists: Callable[[str], bool]) -> int:
@@ -162,12 +162,12 @@ def _file_column(table: Table, given: Columns, exists: Callable[[str], bool]) ->
         TlkitError: There is none.
     """
     if given.file is not None:
-        return _named(table, given.file, "--file-column")
-    used = {_named(table, name, "--label-column") for name in [given.label] if name is not None}
+        return named_column(table, given.file, "--file-column")
+    used = {named_column(table, name, "--label-column") for name in [given.label] if name is not None}
     if not table.headed:
         image = [index for index in range(len(table.columns)) if _has_images(table, index)]
         return image[0] if image else 0
-    known = [index for index in _known(table, FILES) if index not in used]
+    known = [index for index in known_columns(table, FILES) if index not in used]
     for index in known:
         if any(cell.strip() and exists(cell.strip()) for cell in table.cells(index)):
             return index
@@ -176,7 +176,7 @@ def _file_column(table: Table, given: Columns, exists: Callable[[str], bool]) ->
     images = [index for index in range(len(table.columns)) if index not in used and _has_images(table, index)]
     if len(images) == 1:
         return images[0]
-    raise TlkitError(f"{table.path}: which column holds the files? {_names(table)}", "name it: --file-column NAME")
+    raise TlkitError(f"{table.path}: which column holds the files? {names_of(table)}", "name it: --file-column NAME")
 
 
 def _has_images(table: Table, index: int) -> bool:
@@ -191,13 +191,13 @@ def _label_columns(table: Table, given: Columns, used: set[int | None], known_on
         TlkitError: There is none, or there are several that differ.
     """
     if given.label is not None:
-        return (_named(table, given.label, "--label-column"),)
+        return (named_column(table, given.label, "--label-column"),)
     free = [index for index in range(len(table.columns)) if index not in used]
     if not table.headed:
         if len(free) == 1:
             return (free[0],)
         raise _unclear_label(table, "it has no line of names, so they are numbered")
-    known = [index for index in _known(table, LABELS) if index not in used]
+    known = [index for index in known_columns(table, LABELS) if index not in used]
     if known and folded(table.columns[known[0]]) == LABELS[0]:
         return (known[0],)
     if len(known) > 1:
@@ -213,7 +213,7 @@ def _label_columns(table: Table, given: Columns, used: set[int | None], known_on
 
 
 def _unclear_label(table: Table, why: str = "") -> TlkitError:
-    said = f"{table.path}: which column holds the labels? {_names(table)}"
+    said = f"{table.path}: which column holds the labels? {names_of(table)}"
     return TlkitError(f"{said}; {why}" if why else said, "name it: --label-column NAME")
 
 
@@ -244,5 +244,6 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _names(table: Table) -> str:
+def names_of(table: Table) -> str:
+    """Return the names of a table's columns, in words for a hint."""
     return f"its columns are {some((column or '(no name)' for column in table.columns), 20)}"
