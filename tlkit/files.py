@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,32 @@ from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 
 
-def check_free(path: Path, images: Path | Sequence[Path] | None, option: str = "--report") -> None:
+@dataclass(frozen=True)
+class ImagePlaces:
+    """Where images lie, and nothing is to be written: what is written there may be taken for a class or an image.
+
+    Attributes:
+        within: Folders of images, with all that is below them.
+        beside: Folders that only hold the images that a table names.
+    """
+
+    within: tuple[Path, ...] = ()
+    beside: tuple[Path, ...] = ()
+
+    def hold(self, path: Path) -> bool:
+        """Return whether a path lies there."""
+        place = os.path.realpath(path.parent)
+        if any(Path(place).is_relative_to(os.path.realpath(each)) for each in self.within if os.path.isdir(each)):  # noqa: PTH112
+            return True
+        return any(os.path.realpath(each) == place for each in self.beside)
+
+
+def check_free(path: Path, images: ImagePlaces | None, option: str = "--report") -> None:
     """Check that a new file can be written, before any work is done.
 
     Args:
         path: The new file. It must not exist, its folder must exist and be writable.
-        images: The image folder or folders, which the file must not be in; None: no such folder.
+        images: Where images lie, which the file must not be among; None: it may lie anywhere.
         option: Name of the option, for messages.
 
     Raises:
@@ -31,9 +51,8 @@ def check_free(path: Path, images: Path | Sequence[Path] | None, option: str = "
         raise TlkitError(f"output exists: {path}", f"choose another name for {option}")
     if not os.path.isdir(path.parent):  # noqa: PTH112  (in contrast to Path.is_dir, raises nothing)
         raise TlkitError(f"no such folder: {path.parent}", f"create it, or choose another path for {option}")
-    for folder in [images] if isinstance(images, Path) else images or ():
-        if folder.is_dir() and path.parent.resolve().is_relative_to(folder.resolve()):
-            raise TlkitError(f"{option} is inside the image folder: {path}", "choose another path")
+    if images is not None and images.hold(path):
+        raise TlkitError(f"{option} is inside the image folder: {path}", "choose another path")
     # not under its own name, which another run may be about to use, but under one of the same length
     trial = path.with_name(f".tlkit-{secrets.token_hex(4)}".ljust(len(os.fsencode(path.name)), "-"))
     try:
@@ -70,11 +89,11 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 120 else f"{text[:60]}...{text[-40:]}"
 
 
-def check_outputs(images: Path | None, outputs: dict[str, Path | None]) -> None:
+def check_outputs(images: ImagePlaces | None, outputs: dict[str, Path | None]) -> None:
     """Check the files of several options as `check_free` does, and that no two are the same.
 
     Args:
-        images: The image folder; None: no such folder.
+        images: As for `check_free`.
         outputs: File of each option; None: the option is not used.
 
     Raises:

@@ -63,6 +63,21 @@ class SilentProgress:
         """Drop the message."""
 
 
+class OnlyNotes(SilentProgress):
+    """A reporter that passes on notes and shows no progress.
+
+    Args:
+        show: The reporter that shows the notes.
+    """
+
+    def __init__(self, show: Progress) -> None:
+        self._show = show
+
+    def note(self, message: str) -> None:
+        """Pass the message on."""
+        self._show.note(message)
+
+
 class Stages:
     """Numbers the main stages of a command, as far as they are known.
 

@@ -108,7 +108,7 @@ def test_confidence_is_that_of_the_best_guess(sharpness: float, confidence: floa
     found = judge_similarity(matrix, TAPS, invented(sharpness), NAMES)
     assert found.confidence == pytest.approx(confidence, abs=1e-3)
     assert found.images == 12
-    assert f"classifier: {confidence:.0%} (" in found.evidence[0]
+    assert f"classifier on 12 images: {confidence:.0%} (" in found.evidence[0]
 
 
 def test_classes_are_named_by_their_mean_share() -> None:

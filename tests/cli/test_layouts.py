@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import PLAIN_FREEZE, Ran, Trained
 
 
@@ -61,3 +64,41 @@ def test_evaluate_matches_classes_regardless_of_case(
     assert ran.code == 0, ran.err
     assert ran.json["images"] == 3
     assert ran.json["unknown_classes"] == {}
+
+
+def test_doubts_about_classes_stand_beside_the_accuracy(tlkit: Any, make_folder: Any, tmp_path: Path) -> None:
+    root = make_folder({"Cat": 6, "cat": 4, "dog": 9, "owl": 0})
+    if len(list(root.iterdir())) < 4:
+        pytest.skip("this file system takes both names for one")
+    shutil.copy(root / "Cat" / "0.png", root / "dog" / "copy.png")
+    ran: Ran = tlkit("train", root, *PLAIN_FREEZE, "--image-size", 64, "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    one_class = "'Cat/' and 'cat/' are taken for one class, 'Cat': their names differ only in case or spaces"
+    assert ran.json["classes"] == ["Cat", "dog"]
+    assert ran.json["warnings"] == [
+        one_class,
+        "no images in: owl/",
+        "2 images with a copy in another class, such as Cat/0.png = dog/copy.png: one of their labels is wrong",
+    ]
+    assert f"note: {one_class}" in ran.err
+    page = html.unescape((tmp_path / "images.tlkit" / "report.html").read_text(encoding="utf-8"))
+    assert page.count(one_class) == 1
+    evaluated: Ran = tlkit("evaluate", root, "--model", tmp_path / "images.tlkit", "--json", cwd=tmp_path)
+    assert evaluated.json["warnings"][0] == one_class
+    assert (evaluated.json["images"], evaluated.json["unknown_classes"]) == (20, {})
+
+
+def test_every_command_names_the_files_that_it_does_not_use(
+    tlkit: Any, trained: Trained, make_folder: Any, tmp_path: Path
+) -> None:
+    root = make_folder({"test/birds": 2, "test/flowers": 2, "train/birds": 1})
+    for place in ("train", "test"):
+        (root / place / "birds" / "raw.cr2").write_bytes(b"II*\0")
+    model = ("--model", trained.bundle)
+    ran: Ran = tlkit("evaluate", root, *model, "--json", cwd=tmp_path)
+    assert "note: 1 file in test/birds/ is not used: 1 .cr2" in ran.err
+    assert [each["place"] for each in ran.json["unused"]] == ["test/birds/"]  # train/ is not evaluated
+    for command in (("predict", *model), ("explain", *model), ("embed", "--output", "v.npz")):
+        ran = tlkit(command[0], root, *command[1:], cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        assert f"note: 2 files in {root}/ are not used: 2 .cr2" in ran.err

@@ -1,6 +1,7 @@
+"""Which images and classes a folder holds: order, links, hidden things, and what is said where there are none."""
+
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tlkit.errors import TlkitError
 from tlkit.images.folder import scan
-from tlkit.images.tree import walk_images
+from tlkit.images.tree import read_tree
 
 Make = Callable[..., Path]
 
@@ -39,103 +40,6 @@ def test_a_class_may_be_called_train(make_folder: Make) -> None:
     assert scan(root).classes == ("bus", "train")
     root = make_folder({"train/ice": 2, "train/tgv": 2, "bus/city": 2, "tram": 2}, name="three")
     assert scan(root).classes == ("bus", "train", "tram")
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("training", "testing"),
-        ("Train", "VALID"),
-        ("train_set", "test-set"),
-        ("trn", "dev"),
-        ("train2017", "val2017"),
-        ("train", "hold-out"),
-    ],
-)
-def test_usual_spellings_of_splits(make_folder: Make, names: tuple[str, str]) -> None:
-    folder = scan(make_folder({f"{name}/{each}": 2 for name in names for each in ("cat", "dog")}))
-    assert folder.classes == ("cat", "dog")
-    assert folder.splits.count("train") == 4
-    assert [name for _, name in folder.split_folders] == sorted(names, key=str.lower)
-
-
-@pytest.mark.parametrize(
-    ("places", "said"),
-    [
-        ({"train": 2, "test": 2}, "named like splits"),
-        ({"fold1": 2, "fold2": 2}, "named like folds"),
-        ({"fold1/a": 2, "fold1/b": 2, "fold2/a": 2, "fold2/b": 2}, "named like folds"),
-        ({"cat/train": 2, "cat/test": 2, "dog/train": 2, "dog/test": 2}, "inside the class folders"),
-        ({"cat/fold1": 2, "cat/fold2": 2, "dog/fold1": 2, "dog/fold2": 2}, "inside the class folders"),
-        ({"cat": 2, "dog": 2, "test/cat": 2, "test/dog": 2}, "test/ looks like a split"),
-        ({"trian/cat": 2, "trian/dog": 2, "test/cat": 2, "test/dog": 2}, "trian/ holds the same folders"),
-        ({"images": 2, "masks": 2}, "detection or segmentation"),
-        ({"test/cat": 2, "test/dog": 2}, "there is no train/"),
-    ],
-)
-def test_layouts_that_are_refused(make_folder: Make, places: dict[str, int], said: str) -> None:
-    root = make_folder(places)
-    with pytest.raises(TlkitError, match=said) as caught:
-        scan(root)
-    assert caught.value.hint
-    assert any(said in problem.message for problem in scan(root, min_classes=0).problems)
-
-
-def test_strays_do_not_make_classes_of_splits(make_folder: Make) -> None:
-    root = make_folder({"train/cat": 2, "train/dog": 2, "test": 3})
-    (root / "train" / "preview.png").write_bytes((root / "test" / "0.png").read_bytes())
-    folder = scan(root)
-    assert folder.classes == ("cat", "dog")
-    assert {(each.place, each.files) for each in folder.unused} == {("test/", 3), ("train/", 1)}
-
-
-def test_files_without_a_usable_suffix_are_told_by_content(make_folder: Make) -> None:
-    root = make_folder({"cat": 4, "dog": 2})
-    for number, name in enumerate(["photo-1", "1.jpg?w=640", "1.jpg_large", "1.jpg.1"]):
-        (root / "cat" / f"{number}.png").rename(root / "cat" / name)
-    (root / "cat" / "raw.cr2").write_bytes(b"II*\0")
-    (root / "cat" / "paper.pdf").write_bytes(b"%PDF-")
-    (root / "cat" / "note").write_text("no image")
-    folder = scan(root)
-    assert folder.counts() == {"cat": 4, "dog": 2}
-    assert folder.unused[0].line() == "3 files in cat/ are not used: 1 without a usual suffix, 1 .cr2, 1 .pdf"
-
-
-def test_one_name_in_two_spellings_is_one_class(make_folder: Make) -> None:
-    folder = scan(make_folder({"train/caf\u00e9": 2, "train/Dog": 2, "val/cafe\u0301": 1, "val/dog": 1}))
-    assert folder.classes == ("caf\u00e9", "Dog")
-    assert folder.counts("val") == {"caf\u00e9": 1, "Dog": 1}
-    assert len(folder.problems) == 2
-
-
-def test_an_unreadable_class_is_refused_and_an_unreadable_folder_in_it_named(
-    make_folder: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = make_folder({"cat": 2, "cat/in": 1, "dog": 2})
-    real, forbidden = os.scandir, "in"
-
-    def scandir(path: str) -> object:
-        if Path(path).name == forbidden:
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    folder = scan(root)
-    assert folder.counts() == {"cat": 2, "dog": 2}
-    assert folder.unreadable == (("cat/in", "permission denied"),)
-    forbidden = "dog"
-    with pytest.raises(TlkitError, match="cannot read the class folder dog/"):
-        scan(root)
-
-
-def test_a_link_to_a_folder_above_it_is_not_followed(make_folder: Make) -> None:
-    root = make_folder({"cat": 2, "dog": 2})
-    (root / "cat" / "up").symlink_to("..")
-    (root / "cat" / "loop").symlink_to("loop")
-    folder = scan(root)
-    assert folder.counts() == {"cat": 2, "dog": 2}
-    assert [each.place for each in folder.unused] == ["cat/up"]
-    assert [file for file, _ in folder.unreadable] == ["cat/loop"]
 
 
 def test_images_in_folders_below_a_class_belong_to_it(make_folder: Make) -> None:
@@ -174,7 +78,7 @@ def test_link_loops_end_and_links_count_once(make_folder: Make) -> None:
     folder = scan(root)
     assert folder.counts()["b"] == 2
     assert folder.classes == ("a", "b")
-    assert len(walk_images(root)) == 4
+    assert len(read_tree(root).files()) == 4
 
 
 def test_linked_class_folders_are_used(make_folder: Make, tmp_path: Path) -> None:

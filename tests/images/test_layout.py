@@ -99,16 +99,6 @@ def test_what_is_not_used(make_folder: Make) -> None:
     ]
 
 
-@pytest.mark.parametrize(("one", "two"), [("Cat", "cat"), ("cat ", "cat"), ("STRASSE", "straße")])
-def test_classes_that_differ_only_in_case_or_outer_spaces(make_folder: Make, one: str, two: str) -> None:
-    root = make_folder({one: 1, two: 1, "dog": 1})
-    if len(list(root.iterdir())) < 3:
-        pytest.skip("this file system takes both names for one")
-    message, advice = only(root)
-    assert {part for part in (one, two) if f"'{part}'" in message} == {one, two}
-    assert "merge" in advice
-
-
 def test_too_few_classes(make_folder: Make, tmp_path: Path) -> None:
     assert only(make_folder({"a": 2}, name="one"))[0] == "only 1 class"
     assert only(make_folder({"train/a": 2, "val/a": 1}, name="split"))[0] == "only 1 class"

@@ -18,6 +18,7 @@ from tlkit.csvtext import line
 from tlkit.errors import TlkitError
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
 from tlkit.images.labelled import data_name, labelled_images
+from tlkit.images.layout import class_doubts
 from tlkit.images.table.columns import Columns
 from tlkit.images.table.read import table_files
 from tlkit.images.table.text import open_table
@@ -226,10 +227,11 @@ def test_columns_that_say_the_same_are_no_question(place: Place) -> None:
     assert labels_of(labelled_images(place("labels.csv", text))) == LABELS
 
 
-def test_labels_that_differ_in_case_are_named(place: Place) -> None:
-    folder = labelled_images(place("labels.csv", PLAIN.replace("b1.jpg,dog", "b1.jpg,Cat")))
-    assert folder.classes == ("Cat", "cat", "dog")
-    assert "labels 'Cat' and 'cat' are separate classes" in folder.remarks
+def test_labels_that_differ_in_case_are_one_class_and_in_doubt(place: Place) -> None:
+    folder = labelled_images(place("labels.csv", PLAIN.replace("b1.jpg,dog", "b1.jpg,Cat") + "\nb1.jpg,cat\n"))
+    assert folder.counts() == {"cat": 3, "dog": 1}
+    assert class_doubts(folder) == ["labels 'cat' and 'Cat' are taken for one class, 'cat'"]
+    assert "1 repeated row of labels.csv counted once" in folder.remarks
 
 
 def test_a_column_of_free_text_is_no_label(place: Place) -> None:
@@ -389,3 +391,60 @@ def test_whatever_a_file_holds_is_understood_or_refused(
     for read in (labelled_images, lambda given: table_files(given, Columns())):
         with suppress(TlkitError):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "two"),
+    [
+        ("label", "cat|red"),
+        ("label", "cat; dog"),
+        ("label", "cat,dog"),
+        ("labels", "cat red"),
+        ("label", "['cat', 'x']"),
+    ],
+)
+def test_several_labels_in_a_cell_are_no_class_of_their_own(place: Place, column: str, two: str) -> None:
+    folder = labelled_images(
+        place("labels.csv", f'file,{column}\na1.jpg,cat\na2.jpg,"{two}"\nb1.jpg,dog\nb2.jpg,dog\n')
+    )
+    assert folder.counts() == {"cat": 1, "dog": 2}
+    ((file, reason, *_),) = folder.dropped
+    assert (file, reason[:10]) == ("a2.jpg", "2 labels: ")
+
+
+@pytest.mark.parametrize("label", ["cat, small", "hot dog", "[x]", "a|b", "A+", "['x"])
+def test_a_label_with_marks_stays_a_label(place: Place, label: str) -> None:
+    folder = labelled_images(place("labels.csv", f'file,label\na1.jpg,"{label}"\na2.jpg,"{label}"\nb1.jpg,dog\n'))
+    assert folder.counts() == {label: 2, "dog": 1}
+
+
+def test_labels_in_lists_and_no_values(place: Place) -> None:
+    rows = [{"file": "a1.jpg", "label": ["cat"]}, {"file": "a2.jpg", "label": ["cat", "dog"]}]
+    rows += [{"file": "b1.jpg", "label": ["dog"]}, {"file": "b2.jpg", "label": "NaN"}]
+    folder = labelled_images(place("labels.jsonl", "\n".join(map(json.dumps, rows))))
+    assert folder.counts() == {"cat": 1, "dog": 1}
+    assert [each.reason for each in folder.dropped] == ["2 labels: cat, dog", "no label"]
+    objects = '{"file": "a1.jpg", "label": {"name": "cat"}}'
+    assert "holds objects" in refused(place("labels.jsonl", objects))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("/home/someone/photos/a1.jpg", "take /home/someone/photos/ away"),
+        ("C:\\photos\\a1.jpg", "take C:\\photos\\ away"),
+        ("/home/someone/lost.jpg", "of another place"),
+        ("a1.png", "there is a1.jpg: write the ending"),
+        ("https://example.com/a1.jpg", "not downloaded"),
+    ],
+)
+def test_what_to_do_about_files_that_do_not_exist(place: Place, name: str, hint: str) -> None:
+    with pytest.raises(TlkitError) as caught:
+        labelled_images(place("labels.csv", f"file,label\n{name},cat\n"))
+    assert hint in (caught.value.hint or "")
+
+
+def test_names_may_be_escaped_as_in_urls(place: Place) -> None:
+    table = place("labels.csv", "file,label\nmy%20a.jpg,cat\nb1.jpg,dog\n")
+    (table.parent / "a1.jpg").rename(table.parent / "my a.jpg")
+    assert labelled_images(table).counts() == {"cat": 1, "dog": 1}

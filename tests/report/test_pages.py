@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tlkit.errors import TlkitError
-from tlkit.files import check_free, write_new
+from tlkit.files import ImagePlaces, check_free, write_new
 from tlkit.report.advice import advice_page
 from tlkit.report.page import render
 from tlkit.report.plots import ACCENT, FAINT, interval_bars
@@ -128,14 +128,14 @@ def test_reports_never_overwrite_nor_lie_among_the_images(tmp_path: Path) -> Non
     (images / "a").mkdir(parents=True)
     there = tmp_path / "there.html"
     there.write_text("mine")
-    check_free(tmp_path / "new.html", images)
+    check_free(tmp_path / "new.html", ImagePlaces((images,)))
     for path, message in (
         (there, "exists"),
         (tmp_path / "no" / "x.html", "no such folder"),
         (images / "a" / "x.html", "inside the image folder"),
     ):
         with pytest.raises(TlkitError, match=message):
-            check_free(path, images)
+            check_free(path, ImagePlaces((images,)))
     with pytest.raises(TlkitError, match="cannot write"):
         write_new(there, "other")
     assert there.read_text() == "mine"

@@ -13,7 +13,7 @@ from tlkit.advisor.rule import rule_of_thumb
 from tlkit.advisor.similarity import Similarity
 from tlkit.advisor.size import Size
 from tlkit.plan.choices import EARLY, FINE_TUNE, FREEZE, LAST, LAST_LAYERS, MEASURED, RULE
-from tlkit.words import duration
+from tlkit.words import duration, plural
 
 STRATEGIES = (FREEZE, EARLY, LAST_LAYERS, FINE_TUNE)
 PRICE = 0.002  # accuracy that a minute of training must gain, if there is no time limit
@@ -231,10 +231,12 @@ def _reasons(evidence: Evidence, chosen: Candidate, within: list[Candidate], lim
         lines.append(f"predicted accuracy {_prediction(chosen)}; {_brief(best)}, no better within the noise")
     lines.append(
         f"cross-validated accuracy on frozen features: {evidence.last:.1%} (last stage), {evidence.together:.1%} (all "
-        f"stages), {evidence.early:.1%} ({evidence.early_stage} alone); nearest neighbours: {evidence.neighbours:.1%}"
+        f"stages), {evidence.early:.1%} ({evidence.early_stage} alone); nearest neighbours: {evidence.neighbours:.1%}; "
+        f"{plural(evidence.images, 'image')}"
     )
     lines.append(
-        f"learning curve: {evidence.quarter:.1%} with a quarter of the images, {evidence.half:.1%} with half of them"
+        f"learning curve: {evidence.quarter:.1%} with a quarter of {plural(evidence.images, 'image')}, "
+        f"{evidence.half:.1%} with half of them"
     )
     if limit is not None:
         lines.append(f"only strategies that take at most {duration(limit)} were considered")

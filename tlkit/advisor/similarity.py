@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.extractor import TOP, Taps
 from tlkit.backbones.source_statistics import Source
+from tlkit.words import plural
 
 MIN_DEVIATION = 1e-3  # lower bound on the deviation of a channel, for channels that are nearly constant
 # the two measures at input size 224, for images unlike ImageNet and for images of its classes; from
@@ -54,8 +55,8 @@ class Similarity:
         named = ", ".join(f"{name} ({share:.0%})" for name, share in self.classes)
         farthest = max(self.divergence, key=lambda stage: self.divergence[stage])
         return (
-            f"mean confidence of the ImageNet classifier: {self.confidence:.0%} ({CONFIDENCE[1]:.0%} on images of its "
-            f"own classes, {CONFIDENCE[0]:.0%} on noise and digits)",
+            f"mean confidence of the ImageNet classifier on {plural(self.images, 'image')}: {self.confidence:.0%} "
+            f"({CONFIDENCE[1]:.0%} on images of its own classes, {CONFIDENCE[0]:.0%} on noise and digits)",
             f"most similar ImageNet classes: {named or 'none in particular'}",
             f"distance of the activations from ImageNet's: {np.mean(list(self.divergence.values())):.2f} standard "
             f"deviations ({DIVERGENCE[1]:.2f} for everyday photos, {DIVERGENCE[0]:.2f} for noise and digits), largest "

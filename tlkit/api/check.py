@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.api.places import places_of
 from tlkit.api.table_options import TableOptions
 from tlkit.api.train.dataset import read_features
 from tlkit.api.train.grouping import find_grouping
@@ -29,6 +30,7 @@ from tlkit.images.labelled import labelled_images
 from tlkit.linear.label_issues import LabelIssue, find_label_issues, probe_probabilities
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.bound import refuse_cache_among
 
 PathLike = str | os.PathLike[str]
 
@@ -72,9 +74,11 @@ def check(
     if quick and workers != 1:
         start_examining(workers)
     folder = labelled_images(images, table.columns, min_classes=0)
+    refuse_cache_among(places_of(folder).within)
     for remark in folder.remarks:
         context.show.note(remark)
     if not folder.files:
+        labelled_images(images, table.columns, min_classes=1)  # says why
         raise TlkitError(f"no images in class folders in {folder.root}", LAYOUT_HINT)
     if by is not None:
         folder = with_groups(folder, by, workers)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.comparison import ClassDifference, Comparison, Disagreement, Side
-from tlkit.api.evaluate import Evaluation, evaluate_folder, part_of, used_in
+from tlkit.api.evaluate import Evaluation, evaluate_folder, used_in
+from tlkit.api.labelled import find_part
 from tlkit.api.table_options import TableOptions
 from tlkit.api.train.keywords import documented
 from tlkit.bundle.cost import latencies, network_size
@@ -23,7 +24,6 @@ from tlkit.evaluation.metrics import Metrics, measure
 from tlkit.evaluation.paired import holm, mean_interval, paired
 from tlkit.files import file_hash
 from tlkit.images.folder import TRAIN, VAL, ImageFolder
-from tlkit.images.labelled import labelled_images
 from tlkit.libraries import require
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
@@ -79,10 +79,8 @@ def compare(
             "to compare bundles, images are needed whose classes are known",
             f"tlkit compare {one.path} {two.path} IMAGES",
         )
-    folder, part = part_of(labelled_images(images, table.columns, min_classes=1), split)
     show = progress or SilentProgress()
-    for remark in folder.remarks:
-        show.note(remark)
+    folder, part = find_part(images, table, split, show)
     folder, warnings = _comparable(folder, (one, two), show)
     found = [
         evaluate_folder(folder, part, each, table, engine=engine, workers=workers, show=show) for each in (one, two)
@@ -184,8 +182,9 @@ def _comparison(
         log_loss_ci95=mean_interval(losses[1] - losses[0], seed),
         per_class=_per_class(names, right, [name for name in a.classes if name in set(names)], seed),
         disagreements=_disagreements([a.files[row] for row in picked[0]], names, found, values),
-        warnings=tuple(warnings),
+        warnings=(*a.doubts, *warnings),
         skipped=tuple(dict.fromkeys((*a.skipped, *b.skipped))),
+        unused=a.unused,
     )
 
 

@@ -110,7 +110,8 @@ class Comparison:
         per_class: The difference for each class.
         disagreements: Images that they label differently: first those that one gets right, the surer ones first.
         warnings: Why the figures may mislead, and which images were left out, one sentence each.
-        skipped: (file, reason) of every image that could not be read.
+        skipped: (file, reason) of every image or folder that could not be read.
+        unused: Files of the image folder that are not used, and why; as in the JSON of ``train``.
     """
 
     a: Side
@@ -124,6 +125,7 @@ class Comparison:
     disagreements: tuple[Disagreement, ...]
     warnings: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+    unused: tuple[dict[str, Any], ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -162,6 +164,7 @@ class Comparison:
             "disagreements": [{**asdict(each), "right": each.right} for each in self.disagreements],
             "warnings": list(self.warnings),
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
+            "unused": list(self.unused),
         }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.api.labelled import find_part
 from tlkit.api.predict import unknown_limit
 from tlkit.api.table_options import TableOptions
 from tlkit.api.train.keywords import documented
@@ -21,9 +22,10 @@ from tlkit.evaluation.classes import ClassFigures, ConfusedPair, class_figures, 
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
 from tlkit.images.class_names import matched_names
 from tlkit.images.folder import TEST, TRAIN, VAL, ImageFolder
-from tlkit.images.labelled import data_name, labelled_images
+from tlkit.images.labelled import data_name
+from tlkit.images.layout import class_doubts
 from tlkit.libraries import require
-from tlkit.plan.choices import ALL, AUTO, SPLITS
+from tlkit.plan.choices import ALL, AUTO
 from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural, some
 
@@ -49,7 +51,9 @@ class Evaluation:
         probabilities: float64 [n, classes], rows sum to 1.
         unknown: Whether each is flagged as unknown; None if the bundle cannot tell.
         used: What training used each image for, found by content: "train", "val", "test" or "" (nothing).
-        skipped: (file, reason) of every image that could not be read, or that the table names in vain.
+        skipped: (file, reason) of every image or folder that could not be read, or that the table names in vain.
+        unused: Files of the image folder that are not used, and why; as in the JSON of ``train``.
+        doubts: Why the classes of the images may not be those that are meant, one sentence each.
         unknown_classes: Classes that the bundle does not have, with their number of images; these are ignored.
         metrics: Metrics over all images.
     """
@@ -68,6 +72,8 @@ class Evaluation:
     skipped: tuple[tuple[str, str], ...]
     unknown_classes: dict[str, int]
     metrics: Metrics
+    unused: tuple[dict[str, Any], ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def per_class(self) -> list[ClassFigures]:
@@ -87,7 +93,7 @@ class Evaluation:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Why the metrics may mislead, one sentence each."""
-        found = []
+        found = list(self.doubts)
         for split, use, why in (
             (TRAIN, "used in training", "the accuracy is inflated"),
             (VAL, "used to select the model", "the accuracy is probably optimistic"),
@@ -113,6 +119,7 @@ class Evaluation:
             "unknown_classes": self.unknown_classes,
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
             "warnings": list(self.warnings),
+            "unused": list(self.unused),
         }
 
 
@@ -150,10 +157,8 @@ def evaluate(
     table = TableOptions.of("evaluate", options)
     require("evaluate", "scipy", "sklearn")
     bundle = model if isinstance(model, Bundle) else load(model)
-    folder, part = part_of(labelled_images(images, table.columns, min_classes=1), split)
     show = progress or SilentProgress()
-    for remark in folder.remarks:
-        show.note(remark)
+    folder, part = find_part(images, table, split, show)
     return evaluate_folder(
         folder, part, bundle, table, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, show=show
     )
@@ -192,7 +197,7 @@ def evaluate_folder(
     if tta:
         check_mirroring(bundle)
     files, labels, rows, unlike, used = [], [], [], [], []
-    skipped = [(each.file, each.reason) for each in folder.dropped]
+    skipped = [*((each.file, each.reason) for each in folder.dropped), *folder.unreadable]
     with show.phase("Evaluating", len(known)) as advance:
         paths = [folder.paths[index] for index, _ in known]
         for answer in answers(paths, bundle, engine=engine, workers=workers, mirrored=tta):
@@ -227,6 +232,8 @@ def evaluate_folder(
         skipped=tuple(skipped),
         unknown_classes=unknown,
         metrics=metrics,
+        unused=tuple(each.to_json() for each in folder.unused),
+        doubts=tuple(class_doubts(folder)),
     )
 
 
@@ -237,34 +244,6 @@ def used_in(bundle: Bundle, content: str) -> str:
     """
     split = str(bundle.manifest["split"].get(content, ""))
     return TRAIN if split in bundle.manifest.get("refit", ()) else split
-
-
-def part_of(folder: ImageFolder, split: str) -> tuple[ImageFolder, str]:
-    """Return the images of one part of a folder, and the part's name: "train", "val", "test" or "all".
-
-    Args:
-        folder: The images.
-        split: One of `SPLITS`.
-
-    Raises:
-        TlkitError: There is no such part.
-    """
-    if split not in SPLITS:
-        raise TlkitError(f"unknown --split '{split}'", f"one of {', '.join(SPLITS)}")
-    if not folder.has_splits:
-        if split not in (AUTO, ALL):
-            its = "the folder has class folders" if folder.table is None else "the table has labels"
-            raise TlkitError(f"{folder.source} has no {folder.part(split)}", f"leave out --split: {its} only")
-        return folder, ALL
-    if split == AUTO:
-        split = next((each for each in (TEST, VAL) if each in folder.splits), ALL)
-    if split == ALL:
-        return folder, ALL
-    if split not in folder.splits:
-        there = [each for each in (TRAIN, VAL, TEST) if each in folder.splits]
-        raise TlkitError(f"{folder.source} has no images in {folder.part(split)}", f"there are {', '.join(there)}")
-    part = folder.keep([i for i, its in enumerate(folder.splits) if its == split])
-    return replace(part, dropped=tuple(each for each in folder.dropped if each.split in ("", split))), split
 
 
 def _matched(folder: ImageFolder, bundle: Bundle) -> tuple[list[tuple[int, int]], dict[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.api.inputs import PathLike, described, find_images, named_folders
+from tlkit.api.inputs import PathLike, described, find_images, listed
+from tlkit.api.places import places_named
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
 from tlkit.backbones.engines import check_engine
@@ -20,7 +21,7 @@ from tlkit.backbones.stages import Stage
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import NOT_FINITE
 from tlkit.errors import TlkitError
-from tlkit.files import check_free
+from tlkit.files import ImagePlaces, check_free
 from tlkit.images.batches import load_image
 from tlkit.images.given import GivenImage
 from tlkit.libraries import require_keras
@@ -100,9 +101,10 @@ def explain(
     bundle = model if isinstance(model, Bundle) else load(model)
     if label is not None and label not in bundle.classes:
         raise TlkitError(f"the bundle has no class '{label}'", f"one of {', '.join(bundle.classes)}")
-    drawings = _Drawings(output, named_folders(images))
-    paths = find_images(images, table)
+    images = listed(images)  # an iterator can be used only once
+    drawings = _Drawings(output, places_named(images, table.columns))
     show = progress or SilentProgress()
+    paths = find_images(images, table, show)
     with show.phase("Loading the network", None):
         locate, maps_of = class_maps(bundle), _stage_maps(bundle, stage)
     rows: list[Explained] = []
@@ -206,13 +208,13 @@ class _Drawings:
 
     Args:
         output: The folder; None: ``explained`` in the current one, or the first free name with ``-2`` and so on.
-        images: Folders of images. The next training would take a folder of drawings in one of them for a class.
+        images: Where images lie. The next training would take a folder of drawings there for a class.
 
     Raises:
         TlkitError: It exists, is inside a folder of images, or cannot be made.
     """
 
-    def __init__(self, output: PathLike | None, images: Sequence[Path]) -> None:
+    def __init__(self, output: PathLike | None, images: ImagePlaces) -> None:
         self._chosen = None if output is None else Path(output)
         check_free(self._chosen or next(_default_folders()), images, "--output")
 

@@ -16,7 +16,11 @@ from tlkit.images.natural import natural
 from tlkit.images.table.columns import Columns
 from tlkit.images.table.read import table_files
 from tlkit.images.table.text import KINDS, names_table
-from tlkit.images.tree import walk_images
+from tlkit.images.tree import read_tree
+from tlkit.images.unused import left_out, unused_lines
+from tlkit.progress import Progress, SilentProgress
+from tlkit.store.bound import refuse_cache_among
+from tlkit.words import plural
 
 PathLike = str | os.PathLike[str]
 
@@ -29,12 +33,15 @@ if TYPE_CHECKING:
     ImageLike: TypeAlias = PathLike | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | GivenImage
     Images: TypeAlias = ImageLike | Iterable[ImageLike]
 
+MAX_NOTED = 5  # folders that cannot be read, noted one by one
 TYPES = (
     "give a path, the bytes of an image file, a Pillow image, an array [height, width, 3] of uint8, or a list of these"
 )
 
 
-def find_images(images: Images, table: FileOptions | None = None) -> list[Path | GivenImage]:
+def find_images(
+    images: Images, table: FileOptions | None = None, progress: Progress | None = None
+) -> list[Path | GivenImage]:
     """Find images: files as they are, those of folders, tables and patterns; each file once, in the order given.
 
     A file that does not exist stays in the list, so that its row reports the error.
@@ -44,12 +51,13 @@ def find_images(images: Images, table: FileOptions | None = None) -> list[Path |
             pattern, the bytes of an image file, a Pillow image, a uint8 array [height, width, 3], [height, width] or
             [height, width, 4]; or a uint8 array [n, height, width, 3].
         table: How tables are to be understood.
+        progress: Progress reporter, which is told what is not used of folders.
 
     Raises:
         TlkitError: Something else is given, a folder cannot be read, a table cannot be understood, an option of tables
             is given without one, or nothing is found.
     """
-    items = listed(images)
+    items, show = listed(images), progress or SilentProgress()
     columns = Columns() if table is None else table.columns
     if (option := columns.first_given()) and not any(isinstance(each, Path) and names_table(each) for each in items):
         raise TlkitError(f"{option} requires a table", f"a table ends in {KINDS}")
@@ -59,14 +67,14 @@ def find_images(images: Images, table: FileOptions | None = None) -> list[Path |
         if isinstance(item, GivenImage):
             found[item] = None
         elif os.path.isdir(item):  # noqa: PTH112  (unlike Path.is_dir, never raises)
-            found.update(dict.fromkeys(walk_images(_readable(item))))
-        elif names_table(item) and not _is_pattern(item):
+            found.update(dict.fromkeys(_below(_readable(item), show)))
+        elif names_table(item) and not is_pattern(item):
             found.update(dict.fromkeys(_named(item, columns, alone=len(items) == 1)))
-        elif not _is_pattern(item):
+        elif not is_pattern(item):
             found[item] = None
-        elif hits := _matches(item):
+        elif hits := matches(item):
             for hit in hits:
-                found.update(dict.fromkeys(walk_images(hit) if os.path.isdir(hit) else [hit]))  # noqa: PTH112
+                found.update(dict.fromkeys(_below(hit, show) if os.path.isdir(hit) else [hit]))  # noqa: PTH112
         else:
             unmatched.append(item)
             found[item] = None
@@ -75,6 +83,20 @@ def find_images(images: Images, table: FileOptions | None = None) -> list[Path |
     if not found:
         raise TlkitError(f"no images in {described(images)}")
     return list(found)
+
+
+def _below(folder: Path, show: Progress) -> list[Path]:
+    """Return the images below a folder, and note what is not used."""
+    refuse_cache_among([folder])
+    tree = read_tree(folder)
+    unused, unreadable = left_out(tree, f"{folder}/")
+    for line in unused_lines(unused):
+        show.note(line)
+    for path, reason in unreadable[:MAX_NOTED]:
+        show.note(f"cannot read {path}: {reason}")
+    if len(unreadable) > MAX_NOTED:
+        show.note(f"... and {plural(len(unreadable) - MAX_NOTED, 'more place')} that cannot be read")
+    return [folder / file for file in tree.files()]
 
 
 def _named(table: Path, columns: Columns, *, alone: bool) -> list[Path]:
@@ -89,15 +111,6 @@ def _named(table: Path, columns: Columns, *, alone: bool) -> list[Path]:
         if alone or columns.first_given() is not None:
             raise
         return [table]
-
-
-def named_folders(images: Images) -> list[Path]:
-    """Return the folders among files, folders and patterns, in which images are searched."""
-    found: list[Path] = []
-    for path in listed(images):
-        if isinstance(path, Path):
-            found.extend(hit for hit in (_matches(path) if _is_pattern(path) else [path]) if os.path.isdir(hit))  # noqa: PTH112
-    return found
 
 
 def described(images: Images) -> str:
@@ -159,11 +172,12 @@ def _readable(folder: Path) -> Path:
     return folder
 
 
-def _is_pattern(path: Path) -> bool:
+def is_pattern(path: Path) -> bool:
+    """Return whether a path is a pattern, and not the name of something that exists."""
     return glob.has_magic(str(path)) and not os.path.lexists(path)
 
 
-def _matches(pattern: Path) -> list[Path]:
+def matches(pattern: Path) -> list[Path]:
     """Return what matches a pattern, in natural order. As far as folders of exactly its name exist, they are meant."""
     literal = next((parent for parent in pattern.parents if os.path.lexists(parent)), Path())
     rest = pattern.relative_to(literal)

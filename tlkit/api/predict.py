@@ -138,8 +138,9 @@ def predict_iter(
     table = FileOptions.of("predict", options)
     bundle = model if isinstance(model, Bundle) else load(model)
     asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
-    found = find_images(images, table)
-    with (progress or SilentProgress()).phase("Predicting", len(found)) as advance:
+    show = progress or SilentProgress()
+    found = find_images(images, table, show)
+    with show.phase("Predicting", len(found)) as advance:
         for row in rows_of(found, bundle, asked, engine, workers):
             yield row
             advance(1)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tlkit.api.inputs import PathLike, find_images, listed, named_folders
+from tlkit.api.inputs import PathLike, find_images, listed
+from tlkit.api.places import places_named
 from tlkit.api.predict import Asked, Prediction, rows_of
 from tlkit.api.prediction_rows import Counts, CsvRows, Format, format_of, prediction_from
 from tlkit.api.shards import Shard, part_format, share_of
@@ -117,12 +118,14 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
         target = wanted.part(target)
     if os.path.lexists(target):
         remove_left_over(target)
-    check_free(target, named_folders(images), "--output")
+    table = FileOptions.of("predict_file", options)
+    places = places_named(images, table.columns)
+    check_free(target, places, "--output")
     bundle = model if isinstance(model, Bundle) else load(model)
     asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
-    found: Sequence[Path | GivenImage] = find_images(images, FileOptions.of("predict_file", options))
+    found: Sequence[Path | GivenImage] = find_images(images, table, show)
     if wanted is not None:
-        share = share_of(found, named_folders(images), wanted)
+        share = share_of(found, places.within, wanted)
         manifest = share.manifest(_signature(bundle, asked), top or 1, threshold is not None)
         found, form = share.found, part_format(manifest, share.places)
     with work_folder(target) as folder:

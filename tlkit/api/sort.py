@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.api.inputs import PathLike, find_images, listed, named_folders
+from tlkit.api.inputs import PathLike, find_images, listed
+from tlkit.api.places import places_named
 from tlkit.api.predict import Asked, Prediction, rows_of
 from tlkit.api.prediction_rows import Counts, kind_of
 from tlkit.api.table_options import FileOptions
@@ -125,7 +126,7 @@ def sort_into(  # noqa: PLR0913  (one argument an option)
     images = listed(images)  # an iterator can be used only once
     bundle = model if isinstance(model, Bundle) else load(model)
     asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=1, tta=tta)
-    found = _files(images, target, FileOptions.of("sort_into", options))
+    found = _files(images, target, FileOptions.of("sort_into", options), show)
     mover = Mover(target, action, _asked(images, bundle, asked))
     counts, folders = Counts(), _Folders(bundle.classes)
 
@@ -188,17 +189,16 @@ class _Folders:
         return self._classes[str(row.label)] if kind == "labelled" else self._aside[kind]
 
 
-def _files(images: Sequence[Path | GivenImage], into: Path, table: FileOptions) -> list[Path]:
+def _files(images: Sequence[Path | GivenImage], into: Path, table: FileOptions, show: Progress) -> list[Path]:
     """Find the images, all of which must be files, and not where they are to go.
 
     Raises:
         TlkitError: One is in memory, none is found, or the folder is inside one of theirs.
     """
-    for folder in named_folders(images):
-        if into.resolve().is_relative_to(folder.resolve()):
-            raise TlkitError(f"--sort-into is inside the image folder: {into}", "choose another folder")
+    if places_named(images, table.columns).hold(into / "class"):
+        raise TlkitError(f"--sort-into is inside the image folder: {into}", "choose another folder")
     files = []
-    for image in find_images(images, table):
+    for image in find_images(images, table, show):
         if not isinstance(image, Path):
             raise TlkitError(f"{image} is in memory, so it cannot be sorted into a folder", "give paths of files")
         files.append(image)

@@ -15,6 +15,7 @@ from tlkit.errors import TlkitError
 from tlkit.images.batches import Loaded, load_batches, load_image
 from tlkit.images.given import GivenImage
 from tlkit.plan.choices import AUTO
+from tlkit.words import plural
 
 BATCH_BYTES = 64 << 20  # bytes of pixels in a batch; three more are read ahead
 NOT_FINITE = "the network returned no finite probabilities"
@@ -114,7 +115,8 @@ def check_mirroring(bundle: Bundle) -> None:
         TlkitError: Mirroring is harmful, or it was not checked.
     """
     flips = bundle.manifest.get("flips")
-    if not flips or not (flips.get("images") or flips.get("pictures")):  # "pictures": bundles of tlkit 0.1
+    seen = int(flips.get("images") or flips.get("pictures") or 0) if flips else 0  # "pictures": bundles of tlkit 0.1
+    if not flips or not seen:
         raise TlkitError(
             f"--tta requires a bundle whose training checked mirrored images; {bundle.path} has no such check",
             "train with --strategy auto, which makes the check",
@@ -122,6 +124,6 @@ def check_mirroring(bundle: Bundle) -> None:
     if not flips["harmless"]:
         raise TlkitError(
             f"--tta does not apply to {bundle.path}: mirroring changes the class of its images (probe accuracy "
-            f"{flips['plain']:.1%}, mirrored {flips['mirrored']:.1%})",
+            f"{flips['plain']:.1%}, mirrored {flips['mirrored']:.1%}, {plural(seen, 'image')})",
             "omit --tta",
         )

@@ -77,9 +77,9 @@ def check_command(
     from tlkit.cli.console import ConsoleProgress
 
     if report is not None:
-        from tlkit.files import check_free
+        from tlkit.api.places import check_written
 
-        check_free(report, images)
+        check_written(images, table.columns, {"--report": report})
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.check import check

@@ -74,9 +74,9 @@ def compare_command(
     show = ConsoleProgress()
     with show.phase("Starting", None):
         from tlkit.api.compare import compare, sheet_of_disagreements
-        from tlkit.files import check_outputs
+        from tlkit.api.places import check_written
 
-    check_outputs(images, {"--sheet": sheet})
+    check_written(images or [], table.columns, {"--sheet": sheet})
     result = compare(
         a, b, images, split=split, engine=engine, workers=workers, seed=seed, progress=show, **table.given()
     )

@@ -70,11 +70,12 @@ def evaluate_command(
     with show.phase("Starting", None):
         from tlkit.api.evaluate import evaluate, page_of_evaluation
         from tlkit.api.explain import class_maps
+        from tlkit.api.places import check_written
         from tlkit.evaluation.prediction_table import image_table
-        from tlkit.files import check_outputs, write_new
+        from tlkit.files import write_new
         from tlkit.report.page import require_page
 
-    check_outputs(images, {"--csv": csv, "--report": report})
+    check_written(images, table.columns, {"--csv": csv, "--report": report})
     if report is not None:
         require_page()
     bundle = chosen_bundle(model, show)
@@ -123,10 +124,11 @@ def _present(result: Evaluation) -> None:
     top = f", top-5 {its.top5_accuracy:.1%}" if len(result.classes) > TOP else ""
     say(
         f"balanced accuracy {its.balanced_accuracy:.1%}, macro-F1 {its.macro_f1:.3f}{top}, "
-        f"log loss {its.log_loss:.3f}, calibration error (ECE) {its.ece:.3f}"
+        f"log loss {its.log_loss:.3f}, calibration error (ECE) {its.ece:.3f}, {plural(its.images, 'image')}"
     )
     if result.unknown_share is not None:
-        say(f"flagged as unknown, although their classes are known: {result.unknown_share:.1%}")
+        flagged = f"{round(result.unknown_share * its.images):,} of {plural(its.images, 'image')}"
+        say(f"flagged as unknown, although their classes are known: {flagged} ({result.unknown_share:.1%})")
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in ("images", "recall", "95% interval", "precision", "F1"):

@@ -18,6 +18,7 @@ from tlkit.cli.options import Debug, Engine, Images, Json, Model, RawCsv, Tta, U
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT
+from tlkit.progress import OnlyNotes
 from tlkit.words import plural
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def predict_command(
         terminal, counts = sys.stdout.isatty(), Counts()
         chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
         # on a terminal the rows themselves show progress, and a bar would get in their way
-        rows = predict_iter(images, progress=None if terminal else show, top=top or 5, **asked)
+        rows = predict_iter(images, progress=OnlyNotes(show) if terminal else show, top=top or 5, **asked)
         _show(chosen, raw_csv, top, threshold is not None)(rows, counts)
         if counts.images > 1:
             show.note(str(counts))

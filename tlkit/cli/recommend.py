@@ -41,17 +41,18 @@ def recommend_command(context: typer.Context, **values: Any) -> None:
 
     images, report, plan = values["images"], values["report"], values["plan"]
     asked = given(context, values, TrainOptions, advisor=True)
-    TrainOptions.make(images, **asked)  # mistakes are told before anything heavy is imported
+    request = TrainOptions.make(images, **asked)  # mistakes are told before anything heavy is imported
     with ConsoleProgress() as show:
         with show.phase("Starting", None):
+            from tlkit.api.places import check_written
             from tlkit.api.recommend.plan_file import write_plan
             from tlkit.api.recommend.recommend import recommend
-            from tlkit.files import check_outputs, write_new
+            from tlkit.files import write_new
             from tlkit.images.labelled import data_name
             from tlkit.report.advice import advice_page
             from tlkit.report.page import require_page
 
-        check_outputs(images, {"--report": report, "--plan": plan})
+        check_written(images, request.columns, {"--report": report, "--plan": plan})
         if report is not None:
             require_page()
         result = recommend(images, progress=show, **asked)

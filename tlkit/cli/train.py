@@ -131,7 +131,7 @@ def _present(result: TrainResult) -> None:
         accuracy, low, high = result.plan.expected
         say(f"predicted accuracy was {accuracy:.1%} ({low:.0%} to {high:.0%})")
     if result.tuning is not None:
-        say(_tuning_line(result.plan.strategy, result.tuning, metrics))
+        say(_tuning_line(result.plan.strategy, result.tuning, metrics, images["val"]))
     for file, reason in result.skipped[:MAX_SHOWN]:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > MAX_SHOWN:
@@ -142,12 +142,13 @@ def _present(result: TrainResult) -> None:
     say(f"next: tlkit predict IMAGES --model {shlex.quote(short(result.model))}")
 
 
-def _tuning_line(strategy: str, tuning: Tuning, metrics: dict[str, Any]) -> str:
+def _tuning_line(strategy: str, tuning: Tuning, metrics: dict[str, Any], held_out: int) -> str:
     if not tuning.kept:
         return f"fine-tuning did not help ({plural(tuning.steps, 'step')}): the frozen backbone is saved"
     more = 100 * (metrics["val_accuracy"] - tuning.frozen_val_accuracy)
     mixed = f", weights {tuning.share:.0%} trained and {1 - tuning.share:.0%} as before" if tuning.share < 1 else ""
     return (
-        f"{strategy}: {more:+.1f} percentage points over the frozen backbone's {tuning.frozen_val_accuracy:.1%}, "
-        f"best at step {tuning.best_step} of {tuning.steps} ({STOPPED[tuning.stopped]}){mixed}"
+        f"{strategy}: {more:+.1f} percentage points over the frozen backbone's {tuning.frozen_val_accuracy:.1%} on "
+        f"{plural(held_out, 'validation image')}, best at step {tuning.best_step} of {tuning.steps} "
+        f"({STOPPED[tuning.stopped]}){mixed}"
     )

@@ -19,9 +19,10 @@ from tlkit.finetune.job import Job, evaluate
 from tlkit.finetune.saved_run import SavedRun, fitting
 from tlkit.finetune.step import restore, snapshot
 from tlkit.finetune.time_budget import Stopwatch, TimeBudget
-from tlkit.plan.recipe import LAST, Recipe, rate_at
+from tlkit.plan.recipe import LAST, rate_at
 from tlkit.progress import Progress
 from tlkit.schema import WrongDataError, parsed
+from tlkit.words import plural
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -115,9 +116,9 @@ def fit(
         if not run.rows:
             _validate(job, run, clock, rate, budget)
             observe(run.rows[-1])
-            progress.milestone(_line(run, recipe))
+            progress.milestone(_line(run, job))
         for each in run.rows[-1:]:
-            advance(0, _status(run, each, recipe, len(job.train)))
+            advance(0, _status(run, each, job))
         while run.step < recipe.steps:
             if run.step - _last_progress(run) >= recipe.patience:
                 why = "early stopping"
@@ -132,12 +133,12 @@ def fit(
                 loss, right = job.trainer.step(*batch_of(run.step), rate)
             run.step, run.since = run.step + 1, run.since + 1
             run.loss, run.right = run.loss + loss, run.right + right
-            advance(1, _status(run, run.rows[-1], recipe, len(job.train)))
+            advance(1, _status(run, run.rows[-1], job))
             asked = stop()
             if run.step % recipe.evaluate_every == 0 or run.step == recipe.steps:
                 _validate(job, run, clock, rate, budget)
                 observe(run.rows[-1])
-                progress.milestone(_line(run, recipe))
+                progress.milestone(_line(run, job))
                 due = time.monotonic() - saved > MIN_SAVE_INTERVAL
             else:
                 due = time.monotonic() - saved > MAX_SAVE_INTERVAL
@@ -150,7 +151,7 @@ def fit(
         if run.since and why != INTERRUPTED:
             _validate(job, run, clock, rate, budget)
             observe(run.rows[-1])
-            progress.milestone(_line(run, recipe))
+            progress.milestone(_line(run, job))
     best = run.rows[run.best_row]
     restore(job.trainer.trainable.state, run.best)
     if recipe.interpolation == 1 or not best["step"] or why == INTERRUPTED:
@@ -235,20 +236,21 @@ def _save(job: Job, run: TrainState, folder: Path, clock: Stopwatch) -> None:
     save_state(folder, arrays, {"run": plain})
 
 
-def _status(run: TrainState, row: Row, recipe: Recipe, images: int) -> str:
+def _status(run: TrainState, row: Row, job: Job) -> str:
     """Return the text beside the progress bar."""
     loss = f", loss {run.loss / run.since:.3f}" if run.since else ""
-    epoch = run.step * recipe.batch_size / images
+    epoch = run.step * job.recipe.batch_size / len(job.train)
     rate = f", rate {row['learning_rate']:.1g}" if row["learning_rate"] else ""
     start = run.rows[0]["val_accuracy"]
-    return f"epoch {epoch:.1f}, accuracy {row['val_accuracy']:.1%} (frozen {start:.1%}){loss}{rate}"
+    return f"epoch {epoch:.1f}, accuracy {row['val_accuracy']:.1%} of {len(job.val):,} (frozen {start:.1%}){loss}{rate}"
 
 
-def _line(run: TrainState, recipe: Recipe) -> str:
+def _line(run: TrainState, job: Job) -> str:
     """Return the line logged for an evaluation if there is no terminal."""
     row = run.rows[-1]
     trained = "" if row["loss"] is None else f"rate {row['learning_rate']:.2g}, loss {row['loss']:.3f}, "
     return (
-        f"step {row['step']} of {recipe.steps}, epoch {row['epoch']:.1f}: {trained}validation loss "
-        f"{row['val_loss']:.3f}, accuracy {row['val_accuracy']:.1%} (frozen {run.rows[0]['val_accuracy']:.1%})"
+        f"step {row['step']} of {job.recipe.steps}, epoch {row['epoch']:.1f}: {trained}validation loss "
+        f"{row['val_loss']:.3f}, accuracy {row['val_accuracy']:.1%} of {plural(len(job.val), 'image')} "
+        f"(frozen {run.rows[0]['val_accuracy']:.1%})"
     )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
-from tlkit.images.class_names import composed, matched_names
-from tlkit.images.layout_faults import LayoutProblem, fault_of, one_folder_down
-from tlkit.images.names import SIDECARS
+from tlkit.images.class_names import composed, matched_names, one_spelling
+from tlkit.images.doubtful import doubtful_classes, folders_inside
+from tlkit.images.layout_faults import ANNOTATIONS, WHOLE, LayoutProblem, fault_of, one_folder_down
 from tlkit.images.natural import natural
-from tlkit.images.split_names import TRAIN, split_of, splits_among
+from tlkit.images.split_names import BESIDE_SPLITS, TRAIN, split_of, splits_among
 from tlkit.images.tree import Tree
-from tlkit.images.unused import BESIDE, FLAT, LINK, OTHER_FILES, OUTSIDE, Unused
+from tlkit.images.unused import BESIDE, FLAT, LINK, MASKS, OUTSIDE, Unused, left_out
 from tlkit.words import some
 
 WRAPPERS = ("images", "image", "imgs", "img", "data", "dataset", "photos", "pictures", "classes", "raw", "jpg")
@@ -47,6 +48,7 @@ class Arrangement:
         faults: Why these are not the user's classes.
         untrainable: Why nothing can be trained on them, while a bundle may be evaluated.
         notes: What else is worth knowing, and what to do about it.
+        remarks: How the folders were understood where it is not plain, one sentence each.
         is_nested: Whether the class folders are in the only folder.
     """
 
@@ -58,6 +60,7 @@ class Arrangement:
     faults: list[LayoutProblem] = field(default_factory=list)
     untrainable: list[LayoutProblem] = field(default_factory=list)
     notes: list[LayoutProblem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     is_nested: bool = False
 
     def class_folders(self) -> Iterator[tuple[Part, str, Tree, str]]:
@@ -90,16 +93,39 @@ def arrange(tree: Tree, root: Path) -> Arrangement:
             found.untrainable.append(
                 LayoutProblem(f"all class folders are one level down, in '{only}'", f"use {inner}")
             )
-        found.notes += _splits_as_classes(tree)
+    _leave_out_masks(found)
+    if not found.faults:
+        for part in _training_parts(found):
+            found.notes += doubtful_classes(part.tree, part.prefix)
+            found.remarks += folders_inside(part.tree, part.prefix)
     _name_classes(found)
     _collect(found)
     return found
 
 
+def _leave_out_masks(found: Arrangement) -> None:
+    """Leave out cat/masks/ beside cat/images/, as medical data sets have it."""
+    for part in found.parts:
+        for name, tree in part.tree.folders.items():
+            folders = tree.with_images
+            masks = [inner for inner in folders if inner.lower() in ANNOTATIONS]
+            if not masks or tree.images or not {inner.lower() for inner in folders if inner not in masks} & WHOLE:
+                continue
+            rest = {inner: its for inner, its in tree.folders.items() if inner not in masks}
+            part.tree.folders[name] = Tree([], rest, tree.others, tree.unreadable, tree.not_followed)
+            found.unused += [Unused(f"{part.prefix}{name}/{inner}/", MASKS, folders[inner].count) for inner in masks]
+
+
+def _training_parts(found: Arrangement) -> list[Part]:
+    """Return the parts that classes are learnt from; if there are none, the first."""
+    return [part for part in found.parts if part.split in ("", TRAIN)] or found.parts[:1]
+
+
 def _has_splits(tree: Tree, splits: Mapping[str, str]) -> bool:
     """Return whether the folders named like splits are splits."""
     hold = {split for name, split in splits.items() if tree.folders[name].with_images}
-    alone = not any(folder.count for name, folder in tree.folders.items() if name not in splits)
+    beside = (name for name, folder in tree.folders.items() if folder.count and name not in splits)
+    alone = all(name.lower() in BESIDE_SPLITS for name in beside)
     if TRAIN in hold:
         return alone or len({*splits.values()}) > 1
     return alone and bool(hold) and TRAIN not in splits.values()
@@ -116,6 +142,9 @@ def _split_layout(tree: Tree, splits: Mapping[str, str]) -> Arrangement:
                 found.unused.append(Unused(prefix, FLAT, len(inner.images), examples=tuple(inner.images[:3])))
             else:
                 found.parts.append(Part(splits[name], prefix, inner))
+                if not inner.count:
+                    advice = "add images to it, or remove it; until then, images are drawn from those for training"
+                    found.notes.append(LayoutProblem(f"no images in {prefix}", advice))
         elif tree.folders[name].count:
             found.unused.append(Unused(f"{name}/", BESIDE, tree.folders[name].count))
     found.ignored = tuple(name for name in tree.folders if name not in splits)
@@ -125,6 +154,10 @@ def _split_layout(tree: Tree, splits: Mapping[str, str]) -> Arrangement:
         inner_splits = splits_among(part.tree.folders)
         if part.split == TRAIN and (fault := fault_of(part.tree, inner_splits, part.prefix)) is not None:
             found.faults.append(fault)
+    for one, two in combinations(found.parts, 2):
+        if one.tree is two.tree:
+            same = f"{one.prefix} and {two.prefix} are the same folder"
+            found.untrainable.append(LayoutProblem(same, "remove the link, or let it lead to other images"))
     if TRAIN not in (part.split for part in found.parts):
         there = some([part.prefix for part in found.parts])
         advice = f"name the folder with the training images {TRAIN}/, or give the class folders themselves as IMAGES"
@@ -144,45 +177,51 @@ def _unwrapped(prefix: str, tree: Tree) -> tuple[str, Tree]:
     return prefix, tree
 
 
-def _splits_as_classes(tree: Tree) -> Iterator[LayoutProblem]:
-    for name in tree.with_images:
-        if split := split_of(name):
-            yield LayoutProblem(
-                f"{name}/ is used as a class, though it is named like a split",
-                f"if it is one, move the other folders into train/, and class folders into {split}/; else ignore this",
-            )
-
-
 def _name_classes(found: Arrangement) -> None:
-    """Give each class folder its class: names are compared across splits regardless of case and encoded accents."""
-    first = [part for part in found.parts if part.split == TRAIN] or found.parts[:1]
-    known = list(dict.fromkeys(composed(name) for part in first for name in part.tree.folders))
+    """Give each class folder its class: names are compared regardless of case, encoded accents and outer spaces."""
+    first = _training_parts(found)
+    counts: Counter[str] = Counter()
+    for name, tree in ((name, tree) for part in first for name, tree in part.tree.folders.items()):
+        counts[name] += tree.count
+    spelled = one_spelling({name: counts[name] for name in natural(counts)})
+    known = list(dict.fromkeys(spelled.get(name, composed(name)) for name in counts))
     for part in [*first, *(part for part in found.parts if part not in first)]:
         names = list(part.tree.folders)
+        own = {} if part in first else one_spelling({name: part.tree.folders[name].count for name in names})
         matches = matched_names(names, known)
-        for name in names:
-            found.classes[part.prefix, name] = matches.get(name, composed(name))
-        _note_spellings(found, part, {name: matches.get(name, composed(name)) for name in names})
-        known += [name for name in map(composed, names) if name not in known and name not in matches]
+        named = {name: matches.get(name, own.get(name, composed(name))) for name in names}
+        found.classes |= {(part.prefix, name): its for name, its in named.items()}
+        _note_spellings(found, part, named)
+        known += dict.fromkeys(its for its in named.values() if its not in known)
 
 
 def _note_spellings(found: Arrangement, part: Part, named: Mapping[str, str]) -> None:
     """Note names that were matched though they differ."""
-    times = Counter(named.values())
-    noted = set()
+    folders: dict[str, list[str]] = {}
     for name, its in named.items():
-        if not part.tree.folders[name].count or its in noted:
+        if part.tree.folders[name].count:
+            folders.setdefault(its, []).append(name)
+    for its, names in folders.items():
+        if len(names) > 1:
+            found.notes.append(_one_class(part, its, names))
             continue
-        if times[its] > 1:
-            noted.add(its)
-            message = f"{part.prefix}{its}/ is there twice, with accents encoded in two ways: one class"
-            found.notes.append(LayoutProblem(message, "move the images into one folder"))
-        elif composed(name) != its:
+        name = names[0]
+        if composed(name) != its:
             message = f"{part.prefix}{name}/ is taken for the class '{its}', which is spelled differently"
             found.notes.append(LayoutProblem(message, f"rename it to '{its}'"))
         elif part.split not in ("", TRAIN) and name != its and not _is_in_training(found, name):
             message = f"{part.prefix}{its}/ is taken for the class '{its}', whose accents are encoded differently"
             found.notes.append(LayoutProblem(message, f"nothing has to be done; renaming it to '{its}' ends this note"))
+
+
+def _one_class(part: Part, its: str, names: list[str]) -> LayoutProblem:
+    """Say that several folders are taken for one class."""
+    if len({composed(name) for name in names}) == 1:
+        message = f"{part.prefix}{its}/ is there twice, with accents encoded in two ways: one class"
+        return LayoutProblem(message, "move the images into one folder")
+    folders = " and ".join(f"'{part.prefix}{name}/'" for name in names)
+    message = f"{folders} are taken for one class, '{its}': their names differ only in case or spaces"
+    return LayoutProblem(message, "move the images into one folder, or give the folders different names", True)
 
 
 def _is_in_training(found: Arrangement, name: str) -> bool:
@@ -202,21 +241,11 @@ def _collect(found: Arrangement) -> None:
         if tree.error is not None:
             found.faults.insert(0, _unreadable_folder(place, tree.error, "class"))
             continue
-        others: Counter[str] = Counter()
-        unreadable: list[tuple[str, str]] = []
-        for before, folder in tree.each(place):
-            others.update(folder.others)
-            if folder.error is not None:
-                unreadable.append((before.rstrip("/"), folder.error))
-            unreadable += [(before + each, reason) for each, reason in folder.unreadable.items()]
-            found.unused += [Unused(before + each, LINK, 1) for each in folder.not_followed]
+        unused, unreadable = left_out(tree, place)
         if unreadable and not tree.count:
             found.faults.insert(0, _unreadable_folder(place, "{}: {}".format(*unreadable[0]), "class"))
+        found.unused += unused
         found.unreadable += unreadable
-        for is_sidecar in (False, True):
-            kinds = tuple((kind, others[kind]) for kind in natural(others) if (kind in SIDECARS) == is_sidecar)
-            if kinds:
-                found.unused.append(Unused(place, OTHER_FILES, sum(count for _, count in kinds), kinds))
 
 
 def _unreadable_folder(place: str, reason: str, kind: str) -> LayoutProblem:

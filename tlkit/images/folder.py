@@ -21,6 +21,7 @@ from tlkit.words import plural, some
 __all__ = ["IMBALANCE", "LAYOUT_HINT", "TEST", "TRAIN", "VAL", "ImageFolder", "existing_folder", "scan"]
 
 IMBALANCE = 2.0  # largest class / smallest class; above, plain accuracy misleads, and training weights classes
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2")
 LAYOUT_HINT = "IMAGES must hold one sub-folder per class, or train/ (and val/, test/) with class folders in it"
 
 
@@ -56,13 +57,13 @@ class ImageFolder:
         unreadable: (path, reason) of each folder or link inside a class folder that cannot be read, relative to
             ``root``. Images are not opened, so those that cannot be read are not among them.
         split_folders: (split, folder) of each folder that stands for a split, such as ("val", "Validation").
-        problems: Problems with the layout that `scan` found.
+        problems: Problems with the layout of folders, or the labels of a table, that were found.
         groups: Name of the group of each file, such as its site, patient or clip, or "" if it is in none; empty if no
             groups are known. Images of one group stay on one side of every split that is drawn.
         table: The table that names the labels; None: the folders do.
         given: The path that the user gave, if it is not the root.
         dropped: Images that the table names, but that cannot be used.
-        remarks: What the table was taken for, one sentence each.
+        remarks: How the folders or the table were understood where it is not plain, one sentence each.
     """
 
     root: Path
@@ -177,6 +178,7 @@ def _folder_of(root: Path, found: Arrangement) -> ImageFolder:
         unreadable=tuple(found.unreadable),
         split_folders=tuple((part.split, part.prefix.rstrip("/")) for part in found.parts if part.split),
         problems=(*found.faults, *found.untrainable, *found.notes),
+        remarks=tuple(found.remarks),
     )
 
 
@@ -203,12 +205,16 @@ def _too_few_classes(root: Path, tree: Tree, folder: ImageFolder) -> TlkitError:
     """Say why there are too few classes: there is one, or there are no images, or none in class folders."""
     if folder.classes:
         inner = one_folder_down(root, tree)
-        hint = f"did you mean {inner}?" if inner else "a classifier needs at least two class folders"
+        hints = ["a classifier needs at least two class folders"]
+        hints += [each.line() for each in folder.unused if each.why == OUTSIDE]
+        hint = f"did you mean {inner}?" if inner else "; ".join(hints)
         return TlkitError(f"only one class ('{folder.classes[0]}') in {root}", hint)
     loose = [each for each in folder.unused if each.why == OUTSIDE]
     if not loose:
         others = [each.line() for each in folder.unused]
-        return TlkitError(f"no images in {root}", others[0] if others else LAYOUT_HINT)
+        packed = sum((its.others[kind] for _, its in tree.each() for kind in ARCHIVES), 0)
+        hint = f"it holds {plural(packed, 'archive')}: unpack them first" if packed else LAYOUT_HINT
+        return TlkitError(f"no images in {root}", others[0] if others and not packed else hint)
     hint = LAYOUT_HINT
     if words := prefixes_of(tree.images):
         hint = f"the file names begin with {some(words)}: move the images into folders named like that, {TABLE}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlkit.images.group_spec import EXIF_CAMERA, EXIF_DATE, FOLDER, NAMES, TABLE, split_table
+from tlkit.words import plural
 
 _NEW = {
     FOLDER: "a new sub-folder",
@@ -58,8 +59,12 @@ class Grouping:
         low, high = self.interval
         return (
             f"{self.random_accuracy:.0%} accuracy if images are mixed at random, {self.grouped_accuracy:.0%} "
-            f"({low:.0%} to {high:.0%}) on {self.new}"
+            f"({low:.0%} to {high:.0%}) on {self.new}, {self._counted}"
         )
+
+    @property
+    def _counted(self) -> str:
+        return f"{plural(self.images, 'image')} in {plural(self.groups, 'group')}"
 
     @property
     def found(self) -> str:
@@ -78,7 +83,7 @@ class Grouping:
         return (
             f"your images come in groups: the accuracy on {self.new} is probably lower, about "
             f"{self.grouped_accuracy:.0%} ({low:.0%} to {high:.0%}), with images mixed at random "
-            f"{self.random_accuracy:.0%}; {self.advice}"
+            f"{self.random_accuracy:.0%}, {self._counted}; {self.advice}"
         )
 
     @property

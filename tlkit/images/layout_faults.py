@@ -10,27 +10,36 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from tlkit.images.split_names import TRAIN, is_fold, split_of
+from tlkit.images.natural import natural
+from tlkit.images.split_names import TRAIN, is_day, is_fold, is_numbered, is_of_camera, split_of
 from tlkit.images.tree import Tree
 from tlkit.words import some
 
-WHOLE, ANNOTATIONS = (
-    "images image img imgs jpegimages photos",
-    (
-        "masks mask labels label annotations annotation gt groundtruth ground_truth segmentation segmentationclass "
-        "segmentationobject bboxes boxes depth"
-    ),
-)
+WHOLE = frozenset({"images", "image", "img", "imgs", "jpegimages", "photos"})
+ANNOTATIONS = frozenset(
+    {
+        "masks", "mask", "labels", "label", "annotations", "annotation", "gt", "groundtruth", "ground_truth",
+        "segmentation", "segmentationclass", "segmentationobject", "bboxes", "boxes", "depth",
+    }
+)  # fmt: skip
+"""Names of folders for images and for what describes parts of them, in detection and segmentation; lower case."""
 TABLE = "or list the files and their labels in a CSV file, and use that as IMAGES"
 MAX_PREFIXES = 50  # classes that are looked for in the names of files
 
 
 @dataclass(frozen=True)
 class LayoutProblem:
-    """A problem with the folder layout, and how to fix it."""
+    """A problem with the layout of a data set, and how to fix it.
+
+    Attributes:
+        message: What is wrong, in one sentence.
+        advice: How to fix it.
+        about_classes: Whether the classes may not be those that the user means, though they can be trained on.
+    """
 
     message: str
     advice: str
+    about_classes: bool = False
 
 
 def fault_of(tree: Tree, splits: Mapping[str, str], prefix: str = "") -> LayoutProblem | None:
@@ -42,6 +51,8 @@ def fault_of(tree: Tree, splits: Mapping[str, str], prefix: str = "") -> LayoutP
         prefix: The path before their names, for messages.
     """
     named = tree.with_images
+    if (fault := _one_folder_twice(named, prefix)) is not None:
+        return fault
     if named and all(name in splits or is_fold(name) for name in named):
         if any(name in splits for name in named):
             return _flat_splits(named, prefix)
@@ -49,16 +60,79 @@ def fault_of(tree: Tree, splits: Mapping[str, str], prefix: str = "") -> LayoutP
             return _folds(named, prefix)
     return (
         _annotations(tree, prefix)
+        or _of_camera(named, prefix)
+        or _groups_outside(named, prefix)
         or _splits_inside(named, prefix)
         or _split_among_classes(named, splits, prefix)
         or _misspelled_split(named, splits, prefix)
+        or _split_beside_others(named, splits, prefix)
     )
+
+
+def _one_folder_twice(named: Mapping[str, Tree], prefix: str) -> LayoutProblem | None:
+    """Find class folders that are the same folder by a link."""
+    seen: dict[int, str] = {}
+    for name, tree in named.items():
+        other = seen.setdefault(id(tree), name)
+        if other != name:
+            return LayoutProblem(
+                f"{prefix}{other}/ and {prefix}{name}/ are the same folder", f"remove the link {prefix}{name}"
+            )
+    return None
+
+
+def _of_camera(named: Mapping[str, Tree], prefix: str) -> LayoutProblem | None:
+    """Find folders as cameras name them, or days."""
+    if len(named) < 2:
+        return None
+    for kind, means in (("by a camera", is_of_camera), ("like days", is_day)):
+        if all(map(means, named)):
+            return LayoutProblem(
+                f"all folders are named {kind}, not like classes: {_places(named, prefix)}",
+                "make one folder for each class; if these are the classes, rename the folders",
+            )
+    return None
+
+
+def _groups_outside(named: Mapping[str, Tree], prefix: str) -> LayoutProblem | None:
+    """Find site1/cat/, site1/dog/ and site2/cat/, site2/dog/, in place of cat/site1/."""
+    if not is_numbered(named) or len(named) < 2 or any(tree.images for tree in named.values()):
+        return None
+    inside = [frozenset(tree.with_images) for tree in named.values()]
+    inner = natural(frozenset().union(*inside))
+    if len(inner) < 2 or is_numbered(inner) or len(set(inside)) > 1:
+        return None
+    first = next(iter(named))
+    return LayoutProblem(
+        f"all folders hold the same folders ({some(inner)}), so those are probably the classes, not "
+        f"{_places(named, prefix)}",
+        f"put the classes outside, as in {prefix}{inner[0]}/{first}/; --groups folder then keeps the images of each of "
+        f"{_places(named, '')} together",
+    )
+
+
+def _split_beside_others(named: Mapping[str, Tree], splits: Mapping[str, str], prefix: str) -> LayoutProblem | None:
+    """Find train/cat/, train/dog/ beside a folder that holds only images."""
+    for name, split in splits.items():
+        inner = named[name].with_images if name in named else {}
+        beside = [each for each in named if each != name]
+        if len(inner) > 1 and not named[name].images and not any(named[each].with_images for each in beside):
+            return LayoutProblem(
+                f"{prefix}{name}/ looks like a split, since it holds folders ({some(inner)}), and "
+                f"{_places(beside, prefix)} beside it no folders",
+                f"if its folders are the classes, give {prefix}{name} as IMAGES, or move away what is beside it; if "
+                f"'{name}' is a class, move its images out of its folders"
+                if split == TRAIN
+                else f"if its folders are the classes, put the others into {prefix}{TRAIN}/",
+            )
+    return None
 
 
 def _flat_splits(named: Mapping[str, Tree], prefix: str) -> LayoutProblem:
     places = some([f"{prefix}{name}/" for name in named])
     first = next(iter(named))
-    classes = prefixes_of(file for tree in named.values() for file in tree.images)
+    each = [prefixes_of(tree.images) for tree in named.values()]
+    classes = prefixes_of(file for tree in named.values() for file in tree.images) or next(filter(None, each), [])
     advice = f"move the images of each class into a folder of its own, such as {prefix}{first}/cat/, {TABLE}"
     if classes:
         advice = f"the file names begin with {some(classes)}: {advice.replace('/cat/', f'/{classes[0]}/')}"
@@ -77,11 +151,10 @@ def _folds(named: Mapping[str, Tree], prefix: str) -> LayoutProblem:
 def _annotations(tree: Tree, prefix: str) -> LayoutProblem | None:
     """Find images/ beside masks/ or labels/, as for segmentation and detection."""
     named = tree.with_images
-    whole, annotated = set(WHOLE.split()), set(ANNOTATIONS.split())
-    if not named or not {name.lower() for name in named} <= whole | annotated:
+    if not named or not {name.lower() for name in named} <= WHOLE | ANNOTATIONS:
         return None
-    beside = [name for name in tree.folders if name.lower() in annotated]
-    if not beside or not any(name.lower() in whole for name in named):
+    beside = [name for name in tree.folders if name.lower() in ANNOTATIONS]
+    if not beside or not any(name.lower() in WHOLE for name in named):
         return None
     message = f"a layout for detection or segmentation, without class folders: {_places([*named, *beside], prefix)}"
     return LayoutProblem(message, f"tlkit gives one label to a whole image: make one folder for each class, {TABLE}")

@@ -9,9 +9,28 @@ from typing import Final
 TRAIN, VAL, TEST = "train", "val", "test"
 
 _WORDS = {
-    TRAIN: ("train", "training", "trn", "trainval"),
-    VAL: ("val", "valid", "validation", "validate", "validating", "vld", "dev", "eval", "evaluation"),
-    TEST: ("test", "testing", "tests", "tst", "holdout", "heldout", "hold out", "held out"),
+    TRAIN: (
+        *("train", "training", "trn", "trainval", "entrenamiento", "treino", "treinamento", "entrainement"),
+        *("entraînement", "apprentissage", "addestramento", "trainingsdaten", "обучение", "训练", "训练集", "訓練"),
+    ),
+    VAL: (
+        *("val", "valid", "validation", "validate", "validating", "vld", "dev", "eval", "evaluation", "validacion"),
+        *(
+            "validación",
+            "validacao",
+            "validação",
+            "validazione",
+            "validierung",
+            "validierungsdaten",
+            "验证",
+            "验证集",
+            "検証",
+        ),
+    ),
+    TEST: (
+        *("test", "testing", "tests", "tst", "holdout", "heldout", "hold out", "held out", "prueba", "pruebas"),
+        *("testdaten", "teste", "testes", "тест", "测试", "测试集", "テスト"),
+    ),
 }
 _FILLERS: Final = (
     "set data dataset dir folder split images image imgs img photos photo pictures pics pic samples examples files "
@@ -29,6 +48,22 @@ _FOLD = re.compile(
     r"(?:[\s_.-]*[0-9]+|[\s_.-]+[a-z])",
     re.IGNORECASE,
 )
+
+_DATE = re.compile(r"(?:19|20)[0-9]{2}[\s_.-]?(?:0[1-9]|1[0-2])[\s_.-]?(?:0[1-9]|[12][0-9]|3[01])(?:\D.*)?")
+_CAMERA = re.compile(r"[1-9][0-9]{2}[A-Z0-9_]{5}", re.IGNORECASE)  # the standard for cameras (DCF): 100CANON, 101_PANA
+_YEAR = re.compile(r"(?:19|20)[0-9]{2}")
+_NUMBERED = re.compile(r"(.*?)[\s_.-]*[0-9]+")
+_CLASS_WORDS: Final = frozenset(
+    {"", "class", "label", "category", "type", "kind", "grade", "stage", "level", "score", "group", "cluster"}
+)
+BESIDE_SPLITS: Final = frozenset(
+    {
+        "unlabeled", "unlabelled", "unsup", "predict", "prediction", "predictions", "pred", "preds", "inference",
+        "submission", "submissions", "sample", "samples", "extra", "extras", "output", "outputs", "result", "results",
+        "log", "logs", "model", "models", "checkpoints", "runs",
+    }
+)  # fmt: skip
+"""Names of folders beside split folders that hold no split, lower case."""
 
 Split = str
 
@@ -70,6 +105,34 @@ def splits_among(names: Iterable[str]) -> dict[str, Split]:
 def is_fold(name: str) -> bool:
     """Return whether a folder's name is that of one fold or part among several, such as ``fold1`` or ``part_b``."""
     return _FOLD.fullmatch(name.strip()) is not None
+
+
+def is_day(name: str) -> bool:
+    """Return whether a folder's name begins with a date, such as ``2023-05-17``."""
+    return _DATE.fullmatch(name.strip()) is not None
+
+
+def is_of_camera(name: str) -> bool:
+    """Return whether a camera names its folders like this, such as ``100CANON``."""
+    return _CAMERA.fullmatch(name.strip()) is not None and not name.strip().isdecimal()
+
+
+def is_year(name: str) -> bool:
+    """Return whether a folder's name is that of a year."""
+    return _YEAR.fullmatch(name.strip()) is not None
+
+
+def is_numbered(names: Iterable[str]) -> bool:
+    """Return whether names are one word with numbers, as of sites, cameras or sessions; years are such too.
+
+    Numbers alone, and words such as "class" with numbers, may be classes.
+    """
+    names = list(names)
+    if all(map(is_year, names)) or all(map(is_day, names)):
+        return True
+    matches = [_NUMBERED.fullmatch(name.strip().casefold()) for name in names]
+    words = {match[1] if match else None for match in matches}
+    return len(words) == 1 and None not in words and not words & _CLASS_WORDS
 
 
 def _words(name: str) -> list[str]:

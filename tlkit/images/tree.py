@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from tlkit.images.formats import FORMATS, HEADER_BYTES, IMAGE_SUFFIXES, sniff_format
 from tlkit.images.names import NOT_IMAGES, is_hidden, kind_of
@@ -65,11 +64,6 @@ class Tree:
     def files(self, prefix: str = "") -> list[str]:
         """Return the path of each image: those of a folder before those of its sub-folders."""
         return [before + name for before, folder in self.each(prefix) for name in folder.images]
-
-
-def walk_images(top: Path) -> list[Path]:
-    """Return all images below ``top`` in natural order; each real folder is entered once, so link loops end."""
-    return [top / file for file in read_tree(top).files()]
 
 
 def read_tree(top: str | os.PathLike[str]) -> Tree:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tlkit.images.names import SIDECARS
+from tlkit.images.natural import natural
+from tlkit.images.tree import Tree
 from tlkit.words import plural, some
 
 OUTSIDE: Final = "outside any class folder"
@@ -15,6 +17,7 @@ FLAT: Final = "no class folders in it"
 BESIDE: Final = "beside the split folders"
 OTHER_FILES: Final = "no images that can be read"
 LINK: Final = "a link to a folder that holds it"
+MASKS: Final = "masks or the like of the images beside them"
 MAX_LINES = 5  # lines for files of one reason
 
 
@@ -24,7 +27,7 @@ class Unused:
 
     Attributes:
         place: Folder, with a slash at its end, or link; relative to the data set's folder, "" for that folder itself.
-        why: `OUTSIDE`, `FLAT`, `BESIDE`, `OTHER_FILES` or `LINK`.
+        why: `OUTSIDE`, `FLAT`, `BESIDE`, `MASKS`, `OTHER_FILES` or `LINK`.
         files: Number of files.
         kinds: Number of files by suffix, if they are not images; "" for files without a usual suffix.
         examples: Some of their names.
@@ -57,6 +60,8 @@ class Unused:
         count = f"{plural(self.files, 'image')} in {place} {_is_not(self.files)} used"
         if self.why == FLAT:
             return f"{count}: it has no class folders"
+        if self.why == MASKS:
+            return f"{count}: by its name, it holds masks or the like of the images beside it"
         if self.why == BESIDE:
             return f"{count}: it is neither train/, val/ nor test/"
         more = f" and {self.files - len(self.examples):,} more" if self.files > len(self.examples) else ""
@@ -74,10 +79,36 @@ class Unused:
         }
 
 
+def left_out(tree: Tree, place: str) -> tuple[list[Unused], list[tuple[str, str]]]:
+    """Return what is not used of a folder whose images all belong together, and what below it cannot be read.
+
+    Args:
+        tree: What the folder holds. It can be read itself.
+        place: Its path as it is shown, with a slash at its end.
+
+    Returns:
+        Links that are not followed and files that are no images; (path, reason) of folders and links.
+    """
+    others: Counter[str] = Counter()
+    unused: list[Unused] = []
+    unreadable: list[tuple[str, str]] = []
+    for before, folder in tree.each(place):
+        others.update(folder.others)
+        if folder.error is not None:
+            unreadable.append((before.rstrip("/"), folder.error))
+        unreadable += [(before + each, reason) for each, reason in folder.unreadable.items()]
+        unused += [Unused(before + each, LINK, 1) for each in folder.not_followed]
+    for is_sidecar in (False, True):
+        kinds = tuple((kind, others[kind]) for kind in natural(others) if (kind in SIDECARS) == is_sidecar)
+        if kinds:
+            unused.append(Unused(place, OTHER_FILES, sum(count for _, count in kinds), kinds))
+    return unused, unreadable
+
+
 def unused_lines(unused: Sequence[Unused]) -> list[str]:
     """Say what is not used: images first, then other files by kind; files that describe images in one line."""
     lines: list[str] = []
-    for why in (FLAT, OUTSIDE, BESIDE, LINK, OTHER_FILES):
+    for why in (FLAT, OUTSIDE, BESIDE, MASKS, LINK, OTHER_FILES):
         named = [each for each in unused if each.why == why and not each.is_quiet]
         named.sort(key=lambda each: -each.files)
         lines += [each.line() for each in named[:MAX_LINES]]

@@ -49,7 +49,7 @@ def _next_steps(found: dict[str, Any], sections: Sections) -> list[str]:
         steps.insert(0, "evaluate on images that were not used in training")
     if (share := found["unknown_share"]) is not None and share > MANY_UNKNOWN:
         steps.append(
-            f"look at what is flagged as unknown ({share:.0%}): these images differ from those in training, so add "
-            "some like them"
+            f"look at what is flagged as unknown ({share:.0%} of {found['images']:,}): these images differ from those "
+            "in training, so add some like them"
         )
     return steps or ["use it: tlkit predict labels new images"]

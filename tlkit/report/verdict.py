@@ -97,8 +97,8 @@ def next_steps(found: dict[str, Any], sections: Sections) -> list[str]:
         steps.append("check the labels of the most confident mistakes below; tlkit check looks for more wrong labels")
     for row in weak_classes(found)[:MAX_WEAK]:
         steps.append(
-            f"add images of {row['class']}: its recall is {row['recall']:.0%}, the accuracy over all classes "
-            f"{found['accuracy']:.0%}"
+            f"add images of {row['class']}: its recall is {row['recall']:.0%} ({plural(row['support'], 'image')}), the "
+            f"accuracy over all classes {found['accuracy']:.0%} ({found['images']:,})"
         )
     if sections.mix_ups:
         pair = sections.mix_ups[0]

@@ -13,12 +13,14 @@ import re
 import stat
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from tlkit.errors import TlkitError
+from tlkit.images.names import is_hidden
 from tlkit.store.marker import (
     GRAPH,
     MARKER,
@@ -32,6 +34,7 @@ from tlkit.store.marker import (
     remove_empty,
 )
 
+CACHE = "TLKIT_CACHE"  # the variable that names the cache folder
 DEFAULT_SIZE = "4GB"
 SHARDED, WHOLE = ("features", "images", "pictures", "maps"), ("networks",)  # "pictures": the former name of "images"
 SECTIONS = (*SHARDED, *WHOLE)
@@ -69,7 +72,7 @@ class Entry:
 
 def cache_folder() -> Path:
     """Return the cache folder: ``TLKIT_CACHE``, else the platform's user cache folder. Safe to delete at any time."""
-    chosen = os.environ.get("TLKIT_CACHE")
+    chosen = os.environ.get(CACHE)
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("tlkit"))
 
 
@@ -80,6 +83,25 @@ def keep_font_list() -> None:
     """
     if "tlkit.cli.app" in sys.modules:
         os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+
+
+def refuse_cache_among(images: Iterable[Path]) -> None:
+    """Refuse a cache that the user has put into a folder of images, where it would look like a class.
+
+    Hidden folders are passed over, so a cache may be in one.
+
+    Args:
+        images: Folders of images.
+
+    Raises:
+        TlkitError: It lies there.
+    """
+    if not os.environ.get(CACHE):
+        return
+    cache = Path(os.path.realpath(cache_folder()))
+    for folder in map(os.path.realpath, images):
+        if cache.is_relative_to(folder) and not any(map(is_hidden, cache.relative_to(folder).parts)):
+            raise TlkitError(f"the cache is inside the image folder: {cache}", f"set {CACHE} to another folder")
 
 
 def cache_limit() -> int:

@@ -17,6 +17,7 @@ import tlkit
 from tlkit.api.train import trained as module
 from tlkit.api.train.run_dir import open_run, run_folder
 from tlkit.errors import TlkitError
+from tlkit.files import file_hash
 from tlkit.finetune import loop as fit
 from tlkit.plan.choices import STRATEGIES
 from tlkit.plan.plan import Plan
@@ -211,14 +212,28 @@ def test_a_lower_loss_does_not_make_up_for_far_more_mistakes(images: int) -> Non
     assert module.better({**tuned, "val_accuracy": 0.57 - 1 / images}, frozen, images)
 
 
-@pytest.mark.parametrize(("strategy", "stops"), [("fine-tune", [6]), ("last-layers", [5])])
+@pytest.mark.parametrize(
+    ("strategy", "stops", "packaged"),
+    [
+        ("last-layers", [5], False),
+        ("fine-tune", [3, 6], False),
+        pytest.param("fine-tune", [6], True, marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.usefixtures("keep_tuned")
 def test_a_run_that_was_cut_ends_as_one_that_was_not(
-    strategy: str, stops: list[int], garden: Path, tuned: Tuned, small: Path, tmp_path: Path, monkeypatch: Patch
+    strategy: str,
+    stops: list[int],
+    packaged: bool,
+    garden: Path,
+    tuned: Tuned,
+    small: Path,
+    tmp_path: Path,
+    monkeypatch: Patch,
 ) -> None:
     """As if the process were killed: after a step nothing is saved or tidied up any more."""
     options = {**QUICK, "strategy": strategy}
-    if strategy == "last-layers":
+    if not packaged:
         options |= {"image_size": None, "backbone": str(small)}
         whole = tlkit.train(garden, output=tmp_path / "whole.tlkit", **options)
     else:
@@ -242,6 +257,28 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(
         tlkit.load(result.model).model.get_weights(), tlkit.load(whole.model).model.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("keep_tuned")
+def test_groups_stay_whole_where_weights_are_trained_and_resumed(
+    make_folder: Callable[..., Path], small: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    root = make_folder({f"{label}/{label}{site}": 4 for label in "ab" for site in range(5)})
+    options: dict[str, Any] = {"strategy": "fine-tune", "backbone": str(small), "groups": "folder", "report": False}
+    options |= {**QUICK, "image_size": None}
+    whole = tlkit.train(root, output=tmp_path / "whole.tlkit", **options)
+    monkeypatch.setattr(fit, "MIN_SAVE_INTERVAL", 0.0)
+    target = tmp_path / "cut.tlkit"
+    with _killed_after(2):
+        tlkit.train(root, output=target, **options)
+    result = tlkit.resume(run_folder(target))
+    assert_same_network(result, whole)
+    assert result.groups is not None
+    assert (result.groups.asked, result.plan.groups) == (True, "folder")
+    split = tlkit.load(target).manifest["split"]
+    sides = {site: {split[file_hash(file)] for file in site.iterdir()} for site in root.glob("*/*")}
+    assert {len(its) for its in sides.values()} == {1}
+    assert set.union(*sides.values()) == {"train", "val"}
 
 
 LOW_THEN_HIGH: dict[str, Any] = {"strategy": "fine-tune", "epochs": 1, "batch_size": 16}

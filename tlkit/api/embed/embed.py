@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tlkit.api.embed.source import Source, open_source
 from tlkit.api.embed.writers import Blocks, Format, Layout, format_of
-from tlkit.api.inputs import PathLike, find_images, listed, named_folders
+from tlkit.api.inputs import PathLike, find_images, listed
+from tlkit.api.places import places_named
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
 from tlkit.api.work_dir import WorkFolder, remove_left_over, work_folder
@@ -171,7 +172,7 @@ def embed_iter(  # noqa: PLR0913
             the engine is missing.
     """
     show = progress or SilentProgress()
-    paths = find_images(images, FileOptions.of("embed", options))
+    paths = find_images(images, FileOptions.of("embed", options), show)
     source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
     store = FeatureStore(feature_key(source.extractor), max_mapped=MAX_MAPPED)
     try:
@@ -236,8 +237,9 @@ def embed_file(  # noqa: PLR0913
     form = format_of(target, raw_csv=raw_csv)
     if os.path.lexists(target):
         remove_left_over(target)
-    check_free(target, named_folders(images), "--output")
-    paths = find_images(images, FileOptions.of("embed_file", options))
+    table = FileOptions.of("embed_file", options)
+    check_free(target, places_named(images, table.columns), "--output")
+    paths = find_images(images, table, show)
     with work_folder(target) as folder_of_run:
         source = open_source(backbone, model, stage, weights, image_size, preprocessing, engine, show)
         count, reused, skipped = _write(paths, source, form, folder_of_run, workers, show)

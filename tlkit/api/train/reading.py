@@ -72,7 +72,7 @@ def read_dataset(
     if quiet:
         return dataset
     _report_copies(dataset, context.show)
-    if not start.planned:
+    if TOP in dict(dataset.features.taps):  # a plan may need other features only
         dataset = _with_grouping(dataset, plan.groups, context)
     return dataset
 

@@ -68,12 +68,12 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
         tuning=None if trained.tuning is None else trained.tuning.to_json(),
         history=history,
         calibration=trained.calibration.why if trained.calibration else "",
-        problems=[
+        problems=_once(
             *_ended_early(trained),
             *coverage_warnings(dataset),
             *layout_notes(finished.folder),
             *_problems(dataset, finished.skipped),
-        ],
+        ),
         has_test=split == TEST,
         command=again(finished.start.request, plan, dataset.folder.source, finished.place.target),
     )
@@ -102,6 +102,10 @@ def _class_maps(place: Path) -> ClassMaps:
         return import_keras().models.load_model(place / MODEL, compile=False, safe_mode=True)
 
     return ClassMaps.from_files(lite if lite.is_file() else None, model)
+
+
+def _once(*lines: str) -> list[str]:
+    return list(dict.fromkeys(lines))
 
 
 def _ended_early(trained: Trained) -> list[str]:

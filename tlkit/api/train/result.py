@@ -41,7 +41,8 @@ class TrainResult:
         groups: Groups that were asked for or found, and what they mean for the accuracy; None: none were found.
         refit: Splits that the head was solved on once more, after the metrics were measured; empty: it was not.
         report: The HTML page in the bundle; None if there is none.
-        warnings: What the accuracies do not cover, and what was not possible on this machine, one sentence each.
+        warnings: What the accuracies do not cover, which classes are in doubt, and what was not possible here, one
+            sentence each.
         unused: Files of the image folder that are not used, and why; as in the JSON of ``check``.
     """
 
@@ -161,11 +162,12 @@ def accuracy_lines(
         lines.append(f"{name} accuracy {_with_interval(metrics, split)}, {noted}; {guessing}")
         if imbalanced:
             balanced, f1 = metrics[f"{split}_balanced_accuracy"], metrics[f"{split}_macro_f1"]
-            lines.append(f"class imbalance: balanced accuracy {balanced:.1%}, macro-F1 {f1:.3f}")
+            both = f"balanced accuracy {balanced:.1%}, macro-F1 {f1:.3f}"
+            lines.append(f"class imbalance: {both}, {plural(images[split], 'image')}")
     if "cv_accuracy" in metrics:
         lines.append(
-            f"cross-validated accuracy of the frozen backbone {_with_interval(metrics, 'cv')} (too few images for a "
-            "test set)"
+            f"cross-validated accuracy of the frozen backbone {_with_interval(metrics, 'cv')}, "
+            f"{plural(images[TRAIN], 'training image')} (too few images for a test set)"
         )
     if groups is not None:
         lines.append(f"groups: {groups.compared}" if groups.asked else groups.warning)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tlkit.api.places import places_of
 from tlkit.api.recommend.plan_file import request_of
 from tlkit.api.train.keywords import documented
 from tlkit.api.train.options import TrainOptions
@@ -58,20 +59,21 @@ def train(
     with reserved(existing_images(request.images), request.output, request.overwrite) as place:
         context.begin(IMAGES)
         start, folder = prepare_start(request, context, plan), find_labelled(request, context)
-        _refuse_among_images(place.target, folder)
+        _refuse_among_images(request, place.target, folder)
         return run_pipeline(start, folder, place, context)
 
 
-def _refuse_among_images(target: Path, folder: ImageFolder) -> None:
-    """Refuse to write a bundle beside the images of a table; class folders are looked at before.
+def _refuse_among_images(request: TrainOptions, target: Path, folder: ImageFolder) -> None:
+    """Refuse to write a bundle, or the metrics for TensorBoard, among the images.
 
     Raises:
-        TlkitError: It would lie there.
+        TlkitError: They would lie there.
     """
-    folders = {file.rpartition("/")[0] for file in folder.files} if folder.table is not None else set()
-    beside = os.path.realpath(target.parent)
-    if any(os.path.realpath(folder.root / each) == beside for each in folders):
+    images = places_of(folder)
+    if images.hold(target):
         raise TlkitError(f"the bundle would lie among the images: {target}", "choose another folder with --output")
+    if request.tensorboard is not None and images.hold(Path(request.tensorboard) / "events"):
+        raise TlkitError(f"--tensorboard is inside the image folder: {request.tensorboard}", "choose another folder")
 
 
 def resume(
@@ -101,5 +103,6 @@ def resume(
         context = context_of(request, progress)
         expect_training(request, context)
         context.begin(IMAGES)
-        start = prepare_start(request, context, run.plan)
-        return run_pipeline(start, find_labelled(request, context), place, context, run)
+        start, found = prepare_start(request, context, run.plan), find_labelled(request, context)
+        _refuse_among_images(request, place.target, found)
+        return run_pipeline(start, found, place, context, run)

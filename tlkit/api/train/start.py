@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tlkit.api.places import places_of
 from tlkit.api.recommend.plan_file import shared_with_plan
 from tlkit.api.train.dataset import require_enough
 from tlkit.api.train.options import TrainOptions
@@ -27,6 +28,7 @@ from tlkit.libraries import require, require_keras
 from tlkit.plan.choices import AUTO, DEFAULT_BACKBONE, EARLY, FREEZE, IMAGENET, LAST, PREPROCESSING, RANDOM
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.bound import refuse_cache_among
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ def _require_same(planned: Plan, found: Plan) -> None:
 def find_labelled(request: TrainOptions, context: Context) -> ImageFolder:
     """Find the labelled images and their groups, and require enough in every class."""
     folder = labelled_images(request.images, request.columns)
+    refuse_cache_among(places_of(folder).within)
     for remark in folder.remarks:
         context.show.note(remark)
     require_enough(folder, folder.dropped)

@@ -16,6 +16,7 @@ from tlkit.images.folder import VAL
 from tlkit.plan.choices import FREEZE
 from tlkit.plan.plan import Flips, Plan
 from tlkit.plan.recipe import MIN_TO_SELECT
+from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.api.train.tuning import Tuned
@@ -128,19 +129,20 @@ def choose(dataset: Dataset, plan: Plan, solved: Solved, rival: Solved, tuned: T
         done = replace(plan, boundary=choice.boundary, taps=choice.taps, recipe=tuned.recipe)
         done = _first(done, *head_reasons(solved, plan.strategy), *tuned.reasons)
         return Trained(done, solved.head, tuned.probabilities, ours, tuned, tuning, tuned.interrupted)
-    said = _did_not_help(plan.strategy, ours, frozen)
+    said = _did_not_help(plan.strategy, ours, frozen, dataset.count(VAL))
     context.show.note(said)
     done = replace(plan, strategy=FREEZE, boundary=None, taps=rival.choice.taps, recipe=None, complete=False)
     done = _first(done, said, *head_reasons(rival, FREEZE))
     return Trained(done, rival.head, probabilities, frozen, None, tuning, tuned.interrupted)
 
 
-def _did_not_help(strategy: str, ours: dict[str, Any], frozen: dict[str, Any]) -> str:
+def _did_not_help(strategy: str, ours: dict[str, Any], frozen: dict[str, Any], images: int) -> str:
     if not ours:
         return f"{strategy} did not help: the trained network gives no finite output; the frozen backbone is saved"
     return (
-        f"{strategy} did not help: validation accuracy {ours['val_accuracy']:.1%} (log loss {ours['val_loss']:.3f}), "
-        f"frozen backbone {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}); the frozen backbone is saved"
+        f"{strategy} did not help: accuracy {ours['val_accuracy']:.1%} on {plural(images, 'validation image')} (log "
+        f"loss {ours['val_loss']:.3f}), frozen backbone {frozen['val_accuracy']:.1%} ({frozen['val_loss']:.3f}); the "
+        "frozen backbone is saved"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from tlkit.images.table.text import looks_like_image
 
 NO_FILE = "no such file"
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_DRIVE = re.compile(r"[a-z]:[\\/]", re.IGNORECASE)
 FEW = 4  # files of a folder that are looked up one by one; for more, the folder is listed
 
 
@@ -116,7 +119,34 @@ class Finder:
         return folder + slash, last
 
 
-def nearby(root: Path, names: Iterable[str]) -> Path | None:
+def hint_for(root: Path, names: Sequence[str]) -> str:
+    """Return what to do about files that do not exist.
+
+    Args:
+        root: The folder that relative paths start from.
+        names: Some of the files, as the table has them.
+    """
+    first = names[0]
+    if first.startswith("{"):
+        return "the column of files holds objects: it must hold paths"
+    if _URL.match(first):
+        return "files are not downloaded: download them, and write their paths into the table"
+    if first.startswith("/") or _DRIVE.match(first):
+        parts = PurePosixPath(first.replace("\\", "/")).parts
+        for start in range(1, len(parts)):
+            if Finder(root).exists("/".join(parts[start:])):
+                away = first[: len(first) - len("/".join(parts[start:]))]
+                return f"these paths are of another place: take {away} away from them, as their rest is in {root}"
+        return "these paths are of another place: write them relative to the table, or to --root DIR"
+    if there := _nearby(root, names):
+        return f"did you mean --root {there}?"
+    (hit, _), *_ = Finder(root).find([first.rpartition(".")[0] if looks_like_image(first) else first])
+    if hit is not None:
+        return f"there is {hit}: write the ending of the files as it is"
+    return "--root DIR says where the paths start"
+
+
+def _nearby(root: Path, names: Iterable[str]) -> Path | None:
     """Return the folder from which files can be found that are not below ``root``: here, above or just below it."""
     some = list(names)
     for folder in [Path.cwd(), *root.parents[:2], *_inside(root)]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 from tlkit.csvtext import original
 from tlkit.errors import TlkitError
+from tlkit.images.class_names import is_letter, name_key, one_spelling
 from tlkit.images.folder import Dropped, ImageFolder, existing_folder
+from tlkit.images.layout_faults import LayoutProblem
 from tlkit.images.natural import natural
 from tlkit.images.table.columns import Chosen, Columns, choose, open_with_columns
-from tlkit.images.table.files import NO_FILE, Finder, nearby
-from tlkit.images.table.meaning import label_reader, split_reader
+from tlkit.images.table.files import NO_FILE, Finder, hint_for
+from tlkit.images.table.meaning import label_reader, several_labels, split_reader
 from tlkit.images.table.text import Table
 from tlkit.words import plural, some
 
@@ -50,7 +54,7 @@ class _Found:
         known = self.said.setdefault(file, said)
         if known is said:
             return
-        if known == said:
+        if known == said or _same(known, said):
             self.repeated += 1
         else:
             self.contradicted.setdefault(file, [known]).append(said)
@@ -91,8 +95,8 @@ def read_tables(
         raise _nothing(first, root, found)
     if found.repeated:
         remarks.append(f"{plural(found.repeated, 'repeated row')} of {first.name} counted once")
-    remarks += _twins(found.labels)
-    folder = _folder(found, root, first, tuple(dict.fromkeys(remarks)))
+    problems = _one_spelling(found)
+    folder = _folder(found, root, first, tuple(dict.fromkeys(remarks)), problems)
     _check_classes(folder, min_classes)
     return folder
 
@@ -113,12 +117,17 @@ def _read(table: Table, chosen: Chosen, source: Source, finder: Finder, found: _
             found.dropped.append(Dropped(f"line {line}", "no file name", labels[0] if labels else "", split or ""))
         elif len(labels) != 1:
             several += len(labels) > 1
-            why = f"{len(labels)} labels: {some(labels, MAX_SHOWN)}" if labels else "no label"
-            found.dropped.append(Dropped(file, why, "", split or ""))
+            found.dropped.append(Dropped(file, _several(labels) if labels else "no label", "", split or ""))
         elif split is None:
             found.dropped.append(Dropped(file, "no split", labels[0]))
         else:
             rows.append((_based(source.base, file), (labels[0], split, group)))
+    joined = several_labels({said[0] for _, said in rows}, table.columns[chosen.labels[0]])
+    for name, (label, split, _) in rows:
+        if label in joined:
+            several += 1
+            found.dropped.append(Dropped(name, _several(joined[label]), "", split))
+    rows = [row for row in rows if row[1][0] not in joined]
     if several > len(rows):
         raise TlkitError(
             f"most rows of {table.path} have several labels",
@@ -133,13 +142,20 @@ def _read(table: Table, chosen: Chosen, source: Source, finder: Finder, found: _
             found.add(hit, said)
 
 
+def _several(labels: Sequence[str]) -> str:
+    return f"{len(labels)} labels: {some(labels, MAX_SHOWN)}"
+
+
 def _find(finder: Finder, names: Sequence[str], table: Table) -> list[tuple[str | None, str]]:
-    """Find files; names that tlkit has escaped in CSV are found too."""
+    """Find files; names that tlkit has escaped in CSV are found too, and those with escapes of URLs."""
     hits = finder.find(names)
     for place, ((hit, _), name) in enumerate(zip(hits, names, strict=True)):
-        if hit is None and table.is_csv and (plain := original(name)) != name:
-            (again,) = finder.find([plain])
-            hits[place] = again if again[0] is not None else hits[place]
+        if hit is not None:
+            continue
+        for plain in (original(name) if table.is_csv else name, unquote(name) if "%" in name else name):
+            if plain != name and hits[place][0] is None:
+                (again,) = finder.find([plain])
+                hits[place] = again if again[0] is not None else hits[place]
     return hits
 
 
@@ -176,13 +192,34 @@ def _remarks(table: Table, chosen: Chosen) -> Iterator[str]:
         yield f"{table.path.name} is not UTF-8; it is read as Windows-1252"
 
 
-def _twins(labels: Iterable[str]) -> Iterator[str]:
-    """Name labels that differ only in case: they are separate classes, but may not be meant to be."""
-    seen: dict[str, str] = {}
-    for label in sorted(labels):
-        other = seen.setdefault(label.casefold(), label)
-        if other != label:
-            yield f"labels '{other}' and '{label}' are separate classes"
+def _same(one: tuple[str, str, str], two: tuple[str, str, str]) -> bool:
+    """Whether two rows say the same, the label perhaps in two spellings."""
+    return one[1:] == two[1:] and not is_letter(one[0]) and name_key(one[0]) == name_key(two[0])
+
+
+def _one_spelling(found: _Found) -> tuple[LayoutProblem, ...]:
+    """Take labels that differ only in case or spaces for one class, and say so."""
+    counts = Counter(label for label, *_ in found.said.values())
+    spelled = one_spelling({label: counts[label] for label in natural(sorted(found.labels))})
+    if not spelled:
+        return ()
+    found.said = {file: (spelled.get(said[0], said[0]), *said[1:]) for file, said in found.said.items()}
+    found.labels = dict.fromkeys(spelled.get(label, label) for label in found.labels)
+    merged: dict[str, list[str]] = {}
+    for label, its in spelled.items():
+        merged.setdefault(its, []).append(label)
+    return tuple(
+        LayoutProblem(
+            f"labels {_quoted((its, *labels))} are taken for one class, '{its}'",
+            "write the label in one way, or give the classes different names",
+            about_classes=True,
+        )
+        for its, labels in merged.items()
+    )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)
 
 
 def _contradiction(rows: Sequence[tuple[str, str, str]]) -> str:
@@ -193,7 +230,9 @@ def _contradiction(rows: Sequence[tuple[str, str, str]]) -> str:
     raise AssertionError("rows that say the same")
 
 
-def _folder(found: _Found, root: Path, table: Path, remarks: tuple[str, ...]) -> ImageFolder:
+def _folder(
+    found: _Found, root: Path, table: Path, remarks: tuple[str, ...], problems: tuple[LayoutProblem, ...]
+) -> ImageFolder:
     classes = tuple(natural(sorted(found.labels)))
     number = {name: index for index, name in enumerate(classes)}
     # sorted, so that the order of the rows does not matter
@@ -210,6 +249,7 @@ def _folder(found: _Found, root: Path, table: Path, remarks: tuple[str, ...]) ->
         # a file without a label in one row may have one in another
         dropped=tuple(each for each in found.dropped if each.label or each.file not in found.said),
         remarks=remarks,
+        problems=problems,
     )
 
 
@@ -231,11 +271,8 @@ def _nothing(table: Path, root: Path, found: _Found) -> TlkitError:
         first = found.dropped[0]
         return TlkitError(f"no usable row in {table}", f"{first.file}: {first.reason}")
     message = f"none of the files in {table} can be used, such as {missing[0].file} ({missing[0].reason})"
-    names = [each.file for each in missing if each.reason == NO_FILE and not Path(each.file).is_absolute()]
-    if not names:
-        return TlkitError(message)
-    there = nearby(root, names[:MAX_SHOWN])
-    return TlkitError(message, f"did you mean --root {there}?" if there else "--root DIR says where the paths start")
+    lost = [each.file for each in missing if each.reason == NO_FILE]
+    return TlkitError(message, hint_for(root, lost[:MAX_SHOWN]) if lost else None)
 
 
 def table_files(path: Path, given: Columns) -> list[Path]:

@@ -167,7 +167,10 @@ def _json_table(path: Path, text: str, encoding: str) -> Table:
     if path.suffix.lower() == ".json":
         found = _parsed(path, text, None)
         if not isinstance(found, list):
-            raise TlkitError(f"not a table: {path} is not a JSON list of objects", "JSON Lines needs a .jsonl file")
+            hint = "JSON Lines needs a .jsonl file"
+            if isinstance(found, dict) and "annotations" in found:
+                hint = "it looks like one of detection or segmentation; tlkit gives one label to a whole image"
+            raise TlkitError(f"not a table: {path} is not a JSON list of objects", hint)
         lines: Iterable[tuple[int, Any]] = list(enumerate(found, 1))
     else:
         # not splitlines: text in JSON may hold other line separators
