@@ -1,9 +1,9 @@
 """Biases that make good for the mean error of int8 weights.
 
-Rounding the weights of a convolution shifts the mean of each of its output channels, by the same amount in every image.
-The shift is the rounding error applied to the mean input, and is taken off the bias. The method is that of Nagel, van
-Baalen, Blankevoort, Welling: Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019,
-section 4.2, with means measured on images.
+Rounding the weights of a convolution or dense layer shifts the mean of each of its output channels, by the same amount
+in every image. The shift is the rounding error applied to the mean input, and is taken off the bias. The method is that
+of Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV
+2019, section 4.2, with means measured on images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def with_corrected_biases(network: bytes, images: NDArray[np.uint8], kept: Colle
     """
     graph = Graph(network)
     chosen = [
-        each for each in graph.graph.operators if is_convolution(graph, each) and name_of(graph, each) not in kept
+        each
+        for each in graph.graph.operators
+        if (is_convolution(graph, each) or is_dense(graph, each)) and name_of(graph, each) not in kept
     ]
     means = _mean_maps(network, images, {int(each.inputs[0]) for each in chosen})
     for operator in chosen:
@@ -51,6 +53,11 @@ def is_convolution(graph: Graph, operator: Any) -> bool:
     return _code(graph, operator) in (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D)
 
 
+def is_dense(graph: Graph, operator: Any) -> bool:
+    """Return whether an operation of a graph is a dense layer, which works on the last dimension of its input."""
+    return bool(_code(graph, operator) == graph.schema.BuiltinOperator.FULLY_CONNECTED)
+
+
 def name_of(graph: Graph, operator: Any) -> str:
     """Return the name of an operation of a graph: that of its output."""
     name = graph.graph.tensors[operator.outputs[0]].name
@@ -61,7 +68,7 @@ def rounded(weights: Array, axis: int) -> Array:
     """Return the values that int8 weights stand for: symmetric, with a scale for each channel.
 
     Args:
-        weights: float32, four dimensions.
+        weights: float32.
         axis: Dimension of the output channels.
     """
     others = tuple(each for each in range(weights.ndim) if each != axis)
@@ -75,16 +82,18 @@ def _shift(graph: Graph, operator: Any, weights: Array, mean: Array) -> Array:
 
     Args:
         graph: The graph of the operator.
-        operator: A convolution.
-        weights: [out, h, w, in]; depthwise: [1, h, w, channels].
-        mean: Mean input of the operator, [height, width, channels].
+        operator: A convolution or dense layer.
+        weights: [out, h, w, in]; depthwise: [1, h, w, channels]; dense: [out, in].
+        mean: Mean input of the operator, [height, width, channels]; dense: [..., in].
     """
+    if is_dense(graph, operator):
+        return np.asarray((rounded(weights, axis=0) - weights) @ mean.reshape(-1, weights.shape[1]).mean(axis=0))
     depthwise = _code(graph, operator) == graph.schema.BuiltinOperator.DEPTHWISE_CONV_2D
     error = rounded(weights, axis=3 if depthwise else 0) - weights
     patch = _mean_patch(graph, operator, weights.shape[1:3], mean)
     if depthwise:
-        found: Array = (error[0] * patch.repeat(operator.builtinOptions.depthMultiplier, axis=2)).sum(axis=(0, 1))
-        return found
+        repeated = patch.repeat(operator.builtinOptions.depthMultiplier, axis=2)
+        return np.asarray((error[0] * repeated).sum(axis=(0, 1)))
     groups = patch.shape[2] // weights.shape[3]
     parts = zip(np.split(error, groups), np.split(patch, groups, axis=2), strict=True)
     return np.concatenate([np.tensordot(each, part, axes=3) for each, part in parts])
@@ -106,7 +115,7 @@ def _mean_patch(graph: Graph, operator: Any, kernel: tuple[int, ...], mean: Arra
 
 
 def _mean_maps(network: bytes, images: NDArray[np.uint8], tensors: Collection[Tensor]) -> dict[Tensor, Array]:
-    """Return feature maps of a network, each the mean over the images: [height, width, channels]."""
+    """Return feature maps of a network, each the mean over the images, without the batch."""
     from ai_edge_litert.interpreter import Interpreter
 
     sums: dict[Tensor, Any] = dict.fromkeys(tensors, 0.0)

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from tlkit.backbones.litert.graph import Graph
 from tlkit.backbones.runtime import silent_stderr
 from tlkit.errors import TlkitError
-from tlkit.formats.bias_correction import is_convolution, name_of, with_corrected_biases
+from tlkit.formats.bias_correction import is_convolution, is_dense, name_of, with_corrected_biases
 from tlkit.images.batches import cpu_count
 
 FLOAT_CONVOLUTIONS = 6
 """So many convolutions, from the input on, keep float32 weights."""
 
-_FLOAT_KINDS = ("MEAN", "CONCATENATION", "FULLY_CONNECTED", "SOFTMAX", "INPUT", "OUTPUT")
+_FLOAT_KINDS = ("MEAN", "CONCATENATION", "SOFTMAX", "INPUT", "OUTPUT")
 
 
 def with_float16_weights(network: bytes) -> bytes:
@@ -53,7 +53,8 @@ def in_int8(network: bytes, calibration: NDArray[np.uint8]) -> bytes:
     """
     if not len(calibration):
         raise TlkitError("int8 needs images to take the range of values from", "give some with --calibration IMAGES")
-    kept = first_operations(Graph(network))
+    graph = Graph(network)
+    kept = [*first_operations(graph), *_head(graph)]
     network = with_corrected_biases(network, calibration, kept)
     with _quiet():
         from litert_quantizer import algorithm_manager, qtyping, quantizer
@@ -78,6 +79,11 @@ def first_operations(graph: Graph) -> list[str]:
             break
         names.append(name_of(graph, operator))
     return names
+
+
+def _head(graph: Graph) -> list[str]:
+    """Return the name of the last dense layer, in a list; ConvNeXt has others, which are its convolutions."""
+    return [name_of(graph, each) for each in graph.graph.operators if is_dense(graph, each)][-1:]
 
 
 def _keep(tool: Any, names: Sequence[str], every_kind: Any, as_it_is: Any) -> None:
