@@ -244,7 +244,7 @@ def test_what_predict_only_txt_names_is_enough(trained: Trained, unseen: Path, t
 def test_the_recipe(file: str, trained: Trained, unseen: Path, tmp_path: Path) -> None:
     """The commands of docs/install.md in a new environment; from a package index, so it may take minutes."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = next(tmp_path.glob("venv/*/python*"))
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     for words in (["-r", str(ROOT / file)], ["--no-deps", str(ROOT)]):
         ran = subprocess.run(
             [python, "-m", "pip", "install", "-q", *words], capture_output=True, text=True, check=False
