@@ -14,6 +14,7 @@ from tlkit.api.predict import Prediction
 from tlkit.csvtext import escaped, line
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
+from tlkit.libraries import install_extra
 
 BATCH_ROWS = 4096  # rows of Parquet written at once
 
@@ -141,7 +142,7 @@ def format_of(path: Path, rows: CsvRows) -> Format:
     if suffix not in forms:
         raise TlkitError(f"--output must end in {', '.join(forms)}, not '{path.name}'", "for example labels.csv")
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise TlkitError("writing .parquet requires pyarrow", 'pip install "tlkit[parquet]", or write .csv or .jsonl')
+        raise TlkitError("writing .parquet requires pyarrow", f"{install_extra('parquet')}, or write .csv or .jsonl")
     return forms[suffix]
 
 
