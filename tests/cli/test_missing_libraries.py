@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,7 @@ def without(
     fresh: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Run:
+) -> Iterator[Run]:
     """Run a command without a library, and without TensorFlow and Keras; return what it left too."""
 
     def run(library: str, command: str) -> tuple[Ran, list[str]]:
@@ -63,7 +63,9 @@ def without(
         ran = in_process(run_afresh, words, place)
         return ran, sorted(file.name for file in place.iterdir())
 
-    return run
+    yield run
+    for name in [each for each in sys.modules if each.partition(".")[0] == "tlkit"]:
+        del sys.modules[name]  # of this test; those from before it come back when it is undone
 
 
 def package(library: str) -> str:

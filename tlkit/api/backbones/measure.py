@@ -49,6 +49,6 @@ def measure(
 
 def _forget() -> None:
     """Free a network's memory before the next is built."""
-    if "keras" in sys.modules:
-        sys.modules["keras"].backend.clear_session()
+    if (keras := sys.modules.get("keras")) is not None:
+        keras.backend.clear_session()
     gc.collect()

@@ -205,7 +205,7 @@ def _checked(row: Format, path: Path, work: _Work) -> Agreement | None:
 
 def _precise() -> AbstractContextManager[None]:
     """Compute in float32 on a GPU too, if TensorFlow computes: what is compared is the network, not the machine."""
-    return full_precision() if "tensorflow" in sys.modules else nullcontext()
+    return full_precision() if sys.modules.get("tensorflow") is not None else nullcontext()
 
 
 def _failed(what: str, error: Exception) -> TlkitError:
