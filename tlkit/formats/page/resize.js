@@ -29,7 +29,7 @@ export function resized(readBand, width, height, target, isJpeg) {
   if (scale > 1) pixels = averaged(pixels, CHANNELS, wide, high, across, down);
   [wide, high] = [Math.ceil(box[0]), Math.ceil(box[1])];
   const [horizontal, vertical] = [filter(wide, box[0], columns), filter(high, box[1], rows)];
-  if (high > rows && high - rows > 2 * (wide - columns)) {
+  if (high > rows && high - rows > 2 * (wide - columns)) { // so Pillow decides since version 13
     return filteredAcross(filteredDown(pixels, wide, rows, vertical), rows, wide, columns, horizontal);
   }
   return filteredDown(filteredAcross(pixels, high, wide, columns, horizontal), columns, rows, vertical);
