@@ -114,7 +114,8 @@ def _cell(row: Row | None, precision: str) -> str:
     its = row["agreement"]
     if its is None:
         return f"converted, {size}"
-    said = f"{its['same_label']:.1%}" if precision == "int8" else f"{its['max_difference']:.0e}"
+    apart = its["max_difference"]
+    said = f"{its['same_label']:.1%}" if precision == "int8" else f"{apart:.0e}" if apart else "0"
     return f"{said}, {size}"
 
 

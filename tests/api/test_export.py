@@ -447,6 +447,13 @@ def test_a_sample_for_calibration_serves_for_the_check_too(bundle: Path, garden:
     assert few.what == "1 image by which it was calibrated"
 
 
+def test_int8_is_not_checked_on_the_images_that_it_was_calibrated_with(bundle: Path, garden: Path, fresh: Path) -> None:
+    refit = load(changed(bundle, Path("refit.tlkit"), refit=["train", "val"]))
+    assert check_images(refit, garden, None, INT8, SHOW).what == "15 images that training used too"
+    assert check_images(load(bundle), fresh, fresh, INT8, SHOW).what == "8 images by which it was calibrated"
+    assert check_images(load(bundle), fresh, garden, INT8, SHOW).what == "8 images held out from training"
+
+
 def test_int8_without_images_says_what_is_needed(bundle: Path) -> None:
     with pytest.raises(TlkitError, match="--calibration IMAGES"):
         check_images(load(bundle), None, None, INT8, SHOW)

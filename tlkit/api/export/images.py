@@ -90,10 +90,10 @@ class _Reader:
         pixels = np.empty((min(most, len(pool.items)), *self.bundle.input_size, 3), np.uint8)
         labels: list[int | None] = []
         contents, error = set(), None
-        with self.show.phase(title, len(pool.items)) as advance:
+        with self.show.phase(title, len(pixels)) as advance:
             for item in load_images(pool.items, self.bundle.input_size, workers=self.workers, wanted=wanted):
-                advance(1)
                 if item.image is not None:
+                    advance(1)
                     pixels[len(labels)] = item.image.pixels
                     labels.append(pool.labels[item.index])
                     contents.add(item.content)
@@ -145,15 +145,20 @@ def check_images(
     if precision == INT8:
         taken = _to_calibrate(reader, sample, given, lambda content: used(content) == TRAIN, known)
         values, spent = taken.pixels, taken.contents
+
+    def fresh(content: bytes) -> bool:
+        return known(content) and content not in spent
+
     choices: list[tuple[_Pool, Wanted, str]] = []
     if given is not None:
-        choices.append((given, lambda content: used(content) != TRAIN and known(content), "held out from training"))
-        choices.append((given, known, "that training used too"))
+        choices.append((given, lambda content: used(content) != TRAIN and fresh(content), "held out from training"))
+        choices.append((given, fresh, "that training used too"))
+        choices.append((given, known, "by which it was calibrated"))
     if sample is not None:
         choices.append((sample, lambda content: content not in spent, "of the sample for calibration"))
         choices.append((sample, lambda _: True, "by which it was calibrated"))
     for pool, wanted, what in choices:
-        taken = reader.take(pool, most, "Looking for images to check on", wanted)
+        taken = reader.take(pool, most, "Reading images to check on", wanted)
         if taken.labels:
             return CheckImages(taken.pixels, taken.labels, f"{plural(len(taken.labels), 'image')} {what}", values)
         error = taken.error or error
