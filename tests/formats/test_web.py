@@ -134,8 +134,10 @@ def test_the_library_is_found_where_npm_puts_it(tmp_path: Path, monkeypatch: pyt
     modules = packages(tmp_path / "node_modules")
     for place in (tmp_path, modules, modules / PACKAGE, str(modules)):
         assert find_web_runtime(place).core.resolve() == modules / PACKAGE
-    monkeypatch.chdir(tmp_path)
-    assert find_web_runtime().version == "9.9.9"
+    (tmp_path / "below" / "further").mkdir(parents=True)
+    for place in (tmp_path, tmp_path / "below" / "further"):
+        monkeypatch.chdir(place)
+        assert find_web_runtime().version == "9.9.9"
 
 
 def break_core(modules: Path) -> None:

@@ -56,16 +56,21 @@ def find_web_runtime(given: str | os.PathLike[str] | None = None) -> WebRuntime:
     """Find LiteRT.js on this machine; nothing is downloaded.
 
     Args:
-        given: Folder of the package, a ``node_modules`` folder or one that holds it; None: the current folder.
+        given: Folder of the package, a ``node_modules`` folder or one that holds it; None: the current folder and
+            those above it, as npm has it.
 
     Raises:
         TlkitError: It is not there, incomplete, or laid out differently from `VERSION`.
     """
-    start = Path(given) if given is not None else Path.cwd()
-    places = (start, start / "package", start / "node_modules" / PACKAGE, start / PACKAGE)
+    if given is None:
+        here = Path.cwd()
+        places = [above / "node_modules" / PACKAGE for above in (here, *here.parents)]  # npm may use one above
+    else:
+        start = Path(given)
+        places = [start, start / "package", start / "node_modules" / PACKAGE, start / PACKAGE]
     core = next((place for place in places if _name(place) == PACKAGE), None)
     if core is None:
-        where = f"in {start}" if given is not None else "in node_modules here"
+        where = f"in {given}" if given is not None else "in node_modules here or above"
         raise TlkitError(f"{PACKAGE}, which runs the network in the browser, is not {where}", _how(given))
     beside = core.parent / "wasm-utils"
     helper = next((each for each in (beside, core / "node_modules" / HELPER) if _name(each) == HELPER), None)

@@ -42,7 +42,7 @@ function show(card) {
     `Recognises ${number(classes.length, "class", "classes")}. Your images stay on this device.`;
   element("unknown-note").textContent = card.known
     ? "“Unknown” marks images that are unlike those the classifier was trained on."
-    : "This page does not tell unknown images: every image gets one of the classes.";
+    : "This page cannot tell unknown images: every image gets one of the classes.";
   element("details").textContent =
     `Made with tlkit ${card.tlkit}. Network: ${card.precision}, ${width} × ${height} pixels. ` +
     "Images are resized as in training.";
