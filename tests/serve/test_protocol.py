@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ def server() -> Iterator[Any]:
     class Impatient(PatientProtocol):
         seconds_to_ask = 0.3
         seconds_to_take = 0.3
+        most_connections = 3
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         size = LARGE if scope["path"] == "/large" else 2
@@ -96,3 +98,16 @@ def test_an_answer_that_is_taken_slowly(connected: socket.socket) -> None:
     while chunk := connected.recv(1 << 20):
         count += len(chunk)
     assert count > LARGE
+
+
+def test_one_connection_too_many_is_told(server: Any, connected: socket.socket) -> None:
+    place = server.servers[0].sockets[0].getsockname()
+    with ExitStack() as stack:
+        others = [stack.enter_context(socket.create_connection(place, timeout=20)) for _ in range(3)]
+        found = b""
+        while chunk := others[-1].recv(1000):
+            found += chunk
+        assert found.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in found
+        others[0].sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert others[0].recv(1000).startswith(b"HTTP/1.1 200")

@@ -12,24 +12,39 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
 
 class PatientProtocol(H11Protocol):
     """A connection that is closed if no whole header arrives in time, or the answer is not taken."""
 
     seconds_to_ask: ClassVar[float] = 10.0
+    most_connections: ClassVar[int] = 4096
     seconds_to_take: ClassVar[float] = 60.0  # the system's buffers hold what a reader on a slow line has not taken yet
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
+    @classmethod
+    def limited(cls, most: int) -> type[PatientProtocol]:
+        """Return the same with a limit of connections at a time."""
+        return type("LimitedProtocol", (cls,), {"most_connections": most})
+
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request; one connection too many is told so at once."""
         super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.write(_FULL)
+            transport.close()
+            self._end_if_closing()
+            return
         self._follow()
 
     def data_received(self, data: bytes) -> None:
         """Take data, and wait no longer once a header is whole."""
+        if self.transport.is_closing():  # one too many, or given up
+            return
         super().data_received(data)
         self._follow()
 

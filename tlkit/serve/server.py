@@ -24,7 +24,7 @@ from tlkit.serve.state import State
 
 LOOK_SECONDS = 1.0
 MAX_HEADER = 64 << 10  # bytes
-MAX_FILES = 65_536  # open files and connections
+MAX_FILES = 8192  # open files and connections
 KEEP_ALIVE = 15  # seconds that an idle connection is kept
 GRACE = 5  # seconds beyond a request's deadline that a server takes to end
 
@@ -52,14 +52,15 @@ def serve(
         TlkitError: There is no bundle, an option makes no sense, or the address cannot be listened on.
     """
     options.checked()
-    _allow_many_files()
+    most, backlog = allowed_connections()
     with listening(options.host, options.port) as listener:
         models = Models(bundles, options.cores, unknown_rate)
         app = make_app(models, options)
         state: State = app.state.served
         config = uvicorn.Config(
             app,
-            http=PatientProtocol,
+            http=PatientProtocol.limited(most),
+            backlog=backlog,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -79,15 +80,23 @@ def serve(
     return not server.force_exit
 
 
-def _allow_many_files() -> None:
-    """Let the process have as many connections as the system allows; by default it is often a fraction of that."""
+def allowed_connections() -> tuple[int, int]:
+    """Return how many connections there may be, and how many may wait to be accepted.
+
+    They leave room for other files: asyncio accepts all that wait at once, and drowns in errors if files run out. The
+    process may have as many files as the system lets it, which by default is often a fraction of that.
+    """
+    files = MAX_FILES
     with contextlib.suppress(ImportError, ValueError, OSError):  # no such limits on Windows
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-        if soft != resource.RLIM_INFINITY and soft < most:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        files = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+        if soft == resource.RLIM_INFINITY or soft >= files:
+            files = MAX_FILES if soft == resource.RLIM_INFINITY else min(soft, MAX_FILES)
+        else:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return files // 2, max(1, min(256, files // 4))
 
 
 class _Server(uvicorn.Server):
