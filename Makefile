@@ -14,8 +14,9 @@ test:
 lint:
 	bash .ci/lint $(VENV)/bin
 
-docs: # the page of the options; links between documents lead somewhere
+docs: # the page of the options, the files of smaller installations; links between documents lead somewhere
 	$(VENV)/bin/python docs/make_options.py
+	$(VENV)/bin/python docs/make_lean.py
 	$(VENV)/bin/pytest -n 0 tests/docs
 
 ci: # all that a change must pass

@@ -104,10 +104,26 @@ def test_without_tensorflow_and_keras_all_that_does_not_need_them_works(without:
     assert "Traceback" not in ran.err
 
 
-@pytest.mark.parametrize("library", ["typer"])
-def test_not_even_the_command_line(library: str) -> None:
-    code = f"import sys; sys.modules[{library!r}] = None; from tlkit.cli import main; main(['--help'])"
+@pytest.mark.parametrize("library", ["typer", "rich"])
+def test_not_even_the_command_line(library: str, unseen: Path) -> None:
+    code = (
+        f"import sys; sys.modules[{library!r}] = None; from tlkit.cli import main; main(['predict', {str(unseen)!r}])"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
-    assert ran.stderr.splitlines()[0] == f"error: {library} is not installed"
-    assert ran.stderr.splitlines()[1].startswith(f"hint: pip install {library}")
+    assert ran.stderr.splitlines()[-2] == f"error: {library} is not installed"
+    assert ran.stderr.splitlines()[-1].startswith(f"hint: pip install {library}")
+
+
+@pytest.mark.parametrize("library", ["starlette", "uvicorn", "prometheus_client"])
+def test_an_extra_is_installed_by_its_packages_where_tensorflow_is_left_out(
+    tlkit: Callable[..., Ran], trained: Trained, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        hider(patch)(library)
+        ran = tlkit("serve", trained.bundle)
+        assert (ran.code, ran.err.splitlines()[-1]) == (2, 'hint: pip install "tlkit[serve]"')
+    hider(monkeypatch)(library, *KERAS)
+    ran = tlkit("serve", trained.bundle)
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1].startswith('hint: pip install "starlette>=')
