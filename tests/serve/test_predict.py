@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Ran, Trained, image
+from hiding import hider
 from PIL import Image
 
 Tlkit = Callable[..., Ran]
@@ -88,6 +89,14 @@ def test_an_explanation_is_a_png_of_the_image(served: Any, photos: list[Path]) -
     assert answer.headers["content-type"] == "image/png"
     assert answer.content == png
     assert "explanation" not in served.post("/predict", data).json()[0]
+
+
+def test_a_library_that_is_missing_is_named(served: Any, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = photos[0].read_bytes()
+    hider(monkeypatch)("matplotlib")
+    answer = served.post("/predict?explain=1", data)
+    assert (answer.status_code, answer.json()["error"]) == (501, "on the server, matplotlib is not installed")
+    assert served.post("/predict", data).status_code == 200
 
 
 def test_some_unreadable_images_are_rows_and_none_readable_is_422(served: Any, photos: list[Path]) -> None:

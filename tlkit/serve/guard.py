@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tlkit.errors import TlkitError
+from tlkit.libraries import missing_library
 from tlkit.serve.answers import refused_response
 from tlkit.serve.metrics import Metrics
 from tlkit.serve.refusal import BUSY, Refused
@@ -157,6 +158,8 @@ class _Answering:
         """Answer a request that could not be answered as it should be."""
         if isinstance(error, Refused):
             refused = error
+        elif (lacking := missing_library(error)) is not None:
+            refused = Refused(501, f"on the server, {lacking.message}")
         else:
             traceback.print_exception(error)
             if isinstance(error, TlkitError | MemoryError | OSError):  # a network that cannot run, a full system
