@@ -1,7 +1,7 @@
 """Commands killed at random moments and run again, against commands left alone: one JSON line a trial.
 
-    python benchmarks/kills.py FOLDER kills.jsonl --kills 200
-    python benchmarks/kills.py FOLDER kills.jsonl --kills 200 --minutes 5   # goes on where the table ends
+    python benchmarks/kills.py FOLDER kills.jsonl --kills 220
+    python benchmarks/kills.py FOLDER kills.jsonl --kills 220 --minutes 5   # goes on where the table ends
     python benchmarks/kills.py --report kills.jsonl
 
 A trial starts with an empty folder, an empty cache and an empty TMPDIR. Its command gets SIGKILL at a moment drawn
@@ -36,7 +36,7 @@ from typing import Any
 
 from loopback import FETCH, serving
 from measure import TLKIT, machine
-from trials import Place, Read, Runs, Words, add, bundle_of, differences, fetched, file_of, known, printed
+from trials import Place, Read, Runs, Words, add, bundle_of, content_of, differences, fetched, file_of, known, printed
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -82,6 +82,9 @@ def cases(images: Path, bundle: Path) -> dict[str, Case]:
         "embed csv": Case([*vectors, "v.csv"], file_of("v.csv"), 20),
         "check": Case(["check", str(images), "--json", "--report", "c.csv"], file_of("c.csv"), 20),
         "predict": Case(["predict", str(images), "--model", str(bundle), "--format", "csv"], printed, 20),
+        "predict --output": Case(
+            ["predict", str(images), "--model", str(bundle), "--output", "p.csv", "--resume"], content_of("p.csv"), 20
+        ),
         "evaluate": Case(
             ["evaluate", str(images), "--model", str(bundle), "--json", "--csv", "e.csv", "--report", "e.html"],
             file_of("e.csv"),
@@ -167,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, nargs="?")
     parser.add_argument("table", type=Path, nargs="?")
-    parser.add_argument("--kills", type=int, default=200, help="in all, divided among the commands")
+    parser.add_argument("--kills", type=int, default=220, help="in all, divided among the commands")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no trial later than that")
     parser.add_argument("--only", nargs="*", help="these commands")
     parser.add_argument("--signals", action="store_true", help="SIGINT, SIGTERM and SIGHUP in place of SIGKILL")

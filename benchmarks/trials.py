@@ -25,6 +25,7 @@ INTERRUPTED = 130  # exit code
 LIMIT = 240.0  # seconds, after which a run hangs
 VOLATILE = {"created", "digest", "files", "run", "seconds", "model", "output", "tlkit", "reused", "resume", "file"}
 """Fields that say when and where something was made, or whether features were found in the cache."""
+ADDRESS = "shared_object_id"  # Keras writes where a layer lay in memory
 _RANDOM = re.compile(r"[0-9a-f]{16,}")
 
 Words = list[str]
@@ -69,7 +70,7 @@ class Place:
 def plain(value: Any) -> Any:
     """JSON without dates, times and places."""
     if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items() if key not in VOLATILE}
+        return {key: plain(each) for key, each in value.items() if key not in VOLATILE and key != ADDRESS}
     return [plain(each) for each in value] if isinstance(value, list) else value
 
 
@@ -77,7 +78,8 @@ def bundle_of(work: Path, out: bytes) -> Any:
     """Manifest, networks, statistics, plan and history of a bundle, and the metrics printed."""
     folder = work / json.loads(out)["model"]
     with zipfile.ZipFile(folder / "model.keras") as archive:
-        members = {name: digest(archive.read(name)) for name in sorted(archive.namelist()) if "metadata" not in name}
+        config = json.dumps(plain(json.loads(archive.read("config.json"))))
+        members = {"config": digest(config.encode()), "weights": digest(archive.read("model.weights.h5"))}
     rows = csv.DictReader(io.StringIO((folder / "history.csv").read_text()))
     return {
         "manifest": plain(json.loads((folder / "tlkit.json").read_text())),
@@ -86,6 +88,7 @@ def bundle_of(work: Path, out: bytes) -> Any:
         **{
             name: digest((folder / name).read_bytes())
             for name in ("model.tflite", "known.npz", "labels.txt", "plan.json")
+            if (folder / name).exists()  # few images allow no statistics of unknown ones
         },
         "metrics": plain(json.loads(out)["metrics"]),
     }
@@ -94,6 +97,11 @@ def bundle_of(work: Path, out: bytes) -> Any:
 def file_of(name: str) -> Callable[[Path, bytes], Any]:
     """A file that a command writes, and the JSON that it prints."""
     return lambda work, out: {"file": digest((work / name).read_bytes()), "json": plain(json.loads(out))}
+
+
+def content_of(name: str) -> Read:
+    """A file that a command writes."""
+    return lambda work, _: digest((work / name).read_bytes())
 
 
 def printed(_: Path, out: bytes) -> Any:
@@ -197,10 +205,16 @@ class Runs:
             said = self._file("err").read_text(errors="replace")
         if code == 0:
             return None
+        if code == -number and before and number != signal.SIGKILL and self.is_complete():
+            return "ending"
         # handlers are in place when there is a first message
         if (code != INTERRUPTED and before and number != signal.SIGKILL) or "Traceback" in said:
             raise RuntimeError(f"{number.name} ended it with {code}: {said[-1500:]}")
         return re.sub(r"\d+.*", "", before[-1])[:60].strip() if before else "starting"
+
+    def is_complete(self) -> bool:
+        """Whether a result was printed: then the interpreter was ending, and no longer handles signals."""
+        return self._file("out").stat().st_size > 0
 
     def _file(self, name: str) -> Path:
         return self.place.root / f"{name}-{id(self)}"
