@@ -256,7 +256,7 @@ def full(path: Path, source: Source) -> None:
 
 def full_for_a_library(path: Path, source: Source) -> None:
     path.mkdir()
-    raise RuntimeError("ResourceExhausted: No space left on device [op: SaveV2]")
+    raise RuntimeError(f"{{{{function_node SaveV2}}}} {path}{'x' * 200}; No space left on device [Op:SaveV2]")
 
 
 def no_converter(path: Path, source: Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable
@@ -212,9 +213,10 @@ def _failed(what: str, error: Exception) -> TlkitError:
     """Return the error for a library that failed; one that says that the disk is full is believed."""
     if (lacking := missing_library(error)) is not None:
         return lacking
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    if "no space left" in reason.lower():
+    text = " ".join(str(error).split())
+    if os.strerror(errno.ENOSPC).lower() in text.lower():
         return TlkitError("cannot write the export: no space left on the disk")
+    reason = text[:160] or type(error).__name__
     return TlkitError(f"{what}: {reason}", "leave the format out, or choose another")
 
 
