@@ -27,6 +27,7 @@ VOLATILE = {"created", "digest", "files", "run", "seconds", "model", "output", "
 """Fields that say when and where something was made, or whether features were found in the cache."""
 ADDRESS = "shared_object_id"  # Keras writes where a layer lay in memory
 _RANDOM = re.compile(r"[0-9a-f]{16,}")
+_TIME = re.compile(r"\d[\d,.]*( to \d[\d,.]*)? (ms|s|min|h)\b")  # in texts
 
 Words = list[str]
 Read = Callable[[Path, bytes], Any]
@@ -71,6 +72,8 @@ def plain(value: Any) -> Any:
     """JSON without dates, times and places."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items() if key not in VOLATILE and key != ADDRESS}
+    if isinstance(value, str):
+        return _TIME.sub("some time", value)
     return [plain(each) for each in value] if isinstance(value, list) else value
 
 
