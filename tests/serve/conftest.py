@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -107,10 +108,11 @@ class Process:
 
 
 @contextmanager
-def _serving(*arguments: object, cwd: Path) -> Iterator[Process]:
+def _serving(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Process]:
     process = subprocess.Popen(
         [str(COMMAND), "serve", *map(str, arguments), "--port", "0", "--json"],
         cwd=cwd,
+        env={**os.environ, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

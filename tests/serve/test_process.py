@@ -111,6 +111,23 @@ def test_bad_clients_do_no_harm(serving: Any, trained: Trained, photos: list[Pat
         assert {entry["status"] for entry in one.log() if "status" in entry} <= {200, 408, 413, 499}
 
 
+def test_the_token_of_the_environment_and_two_signals(
+    serving: Any, trained: Trained, photos: list[Path], tmp_path: Path
+) -> None:
+    with serving(trained.bundle, cwd=tmp_path, env={"TLKIT_TOKEN": "a-token-of-some-length"}) as one:
+        assert one.said["token"]
+        assert one.predict(photos[0].read_bytes()).status_code == 401
+        one.client.headers["authorization"] = "Bearer a-token-of-some-length"
+        assert one.predict(photos[0].read_bytes()).status_code == 200
+        with socket.create_connection(("127.0.0.1", one.port)) as late:
+            late.sendall(_head(1000).replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer a-token-of-some-length\r\n\r\n"))
+            time.sleep(0.2)
+            one.process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                one.process.wait(0.5)  # it waits for the request
+            assert one.ends(signal.SIGTERM) == 130
+
+
 def test_it_starts_without_heavy_libraries(trained: Trained) -> None:
     code = (
         "import sys; from pathlib import Path\n"
