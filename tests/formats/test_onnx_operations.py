@@ -96,7 +96,7 @@ def test_operations_on_one_tensor(kind: str, convolved: bool) -> None:
     values = {"LEAKY_RELU": {"alpha": 0.25}}.get(kind, {})
     net = Net(4, 5, convolved=convolved)
     x, shape = net.x, net._shape(net.x)
-    if kind in ("SQRT", "RSQRT"):
+    if kind in ("LOG", "SQRT", "RSQRT"):
         x = net.op("ADD", [net.op("ABS", [x], shape, "Abs"), np.float32(0.1)], shape, "Add")
     same(net, net.op(kind, [x], shape, options.get(kind, ""), **values))
 

@@ -91,6 +91,7 @@ UNARY: dict[str, Callable[[OnnxGraph, str, Operation], str]] = {
     "GELU": _gelu,
     "HARD_SWISH": _one("HardSwish"),
     "LEAKY_RELU": _leaky_relu,
+    "LOG": _one("Log"),
     "LOGISTIC": _one("Sigmoid"),
     "NEG": _one("Neg"),
     "RELU": _one("Relu"),
