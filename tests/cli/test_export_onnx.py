@@ -60,5 +60,5 @@ def test_a_missing_package_is_named_before_any_work(
     monkeypatch.setattr(formats, "is_installed", lambda module: module != missing)
     ran = tlkit("export", "--model", trained.bundle, "--format", "onnx", "--output", "out", cwd=tmp_path)
     assert ran.code == 2
-    assert f"error: to export onnx, {missing} is missing\nhint: pip install 'tlkit[onnx]'\n" in ran.err
+    assert f'error: to export onnx, {missing} is missing\nhint: pip install "tlkit[onnx]"\n' in ran.err
     assert list(tmp_path.iterdir()) == []
