@@ -6,12 +6,13 @@ import importlib.util
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Trained
+from conftest import Ran, Trained
 from numpy.typing import NDArray
 
 from tlkit.backbones.engines import LiteRTNetwork
@@ -91,6 +92,21 @@ def test_int8_without_images_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(TlkitError, match="int8 needs images"):
         write_litert(tmp_path / "m.tflite", source(bundle, INT8))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_int8_and_says_what_it_costs(
+    tlkit: Callable[..., Ran], trained: Trained, garden: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("litert_quantizer")
+    arguments = ("--format", "tflite", "--precision", "int8", "--images", garden, "--json")
+    ran = tlkit("export", "--model", trained.bundle, *arguments, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    (export,) = ran.json["exports"]
+    found = export["agreement"]
+    assert found["images"] == 16  # those that training did not use
+    assert found["same_label"] >= 15 / 16
+    assert found["accuracy"]["change_ci95"][0] <= found["accuracy"]["change"] <= found["accuracy"]["change_ci95"][1]
+    assert [path.name for path in tmp_path.iterdir()] == ["garden-litert-int8"]
 
 
 def test_the_same_network_gives_the_same_file(bundle: Bundle, exports: dict[str, Path], tmp_path: Path) -> None:
