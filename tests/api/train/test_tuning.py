@@ -405,7 +405,7 @@ def test_a_time_budget_is_kept(garden: Path, tmp_path: Path, small: Path) -> Non
     assert result.tuning.stopped == "time budget"
 
 
-@pytest.mark.parametrize("first", ["fine-tune", "early-layers"])
+@pytest.mark.parametrize("first", ["fine-tune", pytest.param("early-layers", marks=pytest.mark.thorough)])
 def test_a_bundle_to_start_from(
     first: str, garden: Path, make_folder: Callable[..., Path], tuned: Tuned, tmp_path: Path
 ) -> None:
