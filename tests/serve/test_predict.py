@@ -210,11 +210,14 @@ def test_hugging_face_shape(served: Any, photos: list[Path], rows: Any) -> None:
     assert served.client.post("/hf", json={"inputs": b64(data)}).json() == expected
     few = served.client.post("/hf", json={"inputs": b64(data), "parameters": {"top_k": 2}})
     assert few.json() == expected[:2]
+    few = served.client.post("/hf", json={"inputs": b64(data), "parameters": {"top_k": 2.0}})  # a whole number in JSON
+    assert few.json() == expected[:2]
     for wrong in (
         {},
         {"inputs": 1},
         {"inputs": b64(data), "parameters": {"top_k": 0}},
         {"inputs": b64(data), "parameters": {"top_k": True}},
+        {"inputs": b64(data), "parameters": {"top_k": 2.5}},
         {"inputs": b64(data), "parameters": [1]},
         {"inputs": b64(data), "parameters": {"x": 1}},
         {"inputs": b64(data), "parameters": {"function_to_apply": "sigmoid"}},

@@ -19,7 +19,7 @@ from tlkit.serve.bodies import BYTES, JSON, Body, check_count, decoded, given, j
 from tlkit.serve.endpoints import check_ready
 from tlkit.serve.models import Model, Result
 from tlkit.serve.options import ServeOptions
-from tlkit.serve.queries import check_names
+from tlkit.serve.queries import check_names, whole
 from tlkit.serve.refusal import BAD, UNPROCESSABLE, WRONG_TYPE, Refused
 from tlkit.serve.state import state_of
 from tlkit.version import VERSION
@@ -190,6 +190,7 @@ def _images(tensor: dict[str, Any], binary: bytes, options: ServeOptions) -> lis
     if not isinstance(parameters, dict):
         raise Refused(UNPROCESSABLE, "parameters must be an object")
     shape = tensor.get("shape")
+    shape = [whole(each) for each in shape] if isinstance(shape, list) else shape
     if not isinstance(shape, list) or not shape or not all(type(each) is int and each > 0 for each in shape):
         raise Refused(UNPROCESSABLE, "shape must be a list of whole numbers above 0")
     count = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from starlette.requests import Request
 
@@ -39,12 +40,18 @@ def top_of(request: Request) -> int:
     return check_top(request.query_params.get("top", str(TOP)), "top")
 
 
+def whole(value: Any) -> Any:
+    """Return 2 for 2.0, which is a whole number in JSON too, and everything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def check_top(value: object, name: str) -> int:
     """Return a number of classes to list.
 
     Raises:
         Refused: It is no number within 1..`MAX_TOP`.
     """
+    value = whole(value)
     text = value if isinstance(value, str) else str(value) if type(value) is int else ""
     if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_TOP:
         return int(text)
