@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,6 @@ from tlkit.api import predict_file as module
 from tlkit.errors import TlkitError
 
 Tlkit = Callable[..., Ran]
-
-
-@pytest.fixture
-def photos(unseen: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    shutil.copytree(unseen, folder)
-    (folder / "broken.jpg").write_text("no image")
-    return folder
 
 
 def test_the_file_says_what_stdout_says(tlkit: Tlkit, trained: Trained, photos: Path, tmp_path: Path) -> None:

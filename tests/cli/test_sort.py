@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,14 +13,6 @@ import tlkit as api
 from tlkit.errors import TlkitError
 
 Tlkit = Callable[..., Ran]
-
-
-@pytest.fixture
-def photos(unseen: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    shutil.copytree(unseen, folder)
-    (folder / "broken.jpg").write_text("no image")
-    return folder
 
 
 def names(folder: Path) -> dict[str, bytes]:

@@ -59,7 +59,7 @@ def sort(place: Path, action: str) -> Mover:
 
 
 def take_back(mover: Mover) -> TakenBack:
-    return take_back_all(mover.journal, lambda _: None)
+    return take_back_all(read_journal(mover.journal), lambda _: None)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -102,7 +102,7 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path: Path, action: str) -> No
         fill(tmp_path / "fresh", FEW)
         assert sorted(tree(place / "sorted").values()) == sorted(tree(tmp_path / "fresh").values())
         for journal in (*place.glob("*.jsonl"),):
-            assert take_back_all(journal, lambda _: None).left == ()
+            assert take_back_all(read_journal(journal), lambda _: None).left == ()
             journal.unlink()
         assert tree(place) == tree(tmp_path / "fresh")
         number += 1
@@ -282,9 +282,9 @@ def test_what_is_no_journal_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text(text)
     with pytest.raises(TlkitError, match="not a journal"):
-        take_back_all(file, lambda _: None)
+        take_back_all(read_journal(file), lambda _: None)
     with pytest.raises(TlkitError, match="cannot read"):
-        take_back_all(tmp_path / "none.jsonl", lambda _: None)
+        take_back_all(read_journal(tmp_path / "none.jsonl"), lambda _: None)
 
 
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=12, unique=True))

@@ -169,10 +169,9 @@ def undo(journal: PathLike, *, dry_run: bool = False, progress: Progress | None 
     Raises:
         TlkitError: It is no journal, was taken back before, or is in use.
     """
-    path = Path(journal).expanduser()
-    total = len(read_journal(path).steps)
-    with (progress or SilentProgress()).phase("Taking back", total) as advance:
-        return take_back_all(path, advance, dry_run=dry_run)
+    found = read_journal(Path(journal).expanduser())
+    with (progress or SilentProgress()).phase("Taking back", len(found.steps)) as advance:
+        return take_back_all(found, advance, dry_run=dry_run)
 
 
 class _Folders:

@@ -253,29 +253,28 @@ class TakenBack:
         return {"restored": self.restored, "left": left, "folders": self.folders}
 
 
-def take_back_all(path: Path, advance: Advance, *, dry_run: bool = False) -> TakenBack:
+def take_back_all(journal: Journal, advance: Advance, *, dry_run: bool = False) -> TakenBack:
     """Take back everything that a journal says was done, the last first. It may be killed and repeated.
 
     Args:
-        path: The journal.
+        journal: The journal, from `read_journal`.
         advance: Called with 1 after every file.
         dry_run: Change nothing; say what would be done.
 
     Raises:
-        TlkitError: It is no journal, was taken back before, or is in use.
+        TlkitError: It was taken back before, or is in use.
     """
-    journal = read_journal(path)
     if journal.undone:
-        raise TlkitError(f"{path} was taken back before")
+        raise TlkitError(f"{journal.path} was taken back before")
     if dry_run:
         return TakenBack(sum(1 for step in _latest(journal) if _is_done(step, journal)), (), 0)
     try:
-        with locked(_lock_of(path)):
+        with locked(_lock_of(journal.path)):
             return _take_back(journal, advance)
     except HeldError as error:
-        raise TlkitError(f"another run uses {path}: {error.holder}", "wait for it") from None
+        raise TlkitError(f"another run uses {journal.path}: {error.holder}", "wait for it") from None
     except OSError as error:
-        raise TlkitError(f"cannot write beside {path}: {error.strerror or error}") from error
+        raise TlkitError(f"cannot write beside {journal.path}: {error.strerror or error}") from error
 
 
 def _is_done(step: Step, journal: Journal) -> bool:
