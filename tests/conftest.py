@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -96,6 +97,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="repeats a check on another network: pytest --thorough"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection() -> None:
+    """The garbage collector need not look again and again at what stays until the end: TensorFlow, 5,000 tests."""
+    if "keras" in sys.modules and gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
     """``make_once("name", make)``: a folder that is filled once, whichever of pytest's processes asks first."""
@@ -143,6 +152,14 @@ def draws(without_plots: pytest.MonkeyPatch) -> Iterator[None]:
     without_plots.undo()
     yield
     without_plots.setattr(plots, "_svg", instead)
+
+
+@pytest.fixture(scope="module")
+def one_bundle() -> Iterator[None]:
+    """Training saves its result alone, without the frozen networks before it: a third of the time of a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlkit.api.train.usable.Saver._save_frozen", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

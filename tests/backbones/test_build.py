@@ -54,6 +54,7 @@ SEEN = {
 @pytest.fixture
 def keras():
     module = import_keras()
+    gc.freeze()  # what is there stays: the collection afterwards need not look at it
     yield module
     module.backend.clear_session()
     gc.collect()
@@ -144,7 +145,7 @@ def check_layers(network):
     assert sees[0] == sees[1] == SEEN.get(network.backbone.name, sees[0])
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", quickly(SMALLEST, {"vgg16", "xception", "mobilenet-v3-small", "nasnet-mobile"}))
 def test_the_smallest_input_is_accepted(keras, zero_weights, name):
     """All of a family halve the image alike: what its smallest network takes, the others take too."""
     row = catalog.get(name)
@@ -186,7 +187,7 @@ def test_every_family_has_an_example():
 
 
 # a few of different kinds; the others with --thorough
-QUICK = {"mobilenet", "mobilenet-v3-small", "vgg16"}
+QUICK = {"mobilenet", "mobilenet-v3-small"}
 
 
 @pytest.mark.parametrize("name", quickly(SMALLEST, QUICK))

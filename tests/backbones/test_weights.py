@@ -216,7 +216,13 @@ def test_checksums_are_those_in_keras_sources(keras, row):
     assert bool(row.weights_checksum) == (row.name not in ("mobilenet", "mobilenet-v2"))
 
 
-@pytest.mark.parametrize("name", FIRST_OF_FAMILY.values())
+SLOW = {"nasnet-mobile", "densenet121", "inception-v3"}  # to build
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=pytest.mark.thorough if each in SLOW else ()) for each in FIRST_OF_FAMILY.values()],
+)
 def test_catalogue_agrees_with_what_keras_downloads(keras, monkeypatch, name):
     """File, address and checksum are Keras's own: its network is stopped where it asks for the file."""
     row = catalog.get(name)

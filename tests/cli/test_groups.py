@@ -14,6 +14,8 @@ import pytest
 from conftest import PLAIN_FREEZE, SAMPLES, Ran
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 Tlkit = Callable[..., Ran]
 SITES, EACH = 16, 6
 

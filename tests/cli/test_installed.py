@@ -27,7 +27,7 @@ COMMANDS = {
     "evaluate": "evaluate {garden} --model {bundle} --json",
     "explain": "explain {unseen} --model {bundle} --json",
     "predict": "predict {unseen} --model {bundle} --json",
-    "recommend": "recommend {garden} --image-size 64 --advisor rule --json",
+    "recommend": "recommend {garden} --image-size 32 --advisor rule --json",
 }
 VARIES = {"seconds", "reused", "used", "bytes", "entries"}
 
@@ -41,8 +41,16 @@ def lasting(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_process_of_its_own_says_the_same(
-    installed: Tlkit, tlkit: Tlkit, trained: Trained, garden: Path, unseen: Path, tmp_path: Path, name: str
+    installed: Tlkit,
+    tlkit: Tlkit,
+    trained: Trained,
+    garden: Path,
+    unseen: Path,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("tlkit.linear.head._searched", {})  # as in a new process
     places = {"bundle": trained.bundle, "garden": garden, "unseen": unseen}
     arguments = [each.format(**places) for each in COMMANDS[name].split()]
     said = []

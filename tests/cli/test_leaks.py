@@ -16,6 +16,8 @@ import tlkit as package
 from tlkit.images import batches
 from tlkit.progress import Advance, SilentProgress
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
 FREEZE = PLAIN_FREEZE

@@ -22,6 +22,8 @@ from tlkit.backbones.runtime import import_keras
 from tlkit.context import Context
 from tlkit.images.read import read_image
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 Tlkit = Callable[..., Ran]
 SCALED = ["--preprocessing", "scale-0-1"]
 QUICK = ["--epochs", "2", "--learning-rate", "1e-3"]
@@ -184,7 +186,7 @@ def test_a_plan_finds_its_file_or_is_told_where_it_is(tlkit: Tlkit, own: Own, tm
 
 def test_an_interrupted_run_goes_on_with_the_same_file_alone(tlkit: Tlkit, own: Own, tmp_path: Path) -> None:
     file = Path(shutil.copy(own.file, tmp_path / "mine.keras"))
-    options = [*SCALED, "--strategy", "fine-tune", "--epochs", "20", "--learning-rate", "1e-3", "-o", "m.tlkit"]
+    options = [*SCALED, "--strategy", "fine-tune", "--epochs", "8", "--learning-rate", "1e-3", "-o", "m.tlkit"]
     command = ["train", own.images, "--backbone", "mine.keras", *options]
     ran = start_and_signal(command, signal.SIGINT, "step [1-9]", tmp_path)
     assert ran.code == 130, ran.err

@@ -17,6 +17,8 @@ import tlkit as package
 from tlkit.cli.recommend import _command
 from tlkit.errors import TlkitError
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 Tlkit = Callable[..., Ran]
 Make = Callable[..., Path]
 STRATEGIES = ["freeze", "early-layers", "last-layers", "fine-tune"]

@@ -22,6 +22,8 @@ from tlkit.errors import TlkitError
 from tlkit.images.folder import scan
 from tlkit.plan.values import count_of
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 Make = Callable[..., Path]
 LITE0, LITE1, LITE2 = (f"efficientnet-lite{number}" for number in range(3))
 

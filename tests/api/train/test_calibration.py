@@ -16,6 +16,8 @@ from tlkit.api.train import trained
 from tlkit.api.train.calibration import Calibration
 from tlkit.linear.temperature import MIN_IMAGES
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 SMALL: dict[str, Any] = {"backbone": "efficientnet-lite0", "image_size": 32, "features": "last", "report": False}
 
 

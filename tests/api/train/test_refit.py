@@ -12,6 +12,8 @@ import pytest
 
 import tlkit
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 Make = Callable[..., Path]
 PLAIN: dict[str, Any] = {
     "strategy": "freeze",

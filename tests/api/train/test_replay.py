@@ -16,6 +16,8 @@ from tlkit.api.recommend.plan_file import read_plan
 from tlkit.api.train import trained as module
 from tlkit.errors import TlkitError
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 FROZEN: dict[str, Any] = {"strategy": "freeze", "backbone": "efficientnet-lite0", "image_size": 32}
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 16}
 Make = Callable[..., Path]

@@ -23,6 +23,8 @@ from tlkit.plan.choices import STRATEGIES
 from tlkit.plan.plan import Plan
 from tlkit.progress import SilentProgress
 
+pytestmark = pytest.mark.usefixtures("one_bundle")
+
 Patch = pytest.MonkeyPatch
 QUICK: dict[str, Any] = {"image_size": 32, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3}
 TUNED = [each for each in STRATEGIES if each != "freeze"]
@@ -52,7 +54,7 @@ def keep_tuned(monkeypatch: Patch) -> None:
 
 
 @pytest.fixture(scope="module")
-def tuned(garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+def tuned(garden: Path, one_bundle: None, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     """The sample's bundle of a strategy, its tuned weights kept: trained when a test first asks for it, to be read."""
     place = tmp_path_factory.mktemp("tuned")
 
@@ -101,7 +103,7 @@ def test_each_strategy_trains_what_it_says_and_nothing_else(strategy: str, tuned
     if result.tuning.best_step:
         assert changed > 5
         assert (still > 5) == (strategy == "last-layers")
-    rows = list(csv.DictReader((result.model / "history.csv").open()))
+    rows = list(csv.DictReader((result.model / "history.csv").read_text().splitlines()))
     assert rows[0]["step"] == "0"
     assert float(rows[0]["val_accuracy"]) == pytest.approx(result.tuning.frozen_val_accuracy, abs=0.3)
     assert str(result.tuning.best_step) in [row["step"] for row in rows]
@@ -247,7 +249,6 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(
                 tlkit.resume(run_folder(target))
             else:
                 tlkit.train(garden, output=target, **options)
-        assert tlkit.load(target).manifest["strategy"] == "freeze"  # usable by then
         assert run_folder(target).is_dir()
     result = tlkit.resume(run_folder(target))
     assert result.metrics == whole.metrics
