@@ -20,7 +20,9 @@ from tlkit.progress import Advance, SilentProgress
 Tlkit = Callable[..., Ran]
 
 
-def test_drawings_of_every_image_and_a_sheet(tlkit: Tlkit, trained: Trained, unseen: Path, tmp_path: Path) -> None:
+def test_drawings_of_every_image_and_a_sheet(
+    tlkit: Tlkit, trained: Trained, garden: Path, unseen: Path, tmp_path: Path
+) -> None:
     before = sorted(unseen.rglob("*"))
     (tmp_path / "no.jpg").write_text("no image")
     ran = tlkit("explain", unseen, "no.jpg", "-m", trained.bundle, "--feature-maps", "stage2", "--json", cwd=tmp_path)
@@ -37,9 +39,12 @@ def test_drawings_of_every_image_and_a_sheet(tlkit: Tlkit, trained: Trained, uns
         assert Path(row["maps"]).is_file()
     assert (tmp_path / "explained" / "contact-sheet.png").is_file()
     assert sorted(unseen.rglob("*")) == before
+    assert {row["truth"] for row in rows} == {None}
     one = tlkit("explain", unseen / "birds-magpie.png", "-m", trained.bundle, "--class", "fruit", cwd=tmp_path)
     assert one.code == 0, one.err
     assert "fruit " in one.out
+    known = tlkit("explain", garden / "fruit", "-m", trained.bundle, "--json", "-o", "known", cwd=tmp_path)
+    assert {row["truth"] for row in known.json} == {"fruit"}
     assert (tmp_path / "explained-2" / "0001-birds-magpie.png").is_file()
 
 

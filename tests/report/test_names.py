@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlkit.report.overlay import contact_sheet
+from tlkit.report.sheet import Tile, contact_sheet
 
 NAMES = ["caf\udce9", "猫", "two\nlines", "bell\x07", "\x85", "🐢", "日本語" * 20, "a$b$", "עברית", "<b>&", ""]
 SCRIPT = f"""
@@ -46,6 +46,6 @@ def test_plots_say_nothing_whatever_the_names_and_folders(tmp_path: Path, cache:
 
 
 def test_captions_of_any_name_are_drawn() -> None:
-    images = [np.zeros((20, 20, 3), np.uint8)] * len(NAMES)
-    sheet = contact_sheet(images, NAMES)
+    image = np.zeros((20, 20, 3), np.uint8)
+    sheet = contact_sheet([Tile((image,), (name, name)) for name in NAMES])
     assert sheet.size[0] > 224

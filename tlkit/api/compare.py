@@ -242,15 +242,15 @@ def sheet_of_disagreements(result: Comparison, path: Path) -> int:
     """
     from tlkit.api.explain import MAX_ON_SHEET
     from tlkit.images.batches import load_image
-    from tlkit.report.overlay import contact_sheet
+    from tlkit.report.sheet import Tile, contact_sheet
 
     tiles = []
     for each in result.disagreements[:MAX_ON_SHEET]:
         item = load_image(result.root / each.file, None)
         if item.image is not None:
-            caption = f"{each.label}  A: {each.a} {each.probability_a:.0%}  B: {each.b} {each.probability_b:.0%}"
-            tiles.append((item.image.pixels, caption))
+            answers = (f"A: {each.a} {each.probability_a:.0%}", f"B: {each.b} {each.probability_b:.0%}")
+            tiles.append(Tile((item.image.pixels,), (each.label, *answers)))
     if tiles:
         with new_file(path) as part:
-            contact_sheet(*zip(*tiles, strict=True)).save(part)
+            contact_sheet(tiles).save(part)
     return len(tiles)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlkit.api.inputs import PathLike, described, find_images, listed
 from tlkit.api.places import places_named
@@ -23,6 +22,7 @@ from tlkit.bundle.run import NOT_FINITE
 from tlkit.errors import TlkitError
 from tlkit.files import ImagePlaces, check_free
 from tlkit.images.batches import load_image
+from tlkit.images.class_names import matched_names
 from tlkit.images.given import GivenImage
 from tlkit.libraries import require_keras
 from tlkit.plan.choices import AUTO
@@ -31,6 +31,7 @@ from tlkit.progress import Progress, SilentProgress
 if TYPE_CHECKING:
     from tlkit.api.inputs import Images
     from tlkit.evaluation.grad_cam import ClassMaps
+    from tlkit.report.sheet import Tile
 
 FOLDER, SHEET = "explained", "contact-sheet.png"
 MAX_ON_SHEET = 48  # images
@@ -49,6 +50,7 @@ class Explained:
         overlay: File of the drawing; None likewise.
         maps: File of the feature maps, if requested.
         error: Why the image could not be read; None if it could.
+        truth: The class that its folder is named after; None if the bundle has no such class.
     """
 
     file: str
@@ -57,6 +59,7 @@ class Explained:
     overlay: Path | None
     maps: Path | None
     error: str | None
+    truth: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: the fields of the command line's JSON."""
@@ -67,6 +70,7 @@ class Explained:
             "overlay": None if self.overlay is None else str(self.overlay),
             "maps": None if self.maps is None else str(self.maps),
             "error": self.error,
+            "truth": self.truth,
         }
 
 
@@ -108,19 +112,19 @@ def explain(
     with show.phase("Loading the network", None):
         locate, maps_of = class_maps(bundle), _stage_maps(bundle, stage)
     rows: list[Explained] = []
-    tiles: list[tuple[NDArray[np.uint8], str]] = []
+    tiles: list[Tile] = []
     with show.phase("Explaining", len(paths)) as advance:
         for path in paths:
-            row, drawn = _explained(path, len(rows) + 1, bundle, label, locate, maps_of, drawings)
+            row, tile = _explained(path, len(rows) + 1, bundle, label, locate, maps_of, stage, drawings)
             rows.append(row)
-            if drawn is not None and len(tiles) < MAX_ON_SHEET:
-                tiles.append((drawn, f"{row.label} {row.probability:.0%}  {path.name}"))
+            if tile is not None and len(tiles) < MAX_ON_SHEET:
+                tiles.append(tile)
             advance(1)
     if not tiles:
         raise TlkitError(f"no readable image in {described(paths)}", f"{rows[0].file}: {rows[0].error}")
-    from tlkit.report.overlay import contact_sheet
+    from tlkit.report.sheet import contact_sheet
 
-    contact_sheet(*zip(*tiles, strict=True)).save(drawings.folder / SHEET)
+    contact_sheet(tiles).save(drawings.folder / SHEET)
     return rows
 
 
@@ -131,12 +135,14 @@ def _explained(
     label: str | None,
     locate: Any,
     maps_of: Any,
+    stage: str | None,
     drawings: _Drawings,
-) -> tuple[Explained, NDArray[np.uint8] | None]:
-    """One image, drawn and written; and the drawing."""
+) -> tuple[Explained, Tile | None]:
+    """One image, drawn and written; and what the sheet shows of it."""
     from PIL import Image
 
-    from tlkit.report.overlay import map_grid, overlay
+    from tlkit.report.overlay import overlay
+    from tlkit.report.sheet import Tile, map_sheet
 
     small, whole = load_image(path, bundle.input_size), load_image(path, None, within=MAX_SIDE)
     if small.image is None or whole.image is None:
@@ -153,8 +159,23 @@ def _explained(
     grid = None
     if maps_of is not None:
         grid = drawings.folder / f"{name}-maps.png"
-        map_grid(np.asarray(maps_of(pixels.astype(np.float32), training=False))[0]).save(grid)
-    return Explained(str(path), bundle.classes[index], float(probabilities[index]), target, grid, None), drawn
+        maps = np.asarray(maps_of(pixels.astype(np.float32), training=False))[0]
+        map_sheet(maps, pixels[0], stage or "").save(grid)
+    truth = _truth(path, bundle)
+    answer, name = bundle.classes[int(probabilities.argmax())], bundle.classes[index]
+    said = f"{name} {probabilities[index]:.0%}" if name == answer else f"{name} {probabilities[index]:.0%} ({answer})"
+    right = None if truth is None else answer == truth
+    mark = () if truth is None else ("right",) if right else (f"wrong: the folder says {truth}",)
+    row = Explained(str(path), name, float(probabilities[index]), target, grid, None, truth)
+    return row, Tile((whole.image.pixels, drawn), (said, *mark, path.name), right)
+
+
+def _truth(path: Path | GivenImage, bundle: Bundle) -> str | None:
+    """Return the class that an image's folder is named after; None if the bundle has no such class."""
+    if not isinstance(path, Path):
+        return None
+    name = path.absolute().parent.name
+    return matched_names([name], bundle.classes).get(name)
 
 
 def _cut(stem: str) -> str:
