@@ -58,6 +58,13 @@ def test_the_shell_completes_values(installed: Tlkit, typed: str, expected: list
     assert installed(env=env).out.split() == expected
 
 
+@pytest.mark.parametrize(("shell", "start"), [("bash", "_tlkit_"), ("zsh", "#compdef tlkit"), ("fish", "complete ")])
+def test_completion_is_for_the_shell_that_is_named(tlkit: Tlkit, shell: str, start: str) -> None:
+    ran = tlkit("--show-completion", shell)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(start)
+
+
 @pytest.mark.parametrize(
     "command",
     ["predict", "check", "evaluate", "compare", "explain", "embed", "export", "backbones", "cache", "doctor", "serve"],

@@ -233,7 +233,7 @@ def test_images_of_something_else_are_unknown(
     assert all(row["label"] for row in rows)  # it says what it is most like all the same
     assert sum(row["unknown"] for row in labelled.lines) <= 2
     table = tlkit("predict", strange / "noise0.png", unseen, "--model", trained.bundle, "--format", "table").out
-    assert "unknown? " in table.splitlines()[1]
+    assert "  unknown  " in table.splitlines()[1]
 
 
 def test_the_rate_of_false_alarms_can_be_set(tlkit: Tlkit, trained: Trained, strange: Path, unseen: Path) -> None:

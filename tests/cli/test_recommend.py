@@ -79,11 +79,12 @@ def test_the_report_on_the_terminal_says_what_and_why(tlkit: Tlkit, garden: Path
     kinds = ("Predicted", "Cross-validated")
     assert ran.out.startswith(tuple(f"Recommended: {name}. {kind} accuracy " for name in STRATEGIES for kind in kinds))
     for part in (
-        "similarity to ImageNet: ",
+        "\n> ",  # the recommended row
+        "Similarity to ImageNet is 0.",
         "90% interval",
         "cross-validated",
-        "more images: ",
-        "next: tlkit train ",
+        "More images: ",
+        "\nnext: tlkit train ",
     ):
         assert part in ran.out
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -79,4 +80,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names may contain what the terminal cannot show
+    if len(arguments) == 2 and arguments[0] in ("--show-completion", "--install-completion"):
+        # only so does Typer take the shell that is named, and not the one that it runs in
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     return guarded(lambda: app(args=arguments or ["--help"], prog_name="tlkit", standalone_mode=False))

@@ -109,28 +109,30 @@ def _present(result: Checked) -> None:
     """Print a verdict, then each problem and what to do about it, worst first."""
     from rich.text import Text
 
-    from tlkit.cli.console import out
+    from tlkit.cli.console import out, sayer
 
     console = out()
+    say, wraps = sayer(console), not console.is_terminal
     findings = result.findings()
     verdict = f"{plural(result.images, 'file')} in {plural(len(result.classes), 'class', 'classes')}: "
     verdict += f"{plural(len(findings), 'kind')} of problems, worst first" if findings else "no problems found"
-    console.print(Text(verdict, style="bold"), soft_wrap=True)
+    say(verdict, "bold")
     for finding in findings:
         console.print(
             Text.assemble("\n", (printable(finding.message), "yellow"), "\n  -> ", printable(finding.advice)),
-            soft_wrap=True,
+            soft_wrap=wraps,
         )
         for file, detail in finding.rows[:MAX_SHOWN]:
-            console.print(Text(printable(f"     {file}  {detail}".rstrip())), soft_wrap=True)
+            say(f"     {file}  {detail}".rstrip(), whole=True)
         if len(finding.rows) > MAX_SHOWN:
             console.print(Text(f"     ... and {len(finding.rows) - MAX_SHOWN} more (--report FILE.csv, --json)"))
     modes = ", ".join(f"{count} {mode}" for mode, count in result.modes.items())
-    console.print(Text(f"\ncolour modes: {modes or 'none'}", style="dim"), soft_wrap=True)
+    say("")
+    say(f"colour modes: {modes or 'none'}", "dim")
     if result.groups is not None and result.groups.asked:
-        console.print(Text(f"groups: {printable(result.groups.compared)}"), soft_wrap=True)
+        say(f"groups: {result.groups.compared}")
     if result.suspects_by:
-        console.print(Text(f"wrong labels: {result.suspects_by}", style="dim"), soft_wrap=True)
+        say(f"wrong labels: {result.suspects_by}", "dim")
 
 
 def _write(report: Path, result: Checked, *, raw: bool) -> None:

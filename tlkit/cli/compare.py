@@ -90,14 +90,12 @@ def compare_command(
 
 
 def _present(result: Comparison) -> None:
-    from rich.text import Text
 
-    from tlkit.cli.console import out
+    from tlkit.cli.console import out, sayer
 
     console, its = out(), result.paired
 
-    def say(line: str, style: str = "") -> None:
-        console.print(Text(printable(line), style=style), soft_wrap=True)
+    say = sayer(console)
 
     say(result.verdict, "bold")
     for line in result.warnings:

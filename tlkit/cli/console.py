@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,6 +25,19 @@ def out() -> Console:
     from rich.console import Console
 
     return Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+
+
+def sayer(console: Console) -> Callable[..., None]:
+    """Return ``say(line, style="", whole=False)``, which prints a line.
+
+    On a terminal, lines wrap at words; ``whole`` ones do not: commands and paths are there to be copied.
+    """
+    from rich.text import Text
+
+    def say(line: str, style: str = "", *, whole: bool = False) -> None:
+        console.print(Text(printable(line), style=style), soft_wrap=whole or not console.is_terminal)
+
+    return say
 
 
 class ConsoleProgress:
@@ -135,7 +148,7 @@ class ConsoleProgress:
         self._plain(f"note: {message}")
 
     def _plain(self, message: str) -> None:
-        self._console.print(printable(message), markup=False)
+        self._console.print(printable(message), markup=False, soft_wrap=not self._console.is_terminal)
 
 
 def _own_stderr() -> IO[str]:

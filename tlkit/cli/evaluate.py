@@ -109,13 +109,12 @@ def _present(result: Evaluation) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tlkit.cli.console import out
+    from tlkit.cli.console import out, sayer
     from tlkit.evaluation.metrics import TOP
 
     console, its = out(), result.metrics
 
-    def say(line: str, style: str = "") -> None:
-        console.print(Text(printable(line), style=style), soft_wrap=True)
+    say = sayer(console)
 
     low, high = its.accuracy_ci95
     say(f"accuracy {its.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), {plural(its.images, 'image')}", "bold")

@@ -124,14 +124,12 @@ def _one(paths: list[Path] | None) -> list[Path] | Path | None:
 
 
 def _present(result: Exported) -> None:
-    from rich.text import Text
 
-    from tlkit.cli.console import out
+    from tlkit.cli.console import out, sayer
 
     console = out()
 
-    def say(line: str, style: str = "") -> None:
-        console.print(Text(printable(line), style=style), soft_wrap=True)
+    say = sayer(console)
 
     say(f"saved {short(result.folder)}", "bold")
     say(f"checked on {result.images}")

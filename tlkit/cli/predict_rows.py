@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tlkit.api.prediction_rows import Counts, CsvRows
 
 
+NOTE = len("unknown")  # width of the column that says so
+
+
 def show_json(rows: Iterable[Prediction], counts: Counts) -> None:
     """Print JSON Lines."""
     for row in rows:
@@ -47,16 +50,17 @@ def show_table(rows: Iterable[Prediction], counts: Counts, top: int) -> None:
     for row in rows:
         if not width:
             width = max([5, *(len(label) for label, _ in row.top)])
-            heading = f"{'label':<{width}}  probability  {'next best' if top > 1 else '':<{_rest(width, top)}}  file"
+            second = f"{'next best' if top > 1 else '':<{_rest(width, top)}}"
+            heading = f"{'label':<{width}}  probability  {second}  {'note':<{NOTE}}  file"
             console.print(Text(heading, style="bold"), soft_wrap=True)
         if row.error is not None:
             line = Text.assemble((f"{'-':<{width}}  {row.error}", "red"), f"  {printable(row.file)}")
         else:
             second = ", ".join(f"{printable(label)} {probability:.0%}" for label, probability in row.top[1:top])
             rest = f"  {row.probability:>11.1%}  {second:<{_rest(width, top)}}  "
-            doubt = "unknown? " if row.unknown else "review? " if row.review else ""
+            note = "unknown" if row.unknown else "review" if row.review else ""
             first = f"{printable(str(row.label)):<{width}}"
-            line = Text.assemble((first, "green"), rest, (doubt, "yellow"), printable(row.file))
+            line = Text.assemble((first, "green"), rest, (f"{note:<{NOTE}}  ", "yellow"), printable(row.file))
         console.print(line, soft_wrap=True)
         counts.add(row)
 

@@ -9,19 +9,15 @@ import typer
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.cli.declared import command_line, given, options, parameter, with_parameters
-from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Json, LabelledImages
 from tlkit.jsontext import json_text
-from tlkit.plan.choices import ALL, FREEZE
+from tlkit.plan.choices import FREEZE
 from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
-    from rich.table import Table
 
     from tlkit.api.recommend.recommend import Recommendation
 
-
-MAX_NETWORKS = 5  # frozen networks listed on the terminal; --json lists all
 
 REPORT = Annotated[
     Path | None, typer.Option(metavar="FILE.html", help="Also write an HTML page with plots.", rich_help_panel=OUTPUT)
@@ -111,48 +107,45 @@ def _command(images: Path, plan: Path | None, result: Recommendation, written: d
 
 
 def _present(result: Recommendation, command: str) -> None:
+    """Print the strategies with accuracy and time, why one is recommended, and the command that follows."""
     from rich.table import Table
-    from rich.text import Text
 
-    from tlkit.cli.console import out
+    from tlkit.cli.console import out, sayer
     from tlkit.report.advice import headline
     from tlkit.words import duration
 
     console, measured = out(), result.measured
-
-    def say(line: str = "", style: str = "") -> None:
-        console.print(Text(printable(line), style=style), soft_wrap=True)
-
+    say = sayer(console)
     say(headline(measured.advice.strategy, result.expected), "bold")
-    say(f"why: {measured.advice.reasons[0]}")
-    say(f"size: {measured.size.level}, {measured.size.why}")
-    say(f"similarity to ImageNet: {measured.similarity.score:.2f} of 1, {measured.similarity.level}")
-    for line in measured.similarity.evidence:
-        say(f"  {line}", "dim")
+    say("")
     table = Table(box=None, pad_edge=False)
+    table.add_column("")
     table.add_column("strategy")
-    for name in ("predicted accuracy", "90% interval", "time here"):
+    for name in ("accuracy", "90% interval", "time here"):
         table.add_column(name, justify="right")
-    table.add_column("source")
+    table.add_column("how it is known")
     for row in result.expected:
         its = row["strategy"] == measured.advice.strategy
-        table.add_row(*_cells(row, duration(row["seconds"])), style="bold" if its else "")
+        table.add_row(">" if its else "", *_cells(row, duration(row["seconds"])), style="bold" if its else "")
     console.print(table)
-    if result.frozen:
-        say("frozen networks, cross-validated:")
-        console.print(_networks(result.compared[:MAX_NETWORKS]))
-    for reason in measured.advice.reasons[1:]:
-        if not reason.startswith(("size:", "similarity ")):
-            say(reason)
-    if result.growth is not None:
-        say(f"more images: {result.growth.why}")
-    if result.groups is not None:
-        say(f"groups: {result.groups.message}")
+    say("")
+    say(_reasons(result))
     for file, reason in result.skipped[:3]:
-        say(f"skipped {file}: {reason}")
+        say(f"skipped {file}: {reason}", whole=True)
     if len(result.skipped) > 3:
         say(f"... and {len(result.skipped) - 3} more skipped images (--json lists all)")
-    say(f"next: {command}")
+    say(f"next: {command}", whole=True)
+
+
+def _reasons(result: Recommendation) -> str:
+    """All reasons as one paragraph; the report and the JSON have their figures."""
+    measured = result.measured
+    similarity = f"similarity to ImageNet is {measured.similarity.score:.2f} of 1, {measured.similarity.level}"
+    said = [measured.advice.reasons[0], f"the dataset is {measured.size.level}: {measured.size.why}", similarity]
+    said += [each for each in measured.advice.reasons[1:] if not each.startswith(("size:", "similarity "))]
+    said += [] if result.growth is None else [f"more images: {result.growth.why}"]
+    said += [] if result.groups is None else [f"groups: {result.groups.message}"]
+    return " ".join(f"{each[:1].upper()}{each[1:].rstrip('.')}." for each in said)
 
 
 def _cells(row: dict[str, Any], time: str) -> tuple[str, str, str, str, str]:
@@ -160,19 +153,3 @@ def _cells(row: dict[str, Any], time: str) -> tuple[str, str, str, str, str]:
         return row["strategy"], "unknown", "", time, "too few images to measure"
     source = "cross-validated" if row["measured"] else "predicted"
     return row["strategy"], f"{row['accuracy']:.1%}", f"{row['low']:.0%} to {row['high']:.0%}", time, source
-
-
-def _networks(rows: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("network")
-    table.add_column("features of")
-    for name in ("input", "accuracy", "log loss", "images", "operations"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        stages = "all stages" if row["features"] == ALL else "last stage"
-        size, cost = f"{row['input_size']} px", f"{row['cost']:.1f} x"
-        figures = (f"{row['accuracy']:.1%}", f"{row['log_loss']:.3f}", str(row["images"]), cost)
-        table.add_row(row["backbone"], stages, size, *figures, style="bold" if row["chosen"] else "")
-    return table

@@ -10,7 +10,7 @@ import typer
 
 from tlkit.api.train.options import TrainOptions
 from tlkit.cli.declared import given, is_given, options, parameter, short, with_parameters
-from tlkit.cli.exits import Exit, printable
+from tlkit.cli.exits import Exit
 from tlkit.cli.options import Debug, Json
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
@@ -109,13 +109,10 @@ def _check_place(context: typer.Context, images: Path | None, resume: Path | Non
 
 
 def _present(result: TrainResult) -> None:
-    from tlkit.cli.console import out
+    from tlkit.cli.console import out, sayer
 
     metrics, images = result.metrics, result.images
-    console = out()
-
-    def say(line: str) -> None:
-        console.print(printable(line), markup=False)
+    say = sayer(out())
 
     counts = [
         plural(images[split], f"{name} image")
@@ -136,10 +133,10 @@ def _present(result: TrainResult) -> None:
         say(f"skipped {file}: {reason}")
     if len(result.skipped) > MAX_SHOWN:
         say(f"... and {len(result.skipped) - MAX_SHOWN} more skipped images (--json lists all)")
-    say(f"saved {result.model} in {result.seconds['total']:.0f} s")
+    say(f"saved {result.model} in {result.seconds['total']:.0f} s", whole=True)
     if result.report is not None:
-        say(f"report: {short(result.report)}")
-    say(f"next: tlkit predict IMAGES --model {shlex.quote(short(result.model))}")
+        say(f"report: {short(result.report)}", whole=True)
+    say(f"next: tlkit predict IMAGES --model {shlex.quote(short(result.model))}", whole=True)
 
 
 def _tuning_line(strategy: str, tuning: Tuning, metrics: dict[str, Any], held_out: int) -> str:

@@ -192,7 +192,7 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
     try:
         if not folder.exists():
             near = _nearest(folder)
-            raise TlkitError(f"no such folder: {folder}", f"did you mean {near}?" if near else None)
+            raise TlkitError(f"no such folder: {folder}", f"did you mean {near}?" if near else LAYOUT_HINT)
         if not folder.is_dir():
             raise TlkitError(f"not a folder: {folder}", LAYOUT_HINT)
         os.listdir(folder)  # noqa: PTH208  (only to find out whether it can be read)
