@@ -62,7 +62,7 @@ def test_formats(tlkit: Tlkit, trained: Trained, labelled: Ran, unseen: Path) ->
     rows = list(csv.DictReader(io.StringIO(as_csv.out)))
     assert [row["label"] for row in rows] == [row["label"] for row in labelled.lines]
     table = tlkit("predict", unseen / "birds-magpie.png", "--model", trained.bundle, "--format", "table").out
-    assert table.splitlines()[0].split() == ["label", "probability", "next", "best", "file"]
+    assert table.splitlines()[0].split() == ["label", "probability", "next", "best", "note", "file"]
     assert table.splitlines()[1].startswith("birds")
 
 

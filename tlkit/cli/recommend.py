@@ -15,7 +15,6 @@ from tlkit.plan.choices import FREEZE
 from tlkit.plan.option import OUTPUT
 
 if TYPE_CHECKING:
-
     from tlkit.api.recommend.recommend import Recommendation
 
 
