@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import Ran
 
+from tlkit.api.doctor import Diagnosis
 from tlkit.backbones import catalog
 
 
@@ -37,3 +39,28 @@ def test_it_says_what_works_and_what_to_do_about_the_rest(tlkit: Callable[..., R
         "tensorboard",
     }
     assert not (tmp_path / "cache").exists()
+
+
+def test_it_measures_each_engine(tlkit: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    from tlkit.api import machine
+
+    monkeypatch.setattr("tlkit.api.doctor.examine", lambda show: Diagnosis(()))
+    monkeypatch.setattr(machine.benchmark, "__kwdefaults__", {"seconds": 0.0})
+    monkeypatch.setattr(machine, "BATCH", 2)
+    monkeypatch.setattr(machine, "batch_size", lambda: 2)
+    ran = tlkit("doctor", "--benchmark", "--json")
+    assert ran.code == 0, ran.err
+    found = ran.json["benchmark"]
+    assert [each["work"] for each in found] == ["decode", "forward", "forward", "train step", "head"]
+    assert found[1]["engine"].startswith("LiteRT")
+    assert found[2]["engine"].startswith("Keras")
+    for each in found:
+        assert each["seconds"] > 0
+        assert each["images_per_second"] == pytest.approx(each["images"] / each["seconds"], abs=0.1)
+
+
+def test_it_measures_what_is_installed(tlkit: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    from tlkit.api import machine
+
+    monkeypatch.setattr(machine, "has_keras", lambda: False)
+    assert [each.work for each in machine.benchmark(seconds=0.0)] == ["decode", "forward", "head"]
