@@ -96,6 +96,14 @@ def test_the_page_is_whole_self_contained_and_escaped(known: bool) -> None:
     assert ("unknown" in page) != known
 
 
+def test_drawings_on_a_page_share_no_id_and_refer_to_their_own() -> None:
+    drawings = [str(interval_bars(["a", "b"], [0.5, share], [0.4, 0.1], [0.6, 0.9], 0)) for share in (0.2, 0.3)]
+    ids = [re.findall(r' id="([^"]*)"', each) for each in drawings]
+    assert len(set(ids[0] + ids[1])) == len(ids[0] + ids[1]) > 0
+    for drawing, its in zip(drawings, ids, strict=True):
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing)) == set(its)
+
+
 def test_plots_take_the_pages_colours_and_do_not_change() -> None:
     one, two = (advice_page(advice(), "name", "command") for _ in range(2))
     assert one == two

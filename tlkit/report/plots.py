@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
@@ -214,10 +215,18 @@ def _svg(figure: Any, legible: float = 0.0) -> Markup:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = _own_ids(text[text.index("<svg") :]).replace(INK, "currentColor")
     # the page sets its size; the view box keeps its proportions
     for side in ("width", "height"):
         text = re.sub(rf'(<svg[^>]*?) {side}="[^"]*"', r"\1", text, count=1)
     style = f"max-width: {REM * figure.get_figwidth():.1f}rem" + (f"; min-width: {legible:g}rem" if legible else "")
     text = text.replace("<svg", f'<svg style="{style}"', 1)
     return Markup(text)  # matplotlib escapes the text it is given
+
+
+def _own_ids(text: str) -> str:
+    """Keep only the ids that a drawing refers to, and make them its own: a page holds several drawings."""
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda its: f' id="{mark}-{its[1]}"' if its[1] in used else "", text)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{mark}-", text)
