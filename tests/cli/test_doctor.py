@@ -41,6 +41,7 @@ def test_it_says_what_works_and_what_to_do_about_the_rest(tlkit: Callable[..., R
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.thorough
 def test_it_measures_each_engine(tlkit: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     from tlkit.api import machine
 
@@ -63,4 +64,11 @@ def test_it_measures_what_is_installed(tlkit: Callable[..., Ran], monkeypatch: p
     from tlkit.api import machine
 
     monkeypatch.setattr(machine, "has_keras", lambda: False)
-    assert [each.work for each in machine.benchmark(seconds=0.0)] == ["decode", "forward", "head"]
+    monkeypatch.setattr("tlkit.api.doctor.examine", lambda show: Diagnosis(()))
+    monkeypatch.setattr(machine.benchmark, "__kwdefaults__", {"seconds": 0.0})
+    found = tlkit("doctor", "--benchmark", "--json").json["benchmark"]
+    assert [each["work"] for each in found] == ["decode", "forward", "head"]
+    assert found[1]["engine"].startswith("LiteRT")
+    shown = tlkit("doctor", "--benchmark").out
+    assert "images a second" in shown
+    assert "scikit-learn" in shown

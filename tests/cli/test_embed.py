@@ -139,7 +139,11 @@ def test_vectors_are_the_features_of_training(many: Path, reference: dict[str, P
 
 @pytest.mark.parametrize(
     ("suffix", "broken_cache"),
-    [(".npz", False), (".csv", True), pytest.param(".parquet", True, marks=pytest.mark.thorough)],
+    [
+        pytest.param(".npz", False, marks=pytest.mark.thorough),
+        (".csv", True),
+        pytest.param(".parquet", True, marks=pytest.mark.thorough),
+    ],
 )
 def test_killed_at_random_and_resumed(
     many: Path, reference: dict[str, Path], tmp_path: Path, suffix: str, broken_cache: bool

@@ -39,7 +39,12 @@ def lasting(value: Any) -> Any:
     return [lasting(each) for each in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+SLOW = {"backbones show"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.thorough if each in SLOW else ()) for each in COMMANDS]
+)
 def test_a_process_of_its_own_says_the_same(
     installed: Tlkit,
     tlkit: Tlkit,

@@ -85,7 +85,7 @@ def test_freeze_takes_a_renamed_files_features_from_the_cache(
     assert "reused the features of 140 of 140 images" in ran.err
 
 
-@pytest.mark.parametrize("strategy", ["last-layers", "early-layers"])
+@pytest.mark.parametrize("strategy", ["last-layers", pytest.param("early-layers", marks=pytest.mark.thorough)])
 def test_weights_are_trained(tlkit: Tlkit, own: Own, tmp_path: Path, strategy: str) -> None:
     options = ["--strategy", strategy, *QUICK, "-o", "m.tlkit"]
     ran = tlkit("train", own.images, "--backbone", own.file, *SCALED, *options, cwd=tmp_path)

@@ -77,7 +77,7 @@ def _present_speeds(speeds: list[Speed]) -> None:
 
 def _present(found: Diagnosis) -> None:
     section = ""
-    width = max(len(finding.name) for finding in found.findings)
+    width = max((len(finding.name) for finding in found.findings), default=0)
     for finding in found.findings:
         if finding.section != section:
             typer.secho(finding.section, bold=True)

@@ -75,7 +75,7 @@ def test_a_plan_that_trains_no_weights_gives_the_same(options: dict[str, Any], i
     [
         {"strategy": "last-layers", **QUICK, "augment": "none"},
         {"strategy": "fine-tune", **QUICK, "learning_rate": 1e-3, "mixed_precision": True},
-        {"strategy": "early-layers", **QUICK, "drop_leaks": True},
+        pytest.param({"strategy": "early-layers", **QUICK, "drop_leaks": True}, marks=pytest.mark.thorough),
     ],
     ids=lambda options: options["strategy"],
 )
