@@ -26,6 +26,7 @@ from tlkit.schema import (
 MODEL, LITE = "model.keras", "model.tflite"
 LABELS, PLAN, HISTORY = "labels.txt", "plan.json", "history.csv"
 OOD, REPORT = "known.npz", "report.html"
+KEPT = "features.npz"
 
 _MIB = 1 << 20
 MAX_MANIFEST = 128 * _MIB
@@ -39,6 +40,7 @@ FILES = {
     HISTORY: 16 * _MIB,
     OOD: 512 * _MIB,
     REPORT: 256 * _MIB,
+    KEPT: 8192 * _MIB,  # some 3 kB an image
 }
 """The files that a bundle can have, and how many bytes each may have. A manifest cannot name any other."""
 

@@ -33,6 +33,7 @@ def choose_output(
     output: str | os.PathLike[str] | None,
     overwrite: bool,
     taken: Callable[[Path], bool] = os.path.lexists,
+    name: str | None = None,
 ) -> Path:
     """Choose the bundle's folder and check, before any work, that it can be written.
 
@@ -42,13 +43,14 @@ def choose_output(
             first free name with ``-2``, ``-3`` and so on.
         overwrite: Whether an existing bundle may be replaced.
         taken: Function that returns whether a name is in use.
+        name: What to call the bundle instead of ``<folder or table name>``.
 
     Raises:
         TlkitError: The output exists (and ``overwrite`` is false or it is no bundle), is inside the image folder, or
             cannot be written.
     """
     if output is None:
-        target = _free_name(Path.cwd(), data_name(images) or "model", overwrite, taken)
+        target = _free_name(Path.cwd(), name or data_name(images) or "model", overwrite, taken)
     else:
         target = Path(os.path.abspath(Path(output).expanduser()))  # noqa: PTH100
     if target.is_relative_to(images) or Path(os.path.realpath(target)).is_relative_to(os.path.realpath(images)):

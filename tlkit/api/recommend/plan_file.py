@@ -75,7 +75,7 @@ def request_of(plan: Plan, images: str | os.PathLike[str], given: Mapping[str, A
         **{name: getattr(plan, name) for name in shared_with_plan()},
         **({} if plan.strategy in (EARLY, LAST_LAYERS) else {"boundary": None}),
         "image_size": plan.input_size,
-        "groups": _groups(plan, given),
+        "groups": groups_of_plan(plan, given),
         **_network(plan, given),
         **({"epochs": 0} if plan.head_only else {}),
     }
@@ -131,7 +131,7 @@ def _network(plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
     return {"backbone": file, "preprocessing": plan.preprocessing}
 
 
-def _groups(plan: Plan, given: Mapping[str, Any]) -> str | None:
+def groups_of_plan(plan: Plan, given: Mapping[str, Any]) -> str | None:
     """How images are grouped; a table is where it was, or where ``given`` says.
 
     Raises:

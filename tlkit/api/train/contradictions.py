@@ -34,7 +34,9 @@ def refuse_contradictions(options: Any) -> None:
         raise TlkitError(
             f"--epochs 0 does not apply to --strategy {options.strategy}", f"--strategy {FREEZE} solves the head only"
         )
-    if not options.tunes:
+    if options.add or options.rename is not None:
+        _refuse_beside_add(options)
+    elif not options.tunes:
         _refuse_tuning(options)
 
 
@@ -44,3 +46,17 @@ def _refuse_tuning(options: Any) -> None:
         if its.option.tuning and value != its.default and not (name == "epochs" and value == 0):
             hint = "--strategy fine-tune, last-layers or early-layers"
             raise TlkitError(f"{its.flag} requires a strategy that trains weights", hint)
+
+
+def _refuse_beside_add(options: Any) -> None:
+    """Refuse what the bundle that images are added to has decided already."""
+    if not options.add:
+        raise TlkitError("--rename requires --add", "tlkit train IMAGES --from BUNDLE --add --rename old=new")
+    if options.from_bundle is None:
+        raise TlkitError("--add requires --from", "tlkit train IMAGES --from BUNDLE --add")
+    for name, its in declared(type(options)).items():
+        decided = its.option.decided_by or its.option.tuning or name in ("advisor", "pilot", "time_budget")
+        if decided and name not in ("from_bundle", "groups") and getattr(options, name) != its.default:
+            raise TlkitError(
+                f"{its.flag} does not apply to --add", "leave it out: the head is solved as the bundle's plan says"
+            )

@@ -24,6 +24,8 @@ class Finished:
         folder: The images found.
         place: Where the bundle goes.
         run: The folder of a run that fine-tunes; None: only a head was solved.
+        added_to: Name of the bundle that images were added to; "": none. The names of its images begin with it.
+        taps: Names of the taps of the head in the extractor, if they differ from those of the plan.
     """
 
     trained: Trained
@@ -33,6 +35,13 @@ class Finished:
     folder: ImageFolder
     place: Place
     run: RunDir | None
+    added_to: str = ""
+    taps: tuple[str, ...] = ()
+
+    @property
+    def head_taps(self) -> tuple[str, ...]:
+        """Names of the taps of the head, as the extractor names them."""
+        return self.taps or self.trained.plan.taps
 
     @property
     def skipped(self) -> Skipped:

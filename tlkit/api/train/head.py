@@ -43,26 +43,36 @@ def solve(dataset: Dataset, plan: Plan, context: Context) -> Solved:
         plan: The strategy with its features and boundary.
         context: Context of the run.
     """
-    from tlkit.linear.head import solve_head
-
-    labels, groups, taps = dataset.labels(TRAIN), dataset.groups(TRAIN), dataset.features.taps
-    balanced = weighs_classes(plan, dataset)
     choice = choose_taps(
         dataset.matrix(TRAIN),
-        taps,
-        labels,
-        groups,
+        dataset.features.taps,
+        dataset.labels(TRAIN),
+        dataset.groups(TRAIN),
         plan,
-        balanced=balanced,
+        balanced=weighs_classes(plan, dataset),
         progress=context.show,
     )
+    return solve_on(dataset, plan, choice, context)
+
+
+def solve_on(dataset: Dataset, plan: Plan, choice: Choice, context: Context) -> Solved:
+    """Solve the head on chosen features of the training images.
+
+    Args:
+        dataset: Images, split and features.
+        plan: The plan, with class weights and seed.
+        choice: The features.
+        context: Context of the run.
+    """
+    from tlkit.linear.head import solve_head
+
     head = solve_head(
         dataset.matrix(TRAIN, choice.taps),
-        labels,
+        dataset.labels(TRAIN),
         len(dataset.classes),
-        groups=groups,
-        balanced=balanced,
-        blocks=widths_of(taps, choice.taps),
+        groups=dataset.groups(TRAIN),
+        balanced=weighs_classes(plan, dataset),
+        blocks=widths_of(dataset.features.taps, choice.taps),
         seed=plan.seed,
         progress=context.show,
     )

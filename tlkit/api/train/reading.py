@@ -71,13 +71,13 @@ def read_dataset(
         )
     if quiet:
         return dataset
-    _report_copies(dataset, context.show)
+    report_copies(dataset, context.show)
     if TOP in dict(dataset.features.taps):  # a plan may need other features only
-        dataset = _with_grouping(dataset, plan.groups, context)
+        dataset = with_grouping(dataset, plan.groups, context)
     return dataset
 
 
-def _with_grouping(dataset: Dataset, asked: str | None, context: Context) -> Dataset:
+def with_grouping(dataset: Dataset, asked: str | None, context: Context) -> Dataset:
     """Compare random and grouped folds of the training images; say what was found."""
     training = dataset.part(dataset.of(TRAIN), [TRAIN] * dataset.count(TRAIN))
     asked = asked or (TABLE if any(dataset.folder.groups) else None)
@@ -89,7 +89,8 @@ def _with_grouping(dataset: Dataset, asked: str | None, context: Context) -> Dat
     return replace(dataset, grouping=grouping)
 
 
-def _report_copies(dataset: Dataset, show: Progress) -> None:
+def report_copies(dataset: Dataset, show: Progress) -> None:
+    """Say which images have copies, and whether they are on both sides of a split."""
     if dataset.split_groups:
         named, done = dataset.split_groups[0], _dropped(dataset)
         show.note(f"groups with images in more than one split: {len(dataset.split_groups)}, such as {named}; {done}")

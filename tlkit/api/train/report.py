@@ -82,6 +82,9 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
 
 def again(request: TrainOptions, plan: Plan, images: Path, target: Path) -> str:
     """The command that repeats the run."""
+    if request.add:
+        words = ["tlkit", "train", str(images), *request.table_words(), "--from", str(request.from_bundle), "--add"]
+        return shlex.join([*words, *(["--rename", request.rename] if request.rename else [])])
     words = ["tlkit", "train", str(images), *request.table_words(), "--plan", str(target / PLAN)]
     if plan.from_bundle is not None and request.from_bundle is not None:
         words += ["--from", request.from_bundle]

@@ -21,13 +21,14 @@ from tlkit.locks import HeldError, Holder, holder_of, locked
 
 
 @contextlib.contextmanager
-def reserved(images: Path, output: str | None, overwrite: bool) -> Iterator[Place]:
+def reserved(images: Path, output: str | None, overwrite: bool, name: str | None = None) -> Iterator[Place]:
     """Choose where the bundle goes and keep other runs from that name; remove what killed runs left there.
 
     Args:
         images: The image folder, or the table of labels.
         output: The folder that the user asked for; None: a free name in the current folder.
         overwrite: Whether an existing bundle may be replaced.
+        name: What to call the bundle if nobody said; None: as the images.
 
     Raises:
         TlkitError: As `free_place`, or a run that is alive writes this bundle.
@@ -36,7 +37,7 @@ def reserved(images: Path, output: str | None, overwrite: bool) -> Iterator[Plac
     while True:
         if output is not None:
             _refuse_busy(Path(os.path.abspath(Path(output).expanduser())))  # noqa: PTH100
-        place = free_place(images, output, overwrite)
+        place = free_place(images, output, overwrite, name)
         with contextlib.ExitStack() as stack:
             try:
                 _enter(stack, place.target)

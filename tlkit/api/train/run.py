@@ -53,8 +53,14 @@ def train(
         TypeError: There is no such option.
         TlkitError: The folder, an option, the weights or the output folder cannot be used.
     """
+    if plan is not None and options.get("add"):
+        raise TlkitError("--plan does not apply to --add", "the bundle given by --from has its own plan")
     request = TrainOptions.make(images, **options) if plan is None else request_of(plan, images, options)
     context = context_of(request, progress)
+    if request.add:
+        from tlkit.api.train.adding import add_images
+
+        return add_images(request, context)
     expect_training(request, context)
     with reserved(existing_images(request.images), request.output, request.overwrite) as place:
         context.begin(IMAGES)

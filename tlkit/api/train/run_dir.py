@@ -246,7 +246,7 @@ def is_taken(target: Path) -> bool:
     return os.path.lexists(target) or os.path.lexists(run_folder(target)) or is_being_written(target)
 
 
-def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
+def free_place(images: Path, output: str | None, overwrite: bool, name: str | None = None) -> Place:
     """Choose where the bundle goes, before any work; a default name also avoids unfinished runs and those alive.
 
     Raises:
@@ -254,7 +254,7 @@ def free_place(images: Path, output: str | None, overwrite: bool) -> Place:
     """
     if output is not None:
         refuse_unfinished(Place(Path(os.path.abspath(Path(output).expanduser())), overwrite))  # noqa: PTH100
-    place = Place(choose_output(images, output, overwrite, is_taken), overwrite)
+    place = Place(choose_output(images, output, overwrite, is_taken, name), overwrite)
     refuse_unfinished(place)
     return place
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
+from tlkit.api.train.keeping import keep_features
 from tlkit.api.train.report import page_of_training
 from tlkit.bundle.manifest import LITE, MODEL, OOD, REPORT, Manifest
 from tlkit.bundle.save import save_bundle
@@ -50,6 +52,8 @@ def save(finished: Finished, context: Context) -> tuple[Plan, Path]:
             context.show.note(written.problem)
         if trained.ood is not None and trained.ood.statistics is not None:
             np.savez(folder / OOD, **trained.ood.statistics.arrays())  # type: ignore[arg-type]
+        if finished.start.request.keeps_features:
+            keep_features(finished, plan, folder, context)
         _write_report(finished, plan, folder, history, context)
         return _manifest(finished, plan, written.layers)
 
@@ -74,7 +78,7 @@ def _frozen_writer(finished: Finished, context: Context) -> tuple[Callable[[Path
     """Return the writer and history for a frozen backbone."""
     from tlkit.formats.networks import write_networks
 
-    head, extractor, taps = finished.trained.head, finished.extractor, finished.trained.plan.taps
+    head, extractor, taps = finished.trained.head, finished.extractor, finished.head_taps
     history = [
         {"step": step, "c": point.c, "cv_log_loss": point.log_loss, "cv_accuracy": point.accuracy}
         for step, point in enumerate(head.search, 1)
@@ -145,4 +149,6 @@ def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifes
 
 
 def _samples(dataset: Dataset) -> list[Path]:
-    return dataset.paths(VAL)[:MAX_SAMPLES]
+    """Return some images that are there: those that a bundle knows by their features alone are not."""
+    there = (path for path in chain(dataset.paths(VAL), dataset.paths(TRAIN)) if path.is_file())
+    return list(islice(there, MAX_SAMPLES))

@@ -186,13 +186,14 @@ def _require_same(planned: Plan, found: Plan) -> None:
             )
 
 
-def find_labelled(request: TrainOptions, context: Context) -> ImageFolder:
-    """Find the labelled images and their groups, and require enough in every class."""
-    folder = labelled_images(request.images, request.columns)
+def find_labelled(request: TrainOptions, context: Context, *, adding: bool = False) -> ImageFolder:
+    """Find the labelled images and their groups, and require enough in every class, unless they are added to others."""
+    folder = labelled_images(request.images, request.columns, min_classes=1 if adding else 2)
     refuse_cache_among(places_of(folder).within)
     for remark in folder.remarks:
         context.show.note(remark)
-    require_enough(folder, folder.dropped)
+    if not adding:
+        require_enough(folder, folder.dropped)
     for line in layout_notes(folder):
         context.show.note(line)
     if request.groups is not None:
