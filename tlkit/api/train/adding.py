@@ -126,7 +126,9 @@ def said_of(added: Added, kept: int, name: str, *, tuned: bool) -> str:
 
 
 def _dataset(added: Added, start: Start, context: Context) -> Dataset:
-    plan = start.plan
+    plan, classes = start.plan, added.folder.classes
+    if len(classes) < 2:
+        raise TlkitError(f"only one class ('{classes[0]}') is left", "a classifier needs at least two classes")
     with context.show.phase("Looking for copies", None):
         dataset = prepare(
             added.folder,
