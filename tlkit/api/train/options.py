@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit.api.table_options import TableOptions
+from tlkit.api.train.add_options import AddOptions
 from tlkit.api.train.contradictions import refuse_contradictions
 from tlkit.api.train.keywords import refuse_unknown
 from tlkit.backbones import catalog
@@ -16,7 +16,6 @@ from tlkit.plan import choices
 from tlkit.plan.choices import AUTO, FREEZE, MEASURED
 from tlkit.plan.fields import record_of
 from tlkit.plan.option import DATA, MACHINE, OUTPUT, PLAN, RECIPE, STRATEGY, TIME, TRAINING, declared, option
-from tlkit.plan.renames import is_rename_file
 from tlkit.plan.values import count_of, milliseconds_of, seconds_of
 from tlkit.schema import MAX_SIDE
 
@@ -32,7 +31,7 @@ def of_recipe(default: Any, **said: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class TrainOptions(TableOptions):
+class TrainOptions(AddOptions):
     """The options of ``train``. Make them with `TrainOptions.make`, which takes values as people write them.
 
     Example:
@@ -168,20 +167,6 @@ class TrainOptions(TableOptions):
         is_path=True,
         decided_by=PLAN,
     )
-    add: bool = option(
-        False,
-        help="Add IMAGES to those of the bundle given by --from, and solve its head again; the old images are not "
-        "needed.",
-        group=STRATEGY,
-    )
-    rename: str | None = option(
-        None,
-        help="With --add: rename or merge classes, such as old=new or old=new,other=new; or a CSV or JSON file of old "
-        "and new names.",
-        group=STRATEGY,
-        metavar="OLD=NEW|FILE",
-        path_if=is_rename_file,
-    )
     image_size: int | None = advised(
         None,
         help="Resize images to squares of this many pixels a side.",
@@ -251,11 +236,6 @@ class TrainOptions(TableOptions):
         flags=("--refit/--no-refit",),
         decided_by=PLAN,
     )
-    keep_features: bool = option(
-        False,
-        help="Keep the features of all images in the bundle, some 3 kB an image, for --add and suggest.",
-        group=OUTPUT,
-    )
     report: bool = option(
         True, help="Write report.html into the bundle.", group=OUTPUT, flags=("--report/--no-report",)
     )
@@ -310,11 +290,6 @@ class TrainOptions(TableOptions):
     def tunes(self) -> bool:
         """Whether backbone weights are trained; not known yet for "auto"."""
         return self.strategy != FREEZE and self.epochs != 0
-
-    @property
-    def keeps_features(self) -> bool:
-        """Whether the bundle keeps the features of its images; one that images were added to always does."""
-        return self.keep_features or self.add
 
     @property
     def names_tuning(self) -> bool:
