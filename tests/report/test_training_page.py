@@ -33,6 +33,7 @@ STORY = TrainingStory(
     tuning=None,
     history=[{"step": 1, "c": 0.1, "cv_log_loss": 0.5}, {"step": 2, "c": 0.3, "cv_log_loss": 0.4}],
     calibration="confidence is as trained",
+    promise=None,
     problems=(f"2 images could not be read: {EVIL}.jpg: truncated",),
     has_test=False,
     command="tlkit train x --plan x.tlkit/plan.json",

@@ -59,6 +59,8 @@ class Classifier(Bundle):
         *,
         unknown_rate: float | None = ...,
         threshold: float | None = ...,
+        precision: float | None = ...,
+        each_class: bool = ...,
         top: int = ...,
         tta: bool = ...,
     ) -> Prediction: ...
@@ -70,6 +72,8 @@ class Classifier(Bundle):
         *,
         unknown_rate: float | None = ...,
         threshold: float | None = ...,
+        precision: float | None = ...,
+        each_class: bool = ...,
         top: int = ...,
         tta: bool = ...,
     ) -> list[Prediction]: ...
@@ -80,6 +84,8 @@ class Classifier(Bundle):
         *,
         unknown_rate: float | None = None,
         threshold: float | None = None,
+        precision: float | None = None,
+        each_class: bool = False,
         top: int = TOP,
         tta: bool = False,
     ) -> Prediction | list[Prediction]:
@@ -92,6 +98,8 @@ class Classifier(Bundle):
             unknown_rate: Share of images of known classes that may be flagged as unknown, 0..0.5; 0: flag none; None:
                 as set in training.
             threshold: Probability, 0..1, below which a row says that a person should review it; None: no row does.
+            precision: Share of the rows for no review that is to be right; see `tlkit.predict_iter`.
+            each_class: See `tlkit.predict_iter`.
             top: Number of most probable classes in a row, at least 1.
             tta: Average over each image and its mirror image; takes twice the time.
 
@@ -100,10 +108,18 @@ class Classifier(Bundle):
             its reason in ``error``.
 
         Raises:
-            TlkitError: Something else is given, the bundle cannot flag unknown images, or mirroring is not known to be
-                harmless.
+            TlkitError: Something else is given, the bundle cannot flag unknown images or promise such a precision,
+                options contradict each other, or mirroring is not known to be harmless.
         """
-        asked = Asked.of(self, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
+        asked = Asked.of(
+            self,
+            unknown_rate=unknown_rate,
+            threshold=threshold,
+            precision=precision,
+            each_class=each_class,
+            top=top,
+            tta=tta,
+        )
         items = listed(images)
         if is_single(images):
             return prediction_of(str(items[0]), answer(items[0], self, mirrored=tta), self.classes, asked)

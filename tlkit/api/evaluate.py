@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tlkit.api.labelled import find_part
 from tlkit.api.predict import unknown_limit
+from tlkit.api.promise import Kept, Promises, check_precision, promised_on
 from tlkit.api.table_options import TableOptions
 from tlkit.api.train.keywords import documented
 from tlkit.bundle.load import Bundle, load
@@ -56,6 +57,9 @@ class Evaluation:
         doubts: Why the classes of the images may not be those that are meant, one sentence each.
         unknown_classes: Classes that the bundle does not have, with their number of images; these are ignored.
         metrics: Metrics over all images.
+        promises: What can be promised of the answers, from images that training did not use.
+        kept: What the bundle's own promise, of the precision asked for, came to on these images; None: nothing was
+            asked for, or it makes no such promise.
     """
 
     model: Path
@@ -72,6 +76,8 @@ class Evaluation:
     skipped: tuple[tuple[str, str], ...]
     unknown_classes: dict[str, int]
     metrics: Metrics
+    promises: Promises
+    kept: Kept | None = None
     unused: tuple[dict[str, Any], ...] = ()
     doubts: tuple[str, ...] = ()
 
@@ -119,6 +125,8 @@ class Evaluation:
             "unknown_classes": self.unknown_classes,
             "skipped": [{"file": file, "error": reason} for file, reason in self.skipped],
             "warnings": list(self.warnings),
+            "promise": self.promises.to_json(),
+            "own_promise": None if self.kept is None else self.kept.to_json(),
             "unused": list(self.unused),
         }
 
@@ -130,6 +138,7 @@ def evaluate(
     *,
     split: str = AUTO,
     unknown_rate: float | None = None,
+    precision: float | None = None,
     tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
@@ -143,6 +152,8 @@ def evaluate(
         model: A bundle or its folder; None: the newest ``*.tlkit`` in the current folder.
         split: Part of images with splits of their own. "auto": test/ if there is one, else val/, else everything.
         unknown_rate: As for `tlkit.predict`.
+        precision: Find how sure the bundle must be for this share of its answers to be right, from those of these
+            images that training did not use; None: for 99%, 95% and 90%.
         tta: As for `tlkit.predict`.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Threads to read images with, and cores to compute with; None: all.
@@ -160,17 +171,27 @@ def evaluate(
     show = progress or SilentProgress()
     folder, part = find_part(images, table, split, show)
     return evaluate_folder(
-        folder, part, bundle, table, unknown_rate=unknown_rate, tta=tta, engine=engine, workers=workers, show=show
+        folder,
+        part,
+        bundle,
+        table,
+        unknown_rate=unknown_rate,
+        precision=precision,
+        tta=tta,
+        engine=engine,
+        workers=workers,
+        show=show,
     )
 
 
-def evaluate_folder(
+def evaluate_folder(  # noqa: PLR0913  (one argument an option)
     folder: ImageFolder,
     part: str,
     bundle: Bundle,
     table: TableOptions,
     *,
     unknown_rate: float | None = None,
+    precision: float | None = None,
     tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
@@ -184,6 +205,7 @@ def evaluate_folder(
         bundle: The bundle.
         table: How the table was to be understood, for the result.
         unknown_rate: As for `evaluate`.
+        precision: As for `evaluate`.
         tta: As for `evaluate`.
         engine: As for `evaluate`.
         workers: As for `evaluate`.
@@ -192,11 +214,13 @@ def evaluate_folder(
     Raises:
         TlkitError: As for `evaluate`.
     """
+    if precision is not None:
+        check_precision(precision)
     known, unknown = _matched(folder, bundle)
     limit = unknown_limit(bundle, unknown_rate)
     if tta:
         check_mirroring(bundle)
-    files, labels, rows, unlike, used = [], [], [], [], []
+    files, labels, rows, unlike, used, contents = [], [], [], [], [], []
     skipped = [*((each.file, each.reason) for each in folder.dropped), *folder.unreadable]
     with show.phase("Evaluating", len(known)) as advance:
         paths = [folder.paths[index] for index, _ in known]
@@ -210,13 +234,16 @@ def evaluate_folder(
                 labels.append(label)
                 rows.append(values)
                 unlike.append(answer.ood_score)
-                used.append(used_in(bundle, item.content.hex()))
+                contents.append(item.content.hex())
+                used.append(used_in(bundle, contents[-1]))
             advance(1)
     if not rows:
         raise TlkitError(f"no readable image in {folder.source}", "{}: {}".format(*skipped[0]))
     probabilities = exact(np.stack(rows))
     with show.phase("Computing the metrics", None):
         metrics = measure(probabilities, labels)
+        unknown_images = None if limit is None else tuple(each is not None and not each <= limit for each in unlike)
+        promises, kept = promised_on(bundle, probabilities, labels, used, contents, unknown_images, precision)
     return Evaluation(
         model=bundle.path,
         images=folder.source,
@@ -227,11 +254,13 @@ def evaluate_folder(
         files=tuple(files),
         labels=tuple(labels),
         probabilities=probabilities,
-        unknown=None if limit is None else tuple(each is not None and not each <= limit for each in unlike),
+        unknown=unknown_images,
         used=tuple(used),
         skipped=tuple(skipped),
         unknown_classes=unknown,
         metrics=metrics,
+        promises=promises,
+        kept=kept,
         unused=tuple(each.to_json() for each in folder.unused),
         doubts=tuple(class_doubts(folder)),
     )

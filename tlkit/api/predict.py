@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlkit.api.inputs import PathLike, find_images
+from tlkit.api.promise import check_together, limits_of
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import Answer, answers, check_mirroring
 from tlkit.errors import TlkitError
+from tlkit.evaluation.promise import doubts_of
 from tlkit.linear.ood import check_rate
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from tlkit.images.given import GivenImage
 
 TOP = 5
+FINE = 1e-6  # probabilities are float32
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class Prediction:
         top: (class, probability) of the most probable classes, best first, at most `TOP`.
         unknown: Whether the image is unlike anything the bundle was trained on; None if the bundle cannot tell.
         error: Why there is no label; None if there is one.
-        review: Whether a person should look at the image, as its probability is below the threshold; None without a
-            threshold, or if there is no label.
+        review: Whether a person should look at the image, as its probability is below the threshold or too low for the
+            precision; None if neither is given, or if there is no label.
     """
 
     file: str
@@ -64,12 +68,14 @@ class Prediction:
 
 
 @documented(FileOptions)
-def predict(
+def predict(  # noqa: PLR0913  (one argument an option)
     images: Images,
     model: PathLike | Bundle | None = None,
     *,
     unknown_rate: float | None = None,
     threshold: float | None = None,
+    precision: float | None = None,
+    each_class: bool = False,
     top: int = TOP,
     tta: bool = False,
     engine: str = AUTO,
@@ -84,6 +90,8 @@ def predict(
             model,
             unknown_rate=unknown_rate,
             threshold=threshold,
+            precision=precision,
+            each_class=each_class,
             top=top,
             tta=tta,
             engine=engine,
@@ -95,12 +103,14 @@ def predict(
 
 
 @documented(FileOptions)
-def predict_iter(
+def predict_iter(  # noqa: PLR0913  (one argument an option)
     images: Images,
     model: PathLike | Bundle | None = None,
     *,
     unknown_rate: float | None = None,
     threshold: float | None = None,
+    precision: float | None = None,
+    each_class: bool = False,
     top: int = TOP,
     tta: bool = False,
     engine: str = AUTO,
@@ -119,6 +129,10 @@ def predict_iter(
         unknown_rate: Share of images of known classes that may be flagged as unknown, 0..0.5; 0: flag none; None: as
             set in training.
         threshold: Probability, 0..1, below which a row says that a person should review it; None: no row does.
+        precision: Share of the other rows, those for no review, that is to be right, above 0 and below 1, in place of a
+            threshold. The bundle knows from images that it was not trained on how sure it must be; with 95% confidence,
+            the promise holds for images like those.
+        each_class: Promise the precision for the rows of each class by itself.
         top: Number of most probable classes in a row, at least 1.
         tta: Average over each image and its mirror image (test-time augmentation); takes twice the time.
         engine: "auto" (LiteRT on a CPU, Keras on a GPU), "litert" or "keras".
@@ -132,12 +146,20 @@ def predict_iter(
     Raises:
         TypeError: There is no such option.
         TlkitError: There is no bundle or it is damaged, no image is found or an image is of a type that cannot be one,
-            the bundle cannot flag unknown images, mirroring is not known to be harmless, a number is out of range, or
-            the engine is missing.
+            the bundle cannot flag unknown images or cannot promise such a precision, mirroring is not known to be
+            harmless, a number is out of range, options contradict each other, or the engine is missing.
     """
     table = FileOptions.of("predict", options)
     bundle = model if isinstance(model, Bundle) else load(model)
-    asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
+    asked = Asked.of(
+        bundle,
+        unknown_rate=unknown_rate,
+        threshold=threshold,
+        precision=precision,
+        each_class=each_class,
+        top=top,
+        tta=tta,
+    )
     show = progress or SilentProgress()
     found = find_images(images, table, show)
     with show.phase("Predicting", len(found)) as advance:
@@ -155,22 +177,37 @@ class Asked:
         threshold: The probability below which a person should review it; None: nothing is to be reviewed.
         top: Number of most probable classes.
         tta: Whether to average over each image and its mirror image.
+        precision: Share of the images not to be reviewed that is to be right; None: no such promise.
+        each_class: Whether that is promised for each class by itself.
+        doubts: The doubt from which the images predicted as each class are to be reviewed; empty without a promise.
     """
 
     limit: float | None = None
     threshold: float | None = None
     top: int = TOP
     tta: bool = False
+    precision: float | None = None
+    each_class: bool = False
+    doubts: tuple[float, ...] = ()
 
     @classmethod
     def of(
-        cls, bundle: Bundle, *, unknown_rate: float | None, threshold: float | None, top: int | None, tta: bool
+        cls,
+        bundle: Bundle,
+        *,
+        unknown_rate: float | None = None,
+        threshold: float | None = None,
+        precision: float | None = None,
+        each_class: bool = False,
+        top: int | None = None,
+        tta: bool = False,
     ) -> Asked:
         """Check what is asked of a bundle.
 
         Raises:
-            TlkitError: A number is out of range, or the bundle cannot tell.
+            TlkitError: A number is out of range, options contradict each other, or the bundle cannot tell.
         """
+        check_together(threshold, precision, each_class=each_class, tta=tta)
         if threshold is not None and not 0 <= threshold <= 1:
             raise TlkitError(f"--threshold must be at least 0 and at most 1, not {threshold:g}")
         if top is not None and top < 1:
@@ -178,7 +215,32 @@ class Asked:
         limit = unknown_limit(bundle, unknown_rate)
         if tta:
             check_mirroring(bundle)
-        return cls(limit, threshold, TOP if top is None else top, tta)
+        doubts = () if precision is None else limits_of(bundle, precision, by_class=each_class)
+        return cls(limit, threshold, TOP if top is None else top, tta, precision, each_class, doubts)
+
+    @property
+    def reviews(self) -> bool:
+        """Whether any image may be left to a person."""
+        return self.threshold is not None or self.precision is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options that decide which images are to be reviewed, as plain data."""
+        promised = {"--precision": self.precision, "--each-class": self.each_class}
+        return {"--threshold": self.threshold, **(promised if self.precision is not None else {})}
+
+    def is_doubtful(self, values: NDArray[np.float32], answer: int) -> bool | None:
+        """Whether a person should look at an image; None if nothing is to be reviewed.
+
+        Args:
+            values: Its probabilities, float32 [classes].
+            answer: The predicted class.
+        """
+        if self.doubts:
+            return not doubts_of(values[None])[0] < self.doubts[answer]
+        if self.threshold is None:
+            return None
+        rest = 1 - self.threshold  # a probability close to 1 has lost the digits that its doubt still has
+        return bool(values[answer] < self.threshold or (0 < rest < FINE and doubts_of(values[None])[0] > rest))
 
 
 def rows_of(
@@ -232,5 +294,4 @@ def prediction_of(name: str, answer: Answer, classes: Sequence[str], asked: Aske
     top = tuple((classes[i], float(values[i])) for i in best)
     score = answer.ood_score
     unknown = None if asked.limit is None or score is None else not score <= asked.limit
-    review = None if asked.threshold is None else top[0][1] < asked.threshold
-    return Prediction(name, *top[0], top, unknown, None, review)
+    return Prediction(name, *top[0], top, unknown, None, asked.is_doubtful(values, int(best[0])))

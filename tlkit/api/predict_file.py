@@ -73,6 +73,8 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
     resume: bool = False,
     unknown_rate: float | None = None,
     threshold: float | None = None,
+    precision: float | None = None,
+    each_class: bool = False,
     top: int | None = None,
     tta: bool = False,
     shard: str | None = None,
@@ -94,6 +96,8 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
         resume: Go on with an unfinished run of the same file. Images that have changed since are labelled again.
         unknown_rate: See `tlkit.predict_iter`.
         threshold: See `tlkit.predict_iter`.
+        precision: See `tlkit.predict_iter`.
+        each_class: See `tlkit.predict_iter`.
         top: Number of most probable classes in a row; None: one in CSV, five in the other formats.
         tta: See `tlkit.predict_iter`.
         shard: Label only a share of the images: "2/8" is the second of eight. It goes into a part beside the file,
@@ -112,7 +116,7 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
     """
     start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
     images = listed(images)  # an iterator can be used only once
-    form = format_of(target, CsvRows(top or 1, threshold is not None, raw_csv))
+    form = format_of(target, CsvRows(top or 1, threshold is not None or precision is not None, raw_csv))
     wanted = None if shard is None else Shard.parse(shard)
     if wanted is not None:
         target = wanted.part(target)
@@ -122,11 +126,19 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
     places = places_named(images, table.columns)
     check_free(target, places, "--output")
     bundle = model if isinstance(model, Bundle) else load(model)
-    asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=top, tta=tta)
+    asked = Asked.of(
+        bundle,
+        unknown_rate=unknown_rate,
+        threshold=threshold,
+        precision=precision,
+        each_class=each_class,
+        top=top,
+        tta=tta,
+    )
     found: Sequence[Path | GivenImage] = find_images(images, table, show)
     if wanted is not None:
         share = share_of(found, places.within, wanted)
-        manifest = share.manifest(_signature(bundle, asked), top or 1, threshold is not None)
+        manifest = share.manifest(_signature(bundle, asked), top or 1, asked.reviews)
         found, form = share.found, part_format(manifest, share.places)
     with work_folder(target) as folder:
         rows = _Rows(folder, found)
@@ -156,7 +168,7 @@ def _signature(bundle: Bundle, asked: Asked) -> dict[str, Any]:
     return {
         "model": bundle.manifest["digest"],
         "unknown_limit": asked.limit,
-        "--threshold": asked.threshold,
+        **asked.to_json(),
         "--top": asked.top,
         "--tta": asked.tta,
     }

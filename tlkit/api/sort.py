@@ -87,6 +87,8 @@ def sort_into(  # noqa: PLR0913  (one argument an option)
     dry_run: bool = False,
     unknown_rate: float | None = None,
     threshold: float | None = None,
+    precision: float | None = None,
+    each_class: bool = False,
     tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
@@ -95,10 +97,10 @@ def sort_into(  # noqa: PLR0913  (one argument an option)
 ) -> Sorted:
     """Label images and put each into the folder of its class.
 
-    Images unlike those of training go into ``unknown``, those below the threshold into ``review``, and those that
-    cannot be read into ``unreadable``. No file is ever replaced: one whose name is taken gets a number. A journal
-    beside the folder, ``INTO.journal.jsonl``, says where every file came from: `undo` takes it back. The same call
-    again goes on with a run that was killed or interrupted.
+    Images unlike those of training go into ``unknown``, those below the threshold or not sure enough for the precision
+    into ``review``, and those that cannot be read into ``unreadable``. No file is ever replaced: one whose name is
+    taken gets a number. A journal beside the folder, ``INTO.journal.jsonl``, says where every file came from: `undo`
+    takes it back. The same call again goes on with a run that was killed or interrupted.
 
     Args:
         images: Files, folders, patterns, tables: see `tlkit.predict_iter`; no images in memory.
@@ -108,6 +110,9 @@ def sort_into(  # noqa: PLR0913  (one argument an option)
         dry_run: Say where every file would go, and write nothing.
         unknown_rate: See `tlkit.predict_iter`.
         threshold: Probability, 0..1, below which an image goes into ``review``; None: none does.
+        precision: Share of the images in the class folders that is to be right: what is not sure enough goes into
+            ``review``; see `tlkit.predict_iter`.
+        each_class: See `tlkit.predict_iter`.
         tta: See `tlkit.predict_iter`.
         engine: See `tlkit.predict_iter`.
         workers: See `tlkit.predict_iter`.
@@ -125,7 +130,15 @@ def sort_into(  # noqa: PLR0913  (one argument an option)
         raise TlkitError(f"unknown action '{action}'", f"one of {', '.join(ACTIONS)}")
     images = listed(images)  # an iterator can be used only once
     bundle = model if isinstance(model, Bundle) else load(model)
-    asked = Asked.of(bundle, unknown_rate=unknown_rate, threshold=threshold, top=1, tta=tta)
+    asked = Asked.of(
+        bundle,
+        unknown_rate=unknown_rate,
+        threshold=threshold,
+        precision=precision,
+        each_class=each_class,
+        top=1,
+        tta=tta,
+    )
     found = _files(images, target, FileOptions.of("sort_into", options), show)
     mover = Mover(target, action, _asked(images, bundle, asked))
     counts, folders = Counts(), _Folders(bundle.classes)
@@ -210,6 +223,6 @@ def _asked(images: Sequence[Path | GivenImage], bundle: Bundle, asked: Asked) ->
         "images": [str(each if not isinstance(each, Path) else each.absolute()) for each in images],
         "model": bundle.manifest["digest"],
         "unknown_limit": None if asked.limit is None else str(asked.limit),
-        "threshold": asked.threshold,
+        **{name.strip("-"): value for name, value in asked.to_json().items()},
         "tta": asked.tta,
     }

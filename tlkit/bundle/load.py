@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, LiteRTNetwork, choose_engine, keras_forward
 from tlkit.bundle.beside import restore
-from tlkit.bundle.manifest import FILES, LITE, MODEL, OOD
+from tlkit.bundle.manifest import FILES, HELD_OUT, LITE, MODEL, OOD
 from tlkit.bundle.save import MANIFEST, SUFFIX
 from tlkit.bundle.verify import damaged, verified_manifest
 from tlkit.errors import TlkitError
+from tlkit.evaluation.promise import HeldOut
 from tlkit.libraries import require_keras
 from tlkit.linear.ood import OodStatistics
 from tlkit.npz import read_npz
@@ -117,6 +118,26 @@ class Bundle:
         if len(found.shares) > len(self.classes):
             raise damaged(self.path, OOD, f"there are {len(found.shares)} classes, not {len(self.classes)}")
         return found
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """Predictions for images that training did not use; None if the bundle has none.
+
+        Raises:
+            TlkitError: They cannot be read, or are not of this bundle's classes.
+        """
+        return self._once("held out", self._read_held_out)
+
+    def _read_held_out(self) -> HeldOut | None:
+        if HELD_OUT not in self.manifest["files"]:
+            return None
+        try:
+            names = [each.name for each in fields(HeldOut)]
+            return HeldOut.from_arrays(read_npz(self.path / HELD_OUT, FILES[HELD_OUT], names), len(self.classes))
+        except OSError as error:
+            raise TlkitError(f"cannot read {self.path / HELD_OUT}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise damaged(self.path, HELD_OUT, error) from error
 
     @property
     def unknown_rate(self) -> float:

@@ -25,7 +25,7 @@ from tlkit.schema import (
 
 MODEL, LITE = "model.keras", "model.tflite"
 LABELS, PLAN, HISTORY = "labels.txt", "plan.json", "history.csv"
-OOD, REPORT = "known.npz", "report.html"
+OOD, HELD_OUT, REPORT = "known.npz", "heldout.npz", "report.html"
 KEPT = "features.npz"
 
 _MIB = 1 << 20
@@ -39,6 +39,7 @@ FILES = {
     PLAN: 4 * _MIB,
     HISTORY: 16 * _MIB,
     OOD: 512 * _MIB,
+    HELD_OUT: 64 * _MIB,
     REPORT: 256 * _MIB,
     KEPT: 8192 * _MIB,  # some 3 kB an image
 }
@@ -90,6 +91,7 @@ class Manifest:
         groups: Accuracy if images are mixed at random and if whole groups are held out; None: not measured, or images
             come in no groups.
         refit: Splits that the head was solved on once more, after its metrics were measured; empty: it was not.
+        held_out: Which images the predictions in ``heldout.npz`` are of; None: there are none.
         run: Name of the run that wrote the bundle, if weights were trained.
     """
 
@@ -111,6 +113,7 @@ class Manifest:
     flips: Mapping[str, Any] | None = None
     groups: Mapping[str, Any] | None = None
     refit: Annotated[Sequence[Name], Length(0, 10)] = ()
+    held_out: Mapping[str, Any] | None = None
     run: Name | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 
 from tlkit.api.table_options import TableOptions
 from tlkit.cli.bundles import chosen_bundle
-from tlkit.cli.declared import choices_of, completion, with_options
+from tlkit.cli.declared import MODEL, choices_of, completion, with_options
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Model, RawCsv, Tta, UnknownRate, Workers
 from tlkit.jsontext import json_text
@@ -53,6 +53,15 @@ def evaluate_command(
         ),
     ] = None,
     unknown_rate: UnknownRate = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Say how sure the bundle must be for this share of its answers to be right, such as 0.99.",
+            rich_help_panel=MODEL,
+            show_default="0.99, 0.95 and 0.9",
+        ),
+    ] = None,
     tta: Tta = False,
     engine: Engine = "auto",
     workers: Workers = None,
@@ -84,6 +93,7 @@ def evaluate_command(
         bundle,
         split=split,
         unknown_rate=unknown_rate,
+        precision=precision,
         tta=tta,
         engine=engine,
         workers=workers,
@@ -128,6 +138,9 @@ def _present(result: Evaluation) -> None:
     if result.unknown_share is not None:
         flagged = f"{round(result.unknown_share * its.images):,} of {plural(its.images, 'image')}"
         say(f"flagged as unknown, although their classes are known: {flagged} ({result.unknown_share:.1%})")
+    say(result.promises.line)
+    if result.kept is not None:
+        say(str(result.kept))
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in ("images", "recall", "95% interval", "precision", "F1"):

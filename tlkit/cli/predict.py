@@ -97,6 +97,18 @@ def predict_command(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Mark images for review so that of the others this share is right, such as 0.99, with 95% confidence.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    each_class: Annotated[
+        bool,
+        typer.Option("--each-class", help="With --precision: for each class by itself.", rich_help_panel=OUTPUT),
+    ] = False,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Exit with 2 if an image cannot be read.", rich_help_panel=OUTPUT),
@@ -131,11 +143,16 @@ def predict_command(
     with show.phase("Starting", None):
         from tlkit.api.predict import predict_iter
         from tlkit.api.prediction_rows import Counts
+        from tlkit.api.promise import check_together
+
+        check_together(threshold, precision, each_class=each_class, tta=tta)
 
     asked: dict[str, Any] = {
         "model": chosen_bundle(model, show),
         "unknown_rate": unknown_rate,
         "threshold": threshold,
+        "precision": precision,
+        "each_class": each_class,
         "tta": tta,
         "engine": engine,
         "workers": workers,
@@ -152,7 +169,8 @@ def predict_command(
         chosen = Format.json if as_json else form or (Format.table if terminal else Format.csv)
         # on a terminal the rows themselves show progress, and a bar would get in their way
         rows = predict_iter(images, progress=OnlyNotes(show) if terminal else show, top=top or 5, **asked)
-        _show(chosen, raw_csv, top, threshold is not None)(rows, counts)
+        reviews = threshold is not None or precision is not None
+        _show(chosen, raw_csv, top, reviews)(rows, counts)
         if counts.images > 1:
             show.note(str(counts))
     if counts.images == counts.unreadable > 0 or (strict and counts.unreadable):

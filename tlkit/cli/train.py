@@ -122,6 +122,8 @@ def _present(result: TrainResult) -> None:
     say(", ".join([plural(len(result.classes), "class", "classes"), *counts]))
     for line in result.accuracies():
         say(line)
+    if result.promises is not None:
+        say(result.promises.line)
     for warning in result.warnings:
         say(f"warning: {warning}")
     if result.plan.expected is not None:

@@ -28,6 +28,7 @@ class TrainingStory:
         tuning: As in `tlkit.api.train.result.TrainResult`.
         history: Rows of ``history.csv``.
         calibration: How confidence was calibrated, in a sentence.
+        promise: What the bundle promises of its answers, as in ``train --json``; None: nothing was measured.
         problems: Problems of the images, one sentence each.
         has_test: Whether there is a test set.
         command: The command that repeats the run.
@@ -40,6 +41,7 @@ class TrainingStory:
     tuning: dict[str, Any] | None
     history: Sequence[dict[str, Any]]
     calibration: str
+    promise: dict[str, Any] | None
     problems: Sequence[str]
     has_test: bool
     command: str
@@ -70,6 +72,7 @@ def training_page(story: TrainingStory, sections: Sections) -> str:
         curves_caption=caption,
         its=sections,
         calibration=f"{story.calibration[:1].upper()}{story.calibration[1:]}.",
+        promise=story.promise,
         problems=story.problems,
         now=steps[:MAX_NOW],
         later=steps[MAX_NOW:],

@@ -8,6 +8,7 @@ from typing import Any
 from tlkit.api.train.calibration import calibrate
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.head import Solved, weighs_classes
+from tlkit.api.train.held_out import measured
 from tlkit.api.train.metrics import instead_of_test, metrics_of
 from tlkit.api.train.ood import ood_of_frozen, ood_of_tuned
 from tlkit.api.train.trained import Trained
@@ -18,7 +19,7 @@ from tlkit.linear.classifier import ood_taps
 
 
 def finish(trained: Trained, rival: Solved, dataset: Dataset, extractor: Extractor, context: Context) -> Trained:
-    """Measure, calibrate, add the out-of-distribution statistics and, for a frozen network, refit the head.
+    """Measure, calibrate, add the out-of-distribution statistics, refit the head of a frozen network, and predict.
 
     Args:
         trained: The network as trained.
@@ -30,7 +31,8 @@ def finish(trained: Trained, rival: Solved, dataset: Dataset, extractor: Extract
     more = instead_of_test(dataset, trained.plan, rival, context)
     with context.show.phase("Calibrating", None):
         trained = with_ood(calibrated(trained, dataset, more), dataset, extractor)
-    return refitted(trained, dataset, context)
+    trained = refitted(trained, dataset, context)
+    return replace(trained, measured=measured(trained, dataset, context))
 
 
 def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trained:

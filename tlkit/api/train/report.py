@@ -12,7 +12,7 @@ from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reading import ONE_GROUP, classes_of_one_group
-from tlkit.api.train.result import accuracy_lines
+from tlkit.api.train.result import accuracy_lines, promised
 from tlkit.api.train.trained import Trained
 from tlkit.backbones.runtime import import_keras
 from tlkit.bundle.manifest import LITE, MODEL, PLAN
@@ -59,6 +59,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
     size = (plan.input_size, plan.input_size)
     shown = list(zip(files, dataset.paths(split), strict=True))
     sections = sections_of(found, probabilities, labels, shown, _class_maps(folder), size)
+    promises = promised(trained, dataset.classes)
     counts = {each: dataset.count(each) for each in (TRAIN, VAL, TEST)}
     story = TrainingStory(
         name=data_name(dataset.folder.source),
@@ -74,6 +75,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
             *layout_notes(finished.folder),
             *_problems(dataset, finished.skipped),
         ),
+        promise=None if promises is None else promises.to_json(),
         has_test=split == TEST,
         command=again(finished.start.request, plan, dataset.folder.source, finished.place.target),
     )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlkit.api.promise import Promises, promises_of
 from tlkit.api.train.coverage import coverage_warnings
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.start import Start
-from tlkit.api.train.trained import Tuning
+from tlkit.api.train.trained import Trained, Tuning
 from tlkit.bundle.manifest import REPORT
 from tlkit.context import Context
 from tlkit.images.folder import TEST, TRAIN, VAL
@@ -41,6 +42,7 @@ class TrainResult:
         groups: Groups that were asked for or found, and what they mean for the accuracy; None: none were found.
         refit: Splits that the head was solved on once more, after the metrics were measured; empty: it was not.
         report: The HTML page in the bundle; None if there is none.
+        promises: What the bundle promises of its answers.
         warnings: What the accuracies do not cover, which classes are in doubt, and what was not possible here, one
             sentence each.
         unused: Files of the image folder that are not used, and why; as in the JSON of ``check``.
@@ -61,6 +63,7 @@ class TrainResult:
     groups: Grouping | None = None
     refit: tuple[str, ...] = ()
     report: Path | None = None
+    promises: Promises | None = None
     warnings: tuple[str, ...] = ()
     unused: tuple[dict[str, Any], ...] = ()
 
@@ -88,6 +91,7 @@ class TrainResult:
             "report": None if self.report is None else str(self.report),
             "resume": None if self.resume is None else str(self.resume),
             "metrics": self.metrics,
+            "promise": None if self.promises is None else self.promises.to_json(),
             "seconds": self.seconds,
             "plan": self.plan.to_json(),
         }
@@ -120,9 +124,19 @@ def result_of(finished: Finished, plan: Plan, resume: Path | None, context: Cont
         resume=resume,
         groups=dataset.grouping,
         refit=trained.refit,
+        promises=promised(trained, dataset.classes),
         warnings=(*coverage_warnings(dataset), *_not_possible(finished.start)),
         unused=tuple(each.to_json() for each in finished.folder.unused),
     )
+
+
+def promised(trained: Trained, classes: Sequence[str]) -> Promises | None:
+    """What a network promises of its answers; None if that was not measured."""
+    its, ood = trained.measured, trained.ood
+    if its is None:
+        return None
+    rate = ood.rate if ood is not None and ood.statistics is not None else 0.0
+    return promises_of(its.held_out, its.source, its.why, classes=classes, unknown_rate=rate)
 
 
 def _not_possible(start: Start) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
 from tlkit.api.train.keeping import keep_features
 from tlkit.api.train.report import page_of_training
-from tlkit.bundle.manifest import LITE, MODEL, OOD, REPORT, Manifest
+from tlkit.bundle.manifest import HELD_OUT, LITE, MODEL, OOD, REPORT, Manifest
 from tlkit.bundle.save import save_bundle
 from tlkit.context import Context
 from tlkit.formats.keras_archive import keras_version
@@ -52,6 +52,8 @@ def save(finished: Finished, context: Context) -> tuple[Plan, Path]:
             context.show.note(written.problem)
         if trained.ood is not None and trained.ood.statistics is not None:
             np.savez(folder / OOD, **trained.ood.statistics.arrays())  # type: ignore[arg-type]
+        if trained.measured is not None and trained.measured.held_out is not None:
+            np.savez(folder / HELD_OUT, **trained.measured.held_out.arrays())  # type: ignore[arg-type]
         if finished.start.request.keeps_features:
             keep_features(finished, plan, folder, context)
         _write_report(finished, plan, folder, history, context)
@@ -144,6 +146,7 @@ def _manifest(finished: Finished, plan: Plan, layers: dict[str, str]) -> Manifes
         groups=None if dataset.grouping is None else dataset.grouping.to_json(),
         flips=asdict(trained.flips) if trained.flips else None,
         refit=trained.refit,
+        held_out=trained.measured.to_json() if trained.measured else None,
         run=finished.run.name if finished.run else None,
     )
 

@@ -19,6 +19,7 @@ from tlkit.plan.recipe import MIN_TO_SELECT
 from tlkit.words import plural
 
 if TYPE_CHECKING:
+    from tlkit.api.train.held_out import Measured
     from tlkit.api.train.tuning import Tuned
     from tlkit.linear.head import Head
 
@@ -69,6 +70,7 @@ class Trained:
         calibration: How confidence was calibrated; None: not yet.
         ood: How unknown images are flagged; None: not yet.
         refit: The splits that the head was solved on once more, after it was measured; empty: it was not.
+        measured: Predictions for images it was not trained on; None: not yet.
     """
 
     plan: Plan
@@ -81,6 +83,7 @@ class Trained:
     calibration: Calibration | None = None
     ood: Ood | None = None
     refit: tuple[str, ...] = ()
+    measured: Measured | None = None
 
     @property
     def flips(self) -> Flips | None:
