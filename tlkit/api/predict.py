@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.inputs import PathLike, find_images
-from tlkit.api.promise import check_together, limits_of
+from tlkit.api.promise import check_together, limits_of, unpromised
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
 from tlkit.bundle.load import Bundle, load
@@ -151,6 +151,7 @@ def predict_iter(  # noqa: PLR0913  (one argument an option)
     """
     table = FileOptions.of("predict", options)
     bundle = model if isinstance(model, Bundle) else load(model)
+    show = progress or SilentProgress()
     asked = Asked.of(
         bundle,
         unknown_rate=unknown_rate,
@@ -159,8 +160,8 @@ def predict_iter(  # noqa: PLR0913  (one argument an option)
         each_class=each_class,
         top=top,
         tta=tta,
+        show=show,
     )
-    show = progress or SilentProgress()
     found = find_images(images, table, show)
     with show.phase("Predicting", len(found)) as advance:
         for row in rows_of(found, bundle, asked, engine, workers):
@@ -201,8 +202,9 @@ class Asked:
         each_class: bool = False,
         top: int | None = None,
         tta: bool = False,
+        show: Progress | None = None,
     ) -> Asked:
-        """Check what is asked of a bundle.
+        """Check what is asked of a bundle, and note the classes for which nothing can be promised.
 
         Raises:
             TlkitError: A number is out of range, options contradict each other, or the bundle cannot tell.
@@ -216,6 +218,8 @@ class Asked:
         if tta:
             check_mirroring(bundle)
         doubts = () if precision is None else limits_of(bundle, precision, by_class=each_class)
+        if show is not None and (said := unpromised(bundle, doubts)):
+            show.note(said)
         return cls(limit, threshold, TOP if top is None else top, tta, precision, each_class, doubts)
 
     @property

@@ -134,6 +134,7 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
         each_class=each_class,
         top=top,
         tta=tta,
+        show=show,
     )
     found: Sequence[Path | GivenImage] = find_images(images, table, show)
     if wanted is not None:

@@ -256,8 +256,8 @@ def limits_of(bundle: Bundle, precision: float, *, by_class: bool = False) -> tu
 
 
 def unpromised(bundle: Bundle, limits: Sequence[float]) -> str:
-    """Say which classes are left to a person altogether; "" if none is."""
-    missing = [name for name, limit in zip(bundle.classes, limits, strict=True) if not limit]
+    """Say which classes are left to a person altogether; "" if none is, or nothing is promised."""
+    missing = [name for name, limit in zip(bundle.classes, limits, strict=False) if not limit]
     return f"no promise for {some(missing, MAX_NAMED)}: all of these are left to review" if missing else ""
 
 

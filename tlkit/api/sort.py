@@ -138,6 +138,7 @@ def sort_into(  # noqa: PLR0913  (one argument an option)
         each_class=each_class,
         top=1,
         tta=tta,
+        show=show,
     )
     found = _files(images, target, FileOptions.of("sort_into", options), show)
     mover = Mover(target, action, _asked(images, bundle, asked))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,7 @@ import typer
 
 from tlkit.api.table_options import TableOptions
 from tlkit.cli.bundles import chosen_bundle
-from tlkit.cli.declared import MODEL, choices_of, completion, with_options
+from tlkit.cli.declared import MODEL, choices_of, completion, short, with_options
 from tlkit.cli.exits import printable
 from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Model, RawCsv, Tta, UnknownRate, Workers
 from tlkit.jsontext import json_text
@@ -112,10 +114,25 @@ def evaluate_command(
     if as_json:
         typer.echo(json_text(result.to_json()))
     else:
-        _present(result)
+        _present(result, asked=precision is not None)
 
 
-def _present(result: Evaluation) -> None:
+def _say_promises(result: Evaluation, say: Callable[[str], None], *, asked: bool) -> None:
+    """Say what can be promised; if it was asked for, also how to use it, and what the bundle's own promise came to."""
+    say(result.promises.line)
+    if not asked:
+        return
+    for name, its in result.promises.by_class.items():
+        by_itself = "no promise" if its is None else f"answers {its.answered:,} of {its.images:,} predicted as such"
+        say(f"  {name} by itself: {by_itself}")
+    if result.promises.best is not None:
+        model, threshold = shlex.quote(short(result.model)), result.promises.best.threshold
+        say(f"to use it: tlkit predict IMAGES --model {model} --threshold {threshold!r}")
+    if result.kept is not None:
+        say(str(result.kept))
+
+
+def _present(result: Evaluation, *, asked: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -138,9 +155,7 @@ def _present(result: Evaluation) -> None:
     if result.unknown_share is not None:
         flagged = f"{round(result.unknown_share * its.images):,} of {plural(its.images, 'image')}"
         say(f"flagged as unknown, although their classes are known: {flagged} ({result.unknown_share:.1%})")
-    say(result.promises.line)
-    if result.kept is not None:
-        say(str(result.kept))
+    _say_promises(result, say, asked=asked)
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in ("images", "recall", "95% interval", "precision", "F1"):

@@ -45,6 +45,11 @@ def test_the_head_gets_all_images_and_the_figures_stay(make_folder: Make, tmp_pa
     assert refit.to_json()["refit"] == {"splits": ["train", "val"], "images": 30}
     manifest = json.loads((refit.model / "tlkit.json").read_text())
     assert manifest["refit"] == ["train", "val"]
+    assert manifest["held_out"] == {"source": "cross-validated", "images": 30}, "no image is held out any more"
+    assert tlkit.load(plain.model).manifest["held_out"] == {"source": "held out", "images": 6}
+    found = tlkit.load(refit.model).held_out
+    assert found is not None
+    assert len(found) == refit.to_json()["promise"]["images"] == 30
     assert sorted(set(manifest["split"].values())) == ["train", "val"]
 
 

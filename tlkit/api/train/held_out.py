@@ -24,6 +24,10 @@ ENOUGH = 2000
 """Held-out images that need no help: cross-validation takes as long as solving a few heads."""
 
 HELD, CROSS = "held out", "cross-validated"
+SELECTED = (
+    "the validation images also selected the network; hold out test images with --test-split, or run tlkit evaluate "
+    "--precision on new ones"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def measured(trained: Trained, dataset: Dataset, context: Context) -> Measured:
     if trained.tuning is not None:
         splits = [split for split in splits if split != VAL]
     if not splits:
-        return Measured(None, why="the validation images also selected the network")
+        return Measured(None, why=SELECTED)
     rows = np.concatenate([trained.probabilities[split] for split in splits])
     indices = [index for split in splits for index in dataset.of(split)]
     return Measured(_one_each(rows, indices, dataset, trained.plan))
