@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.api.train.held_out import HELD, measured
+from tlkit.api.train.held_out import HELD, Measured, measured
 from tlkit.api.train.result import promised
 from tlkit.context import Context
 
@@ -31,10 +31,9 @@ class Images:
         return self.splits.count(split)
 
 
-def trained(probabilities: dict[str, Any], tuning: object = None) -> Any:
-    return SimpleNamespace(
-        refit=(), tuning=tuning, probabilities=probabilities, plan=SimpleNamespace(seed=0), measured=None, ood=None
-    )
+def found_in(probabilities: dict[str, Any], images: Any, *, selected: bool = False) -> Measured:
+    plan: Any = SimpleNamespace(seed=0)
+    return measured(probabilities, images, plan, None, selected=selected, context=Context())
 
 
 def rows(*sure: float) -> np.ndarray:
@@ -43,7 +42,7 @@ def rows(*sure: float) -> np.ndarray:
 
 def test_validation_and_test_images_count() -> None:
     images: Any = Images(["train", "val", "test", "val"], [0, 1, 2, 3])
-    found = measured(trained({"val": rows(0.9, 0.2), "test": rows(0.7)}), images, Context())
+    found = found_in({"val": rows(0.9, 0.2), "test": rows(0.7)}, images)
     assert found.held_out is not None
     assert found.source == HELD
     np.testing.assert_allclose(found.held_out.doubts, [0.1, 0.2, 0.3], atol=1e-6)
@@ -52,15 +51,14 @@ def test_validation_and_test_images_count() -> None:
 
 def test_images_that_selected_the_network_do_not_count() -> None:
     images: Any = Images(["val", "test"], [0, 1])
-    found = measured(trained({"val": rows(0.9), "test": rows(0.7)}, tuning=object()), images, Context())
+    found = found_in({"val": rows(0.9), "test": rows(0.7)}, images, selected=True)
     assert found.held_out is not None
     np.testing.assert_allclose(found.held_out.doubts, [0.3], atol=1e-6)
     alone: Any = Images(["val"], [0])
-    none = measured(trained({"val": rows(0.9)}, tuning=object()), alone, Context())
+    none = found_in({"val": rows(0.9)}, alone, selected=True)
     assert none.held_out is None
     assert none.to_json() is None
-    its = trained({})
-    its.measured = none
+    its: Any = SimpleNamespace(measured=none, ood=None)
     said = promised(its, ["a", "b"])
     assert said is not None
     assert said.line == (
@@ -72,6 +70,6 @@ def test_images_that_selected_the_network_do_not_count() -> None:
 def test_one_image_of_a_group_counts() -> None:
     """Ten copies of an image are one draw, not ten."""
     images: Any = Images(["val"] * 12, [7] * 10 + [8, 9])
-    found = measured(trained({"val": rows(*[0.9] * 10, 0.8, 0.7)}), images, Context())
+    found = found_in({"val": rows(*[0.9] * 10, 0.8, 0.7)}, images)
     assert found.held_out is not None
     np.testing.assert_allclose(found.held_out.doubts, [0.1, 0.2, 0.3], atol=1e-6)

@@ -8,7 +8,7 @@ from typing import Any
 from tlkit.api.train.calibration import calibrate
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.head import Solved, weighs_classes
-from tlkit.api.train.held_out import measured
+from tlkit.api.train.held_out import Refit, measured
 from tlkit.api.train.metrics import instead_of_test, metrics_of
 from tlkit.api.train.ood import ood_of_frozen, ood_of_tuned
 from tlkit.api.train.trained import Trained
@@ -32,7 +32,12 @@ def finish(trained: Trained, rival: Solved, dataset: Dataset, extractor: Extract
     with context.show.phase("Calibrating", None):
         trained = with_ood(calibrated(trained, dataset, more), dataset, extractor)
     trained = refitted(trained, dataset, context)
-    return replace(trained, measured=measured(trained, dataset, context))
+    temperature = trained.calibration.temperature if trained.calibration else None
+    refit = Refit(trained.refit, trained.head.c, temperature) if trained.refit else None
+    found = measured(
+        trained.probabilities, dataset, trained.plan, refit, selected=trained.tuning is not None, context=context
+    )
+    return replace(trained, measured=found)
 
 
 def calibrated(trained: Trained, dataset: Dataset, more: dict[str, Any]) -> Trained:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.head import weighs_classes
-from tlkit.api.train.trained import Trained
+from tlkit.api.train.metrics import Probabilities
 from tlkit.backbones.extractor import widths_of
 from tlkit.context import Context
 from tlkit.evaluation.promise import HeldOut
@@ -28,6 +28,21 @@ SELECTED = (
     "the validation images also selected the network; hold out test images with --test-split, or run tlkit evaluate "
     "--precision on new ones"
 )
+
+
+@dataclass(frozen=True)
+class Refit:
+    """How a head was solved once more.
+
+    Attributes:
+        splits: The splits of its images.
+        c: Its inverse L2 strength.
+        temperature: What its logits were divided by; None: they were not.
+    """
+
+    splits: Sequence[str]
+    c: float
+    temperature: float | None
 
 
 @dataclass(frozen=True)
@@ -49,38 +64,41 @@ class Measured:
         return None if self.held_out is None else {"source": self.source, "images": len(self.held_out)}
 
 
-def measured(trained: Trained, dataset: Dataset, context: Context) -> Measured:
+def measured(
+    probabilities: Probabilities, dataset: Dataset, plan: Plan, refit: Refit | None, *, selected: bool, context: Context
+) -> Measured:
     """Gather the predictions, one for each group of images: copies, and images of one group, are no independent draws.
 
     If a head was solved once more on the held-out images, and these are few, heads solved without a fold of the images
     stand for it. Validation images do not count where they also selected the network.
 
     Args:
-        trained: The network, after its last change.
+        probabilities: Of the held-out images, by split, float32 [n, classes].
         dataset: Images and split.
+        plan: What was done.
+        refit: How the head was solved once more on held-out images; None: it was not.
+        selected: Whether the validation images selected the network.
         context: Context of the run.
     """
-    splits = [split for split in (VAL, TEST) if split in trained.probabilities and dataset.count(split)]
-    count = sum(map(dataset.count, splits))
-    if trained.refit and count < ENOUGH:
-        found = _cross_validated(trained, dataset, context)
+    splits = [split for split in (VAL, TEST) if split in probabilities and dataset.count(split)]
+    if refit is not None and sum(map(dataset.count, splits)) < ENOUGH:
+        found = _cross_validated(refit, dataset, plan, context)
         if found is not None:
             return Measured(found, CROSS)
-    if trained.tuning is not None:
+    if selected:
         splits = [split for split in splits if split != VAL]
     if not splits:
         return Measured(None, why=SELECTED)
-    rows = np.concatenate([trained.probabilities[split] for split in splits])
+    rows = np.concatenate([probabilities[split] for split in splits])
     indices = [index for split in splits for index in dataset.of(split)]
-    return Measured(_one_each(rows, indices, dataset, trained.plan))
+    return Measured(_one_each(rows, indices, dataset, plan))
 
 
-def _cross_validated(trained: Trained, dataset: Dataset, context: Context) -> HeldOut | None:
+def _cross_validated(refit: Refit, dataset: Dataset, plan: Plan, context: Context) -> HeldOut | None:
     """Predict every image that the head was solved on by one that was solved without it; None if that cannot be."""
     from tlkit.linear.head import cross_validate, standardise
 
-    plan = trained.plan
-    indices = [index for split in trained.refit for index in dataset.of(split)]
+    indices = [index for split in refit.splits for index in dataset.of(split)]
     target = np.asarray([dataset.folder.labels[index] for index in indices], dtype=np.int64)
     groups = [dataset.group_of[index] for index in indices]
     folds = make_folds(target, groups, plan.seed, folds_for(len(target)))
@@ -92,14 +110,14 @@ def _cross_validated(trained: Trained, dataset: Dataset, context: Context) -> He
         scaled,
         target,
         folds,
-        grid=[trained.head.c],
+        grid=[refit.c],
         balanced=weighs_classes(plan, dataset),
         progress=context.show,
     )
     probabilities = np.zeros((len(target), len(dataset.classes)), np.float32)
     probabilities[:, np.unique(target)] = found
-    if trained.calibration is not None and trained.calibration.temperature is not None:
-        probabilities = tempered(probabilities, trained.calibration.temperature)
+    if refit.temperature is not None:
+        probabilities = tempered(probabilities, refit.temperature)
     tested = np.sort(np.concatenate([test for _, test in folds]))
     return _one_each(probabilities[tested], [indices[row] for row in tested], dataset, plan)
 
