@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tlkit.api.train.held_out import HELD, Measured, measured
 from tlkit.api.train.result import promised
@@ -19,6 +20,7 @@ class Images:
 
     splits: list[str]
     group_of: list[int]
+    grouping: Any = None
     folder: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,3 +75,14 @@ def test_one_image_of_a_group_counts() -> None:
     found = found_in({"val": rows(*[0.9] * 10, 0.8, 0.7)}, images)
     assert found.held_out is not None
     np.testing.assert_allclose(found.held_out.doubts, [0.1, 0.2, 0.3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "differs", "promises"), [(False, True, False), (True, True, True), (False, False, True)]
+)
+def test_groups_that_were_not_named_prevent_a_promise(asked: bool, differs: bool, promises: bool) -> None:
+    """Held-out images of a site that is in training are easier than those of a new one."""
+    images: Any = Images(["val"], [0], SimpleNamespace(asked=asked, differs=differs))
+    found = found_in({"val": rows(0.9)}, images)
+    assert (found.held_out is not None) == promises
+    assert ("--groups" in found.why) != promises

@@ -24,6 +24,7 @@ ENOUGH = 2000
 """Held-out images that need no help: cross-validation takes as long as solving a few heads."""
 
 HELD, CROSS = "held out", "cross-validated"
+GROUPS = "the images come in groups, so those held out are not like new ones; name the groups with --groups"
 SELECTED = (
     "the validation images also selected the network; hold out test images with --test-split, or run tlkit evaluate "
     "--precision on new ones"
@@ -80,6 +81,8 @@ def measured(
         selected: Whether the validation images selected the network.
         context: Context of the run.
     """
+    if dataset.grouping is not None and dataset.grouping.differs and not dataset.grouping.asked:
+        return Measured(None, why=GROUPS)
     splits = [split for split in (VAL, TEST) if split in probabilities and dataset.count(split)]
     if refit is not None and sum(map(dataset.count, splits)) < ENOUGH:
         found = _cross_validated(refit, dataset, plan, context)
