@@ -11,7 +11,7 @@ The others are predicted once, by the saved bundle.
   at least what was promised, or nothing was promised: what the promise says, at least 95%. ``coverage`` and
   ``precision`` are means over the draws in which something was promised.
 - ``halves``: the same with a random half, tried on the other half. That is a harder test: the other half has luck of
-  its own, and bad luck where the first had good. Where precision is exactly as promised, half of the splits are below it.
+  its own, and bad luck where the first had good. Where precision is just as promised, half of the splits are below it.
 - ``own``: the promise that the bundle makes of itself, from cross-validation of its training images, tried on all of
   them. ``kept``: 1 or 0.
 - ``known``: the same, without the images that it flags as unknown, as ``tlkit predict`` leaves them out.
