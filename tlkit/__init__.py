@@ -36,9 +36,9 @@ _HOME = {
     "Sorted": "tlkit.api.sort",
     "undo": "tlkit.api.sort",
     "embed": "tlkit.api.embed.embed",
-    "embed_file": "tlkit.api.embed.embed",
+    "embed_file": "tlkit.api.embed.file",
     "embed_iter": "tlkit.api.embed.embed",
-    "Embedded": "tlkit.api.embed.embed",
+    "Embedded": "tlkit.api.embed.file",
     "Embedding": "tlkit.api.embed.embed",
     "evaluate": "tlkit.api.evaluate",
     "Evaluation": "tlkit.api.evaluate",
@@ -47,6 +47,10 @@ _HOME = {
     "Exported": "tlkit.api.export.result",
     "Explained": "tlkit.api.explain",
     "check": "tlkit.api.check",
+    "check_part": "tlkit.api.check_parts",
+    "features": "tlkit.api.features",
+    "Kept": "tlkit.api.features",
+    "Part": "tlkit.api.part_file",
     "compare": "tlkit.api.compare",
     "Comparison": "tlkit.api.comparison",
     "Checked": "tlkit.images.check",
@@ -65,7 +69,9 @@ __all__ = [
     "Evaluation",
     "Explained",
     "Exported",
+    "Kept",
     "Merged",
+    "Part",
     "Predicted",
     "Prediction",
     "Recommendation",
@@ -73,6 +79,7 @@ __all__ = [
     "TlkitError",
     "TrainResult",
     "check",
+    "check_part",
     "compare",
     "embed",
     "embed_file",
@@ -80,6 +87,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "features",
     "load",
     "merge",
     "predict",
@@ -94,15 +102,19 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tlkit.api.check import check
+    from tlkit.api.check_parts import check_part
     from tlkit.api.classifier import Classifier, load
     from tlkit.api.compare import compare
     from tlkit.api.comparison import Comparison
-    from tlkit.api.embed.embed import Embedded, Embedding, embed, embed_file, embed_iter
+    from tlkit.api.embed.embed import Embedding, embed, embed_iter
+    from tlkit.api.embed.file import Embedded, embed_file
     from tlkit.api.evaluate import Evaluation, evaluate
     from tlkit.api.explain import Explained, explain
     from tlkit.api.export.export import export
     from tlkit.api.export.result import Exported
+    from tlkit.api.features import Kept, features
     from tlkit.api.merge import Merged, merge
+    from tlkit.api.part_file import Part
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.predict_file import Predicted, predict_file
     from tlkit.api.recommend.recommend import Recommendation, recommend

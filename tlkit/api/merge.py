@@ -1,23 +1,27 @@
-"""``tlkit.merge``: the parts that `tlkit.predict_file` wrote with ``shard`` become one file."""
+"""``tlkit.merge``: the parts that shards wrote become what one machine would have written."""
 
 from __future__ import annotations
 
-import heapq
-import os
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlkit.api.inputs import PathLike
-from tlkit.api.prediction_rows import Counts, CsvRows, format_of
-from tlkit.api.shards import Manifest, read_manifest, read_rows
+from tlkit.api.parts import CHECK, EMBED, FEATURES, PREDICT, Parts, open_parts
+from tlkit.api.prediction_rows import Counts, CsvRows, format_of, prediction_from
+from tlkit.context import Context
 from tlkit.durable import new_file
 from tlkit.errors import TlkitError
-from tlkit.files import check_free
+from tlkit.files import check_free, write_new
+from tlkit.images.check import Checked
 from tlkit.progress import Progress, SilentProgress
-from tlkit.words import plural, some
+from tlkit.schema import Count, Positive, parsed
+from tlkit.words import plural
+
+KEEP_EVERY = 512  # rows of features that are kept together
 
 
 @dataclass(frozen=True)
@@ -25,111 +29,206 @@ class Merged:
     """The result of putting parts together.
 
     Attributes:
-        output: The file.
+        command: Whose parts they are: "predict", "embed", "check" or "features".
+        output: The file that was written; None: no file.
         parts: Number of parts.
-        counts: How many images there are of each kind.
+        images: Number of images in them.
+        counts: Of predict: how many images there are of each kind.
+        checked: Of check: what was found.
+        skipped: Of embed and features: (file, reason) of each image that could not be read.
         seconds: Time taken.
     """
 
-    output: Path
+    command: str
+    output: Path | None
     parts: int
-    counts: Counts
+    images: int
+    counts: Counts | None
+    checked: Checked | None
+    skipped: tuple[tuple[str, str], ...]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data: the fields of the command line's JSON."""
+        """Return plain data, the fields of the command line's JSON; of check, those of `tlkit check --json`."""
+        if self.checked is not None:
+            return self.checked.to_json()
+        kinds = {} if self.counts is None else self.counts.to_json()
+        skipped = [{"file": file, "error": reason} for file, reason in self.skipped]
         return {
-            "output": str(self.output),
+            "command": self.command,
+            "output": None if self.output is None else str(self.output),
             "parts": self.parts,
-            **self.counts.to_json(),
+            "images": self.images,
+            **kinds,
+            **({} if self.command == PREDICT else {"skipped": skipped}),
             "seconds": self.seconds,
         }
 
 
+@dataclass
+class _Found:
+    """What merging came to; see `Merged`."""
+
+    counts: Counts | None = None
+    checked: Checked | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
 def merge(
     parts: PathLike | Sequence[PathLike],
-    output: PathLike,
+    output: PathLike | None = None,
     *,
     raw_csv: bool = False,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Merged:
-    """Put parts together: the same file as without shards, to the last byte. Memory does not grow with their size.
+    """Put parts together: the same as without shards, to the last byte.
+
+    Those of ``predict`` and ``embed`` become a file, and memory does not grow with their size. Those of ``check`` are
+    compared with each other: the report is that of one machine. Those of ``features`` go into the cache.
 
     Args:
         parts: The parts, in any order, or folders of them.
-        output: A new file; its suffix sets the format: .csv, .jsonl or .parquet (needs pyarrow).
+        output: A new file; its suffix sets the format, as for the command. Of ``check``: a CSV file of every finding,
+            or None. Of ``features``: None.
         raw_csv: In CSV, leave cells that begin like a formula as they are; else they get an apostrophe in front.
+        workers: Of ``check``: cores to compute with; None: all.
         progress: Progress reporter.
 
     Raises:
         TlkitError: A part is missing, given twice, damaged, or of another bundle, options or images than the rest; or
             the file exists or cannot be written.
     """
-    start, show, target = time.perf_counter(), progress or SilentProgress(), Path(output).expanduser()
-    found = {path: read_manifest(path) for path in _files(parts)}
-    first = _checked(found)
-    form = format_of(target, CsvRows(first.top, first.review, raw_csv))
+    start, show = time.perf_counter(), progress or SilentProgress()
+    found = open_parts(parts)
+    command = found.first.command
+    target = None if output is None else Path(output).expanduser()
+    if command in (PREDICT, EMBED) and target is None:
+        raise TlkitError(f"parts of {command} require --output", "for example --output merged.csv")
+    if command == FEATURES and target is not None:
+        raise TlkitError("--output does not apply to parts of features", "they go into the cache")
+    ends: dict[str, Callable[[], _Found]] = {
+        PREDICT: lambda: _predictions(found, _given(target), show, raw=raw_csv),
+        EMBED: lambda: _vectors(found, _given(target), show, raw=raw_csv),
+        CHECK: lambda: _check(found, target, Context(show, workers, 0), raw=raw_csv),
+        FEATURES: lambda: _features(found, show),
+    }
+    its = ends[command]()
+    seconds = round(time.perf_counter() - start, 3)
+    return Merged(command, target, len(found.found), found.first.images, its.counts, its.checked, its.skipped, seconds)
+
+
+def _given(target: Path | None) -> Path:
+    assert target is not None
+    return target
+
+
+def _predictions(parts: Parts, target: Path, show: Progress, *, raw: bool) -> _Found:
+    try:
+        asked = parts.first.asked
+        columns, review = parsed(Positive, asked["columns"], "columns"), parsed(bool, asked["review"], "review")
+    except (ValueError, KeyError, TypeError) as error:
+        raise parts.damaged() from error
+    form = format_of(target, CsvRows(columns, review, raw))
     check_free(target, None, "--output")
-    counts, ordered = Counts(), heapq.merge(*(read_rows(path) for path in found), key=lambda each: each[0])
+    counts = Counts()
     with (
-        show.phase("Merging", first.images) as advance,
+        show.phase("Merging", parts.first.images) as advance,
         new_file(target) as file,
         form(file) as write,
     ):
-        for place, row in ordered:
-            if place != counts.images:
-                raise _uneven(found, place, counts.images)
+        for data in parts.rows():
+            try:
+                row = prediction_from(data)
+            except (ValueError, KeyError, TypeError) as error:
+                raise parts.damaged() from error
             counts.add(row)
             write(row)
             advance(1)
-        if counts.images != first.images:
-            raise _uneven(found, counts.images, first.images)
-    return Merged(target, len(found), counts, round(time.perf_counter() - start, 3))
+    return _Found(counts=counts)
 
 
-def _files(parts: PathLike | Sequence[PathLike]) -> list[Path]:
-    """List the parts, those in folders too, each once.
+def _vectors(parts: Parts, target: Path, show: Progress, *, raw: bool) -> _Found:
+    from tlkit.api.embed.parts import vector_row
+    from tlkit.api.embed.writers import Layout, format_of
 
-    Raises:
-        TlkitError: There is none.
-    """
-    given = [parts] if isinstance(parts, (str, os.PathLike)) else list(parts)
-    found: dict[Path, Path] = {}
-    for each in map(Path, given):
-        inside = sorted(each.glob("*.part-*-of-*")) if each.is_dir() else [each]
-        found.update({path.absolute(): path for path in inside if not path.is_dir()})
-    if not found:
-        raise TlkitError(f"no parts in {some(map(str, given))}", "give the files named .part-1-of-8 and so on")
-    return list(found.values())
-
-
-def _checked(found: dict[Path, Manifest]) -> Manifest:
-    """Check that parts belong together and are all there; return what the first says.
-
-    Raises:
-        TlkitError: They do not, or are not.
-    """
-    head, first = next(iter(found.items()))
-    numbers: dict[int, Path] = {}
-    for path, its in found.items():
-        if its.of != first.of:
-            raise TlkitError(f"{path} is one of {its.of} parts, and {head} one of {first.of}", "give parts of one run")
-        if (its.listing, its.images) != (first.listing, first.images):
-            raise TlkitError(
-                f"{path} and {head} are of different images: {its.images:,} and {first.images:,} in all",
-                "images came or went in between: run the shards again",
-            )
-        if (its.asked, its.top, its.review) != (first.asked, first.top, first.review):
-            raise TlkitError(f"{path} and {head} are of different bundles or options", "run one of them again")
-        if its.number in numbers:
-            raise TlkitError(f"{path} and {numbers[its.number]} are the same part", "leave one out")
-        numbers[its.number] = path
-    if missing := [f"part {number}" for number in range(1, first.of + 1) if number not in numbers]:
-        verb = "is" if len(missing) == 1 else "are"
-        raise TlkitError(f"{some(missing)} of {first.of} {verb} missing", f"run --shard {missing[0][5:]}/{first.of}")
-    return first
+    form = format_of(target, raw_csv=raw)
+    check_free(target, None, "--output")
+    skipped = []
+    try:
+        blocks = parsed(tuple[tuple[str, Positive], ...], parts.first.asked["blocks"], "blocks")
+        layout = Layout(blocks, dict(parts.first.note))
+    except (ValueError, KeyError, TypeError) as error:
+        raise parts.damaged() from error
+    with (
+        show.phase("Merging", parts.first.images) as advance,
+        new_file(target) as file,
+        form(file, layout) as write,
+    ):
+        for data in parts.rows():
+            try:
+                row = vector_row(data, layout.columns)
+            except (ValueError, KeyError, TypeError) as error:
+                raise parts.damaged() from error
+            if row.vector is None:
+                skipped.append((row.file, str(row.error)))
+            else:
+                write(row.file, row.content, row.vector)
+            advance(1)
+        if len(skipped) == parts.first.images:
+            first = "{}: {}".format(*skipped[0]) if skipped else None
+            raise TlkitError(f"no readable image among {plural(len(skipped), 'file')}", first)
+    return _Found(skipped=tuple(skipped))
 
 
-def _uneven(found: dict[Path, Manifest], place: int, expected: int) -> TlkitError:
-    parts = plural(len(found), "part")
-    return TlkitError(f"the {parts} do not hold every image once: {place:,} after {expected:,}", "run the shards again")
+def _check(parts: Parts, target: Path | None, context: Context, *, raw: bool) -> _Found:
+    from tlkit.api.check_report import report_text
+    from tlkit.api.check_rows import merged_check
+
+    if target is not None:
+        check_free(target, None, "--output")
+    checked = merged_check(parts, context)
+    if target is not None:
+        write_new(target, report_text(checked, raw=raw))
+    return _Found(checked=checked)
+
+
+def _features(parts: Parts, show: Progress) -> _Found:
+    from tlkit.api.embed.parts import vector_row
+    from tlkit.api.features import require_room
+    from tlkit.store.features import FeatureKey, FeatureStore, Stored
+
+    try:
+        asked = parts.first.asked
+        taps = parsed(tuple[tuple[str, Positive], ...], asked["taps"], "taps")
+        backbone, weights = (parsed(str, asked[name], name) for name in ("backbone", "weights"))
+        size, reading = (parsed(Count, asked[name], name) for name in ("size", "reading"))
+        key = FeatureKey(backbone, weights, size, size, reading, taps)
+        if not backbone or set(backbone) & set("/\\\0"):
+            raise ValueError("no name of a network")
+    except (ValueError, KeyError, TypeError) as error:
+        raise parts.damaged() from error
+    require_room(key, parts.first.images)
+    skipped, some = [], []
+    with (
+        contextlib.closing(FeatureStore(key)) as store,
+        show.phase("Merging", parts.first.images) as advance,
+    ):
+        for data in parts.rows():
+            try:
+                row = vector_row(data, key.columns)
+            except (ValueError, KeyError, TypeError) as error:
+                raise parts.damaged() from error
+            content = bytes.fromhex(row.content)
+            if row.vector is None:
+                skipped.append((row.file, str(row.error)))
+            elif store.get(content) is None:
+                some.append((content, Stored(row.vector, row.fingerprint)))
+            if len(some) == KEEP_EVERY:
+                store.add(some)
+                some = []
+            advance(1)
+        store.add(some)
+        if store.problem:
+            raise TlkitError(store.problem, "set TLKIT_CACHE to a folder that can be written")
+    return _Found(skipped=tuple(skipped))

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from tlkit.api.inputs import PathLike, find_images, listed
+from tlkit.api.parts import PREDICT, Manifest, write_part
 from tlkit.api.places import places_named
-from tlkit.api.predict import Asked, Prediction, rows_of
-from tlkit.api.prediction_rows import Counts, CsvRows, Format, format_of, prediction_from
-from tlkit.api.shards import Shard, part_format, share_of
+from tlkit.api.predict import Asked, rows_of
+from tlkit.api.prediction_rows import Counts, CsvRows, format_of, prediction_from
+from tlkit.api.run_rows import RunRows
+from tlkit.api.shards import Shard, names_below, share_of
 from tlkit.api.table_options import FileOptions
 from tlkit.api.train.keywords import documented
-from tlkit.api.work_dir import WorkFolder, remove_left_over, work_folder
+from tlkit.api.work_dir import remove_left_over, work_folder
 from tlkit.bundle.load import Bundle, load
 from tlkit.errors import TlkitError
-from tlkit.files import check_free, replace_json
+from tlkit.files import check_free
 from tlkit.images.given import GivenImage
-from tlkit.jsontext import json_text
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
 from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.api.inputs import Images
-
-RUN, ROWS = "run.json", "rows.jsonl"
-SYNC_SECONDS = 2.0  # a power cut loses at most the rows of so long
 
 
 @dataclass(frozen=True)
@@ -137,12 +134,13 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
         show=show,
     )
     found: Sequence[Path | GivenImage] = find_images(images, table, show)
+    share = None
     if wanted is not None:
-        share = share_of(found, places.within, wanted)
-        manifest = share.manifest(_signature(bundle, asked), top or 1, asked.reviews)
-        found, form = share.found, part_format(manifest, share.places)
+        share = share_of(names_below(found, places.within), wanted)
+        found = [found[place] for place in share.places]
+    counts = Counts()
     with work_folder(target) as folder:
-        rows = _Rows(folder, found)
+        rows = RunRows(folder, found)
         try:
             rows.open(_signature(bundle, asked), resume=resume)
             with (
@@ -151,9 +149,18 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
             ):
                 advance(rows.reused)
                 for row in new:
-                    rows.add(row)
+                    rows.add(row.to_json())
                     advance(1)
-            rows.finish(form)
+            if share is None:
+                with form(folder.part) as write:
+                    for each in map(prediction_from, rows.written()):
+                        write(each)
+                        counts.add(each)
+            else:
+                more = {"columns": top or 1, "review": asked.reviews}
+                manifest = Manifest.of_share(PREDICT, share, _signature(bundle, asked) | more)
+                write_part(folder.part, manifest, share.places, counts.of(rows.written()))
+            folder.finish()
         except KeyboardInterrupt:
             show.note(f"{rows.done:,} of {plural(len(found), 'image')} done; to go on, run it again with --resume")
             raise
@@ -161,7 +168,7 @@ def predict_file(  # noqa: PLR0913  (one argument an option)
             raise TlkitError(f"cannot write {target}: {error.strerror or error}") from error
         finally:
             rows.close()
-    return Predicted(bundle.path, target, rows.counts, rows.reused, round(time.perf_counter() - start, 3))
+    return Predicted(bundle.path, target, counts, rows.reused, round(time.perf_counter() - start, 3))
 
 
 def _signature(bundle: Bundle, asked: Asked) -> dict[str, Any]:
@@ -173,115 +180,3 @@ def _signature(bundle: Bundle, asked: Asked) -> dict[str, Any]:
         "--top": asked.top,
         "--tta": asked.tta,
     }
-
-
-class _Rows:
-    """The rows of a run, each written down as soon as it is known, beside what tells whether its file has changed.
-
-    Attributes:
-        reused: Number of rows of an earlier run.
-        done: Number of rows.
-        counts: How many images there are of each kind; complete after `finish`.
-    """
-
-    def __init__(self, folder: WorkFolder, found: Sequence[Path | GivenImage]) -> None:
-        self.reused = self.done = 0
-        self.counts = Counts()
-        self._folder, self._found = folder, found
-        self._file = folder.spare / ROWS
-        self._out: IO[bytes] | None = None
-        self._synced = time.monotonic()
-
-    def open(self, signature: dict[str, Any], *, resume: bool) -> None:
-        """Begin, or go on where an earlier run ended.
-
-        Raises:
-            TlkitError: There is an unfinished run, and it is not to be resumed or was asked for something else.
-        """
-        spare = self._folder.spare
-        if spare.exists():
-            self._check(signature, resume=resume)
-        else:
-            spare.mkdir()
-            replace_json(spare / RUN, signature)
-        self._out = self._file.open("ab")
-        end = 0
-        for row, stamp, place in self._written():
-            index = self.reused
-            if index == len(self._found) or row.file != str(self._found[index]) or stamp != _stamp(self._found[index]):
-                break
-            self.reused, end = index + 1, place
-        self._out.truncate(end)
-        self.done = self.reused
-
-    def _check(self, signature: dict[str, Any], *, resume: bool) -> None:
-        folder, target = self._folder.path, self._folder.target
-        if not resume:
-            raise TlkitError(
-                f"an unfinished run of {target} is in {folder}",
-                "go on with it by --resume, or remove that folder to begin again",
-            )
-        try:
-            before = json.loads((self._folder.spare / RUN).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            before = None
-        wanted = json.loads(json_text(signature))
-        if before != wanted:
-            names = [name for name in wanted if not isinstance(before, dict) or before.get(name) != wanted[name]]
-            raise TlkitError(
-                f"the unfinished run of {target} differs in {', '.join(names)}",
-                f"give the same as then, or remove {folder} to begin again",
-            )
-
-    def add(self, row: Prediction) -> None:
-        """Write down the row of the next image."""
-        assert self._out is not None
-        text = json_text({"row": row.to_json(), "stamp": _stamp(self._found[self.done])})
-        self._out.write(f"{text}\n".encode())
-        self._out.flush()
-        self.done += 1
-        if time.monotonic() - self._synced > SYNC_SECONDS:
-            os.fsync(self._out.fileno())
-            self._synced = time.monotonic()
-
-    def finish(self, form: Format) -> None:
-        """Write all rows in the wanted format and give the file its name."""
-        with form(self._folder.part) as write:
-            for row, _, _ in self._written():
-                write(row)
-                self.counts.add(row)
-        self._folder.finish()
-
-    def close(self) -> None:
-        """Close the file of rows; without any, nothing is left to resume."""
-        if self._out is not None:
-            self._out.close()
-        if self._out is not None and not self.done:
-            with contextlib.suppress(OSError):
-                self._file.unlink()
-                (self._folder.spare / RUN).unlink()
-                self._folder.spare.rmdir()
-
-    def _written(self) -> Iterator[tuple[Prediction, Any, int]]:
-        """Yield each whole row, the stamp of its file, and where its line ends."""
-        place = 0
-        with self._file.open("rb") as file:
-            for text in file:
-                place += len(text)
-                try:
-                    data = json.loads(text)
-                    row = prediction_from(data["row"])
-                except (ValueError, KeyError, TypeError):  # cut off
-                    return
-                yield row, data.get("stamp"), place
-
-
-def _stamp(image: Path | GivenImage) -> list[int] | None:
-    """Return what tells whether a file is still the same: its size and time."""
-    if isinstance(image, GivenImage):
-        return None
-    try:
-        its = os.stat(image)  # noqa: PTH116  (of text that is no path too)
-    except (OSError, ValueError):
-        return None
-    return [its.st_size, its.st_mtime_ns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +42,12 @@ class Counts:
         """Count an image."""
         kind = kind_of(row)
         setattr(self, kind, getattr(self, kind) + 1)
+
+    def of(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Count rows, plain data, while they pass."""
+        for row in rows:
+            self.add(prediction_from(row))
+            yield row
 
     @property
     def images(self) -> int:

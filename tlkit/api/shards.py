@@ -1,28 +1,18 @@
-"""A share of the images for each of several machines: which ones, and the file that each writes."""
+"""The share of the images that one of several machines takes: which one, and which images."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-from tlkit.api.predict import Prediction
-from tlkit.api.prediction_rows import Format, Write, prediction_from
 from tlkit.errors import TlkitError
 from tlkit.images.given import GivenImage
-from tlkit.jsontext import json_text
-from tlkit.schema import Count, Digest, Length, Positive, WrongDataError, parsed
-from tlkit.version import VERSION
 
 AUTO = "auto"
 MAX_SHARDS = 1_000_000
-MAX_LINE = 1 << 24
-FORMAT = 1
 HINT = "for example --shard 2/8, or --shard auto/8 in an array job"
 
 
@@ -89,151 +79,53 @@ def _array(environment: Mapping[str, str]) -> Shard | None:
     return None
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a part says of itself.
-
-    Attributes:
-        part: Version of its format.
-        tlkit: Version that wrote it.
-        number: Which share it is, from 1.
-        of: How many there are.
-        rows: Number of rows in it.
-        images: Number of images of all shares.
-        listing: SHA-256 of the names of all images: the same in every part.
-        asked: What was asked of which bundle: the same in every part.
-        top: Number of classes with a column each in CSV.
-        review: Whether CSV has a column that says which images to review.
-    """
-
-    part: int
-    tlkit: Annotated[str, Length(0, 100)]
-    number: Positive
-    of: Positive
-    rows: Count
-    images: Count
-    listing: Digest
-    asked: Any
-    top: Positive
-    review: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Share:
     """The images of one share.
 
     Attributes:
         shard: Which share.
-        found: Its images.
-        places: Where each is in the list of all.
+        places: Where each of its images is in the list of all.
         images: Number of images of all shares.
         listing: SHA-256 of the names of all images.
     """
 
     shard: Shard
-    found: Sequence[Path]
     places: Sequence[int]
     images: int
     listing: str
 
-    def manifest(self, asked: Any, top: int, review: bool) -> Manifest:
-        """Describe the part."""
-        return Manifest(
-            FORMAT,
-            VERSION,
-            self.shard.number,
-            self.shard.of,
-            len(self.found),
-            self.images,
-            self.listing,
-            json.loads(json_text(asked)),
-            top,
-            review,
-        )
+
+def share_of(names: Iterable[str], shard: Shard) -> Share:
+    """Choose the images of a share by their names.
+
+    Args:
+        names: Names of all images, the same on every machine.
+        shard: Which share.
+    """
+    digest, places, count = hashlib.sha256(), [], 0
+    for place, name in enumerate(names):
+        digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
+        if shard.has(name):
+            places.append(place)
+        count = place + 1
+    return Share(shard, places, count, digest.hexdigest())
 
 
-def share_of(found: Sequence[Path | GivenImage], folders: Sequence[Path], shard: Shard) -> Share:
-    """Choose the images of a share by their names: below the folder that was given, so that it may lie anywhere.
+def names_below(found: Iterable[Path | GivenImage], folders: Sequence[Path]) -> Iterator[str]:
+    """Yield the name of each image below the folder that was given, which may lie elsewhere on each machine.
 
     Args:
         found: All images, from `tlkit.api.inputs.find_images`.
         folders: The folders that were given.
-        shard: Which share.
 
     Raises:
         TlkitError: An image is in memory.
     """
-    digest, chosen, places = hashlib.sha256(), [], []
     starts = [f"{folder}{os.sep}" for folder in folders]
-    for place, path in enumerate(found):
+    for path in found:
         if not isinstance(path, Path):
             raise TlkitError(f"--shard does not apply to images in memory, such as {path}", "give paths of files")
         name = str(path)
-        for start in starts:
-            if name.startswith(start):
-                name = name[len(start) :]
-                break
-        name = name.replace(os.sep, "/")
-        digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
-        if shard.has(name):
-            chosen.append(path)
-            places.append(place)
-    return Share(shard, chosen, places, len(found), digest.hexdigest())
-
-
-def part_format(manifest: Manifest, places: Sequence[int]) -> Format:
-    """Return the writer of a part: JSON Lines, the manifest first, then each row with its place in the list of all."""
-
-    @contextmanager
-    def opened(path: Path) -> Iterator[Write]:
-        left = iter(places)
-        with path.open("w", encoding="utf-8") as out:
-            out.write(f"{json_text(asdict(manifest))}\n")
-
-            def write(row: Prediction) -> None:
-                out.write(f"{json_text({'place': next(left), 'row': row.to_json()})}\n")
-
-            yield write
-
-    return opened
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read what a part says of itself.
-
-    Raises:
-        TlkitError: It cannot be read, or is no part.
-    """
-    try:
-        with path.open("rb") as file:
-            found = parsed(Manifest, json.loads(file.readline(MAX_LINE)), "manifest")
-    except OSError as error:
-        raise TlkitError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, RecursionError, WrongDataError) as error:
-        raise _no_part(path) from error
-    if found.part != FORMAT:
-        raise _no_part(path)
-    manifest: Manifest = found
-    return manifest
-
-
-def read_rows(path: Path) -> Iterator[tuple[int, Prediction]]:
-    """Yield the rows of a part, each with its place in the list of all.
-
-    Raises:
-        TlkitError: It cannot be read, or is damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            file.readline(MAX_LINE)
-            while line := file.readline(MAX_LINE):
-                data = json.loads(line)
-                yield parsed(Count, data["place"], "place"), prediction_from(data["row"])
-    except OSError as error:
-        raise TlkitError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TlkitError(f"{path} is damaged", "run that shard again") from error
-
-
-def _no_part(path: Path) -> TlkitError:
-    return TlkitError(f"not a part that --shard wrote: {path}", "give the files named .part-1-of-8 and so on")
+        start = next((start for start in starts if name.startswith(start)), "")
+        yield name[len(start) :].replace(os.sep, "/")

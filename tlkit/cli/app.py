@@ -20,6 +20,7 @@ from tlkit.cli.evaluate import evaluate_command
 from tlkit.cli.exits import enable_debug, guarded
 from tlkit.cli.explain import explain_command
 from tlkit.cli.export import export_command
+from tlkit.cli.features import features_command
 from tlkit.cli.merge import merge_command
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
@@ -44,6 +45,7 @@ app.command("explain", cls=GroupedCommand)(explain_command)
 app.command("merge", cls=GroupedCommand)(merge_command)
 app.command("undo", cls=GroupedCommand)(undo_command)
 app.command("embed", cls=GroupedCommand)(embed_command)
+app.command("features", cls=GroupedCommand)(features_command)
 app.command("export", cls=GroupedCommand)(export_command)
 app.command("serve", cls=GroupedCommand)(serve_command)
 app.add_typer(backbones, name="backbones")

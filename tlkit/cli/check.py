@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from tlkit.api.train.options import TrainOptions
 from tlkit.cli.declared import MODEL, with_options
 from tlkit.cli.exits import Exit, printable
 from tlkit.cli.options import Debug, Engine, Json, LabelledImages, RawCsv, Seed, Workers
-from tlkit.csvtext import line
+from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 from tlkit.plan.option import DATA, OUTPUT, declared
 from tlkit.words import plural
@@ -63,6 +63,14 @@ def check_command(
         Path | None,
         typer.Option(metavar="FILE.csv", help="Also write every finding to a CSV file.", rich_help_panel=OUTPUT),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="With --report: read the I-th of N shares, for tlkit merge; auto/N takes I from an array job.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     engine: Engine = "auto",
     workers: Workers = None,
     seed: Seed = 0,
@@ -76,7 +84,12 @@ def check_command(
     """
     from tlkit.cli.console import ConsoleProgress
 
-    if report is not None:
+    if shard is not None:
+        if report is None:
+            raise TlkitError("--shard requires --report", "for example --report findings.csv")
+        if strict:
+            raise TlkitError("--strict does not apply to --shard", "problems are found by tlkit merge")
+    elif report is not None:
         from tlkit.api.places import check_written
 
         check_written(images, table.columns, {"--report": report})
@@ -84,28 +97,41 @@ def check_command(
     with show.phase("Starting", None):
         from tlkit.api.check import check
 
-    result = check(
-        images,
-        suspects=suspects,
-        model=model,
-        groups=groups,
-        engine=engine,
-        workers=workers,
-        seed=seed,
-        progress=show,
+    asked: dict[str, Any] = {
+        "suspects": suspects,
+        "model": model,
+        "groups": groups,
+        "engine": engine,
+        "workers": workers,
+        "seed": seed,
+        "progress": show,
         **table.given(),
-    )
+    }
+    if shard is not None and report is not None:
+        from tlkit.api.check_parts import check_part
+
+        part = check_part(images, report, shard, **asked)
+        if as_json:
+            typer.echo(json_text(part.to_json()))
+        else:
+            typer.echo(f"share {part.shard}: {plural(part.images, 'file')} read")
+            typer.echo(printable(f"saved {part.output} in {part.seconds:.0f} s; tlkit merge says what was found"))
+        return
+    result = check(images, **asked)
     if report is not None:
-        _write(report, result, raw=raw_csv)
+        from tlkit.api.check_report import report_text
+        from tlkit.files import write_new
+
+        write_new(report, report_text(result, raw=raw_csv))
     if as_json:
         typer.echo(json_text(result.to_json()))
     else:
-        _present(result)
+        present(result)
     if strict and not result.ok:
         raise typer.Exit(Exit.USER)
 
 
-def _present(result: Checked) -> None:
+def present(result: Checked) -> None:
     """Print a verdict, then each problem and what to do about it, worst first."""
     from rich.text import Text
 
@@ -133,14 +159,3 @@ def _present(result: Checked) -> None:
         say(f"groups: {result.groups.compared}")
     if result.suspects_by:
         say(f"wrong labels: {result.suspects_by}", "dim")
-
-
-def _write(report: Path, result: Checked, *, raw: bool) -> None:
-    from tlkit.files import write_new
-
-    rows = [
-        (name, finding.kind, detail)
-        for finding in result.findings()
-        for name, detail in finding.rows or [("", finding.message)]
-    ]
-    write_new(report, "".join(line(row, raw=raw) for row in [("file", "problem", "detail"), *rows]))

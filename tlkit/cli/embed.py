@@ -11,13 +11,25 @@ import typer
 from tlkit.api.table_options import FileOptions
 from tlkit.cli.declared import MODEL, completion, with_options
 from tlkit.cli.exits import printable
-from tlkit.cli.options import Backbone, Debug, Engine, Images, ImageSize, Json, Preprocessing, RawCsv, Weights, Workers
+from tlkit.cli.options import (
+    Backbone,
+    Debug,
+    Engine,
+    Images,
+    ImageSize,
+    Json,
+    Preprocessing,
+    RawCsv,
+    Shard,
+    Weights,
+    Workers,
+)
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT
 from tlkit.words import plural
 
 if TYPE_CHECKING:
-    from tlkit.api.embed.embed import Embedded
+    from tlkit.api.embed.file import Embedded
 
 
 @with_options(FileOptions, "table")
@@ -34,6 +46,7 @@ def embed_command(
             rich_help_panel=OUTPUT,
         ),
     ],
+    shard: Shard = None,
     backbone: Backbone = None,
     model: Annotated[
         Path | None,
@@ -68,7 +81,7 @@ def embed_command(
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     show = ConsoleProgress()
     with show.phase("Starting", None):
-        from tlkit.api.embed.embed import embed_file
+        from tlkit.api.embed.file import embed_file
 
     result = embed_file(
         images,
@@ -79,6 +92,7 @@ def embed_command(
         weights=weights,
         image_size=image_size,
         preprocessing=preprocessing,
+        shard=shard,
         engine=engine,
         workers=workers,
         raw_csv=raw_csv,

@@ -118,6 +118,14 @@ RawCsv = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Do the I-th of N shares, for tlkit merge; auto/N takes I from an array job.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Engine = Annotated[
     str,
     typer.Option(

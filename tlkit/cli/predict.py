@@ -14,7 +14,7 @@ from tlkit.api.table_options import FileOptions
 from tlkit.cli.bundles import chosen_bundle
 from tlkit.cli.declared import SORTING, choices_of, with_options
 from tlkit.cli.exits import Exit, printable
-from tlkit.cli.options import Debug, Engine, Images, Json, Model, RawCsv, Tta, UnknownRate, Workers
+from tlkit.cli.options import Debug, Engine, Images, Json, Model, RawCsv, Shard, Tta, UnknownRate, Workers
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
 from tlkit.plan.option import OUTPUT
@@ -71,14 +71,7 @@ def predict_command(
         bool,
         typer.Option("--resume", help="With --output: go on with an unfinished run.", rich_help_panel=OUTPUT),
     ] = False,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="With --output: label the I-th of N shares, for tlkit merge; auto/N takes I from an array job.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    shard: Shard = None,
     top: Annotated[
         int | None,
         typer.Option(

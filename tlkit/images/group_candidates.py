@@ -37,19 +37,21 @@ class Candidate:
     groups: tuple[str, ...]
 
 
-def group_candidates(folder: ImageFolder, workers: int | None = None) -> list[Candidate]:
+def group_candidates(
+    folder: ImageFolder, workers: int | None = None, captures: Sequence[Capture] | None = None
+) -> list[Candidate]:
     """Return the ways in which the images may be grouped, the most explicit first.
 
     Args:
         folder: The images.
         workers: Number of threads that read EXIF data.
+        captures: What each image's EXIF data say; None: read them.
     """
     if len(folder.files) < MIN_IMAGES:
         return []
     ways = [(by, group_names(folder, by)) for by in (FOLDER, *PATTERNS)]
-    captures = _captures(folder, workers)
-    if captures:
-        ways[1:1] = [(EXIF_DATE, [its.day for its in captures]), (EXIF_CAMERA, [its.camera for its in captures])]
+    if exif := _captures(folder, workers, captures):
+        ways[1:1] = [(EXIF_DATE, [its.day for its in exif]), (EXIF_CAMERA, [its.camera for its in exif])]
     ways.append((NAMES, group_names(folder, NAMES)))
     found: list[Candidate] = []
     seen: set[tuple[int, ...]] = set()
@@ -75,13 +77,13 @@ def is_plausible(groups: Sequence[str], labels: Sequence[int]) -> bool:
     return sum(len(kinds[label]) >= MIN_GROUPS for label in classes) >= MOST_CLASSES * len(classes)
 
 
-def _captures(folder: ImageFolder, workers: int | None) -> list[Capture]:
+def _captures(folder: ImageFolder, workers: int | None, known: Sequence[Capture] | None) -> Sequence[Capture]:
     """Return what the EXIF data of each image say; none if those of a few files say nothing."""
     step = max(1, len(folder.files) // SAMPLE)
-    some = read_captures(folder.paths[::step], workers)
+    some = read_captures(folder.paths[::step], workers) if known is None else known[::step]
     if sum(any(each) for each in some) < MIN_TOGETHER * len(some):
         return []
-    return read_captures(folder.paths, workers)
+    return read_captures(folder.paths, workers) if known is None else known
 
 
 def _numbered(groups: Sequence[str]) -> tuple[int, ...]:

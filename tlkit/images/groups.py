@@ -43,11 +43,17 @@ def with_groups(folder: ImageFolder, by: str, workers: int | None = None) -> Ima
     """
     groups = group_names(folder, by, workers)
     if not any(groups):
-        message, hint = _WITHOUT.get(
+        raise without_groups(folder, by)
+    return replace(folder, groups=tuple(groups))
+
+
+def without_groups(folder: ImageFolder, by: str) -> TlkitError:
+    """Return the error for a folder in which no image belongs to a group."""
+    return TlkitError(
+        *_WITHOUT.get(
             by, (f"--groups '{by}' matches no path", f"paths are such as {folder.files[0] if folder.files else ''}")
         )
-        raise TlkitError(message, hint)
-    return replace(folder, groups=tuple(groups))
+    )
 
 
 def group_names(folder: ImageFolder, by: str, workers: int | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlkit.store.bound import cache_limit
 from tlkit.store.records import RecordStore
-from tlkit.store.shards import Record
+from tlkit.store.shards import CONTENT_BYTES, PRINT_BYTES, Record
 
 FORMAT = 3
 MAX_MAPPED = 4  # shards of at most 64 MiB that are mapped at once in a pass with constant memory use
@@ -58,6 +58,11 @@ def rounded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     limit = np.finfo(DTYPE).max
     return np.asarray(np.clip(vectors, -limit, limit).astype(DTYPE), dtype=np.float32)
+
+
+def row_bytes(key: FeatureKey) -> int:
+    """Return the bytes that the features of one image take on disk."""
+    return CONTENT_BYTES + PRINT_BYTES + 4 + key.columns * np.dtype(DTYPE).itemsize
 
 
 class FeatureStore:

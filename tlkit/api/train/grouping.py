@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.context import Context
+from tlkit.images.capture import Capture
 from tlkit.images.duplicates import Pair, group_pairs
 from tlkit.images.folder import ImageFolder
 from tlkit.images.group_candidates import Candidate, group_candidates
@@ -19,7 +20,12 @@ CLOSE = 0.02  # a way of grouping that loses this much less accuracy than anothe
 
 
 def find_grouping(
-    folder: ImageFolder, features: NDArray[np.float32], copies: Sequence[Pair], context: Context, asked: str | None
+    folder: ImageFolder,
+    features: NDArray[np.float32],
+    copies: Sequence[Pair],
+    context: Context,
+    asked: str | None,
+    captures: Sequence[Capture] | None = None,
 ) -> Grouping | None:
     """Compare random folds with folds of whole groups.
 
@@ -29,6 +35,7 @@ def find_grouping(
         copies: Pairs of indices that are copies of one image.
         context: Context of the run.
         asked: How ``folder`` is grouped; None: it is not, so look for groups.
+        captures: What each image's EXIF data say; None: read them.
 
     Returns:
         The groups that were asked for, or those found of which new ones are harder by more than noise; None: there are
@@ -39,7 +46,7 @@ def find_grouping(
             return _compared(folder, Candidate(asked, folder.groups), features, copies, context, asked=True)
         found = [
             grouping
-            for candidate in group_candidates(folder, context.workers)
+            for candidate in group_candidates(folder, context.workers, captures)
             if (grouping := _compared(folder, candidate, features, copies, context, asked=False)) and grouping.differs
         ]
     largest = max((_gap(each) for each in found), default=0.0)
