@@ -50,7 +50,9 @@ class WorkFolder:
         try:
             os.link(self.part, self.target)  # unlike a rename, never replaces a file
         except FileExistsError:
-            raise _exists(self.target) from None
+            # over NFS, the answer may be lost, and the request is sent again: then it is this file that exists
+            if not self.target.is_file() or not self.part.samefile(self.target):
+                raise _exists(self.target) from None
         except OSError:  # a file system without links
             if os.path.lexists(self.target):
                 raise _exists(self.target) from None

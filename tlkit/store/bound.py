@@ -226,10 +226,12 @@ def _sweep(entry: Entry) -> int:
 
 def _folders(section: Path) -> list[Path]:
     """Return the folders directly below a section, sorted by name; links are not followed."""
-    if section.is_symlink():
+    if os.path.islink(section):  # noqa: PTH114  (unlike Path.is_symlink, never raises)
         return []
     return sorted(
-        folder for file in listing(section) if not (folder := Path(file.path)).is_symlink() and folder.is_dir()
+        Path(file.path)
+        for file in listing(section)
+        if not os.path.islink(file.path) and os.path.isdir(file.path)  # noqa: PTH112, PTH114
     )
 
 

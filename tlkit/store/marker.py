@@ -51,7 +51,7 @@ def unfinished(entry: Path) -> Path:
 
 def may_remove(entry: Path) -> bool:
     """Return whether tlkit created the folder of an entry, and it is not reached through a link."""
-    return not entry.parent.is_symlink() and is_marked(entry)
+    return not os.path.islink(entry.parent) and is_marked(entry)  # noqa: PTH114  (unlike Path.is_symlink, never raises)
 
 
 def is_shard(name: str) -> bool:

@@ -7,6 +7,7 @@ locks between processes: at worst, two simultaneous runs compute the same rows t
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -14,14 +15,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlkit.store.bound import cache_folder, cache_limit, prune
 from tlkit.store.marker import NOTE, is_shard, make_entry, may_remove
-from tlkit.store.shards import SHARD_BYTES, DamagedError, Record, Shard, open_shard, write_shard
+from tlkit.store.network import is_network
+from tlkit.store.shards import SHARD_BYTES, DamagedError, Payloads, Record, Shard, open_shard, write_shard
 
 MERGE_ABOVE = 32  # small shards; each needs an open file
 SMALL_BYTES = SHARD_BYTES // 4  # larger shards are never rewritten
@@ -33,7 +33,7 @@ class RecordStore:
 
     Each row has a checksum. Rows with a wrong checksum and truncated shards count as missing. If the cache folder
     cannot be written, `add` keeps nothing and `problem` says why. Threads may look up rows while another thread adds
-    some.
+    some. On a network drive, payloads are read instead of mapped.
 
     Args:
         section: Section of the cache: "features" or "images".
@@ -70,10 +70,11 @@ class RecordStore:
         self._dtype, self._shape, self._note = np.dtype(dtype), shape, note
         self._shards: dict[str, Shard] = {}
         self._rows: dict[bytes, tuple[Shard, int]] = {}
-        self._mapped: OrderedDict[str, NDArray[Any]] = OrderedDict()
+        self._mapped: OrderedDict[str, Payloads] = OrderedDict()
         self._max_mapped = MAX_MAPPED if max_mapped is None else max_mapped
         self._used: set[Path] = set()
         self._lock = threading.RLock()
+        self._is_network = is_network(self._root)
         self.refresh()
         if self._shards:
             with contextlib.suppress(OSError):  # a folder from before there were markers, known by its name and shards
@@ -91,16 +92,19 @@ class RecordStore:
         while (place := self._rows.get(content)) is not None:
             shard, row = place
             payloads = self._payloads(shard)
-            if payloads is None:
-                if shard.file.exists():
-                    return None  # the file cannot be mapped, as on some network drives
-                self._forget([shard])  # merged or removed by another process
-                self.refresh()
-            elif shard.intact(row, payloads):
-                self._used.add(shard.file)
-                return Record(payloads[row, ...], shard.fingerprint(row))
-            else:
+            try:
+                if payloads is not None and shard.intact(row, payloads):
+                    self._used.add(shard.file)
+                    return Record(payloads[row, ...], shard.fingerprint(row))
+            except OSError:  # removed by another machine that shares the cache
+                payloads = None
+            if payloads is not None:
                 self._look_elsewhere(content)
+                continue
+            if os.path.exists(shard.file) and not self._is_network:  # noqa: PTH110  (unlike Path.exists, never raises)
+                return None  # it cannot be mapped
+            self._forget([shard])  # merged or removed by another process
+            self.refresh(without=shard.file.name)
         return None
 
     def add(self, rows: Sequence[tuple[bytes, Record]]) -> None:
@@ -112,20 +116,25 @@ class RecordStore:
         except OSError as error:
             self.problem = f"{self.section.name} cannot be kept: {error.strerror or error} ({self.section})"
 
-    def refresh(self) -> None:
-        """Find rows added since the last refresh, by this or other processes."""
+    def refresh(self, without: str = "") -> None:
+        """Find rows added since the last refresh, by this or other processes.
+
+        Args:
+            without: Name of a shard to leave out.
+        """
         with self._lock:
             try:
                 files = sorted(file for file in self.folder.glob("*.npy") if is_shard(file.name))
             except OSError:
                 return
             for file in files:
-                if file.name in self._shards:
+                if file.name in self._shards or file.name == without:
                     continue
                 try:
                     shard = open_shard(file, self._dtype, self._shape)
                 except DamagedError:
-                    if may_remove(self.folder) and not file.is_symlink():
+                    # another machine may not see all of a new file yet
+                    if not self._is_network and may_remove(self.folder) and not os.path.islink(file):  # noqa: PTH114
                         with contextlib.suppress(OSError):
                             file.unlink()  # its rows are computed again
                 except OSError:
@@ -145,13 +154,13 @@ class RecordStore:
                 os.utime(file, ns=(now + later, now + later))  # their order by age stays
         prune(self._root, cache_limit())
 
-    def _payloads(self, shard: Shard) -> NDArray[Any] | None:
-        """Return the mapped payloads of a shard; None if its file is gone."""
+    def _payloads(self, shard: Shard) -> Payloads | None:
+        """Return the payloads of a shard; None if its file is gone."""
         with self._lock:
             mapped = self._mapped.pop(shard.file.name, None)
             if mapped is None:
                 try:
-                    mapped = shard.payloads()
+                    mapped = shard.payloads(mapped=not self._is_network)
                 except (OSError, ValueError):
                     return None
             while len(self._mapped) >= self._max_mapped:
@@ -184,7 +193,9 @@ class RecordStore:
     def _write(self, rows: Sequence[tuple[bytes, Record]]) -> Path:
         try:
             return self._write_once(rows)
-        except FileNotFoundError:  # another process has just removed the empty folder
+        except OSError as error:  # another process or machine has just removed the empty folder
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
             return self._write_once(rows)
 
     def _write_once(self, rows: Sequence[tuple[bytes, Record]]) -> Path:

@@ -7,14 +7,17 @@ read at its start gives its index, and its payloads are one array that can be ma
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import re
 import uuid
+import weakref
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -45,6 +48,30 @@ class Record:
 
     payload: NDArray[Any]
     fingerprint: bytes = b""
+
+
+class ReadRows:
+    """Payloads that are read from their file, row by row. Several threads may do so at once."""
+
+    def __init__(self, file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]) -> None:
+        self._dtype, self._offset, self._shape = dtype, offset, shape
+        self._bytes = dtype.itemsize * math.prod(shape[1:])
+        self._descriptor = os.open(file, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __getitem__(self, key: tuple[int, EllipsisType]) -> NDArray[Any]:
+        """Return one row, of ``shape[1:]``.
+
+        Raises:
+            OSError: The file is gone, as on a network drive, has become shorter, or cannot be read.
+        """
+        data = os.pread(self._descriptor, self._bytes, self._offset + key[0] * self._bytes)
+        if len(data) < self._bytes:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return np.frombuffer(data, self._dtype).reshape(self._shape[1:])
+
+
+Payloads = NDArray[Any] | ReadRows
 
 
 @dataclass(eq=False)
@@ -92,19 +119,25 @@ class Shard:
                 return row
         return None
 
-    def payloads(self) -> NDArray[Any]:
-        """Return all payloads, mapped from the file, read-only, of `shape`.
+    def payloads(self, *, mapped: bool = True) -> Payloads:
+        """Return all payloads, read-only, of `shape`.
+
+        Args:
+            mapped: Whether they are mapped from the file. On a network drive they must be read instead: if another
+                machine removes the file, a mapped page that is not there yet ends the process.
 
         Raises:
             OSError: The file is gone or cannot be read.
             ValueError: The file has become shorter.
         """
+        if not mapped:
+            return ReadRows(self.file, self.dtype, self.offset, self.shape)
         return np.asarray(np.memmap(self.file, self.dtype, "r", self.offset, self.shape))
 
-    def intact(self, row: int, payloads: NDArray[Any]) -> bool:
+    def intact(self, row: int, payloads: Payloads) -> bool:
         """Return whether a row's checksum is right; computed once per row."""
         if not self.checked[row]:
-            found = _checksum(self.content(row), self._print(row), payloads[row : row + 1])
+            found = _checksum(self.content(row), self._print(row), payloads[row, ...])
             self.checked[row] = 1 if found == self.checks[row] else 2
         return self.checked[row] == 1
 
@@ -151,10 +184,23 @@ def write_shard(
             np.save(file, shard)
             file.flush()
             os.fsync(file.fileno())
-        return part.rename(part.with_suffix(".npy"))
+        return _renamed(part, part.with_suffix(".npy"))
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _renamed(part: Path, target: Path) -> Path:
+    """Rename a file to a name that is its alone.
+
+    Over NFS, the answer to a request may be lost: it is sent again, and then there is nothing left to rename.
+    """
+    try:
+        return part.rename(target)
+    except FileNotFoundError:
+        if os.path.exists(target):  # noqa: PTH110  (unlike Path.exists, never raises)
+            return target
+        raise
 
 
 def open_shard(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Shard:

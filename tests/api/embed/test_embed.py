@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import tlkit
-from tlkit.api.embed import embed as module
+from tlkit.api.embed import file as module
 from tlkit.api.embed.source import open_source
 from tlkit.api.embed.writers import FORMATS, Layout
 from tlkit.api.work_dir import work_folder
@@ -124,13 +124,13 @@ def test_two_runs_do_not_write_the_same_file(images: Path, tmp_path: Path) -> No
 
 
 def test_a_file_that_appeared_meanwhile_is_not_replaced(images: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    once = module._rows
+    once = module.rows_of
 
     def slow(*arguments: Any) -> Iterator[Any]:
         yield from once(*arguments)
         (tmp_path / "v.csv").write_text("mine")
 
-    monkeypatch.setattr(module, "_rows", slow)
+    monkeypatch.setattr(module, "rows_of", slow)
     with pytest.raises(tlkit.TlkitError, match="output exists"):
         tlkit.embed_file([images], tmp_path / "v.csv", image_size=SIZE)
     assert (tmp_path / "v.csv").read_text() == "mine"
@@ -150,7 +150,7 @@ def test_what_the_cache_cannot_keep_waits_beside_the_output(
         (tmp_path / "cache").write_text("a file")
         monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(features, "KEEP_EVERY", 16)
-    once = module._rows
+    once = module.rows_of
 
     def interrupted(*arguments: Any) -> Iterator[Any]:
         for number, row in enumerate(once(*arguments)):
@@ -158,13 +158,13 @@ def test_what_the_cache_cannot_keep_waits_beside_the_output(
                 raise KeyboardInterrupt
             yield row
 
-    monkeypatch.setattr(module, "_rows", interrupted)
+    monkeypatch.setattr(module, "rows_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tlkit.embed_file([root], output, image_size=SIZE, progress=told)
     assert any("50 of 70 images done" in note and "v.npz-run" in note for note in told.notes)
     assert (tmp_path / "v.npz-run").is_dir()
     assert not list((tmp_path / "v.npz-run").glob("part*"))
-    monkeypatch.setattr(module, "_rows", once)
+    monkeypatch.setattr(module, "rows_of", once)
     result = tlkit.embed_file([root], output, image_size=SIZE, progress=told)
     assert result.images == 70
     assert 50 <= result.reused < 70
