@@ -35,7 +35,7 @@ def photos(unseen: Path, tmp_path: Path) -> Path:
 def faulty(garden: Path, tmp_path: Path) -> Path:
     """Some of the sample with a copy in another split, a stray image, a wrong label and a file that is no image."""
     root = tmp_path / "faulty"
-    for folder in sorted(garden.iterdir()):
+    for folder in (garden / "birds", garden / "fruit"):
         for number, file in enumerate(sorted(folder.iterdir())[:6]):
             place = root / ("val" if number % 3 == 0 else "train") / folder.name
             place.mkdir(parents=True, exist_ok=True)
@@ -124,13 +124,13 @@ def test_features_of_several_machines_prepare_one_training(
     if not shared:
         merged = tlkit("merge", *tmp_path.glob("features.part-*"), "--json", cwd=tmp_path, env=env)
         assert merged.code == 0, merged.err
-        assert (merged.json["images"], len(merged.json["skipped"])) == (29, 1)
+        assert (merged.json["images"], len(merged.json["skipped"])) == (17, 1)
     again = tlkit("features", "faulty", "--json", cwd=tmp_path, env=env).json
-    assert (again["images"], again["reused"]) == (28, 28)
+    assert (again["images"], again["reused"]) == (16, 16)
     if shared:
         training = tlkit("train", "faulty", *PLAIN_FREEZE, "--json", cwd=tmp_path, env=env)
         assert training.code == 0, training.err
-        assert "reused the features of 27 of 28 images" in training.err
+        assert "reused the features of 15 of 16 images" in training.err
 
 
 def test_a_killed_part_goes_on(tlkit: Tlkit, faulty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
