@@ -20,4 +20,4 @@ missing = [each for each in NEEDED if each not in files]
 missing += [name for name in ("LICENSE", "NOTICE") if not any(each.endswith(name) for each in files)]
 if strange or missing:
     sys.exit(f"strange: {strange}\nmissing: {missing}")
-print(f"{len(files)} files, all of tlkit")
+sys.stdout.write(f"{len(files)} files, all of tlkit\n")

@@ -13,6 +13,7 @@ trained on, predicted and evaluated in an empty folder. uv takes its indexes fro
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import itertools
 import json
@@ -62,7 +63,27 @@ def build(into: Path) -> dict[str, Path]:
         with tarfile.open(archive) as file:
             file.extractall(Path(place, "tlkit"), filter="data")
         run(sys.executable, "-m", "build", "-o", into, cwd=Path(place, "tlkit"), SOURCE_DATE_EPOCH=when)
-    return {"wheel": next(into.glob("*.whl")), "sdist": next(into.glob("*.tar.gz"))}
+    sdist = next(into.glob("*.tar.gz"))
+    repack(sdist, int(when))
+    return {"wheel": next(into.glob("*.whl")), "sdist": sdist}
+
+
+def repack(sdist: Path, when: int) -> None:
+    """Pack an sdist again with one date, owner and order: setuptools uses the date of the build."""
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = when, 0, 0, "", ""
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+        return entry
+
+    with tempfile.TemporaryDirectory() as place:
+        with tarfile.open(sdist) as file:
+            file.extractall(place, filter="data")
+        (top,) = Path(place).iterdir()
+        with sdist.open("wb") as out, gzip.GzipFile("", "wb", fileobj=out, mtime=when) as packed:
+            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as file:
+                for each in (top, *sorted(top.rglob("*"))):
+                    file.add(each, each.relative_to(place), recursive=False, filter=plain)
 
 
 def check_build(output: Path | None) -> None:
