@@ -80,10 +80,13 @@ def repack(sdist: Path, when: int) -> None:
         with tarfile.open(sdist) as file:
             file.extractall(place, filter="data")
         (top,) = Path(place).iterdir()
-        with sdist.open("wb") as out, gzip.GzipFile("", "wb", fileobj=out, mtime=when) as packed:
-            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as file:
-                for each in (top, *sorted(top.rglob("*"))):
-                    file.add(each, each.relative_to(place), recursive=False, filter=plain)
+        with (
+            sdist.open("wb") as out,
+            gzip.GzipFile("", "wb", fileobj=out, mtime=when) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as file,
+        ):
+            for each in (top, *sorted(top.rglob("*"))):
+                file.add(each, each.relative_to(place), recursive=False, filter=plain)
 
 
 def check_build(output: Path | None) -> None:
