@@ -49,6 +49,8 @@ def faulty(garden: Path, unseen: Path, tmp_path_factory: pytest.TempPathFactory)
     copy = copy.resize((copy.width * 7 // 10, copy.height * 7 // 10))
     copy.save(root / "val" / "vegetables" / "smaller.jpg", quality=75)
     whole = sorted(birds.glob("*.png"))[0].read_bytes()
+    (root / "train" / "rare").mkdir()  # a class of one image must not stop the search for wrong labels
+    shutil.copy(unseen / "fruit-pineapple.png", root / "train" / "rare" / "one.png")
     (birds / "cut.png").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (64, 64), "white").save(birds / "white.png")
     shutil.copy(unseen / "flowers-red-gazania.png", flowers / "really.jpg")
@@ -117,6 +119,8 @@ def test_by_default_wrong_labels_are_looked_for_too(tlkit: Tlkit, faulty: Path, 
     assert (suspect["label"], suspect["looks_like"]) == ("birds", "flowers")
     assert suspect["margin"] < -1
     assert "efficientnet-lite0" in result["suspects_by"]
+    assert result["not_searched"] == ["rare"]
+    assert result["suspects_by"].endswith("; not in rare: fewer than two different images")
     named = {row["file"] for row in result["suspects"]}
     assert not named & {*TWINS, "train/birds/white.png"}  # these are told already, with a better reason
     assert len(named) <= 10

@@ -32,6 +32,12 @@ FIELDS = {
     "modes",
     "suspects",
     "suspects_by",
+    "not_searched",
+    "dark",
+    "overexposed",
+    "low_information",
+    "blurry",
+    "copies",
     "ok",
 }
 
@@ -147,11 +153,21 @@ def test_copies_in_several_splits_are_leaks() -> None:
     assert result.conflicts == [[files[0], files[4], files[10]]]
     assert [files[2], files[3]] in result.near_duplicates
     kinds = [finding.kind for finding in result.findings()]
-    assert kinds[:2] == ["leaks", "conflicts"]
+    assert kinds[0] == "leaks"
+    assert "conflicts" not in kinds, "a group is told once, where it matters most"
     rows = result.findings()[0].rows
     assert rows[0][0] == files[0]
     assert files[4] in rows[0][1]
-    assert files[10] in rows[0][1]
+    assert rows[0][1].endswith("; of several classes")
+    assert not rows[1][1].endswith("classes")
+    assert [copies["files"] for copies in result.to_json()["copies"]] == result.copies
+    assert [(copies["leak"], copies["conflict"]) for copies in result.to_json()["copies"]] == [
+        (True, True),
+        (False, False),
+        (True, False),
+    ]
+    told = [row[0] for finding in result.findings() for row in finding.rows]
+    assert len(told) == len(set(told)) == 3
 
 
 def test_balance_is_that_of_the_training_images() -> None:
@@ -191,7 +207,7 @@ def everything_wrong() -> Checked:
     facts[6] = good(1001, fits_suffix=False, format="GIF")
     facts[7] = good(1002, width=1)
     facts[8] = good(1003, width=9000, height=9000)
-    result = assess(folder_of(*files), facts, [(2, 3), (4, 5), (70, 71)])
+    result = assess(folder_of(*files), facts, [(2, 3), (4, 5), (69, 71)])
     result.suspects = [("train/a/9.png", "a", "b", -7.12345)]
     result.suspects_by = "probes"
     return result
@@ -202,7 +218,6 @@ def test_findings_come_worst_first() -> None:
         "layout",
         "layout",
         "leaks",
-        "conflicts",
         "unreadable",
         "blank",
         "suspects",

@@ -134,3 +134,18 @@ def test_worst_first_each_once_and_only_confident_ones(seed: int, classes: int, 
         assert each.label == labels[each.index] != each.looks_like
         assert row[each.looks_like] == row.max()
         assert row[each.label] <= HIGHEST_OWN
+
+
+def test_a_class_of_one_image_does_not_stop_the_search_in_others() -> None:
+    features, labels = blobs(3, 30)
+    labels[4] = 1  # planted
+    keep = [*range(60), 60]  # one image of the third class
+    found = probe_probabilities(features[keep], [labels[row] for row in keep], list(range(61)), seed=0)
+    assert found is not None
+    assert np.isnan(found[60]).all()
+    assert np.isfinite(found[:60]).all()
+    assert [each.index for each in find_label_issues(found, [labels[row] for row in keep])] == [4]
+
+
+def test_rows_of_which_nothing_is_known_are_no_suspects() -> None:
+    assert find_label_issues(np.full((3, 2), np.nan, np.float32), [0, 1, 1]) == []

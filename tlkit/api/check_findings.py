@@ -17,6 +17,7 @@ from tlkit.images.folder import ImageFolder
 from tlkit.images.group_spec import TABLE
 from tlkit.images.groups import joined_groups
 from tlkit.linear.label_issues import LabelIssue, find_label_issues, probe_probabilities
+from tlkit.words import some
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,12 +84,18 @@ def found_by_probes(
         probabilities = probe_probabilities(
             features.matrix, present.tolist(), groups, context.seed, blocks=blocks, progress=context.show
         )
+    what = "groups" if any(readable.groups) else "different images"
     if probabilities is None:
-        what = "groups" if any(readable.groups) else "different images"
-        found.suspects_by = f"not checked: every class needs at least two {what}"
+        found.suspects_by = f"not checked: two classes need at least two {what} each"
         return found
-    found.suspects_by = f"cross-validated probes on the frozen features of {backbone}"
     names = [folder.classes[label] for label in labels]
+    untested = np.isnan(probabilities[:, 0])
+    found.suspects_by = f"cross-validated probes on the frozen features of {backbone}"
+    found.not_searched = [
+        name for number, name in enumerate(names) if bool(np.all(untested[present == number]))
+    ]
+    if found.not_searched:
+        found.suspects_by += f"; not in {some(found.not_searched)}: fewer than two {what}"
     _name_suspects(
         found, find_label_issues(probabilities, present.tolist()), [folder.files[row] for row in rows], names
     )

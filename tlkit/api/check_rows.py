@@ -21,11 +21,13 @@ from tlkit.images.folder import Dropped, ImageFolder
 from tlkit.images.group_spec import EXIF_CAMERA, EXIF_DATE
 from tlkit.images.groups import described, without_groups
 from tlkit.images.layout_faults import LayoutProblem
+from tlkit.images.quality import Quality
 from tlkit.images.unused import Unused
-from tlkit.schema import Count, OneOf, Positive, parsed
+from tlkit.schema import Count, OneOf, Positive, Within, parsed
 
 PROBABILITY = "<f4"
 Texts = tuple[str, ...]
+Grey = Annotated[int, Within(0, 255)]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class FactsRow:
     width: Count
     height: Count
     fingerprint: str
+    quality: tuple[Grey, Grey, Grey, Annotated[float, Within(0, 255)]] | None
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,8 @@ def _folder(note: FolderNote, rows: Sequence[Row]) -> ImageFolder:
 
 
 def _facts(row: FactsRow) -> Facts:
-    return Facts(**{**asdict(row), "fingerprint": bytes.fromhex(row.fingerprint)})
+    quality = None if row.quality is None else Quality(*row.quality)
+    return Facts(**{**asdict(row), "fingerprint": bytes.fromhex(row.fingerprint), "quality": quality})
 
 
 def _grouped(folder: ImageFolder, asked: Asked, captures: Sequence[Capture], context: Context) -> ImageFolder:

@@ -13,7 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tlkit.images.duplicates import fingerprint
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.images.duplicates import fingerprint_and_grey
 from tlkit.images.given import GivenImage
 from tlkit.images.opening import opened_file
 from tlkit.images.read import ReadImage, UnreadableImage, read_details
@@ -35,6 +38,7 @@ class Loaded:
         image: The decoded image, or None if decoding was not wanted or failed.
         error: Why the image could not be read, or None.
         fingerprint: Perceptual hash if requested, else empty.
+        grey: The small grey image that it was computed from, uint8 [32, 32], or None.
     """
 
     index: int
@@ -42,6 +46,7 @@ class Loaded:
     image: ReadImage | None
     error: str | None
     fingerprint: bytes = b""
+    grey: NDArray[np.uint8] | None = None
 
 
 def cpu_count() -> int:
@@ -119,7 +124,8 @@ def load_image(
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
         image = read(size, within=within)
-        return Loaded(index, content, image, None, fingerprint(image.pixels) if fingerprints else b"")
+        print_, grey = fingerprint_and_grey(image.pixels) if fingerprints else (b"", None)
+        return Loaded(index, content, image, None, print_, grey)
     except UnreadableImage as error:
         return Loaded(index, content, None, error.reason)
 

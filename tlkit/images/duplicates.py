@@ -27,10 +27,18 @@ Pair = tuple[int, int]
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
-    """Return the perceptual hash of an image, 16 bytes; empty for a blank image, since all blank images look alike.
+    """Return the perceptual hash of an image alone; see `fingerprint_and_grey`."""
+    return fingerprint_and_grey(pixels)[0]
+
+
+def fingerprint_and_grey(pixels: NDArray[np.uint8]) -> tuple[bytes, NDArray[np.uint8]]:
+    """Return the perceptual hash of an image, and the small grey image that it is computed from.
 
     Args:
         pixels: uint8 [height, width, 3], RGB, of any size.
+
+    Returns:
+        The hash, 16 bytes; empty for a blank image, since all blank images look alike. Grey values, uint8 [GRID, GRID].
     """
     height, width = pixels.shape[:2]
     image = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(pixels), "raw", "RGB", 0, 1)
@@ -40,12 +48,12 @@ def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
     darkest, lightest = np.asarray(grey.getextrema())
     # the cheap test first; grey alone would miss images with colours of equal brightness
     if lightest - darkest < PLAIN and np.asarray(image).std(axis=(0, 1)).max() < BLANK:
-        return b""
+        return b"", np.asarray(grey)
     # LANCZOS on grey values as bytes: anything else would not match the fingerprints already stored
     rows = np.asarray(grey.resize((HASH + 1, HASH), Image.Resampling.LANCZOS))
     columns = np.asarray(grey.resize((HASH, HASH + 1), Image.Resampling.LANCZOS))
     bits = np.stack([rows[:, 1:] > rows[:, :-1], columns[1:] > columns[:-1]])
-    return np.packbits(bits).tobytes()
+    return np.packbits(bits).tobytes(), np.asarray(grey)
 
 
 def exact_copies(contents: Sequence[str]) -> list[list[int]]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tlkit.images.batches import Loaded, cpu_count, load_image
 from tlkit.images.budget import decoding
 from tlkit.images.opening import TOO_LARGE
+from tlkit.images.quality import Quality, qualities_of
 from tlkit.images.read import suffix_matches
 
 SIZE = (96, 96)  # size in pixels that images are reduced to if no network needs them
@@ -35,6 +39,7 @@ class Facts:
         width: Width in pixels, after EXIF rotation.
         height: Height in pixels, after EXIF rotation.
         fingerprint: Perceptual hash; empty for a blank image.
+        quality: How it looks; None for a blank image.
     """
 
     content: str
@@ -45,6 +50,7 @@ class Facts:
     width: int = 0
     height: int = 0
     fingerprint: bytes = b""
+    quality: Quality | None = None
 
     @property
     def blank(self) -> bool:
@@ -54,6 +60,20 @@ class Facts:
 
 def facts_of(path: Path | str, item: Loaded) -> Facts:
     """Return the facts of a file that was read and decoded with its fingerprint."""
+    return _measured([_plain_facts(path, item)], [item.grey])[0]
+
+
+def _measured(facts: Sequence[Facts], greys: Sequence[NDArray[np.uint8] | None]) -> list[Facts]:
+    """Add to facts how the images look that are not blank."""
+    shown = [(number, grey) for number, grey in enumerate(greys) if grey is not None and facts[number].fingerprint]
+    found = list(facts)
+    if shown:
+        for (number, _), quality in zip(shown, qualities_of(np.stack([grey for _, grey in shown])), strict=True):
+            found[number] = replace(facts[number], quality=quality)
+    return found
+
+
+def _plain_facts(path: Path | str, item: Loaded) -> Facts:
     if item.image is None:
         return Facts(content="", error=item.error or "cannot be read")
     image = item.image
@@ -91,7 +111,7 @@ def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts
     for found in _pool(workers).map(partial(_examine, memory=share), chunks):
         for fact, path in zip(found, places, strict=False):
             is_large = fact.error is not None and fact.error.startswith(TOO_LARGE)
-            yield _fact(path) if is_large else fact
+            yield facts_of(path, _load(path)) if is_large else fact
 
 
 def _pool(workers: int | None) -> Any:
@@ -114,12 +134,17 @@ def _examine(names: Sequence[str], memory: int | None = None) -> list[Facts]:
     """Return the facts of files, in a process that has so much memory for decoding; None: as before."""
     if memory is not None:
         decoding.total = memory
-    return [_fact(name) for name in names]
+    facts, greys = [], []
+    for name in names:
+        item = _load(name)  # the image itself is not kept
+        facts.append(_plain_facts(name, item))
+        greys.append(item.grey)
+    return _measured(facts, greys)
 
 
-def _fact(path: Path | str) -> Facts:
+def _load(path: Path | str) -> Loaded:
     size = _size_for(path)
-    return facts_of(path, load_image(path, size, within=None if size else LONGEST, fingerprints=True))
+    return load_image(path, size, within=None if size else LONGEST, fingerprints=True)
 
 
 def _size_for(path: Path | str) -> tuple[int, int] | None:

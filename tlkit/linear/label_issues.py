@@ -49,7 +49,9 @@ def probe_probabilities(
     blocks: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> Matrix | None:
-    """Return out-of-fold probabilities of probes, float32 [n, classes present], or None if a class is too small.
+    """Return out-of-fold probabilities of probes, float32 [n, classes present], or None if nothing can be tested.
+
+    Rows that no probe could be tested on are NaN: those of a class that is a single group, which every probe needs.
 
     Args:
         features: Activations, float32 [n, d]. Their signed square root is used, which dampens a few large ones.
@@ -61,24 +63,32 @@ def probe_probabilities(
     """
     target = np.asarray(labels, dtype=np.int64)
     folds = make_folds(target, groups, seed)
-    if sum(len(test) for _, test in folds) < len(target):
+    if not folds:
         return None
     damped = np.asarray(np.sign(features) * np.sqrt(np.abs(features)), dtype=np.float32)
     scaled, _, _ = standardise(damped, blocks)
-    return cross_validate(scaled, target, folds, progress=progress)[1]
+    found = cross_validate(scaled, target, folds, progress=progress)[1]
+    untested = np.ones(len(target), dtype=bool)
+    untested[np.concatenate([test for _, test in folds])] = False
+    found[untested] = np.nan
+    return found
 
 
 def find_label_issues(probabilities: NDArray[np.float32], labels: Sequence[int]) -> list[LabelIssue]:
     """Find the images whose labels are probably wrong, worst first.
 
     Args:
-        probabilities: float32 [n, classes], column i is class index i.
+        probabilities: float32 [n, classes], column i is class index i; a row that nothing is known of is NaN.
         labels: Class index of each row.
     """
-    target = np.asarray(labels, dtype=np.int64)
+    every = np.asarray(labels, dtype=np.int64)
+    known = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    probabilities, target = probabilities[known], every[known]
+    if not len(known):
+        return []
     rows = np.arange(len(target))
     own = probabilities[rows, target]
-    usual = np.full(probabilities.shape[1], np.inf)  # a class without images is never suggested
+    usual = np.full(probabilities.shape[1], np.inf)  # a class without known images is never suggested
     for k in np.unique(target):
         usual[k] = min(CONFIDENT, float(probabilities[target == k, k].mean()))
     answers = probabilities.argmax(axis=1)
@@ -86,4 +96,6 @@ def find_label_issues(probabilities: NDArray[np.float32], labels: Sequence[int])
     doubtful = (answers != target) & (own <= HIGHEST_OWN) & (probabilities[rows, answers] >= usual[answers])
     order = [int(row) for row in np.argsort(margin, kind="stable") if doubtful[row]]
     limit = max(MIN_NAMED, len(target) // SHARE)
-    return [LabelIssue(row, int(target[row]), int(answers[row]), float(margin[row])) for row in order[:limit]]
+    return [
+        LabelIssue(int(known[row]), int(target[row]), int(answers[row]), float(margin[row])) for row in order[:limit]
+    ]

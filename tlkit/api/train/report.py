@@ -23,6 +23,7 @@ from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.images.group_spec import split_table
 from tlkit.images.labelled import data_name
 from tlkit.images.layout import layout_notes
+from tlkit.linear.label_issues import find_label_issues
 from tlkit.plan.choices import AUTO, WEIGHTS
 from tlkit.plan.plan import Plan
 from tlkit.report.gather import sections_of
@@ -74,6 +75,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
             *coverage_warnings(dataset),
             *layout_notes(finished.folder),
             *_problems(dataset, finished.skipped),
+            *_doubtful_labels(dataset, trained),
         ),
         promise=None if promises is None else promises.to_json(),
         has_test=split == TEST,
@@ -149,6 +151,31 @@ def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]
         found.append(f"fewer than {MIN_PER_CLASS} training images of {named}{_more(len(few))}")
     if dataset.seen:
         found.append(f"held-out images that the starting bundle was trained on: {dataset.seen}")
+    return found
+
+
+def _doubtful_labels(dataset: Dataset, trained: Trained) -> list[str]:
+    """Say which labels may be wrong: of copies in several classes, and of held-out images."""
+    found, files, labels = [], dataset.folder.files, dataset.folder.labels
+    apart = [(one, two) for one, two in dataset.copy_pairs if labels[one] != labels[two]]
+    if apart:
+        named = "; ".join(f"{files[one]} = {files[two]}" for one, two in apart[:MAX_NAMED])
+        found.append(f"copies in more than one class: {named}{_more(len(apart))}")
+    told = {index for pair in apart for index in pair}
+    suspects = []
+    for split, probabilities in trained.probabilities.items():
+        its = dataset.of(split)
+        for each in find_label_issues(exact(probabilities).astype("float32"), dataset.labels(split)):
+            if its[each.index] not in told:
+                suspects.append((each.margin, its[each.index], each.looks_like))
+    if suspects:
+        suspects.sort()
+        named = "; ".join(
+            f"{files[index]} (in {dataset.classes[labels[index]]}, looks like {dataset.classes[other]})"
+            for _, index, other in suspects[:MAX_NAMED]
+        )
+        which = f"held-out {plural(len(suspects), 'label')} probably wrong: {named}{_more(len(suspects))}"
+        found.append(f"{which}; tlkit check looks at all images")
     return found
 
 

@@ -1,0 +1,91 @@
+"""How an image looks at the size that networks see: dark, overexposed, blurry, or with little in it.
+
+Everything is measured on the small grey image that the perceptual hash is computed from, so that it costs next to
+nothing, and a large photo and its small copy get the same answer. ``benchmarks/check_quality.py`` says what is found,
+and how often a good image is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+REACH: Final = 4  # pixels over which a blurred edge goes on rising
+DARK: Final = 48  # grey value below which 99% of a dark image lies
+BRIGHT_LOW: Final = 175  # grey value below which there is only 1% of an overexposed image,
+BRIGHT_MIDDLE: Final = 245  # half of which is above this
+FLAT: Final = 16  # levels of grey between the darkest and lightest 1% of an image with hardly any contrast
+SOFT: Final = 0.44  # sharpness below which an image may be blurry
+SOFTER: Final = 0.77  # and by this factor below the median: where all images are soft, none stands out
+
+DARK_KIND, BRIGHT_KIND, FLAT_KIND, SOFT_KIND = "dark", "overexposed", "low_information", "blurry"
+KINDS: Final = (DARK_KIND, BRIGHT_KIND, FLAT_KIND, SOFT_KIND)
+
+
+class Quality(NamedTuple):
+    """What is measured of one image.
+
+    Attributes:
+        low: Grey value, 0..255, below which 1% of the image lies.
+        middle: Median grey value.
+        high: Grey value above which 1% of the image lies.
+        sharpness: Steepness of its edges, from about 1 / `REACH` (blurred) to 1 (steps from one pixel to the next).
+    """
+
+    low: int
+    middle: int
+    high: int
+    sharpness: float
+
+
+def qualities_of(greys: NDArray[np.uint8]) -> list[Quality]:
+    """Measure images, many at a time, since numpy takes as long to begin as to measure one.
+
+    Sharpness compares, in every row and column, the largest difference of neighbours with the largest difference of
+    pixels `REACH` apart. It depends on edges alone, not on contrast, nor on how much of the image is plain.
+
+    Args:
+        greys: Grey values, uint8 [n, side, side], from `tlkit.images.duplicates.fingerprint_and_grey`.
+    """
+    flat = np.sort(greys.reshape(len(greys), -1), axis=1)
+    last = flat.shape[1] - 1
+    levels = flat[:, [last // 100, last // 2, last - last // 100]].tolist()
+    near, far = (_steepest(greys.astype(np.int16), apart) for apart in (1, REACH))
+    sharpness = (near / np.maximum(far, 1)).round(3).tolist()
+    return [Quality(*its, sharp) for its, sharp in zip(levels, sharpness, strict=True)]
+
+
+def _steepest(greys: NDArray[np.int16], apart: int) -> NDArray[np.int64]:
+    """Return the largest differences of pixels so far apart, summed over the rows and columns of each image."""
+    along = np.abs(greys[:, :, apart:] - greys[:, :, :-apart]).max(axis=2)
+    down = np.abs(greys[:, apart:] - greys[:, :-apart]).max(axis=1)
+    return np.asarray(along.sum(axis=1, dtype=np.int64) + down.sum(axis=1, dtype=np.int64))
+
+
+def faults_of(images: Sequence[Quality | None]) -> list[str | None]:
+    """Return what is wrong with each image: one of `KINDS`, or None.
+
+    Args:
+        images: What was measured; None: an image that cannot be read, or is blank.
+    """
+    kinds = [None if each is None else _kind(each) for each in images]
+    sharp = [each.sharpness for each, kind in zip(images, kinds, strict=True) if each is not None and kind is None]
+    if not sharp:
+        return kinds
+    limit = min(SOFT, SOFTER * median(sharp))
+    return [
+        SOFT_KIND if kind is None and each is not None and each.sharpness < limit else kind
+        for each, kind in zip(images, kinds, strict=True)
+    ]
+
+
+def _kind(image: Quality) -> str | None:
+    if image.high < DARK:
+        return DARK_KIND
+    if image.low >= BRIGHT_LOW and image.middle >= BRIGHT_MIDDLE:
+        return BRIGHT_KIND
+    return FLAT_KIND if image.high - image.low < FLAT else None
