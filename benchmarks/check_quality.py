@@ -4,8 +4,7 @@
 
 A copy of up to 400 images of each FOLDER is made. Of every tenth, one fault is planted in turn: blurred (Gaussian, 3%
 of the longer side), darkened to a tenth, overexposed five times, or drained of contrast to a twentieth. "found" counts
-them; "alarms" are images named though nothing was planted. The limits in `tlkit/images/quality.py` were chosen on
-hymenoptera, scenes and flowers, and confirmed on clothing, brain_mri and sign_digits.
+them; "alarms" are images named though nothing was planted.
 """
 
 from __future__ import annotations

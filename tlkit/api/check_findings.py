@@ -91,9 +91,7 @@ def found_by_probes(
     names = [folder.classes[label] for label in labels]
     untested = np.isnan(probabilities[:, 0])
     found.suspects_by = f"cross-validated probes on the frozen features of {backbone}"
-    found.not_searched = [
-        name for number, name in enumerate(names) if bool(np.all(untested[present == number]))
-    ]
+    found.not_searched = [name for number, name in enumerate(names) if bool(np.all(untested[present == number]))]
     if found.not_searched:
         found.suspects_by += f"; not in {some(found.not_searched)}: fewer than two {what}"
     _name_suspects(

@@ -56,7 +56,7 @@ def qualities_of(greys: NDArray[np.uint8]) -> list[Quality]:
     levels = flat[:, [last // 100, last // 2, last - last // 100]].tolist()
     near, far = (_steepest(greys.astype(np.int16), apart) for apart in (1, REACH))
     sharpness = (near / np.maximum(far, 1)).round(3).tolist()
-    return [Quality(*its, sharp) for its, sharp in zip(levels, sharpness, strict=True)]
+    return [Quality(low, middle, high, sharp) for (low, middle, high), sharp in zip(levels, sharpness, strict=True)]
 
 
 def _steepest(greys: NDArray[np.int16], apart: int) -> NDArray[np.int64]:

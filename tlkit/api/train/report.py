@@ -10,6 +10,7 @@ from typing import Any
 from tlkit.api.train.coverage import coverage_warnings
 from tlkit.api.train.dataset import Dataset
 from tlkit.api.train.finished import Finished
+from tlkit.api.train.metrics import Probabilities
 from tlkit.api.train.options import TrainOptions
 from tlkit.api.train.reading import ONE_GROUP, classes_of_one_group
 from tlkit.api.train.result import accuracy_lines, promised
@@ -75,7 +76,7 @@ def page_of_training(finished: Finished, plan: Plan, folder: Path, history: Sequ
             *coverage_warnings(dataset),
             *layout_notes(finished.folder),
             *_problems(dataset, finished.skipped),
-            *_doubtful_labels(dataset, trained),
+            *doubtful_labels(dataset, trained.probabilities),
         ),
         promise=None if promises is None else promises.to_json(),
         has_test=split == TEST,
@@ -154,8 +155,13 @@ def _problems(dataset: Dataset, skipped: Sequence[tuple[str, str]]) -> list[str]
     return found
 
 
-def _doubtful_labels(dataset: Dataset, trained: Trained) -> list[str]:
-    """Say which labels may be wrong: of copies in several classes, and of held-out images."""
+def doubtful_labels(dataset: Dataset, held_out: Probabilities) -> list[str]:
+    """Say which labels may be wrong: of copies in several classes, and of held-out images.
+
+    Args:
+        dataset: Images and split.
+        held_out: Probabilities of the held-out images, by split, float32 [n, classes].
+    """
     found, files, labels = [], dataset.folder.files, dataset.folder.labels
     apart = [(one, two) for one, two in dataset.copy_pairs if labels[one] != labels[two]]
     if apart:
@@ -163,9 +169,9 @@ def _doubtful_labels(dataset: Dataset, trained: Trained) -> list[str]:
         found.append(f"copies in more than one class: {named}{_more(len(apart))}")
     told = {index for pair in apart for index in pair}
     suspects = []
-    for split, probabilities in trained.probabilities.items():
+    for split, probabilities in held_out.items():
         its = dataset.of(split)
-        for each in find_label_issues(exact(probabilities).astype("float32"), dataset.labels(split)):
+        for each in find_label_issues(probabilities, dataset.labels(split)):
             if its[each.index] not in told:
                 suspects.append((each.margin, its[each.index], each.looks_like))
     if suspects:
@@ -174,8 +180,8 @@ def _doubtful_labels(dataset: Dataset, trained: Trained) -> list[str]:
             f"{files[index]} (in {dataset.classes[labels[index]]}, looks like {dataset.classes[other]})"
             for _, index, other in suspects[:MAX_NAMED]
         )
-        which = f"held-out {plural(len(suspects), 'label')} probably wrong: {named}{_more(len(suspects))}"
-        found.append(f"{which}; tlkit check looks at all images")
+        count = f"held-out labels that are probably wrong: {len(suspects)}"
+        found.append(f"{count}, {named}{_more(len(suspects))}; tlkit check looks at all images")
     return found
 
 
