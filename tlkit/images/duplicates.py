@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tlkit.images.hash_index import pairs_by_parts
+
 FINGERPRINT_BYTES = 16
 SURE_BITS = 6  # hashes that differ in at most this many bits: copies
 LIKELY_BITS = 8  # hashes that differ in at most this many bits: copies if the frozen features agree
@@ -21,6 +23,7 @@ HASH = 8  # bits per row and per column
 GRID = 32  # side, in pixels, of the image that the hash is computed from
 PLAIN = 64  # an image with a wider range of grey is never blank
 BLANK = 3.0  # standard deviation, on the scale 0..255, below which an image is blank
+MANY = 20_000  # fingerprints; more are not all compared with each other
 _BLOCK = 128  # rows compared at a time, so that intermediate results stay in the processor's cache
 
 Pair = tuple[int, int]
@@ -68,13 +71,18 @@ def exact_copies(contents: Sequence[str]) -> list[list[int]]:
 def near_pairs(prints: Sequence[bytes], bits: int = SURE_BITS) -> Iterator[tuple[int, int, int]]:
     """Yield (i, j, differing bits), i < j, for all fingerprints that differ in at most ``bits``.
 
-    Empty fingerprints are ignored. All pairs are compared except those where the numbers of set bits already differ by
-    more. Memory use stays small.
+    Empty fingerprints are ignored. Few are all compared, except pairs where the numbers of set bits already differ by
+    more; many are found by parts that they share. The pairs are the same. Memory use stays small.
     """
     rows = np.array([index for index, each in enumerate(prints) if len(each) == FINGERPRINT_BYTES], dtype=np.int64)
     if len(rows) < 2:
         return
     words = np.frombuffer(b"".join(prints[index] for index in rows), dtype=np.uint64).reshape(len(rows), 2)
+    if len(rows) > MANY:
+        for one, two, apart in pairs_by_parts(words, bits):
+            ends = np.sort(np.stack([rows[one], rows[two]]), axis=0)
+            yield from zip(*ends.tolist(), apart.tolist(), strict=True)
+        return
     counts = np.bitwise_count(words).sum(axis=1).astype(np.int64)
     order = np.argsort(counts, kind="stable")
     rows, words, counts = rows[order], words[order], counts[order]
