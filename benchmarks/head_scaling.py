@@ -3,7 +3,7 @@
     python benchmarks/head_scaling.py FOLDER FOLDER... --per-class 5 20 --seeds 3
 
 For each folder and seed, a head is solved on the embedded network's top features of a balanced subset, as ``tlkit train
---strategy freeze`` does, with several values of `tlkit.linear.head.FLOOR`; 0 is plain standardisation. Figures are
+--strategy freeze`` does, with several values of `tlkit.linear.scaling.FLOOR`; 0 is plain standardisation. Figures are
 those of images that nothing was chosen on, means over the seeds.
 """
 
@@ -54,6 +54,7 @@ def measure(images: Path, count: int, size: int, seed: int, found: dict[str, lis
     from tlkit.backbones.extractor import TOP, open_extractor
     from tlkit.backbones.features import compute_features, feature_key
     from tlkit.linear import head as heads
+    from tlkit.linear import scaling
     from tlkit.store.features import FeatureStore
 
     subset = draw(images, count, 0, seed, test=TEST)
@@ -64,7 +65,7 @@ def measure(images: Path, count: int, size: int, seed: int, found: dict[str, lis
     labels = np.asarray([drawn[row][1] for row in features.rows])
     train = np.asarray(features.rows) < len(subset.train)
     for floor in FLOORS:
-        with mock.patch.object(heads, "FLOOR", floor):
+        with mock.patch.object(scaling, "FLOOR", floor):
             head = heads.solve_head(features.matrix[train], labels[train].tolist(), len(subset.classes), seed=seed)
         shares = head.probabilities(features.matrix[~train])
         own = np.clip(shares[np.arange(len(shares)), labels[~train]], 1e-12, 1)

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from tlkit.linear import folds
 from tlkit.linear import head as module
 from tlkit.linear.folds import make_folds
-from tlkit.linear.head import FALLBACK, FLOOR, best_grid_point, solve_head, standardise
+from tlkit.linear.head import FALLBACK, best_grid_point, solve_head
+from tlkit.linear.scaling import FLOOR, standardise
 
 
 def blobs(classes: int, per_class: int, width: int = 12, noise: float = 1.0) -> tuple[np.ndarray, list[int]]:
@@ -126,8 +127,8 @@ def test_many_images_are_compared_on_few_folds_and_few_rows(monkeypatch: pytest.
 
 def test_thinned_folds_keep_every_class_and_their_sides() -> None:
     labels = np.array([0] * 500 + [1] * 3)
-    folds = make_folds(labels, None, 0, 3)
-    for (train, test), (few, tested) in zip(folds, module._thinned(folds, labels, 0), strict=True):
+    made = make_folds(labels, None, 0, 3)
+    for (train, test), (few, tested) in zip(made, folds.thinned(made, labels, 0, 40), strict=True):
         assert set(few) <= set(train)
         assert set(tested) <= set(test)
         assert set(labels[few]) == {0, 1}

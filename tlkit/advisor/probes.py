@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.linear.folds import Fold, folds_for, make_folds
-from tlkit.linear.head import Matrix, standardise
+from tlkit.linear.head import Matrix
 from tlkit.linear.ridge import ridge_scores
+from tlkit.linear.scaling import standardise
 from tlkit.linear.taps import early_stages
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.disk_matrix import Vectors
 
 ALL_STAGES = "all"
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # L2 strengths, see `tlkit.linear.ridge`
@@ -82,7 +84,7 @@ class Probes:
 
 
 def run_probes(
-    matrix: Matrix,
+    matrix: Vectors,
     taps: Taps,
     labels: Sequence[int],
     groups: Sequence[int],

@@ -65,7 +65,7 @@ def found_by_probes(
         captures: What each file's EXIF data say, in order; None: read them.
     """
     from tlkit.backbones.copies import confirmed_copies
-    from tlkit.backbones.extractor import TOP, columns_of
+    from tlkit.backbones.extractor import TOP, rows_of
 
     rows = features.rows
     with context.show.phase("Looking for copies", None):
@@ -76,7 +76,7 @@ def found_by_probes(
     probabilities = None
     if len(labels) > 1:
         by = by or (TABLE if any(readable.groups) else None)
-        top = features.matrix[:, columns_of(features.taps, [TOP])]
+        top = rows_of(features.matrix, features.taps, [TOP])
         kept = None if captures is None else [captures[row] for row in rows]
         found.groups = find_grouping(readable, top, copies, context, by, kept)
         groups = joined_groups(readable.groups, copies, len(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkit.backbones.extractor import TOP, columns_of
+from tlkit.backbones.extractor import TOP, rows_of
 from tlkit.backbones.features import Features
 from tlkit.images.duplicates import Pair, copy_pairs
 
@@ -17,12 +17,12 @@ CLOSE_COSINE, FAR_COSINE = 0.5, 0.9
 
 def confirmed_copies(features: Features) -> list[Pair]:
     """Return pairs of rows of ``features.matrix`` that are copies of one image, comparing the top features."""
-    matrix = features.matrix[:, columns_of(features.taps, [TOP])]
-    norms = np.linalg.norm(matrix, axis=1)
+    matrix = rows_of(features.matrix, features.taps, [TOP])
 
     def agree(one: int, two: int, apart: int) -> bool:
-        scale = float(norms[one] * norms[two])
-        cosine = float(matrix[one] @ matrix[two]) / scale if scale else 1.0
+        first, second = matrix[one], matrix[two]
+        scale = float(np.linalg.norm(first) * np.linalg.norm(second))
+        cosine = float(first @ second) / scale if scale else 1.0
         return cosine >= (CLOSE_COSINE if apart <= CLOSE_BITS else FAR_COSINE)
 
     contents = [features.contents[index] for index in features.rows]

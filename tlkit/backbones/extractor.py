@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from tlkit.errors import TlkitError
 from tlkit.libraries import require_keras
 from tlkit.plan.choices import IMAGENET, KERAS, LITERT
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.disk_matrix import Vectors, part_of
 
 TOP = "top"
 Taps = tuple[tuple[str, int], ...]
@@ -269,11 +270,13 @@ def columns_of(taps: Sequence[tuple[str, int]], wanted: Sequence[str]) -> list[i
     return columns
 
 
-def rows_of(matrix: NDArray[np.float32], taps: Taps, chosen: Sequence[str]) -> NDArray[np.float32]:
+@overload
+def rows_of(matrix: NDArray[np.float32], taps: Taps, chosen: Sequence[str]) -> NDArray[np.float32]: ...
+@overload
+def rows_of(matrix: Vectors, taps: Taps, chosen: Sequence[str]) -> Vectors: ...
+def rows_of(matrix: Vectors, taps: Taps, chosen: Sequence[str]) -> Vectors:
     """Return all rows with the columns of the chosen blocks, float32 [n, columns]; the matrix itself if all are."""
-    if len(chosen) == len(taps):
-        return matrix
-    return np.ascontiguousarray(matrix[:, columns_of(taps, chosen)])
+    return matrix if len(chosen) == len(taps) else part_of(matrix, columns=columns_of(taps, chosen))
 
 
 def widths_of(taps: Taps, chosen: Sequence[str]) -> list[int]:

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, batch_size
 from tlkit.backbones.extractor import TOP, Extractor, columns_of
 from tlkit.images.batches import Loaded, load_image, load_images
 from tlkit.images.given import GivenImage
 from tlkit.images.read import READING_VERSION
+from tlkit.memory import in_words, usable_memory
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.disk_matrix import DiskMatrix, Vectors, part_of
 from tlkit.store.features import FeatureKey, FeatureStore, SpareStore, Stored, rounded
 
 KEEP_EVERY, KEEP_SECONDS = 512, 10.0  # images per shard, seconds between shards; a killed run loses at most that
+
+COPIES, ALWAYS = 3, 256 << 20  # of the features that solving a head needs; bytes that always fit
 
 NOT_FINITE = "its features are not finite numbers"
 
@@ -30,7 +33,7 @@ class Features:
     """Pooled features of a list of images.
 
     Attributes:
-        matrix: float32 [readable images, columns], with rows in the order of ``rows``.
+        matrix: float32 [readable images, columns], with rows in the order of ``rows``; in a file if memory is short.
         rows: Index into the list of images for each row of ``matrix``.
         contents: SHA-256 of each image's bytes as hex, in the order of the list; "" if unreadable.
         prints: Perceptual hash of each image, in the order of the list; empty if blank or unreadable.
@@ -40,7 +43,7 @@ class Features:
         problem: Why nothing could be kept on disk, or None.
     """
 
-    matrix: NDArray[np.float32]
+    matrix: Vectors
     rows: tuple[int, ...]
     contents: tuple[str, ...]
     prints: tuple[bytes, ...]
@@ -80,7 +83,7 @@ def compute_features(
     """
     key = feature_key(extractor)
     columns = columns_of(key.taps, taps)
-    matrix = np.empty((len(paths), len(columns)), dtype=np.float32)
+    matrix = _room_for(len(paths), len(columns), progress)
     contents = [""] * len(paths)
     prints = [b""] * len(paths)
     errors: dict[int, str] = {}
@@ -100,7 +103,7 @@ def compute_features(
             advance(1)
     rows = tuple(index for index in range(len(paths)) if index not in errors)
     if errors:
-        matrix = matrix[list(rows)]
+        matrix = part_of(matrix, rows)
     return Features(
         matrix=matrix,
         rows=rows,
@@ -111,6 +114,18 @@ def compute_features(
         reused=reused,
         problem=None if store is None else store.problem,
     )
+
+
+def _room_for(rows: int, columns: int, progress: Progress | None) -> Vectors:
+    """Return a matrix to fill: in memory, or in a file if what is made of it would not fit, which is said."""
+    needed = 4 * COPIES * rows * columns
+    if needed < ALWAYS or needed <= (free := usable_memory()):
+        return np.empty((rows, columns), dtype=np.float32)
+    if progress is not None:
+        progress.note(
+            f"the features are kept in a file: they need {in_words(needed)} of memory, and {in_words(free)} may be used"
+        )
+    return DiskMatrix(rows, columns)
 
 
 def each_feature(

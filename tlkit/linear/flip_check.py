@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.linear.folds import make_folds
-from tlkit.linear.head import Matrix, standardise
+from tlkit.linear.head import Matrix
 from tlkit.linear.ridge import ridge_scores
+from tlkit.linear.scaling import standardise
 from tlkit.plan.plan import Flips
 
 MAX_CHECKED = 400  # images

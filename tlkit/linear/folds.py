@@ -100,3 +100,18 @@ def _assign(target: Rows, group: Rows, count: int, rng: np.random.Generator) -> 
         number[its] = places
         held[label] += np.bincount(places, minlength=count)
     return number
+
+
+def thinned(folds: list[Fold], target: Rows, seed: int, most: int) -> list[Fold]:
+    """Limit folds to ``most`` training rows and as many test rows, keeping every class."""
+    rng = np.random.default_rng(seed)
+
+    def thin(rows: Rows) -> Rows:
+        if len(rows) <= most:
+            return rows
+        mixed = rng.permutation(rows)
+        _, firsts = np.unique(target[mixed], return_index=True)
+        order = np.concatenate([firsts, np.setdiff1d(np.arange(len(mixed)), firsts)])
+        return np.sort(mixed[order[: max(most, len(firsts))]])
+
+    return [(thin(train), thin(test)) for train, test in folds]

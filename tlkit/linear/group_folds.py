@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tlkit.linear.folds import make_folds
-from tlkit.linear.head import Matrix, standardise
+from tlkit.linear.head import Matrix
+from tlkit.linear.scaling import standardise
+from tlkit.store.disk_matrix import Vectors
 
 MAX_ROWS = 1000  # images compared
 MIN_GROUPS = 6  # groups of each class among them, if there are as many
@@ -71,7 +73,7 @@ class GroupedAccuracy:
 
 
 def compare_folds(
-    features: Matrix, labels: Sequence[int], groups: Sequence[int], seed: int = 0
+    features: Vectors, labels: Sequence[int], groups: Sequence[int], seed: int = 0
 ) -> GroupedAccuracy | None:
     """Compare folds of whole groups with folds of images mixed at random.
 

@@ -21,16 +21,22 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tlkit.images.batches import cpu_count
-from tlkit.linear.folds import Fold, folds_for, make_folds
+from tlkit.linear.folds import Fold, folds_for, make_folds, thinned
+from tlkit.linear.scaling import Scaled, deviations, moments, rotated, standardise
+from tlkit.linear.streamed import solve_streamed
+from tlkit.memory import in_words, usable_memory
 from tlkit.progress import Progress, SilentProgress
+from tlkit.store.disk_matrix import DiskMatrix, Vectors, in_parts
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5, 1.01, 0.5))  # C = 1 / (L2 strength)
 FALLBACK = 1e-2  # C if a class is too small for cross-validation
 MAX_SEARCH_ROWS = 5000  # rows used to compare values of C
-FLOOR = 1.0  # share of a block's mean variance added to the variance of each column
 PATIENCE = 2  # grid points without a lower loss before the search stops
 LARGE = 5_000_000  # matrix elements; below this, one BLAS thread is as fast, and other programs do not slow it down
 FINE, COARSE = 1e-5, 1e-4  # solver tolerances: for the final head, and for comparing values of C
+
+ALWAYS = 256 << 20  # bytes; less always fits
+COPIES = 4  # of a value for every row and class that the solver in memory holds, float32
 
 MAX_SEARCHED = 64  # searches whose results are remembered
 
@@ -73,15 +79,18 @@ class Head:
         """Return a copy of the head that divides its logits by a temperature."""
         return replace(self, kernel=self.kernel / np.float32(temperature), bias=self.bias / np.float32(temperature))
 
-    def probabilities(self, features: Matrix) -> Matrix:
+    def probabilities(self, features: Vectors) -> Matrix:
         """Return softmax probabilities, float32 [n, classes], rows sum to 1, for features, float32 [n, features]."""
+        if isinstance(features, DiskMatrix):
+            parts = [self.probabilities(rows) for _, rows in in_parts(features)]
+            return np.concatenate([np.zeros((0, len(self.bias)), dtype=np.float32), *parts])
         logits = self.logits(features)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def solve_head(
-    features: Matrix,
+    features: Vectors,
     labels: Sequence[int],
     classes: int,
     *,
@@ -95,7 +104,8 @@ def solve_head(
     """Solve the head at the L2 strength with the lowest cross-validated log loss.
 
     Features are standardised with the training images' statistics. The scaling is folded into the head, which therefore
-    applies to raw features.
+    applies to raw features. Features on disk, or too many for the memory that is free, are solved in passes: the same
+    head within the solver's tolerance.
 
     Args:
         features: float32 [n, d].
@@ -109,14 +119,19 @@ def solve_head(
         progress: Progress reporter.
     """
     target = np.asarray(labels, dtype=np.int64)
-    scaled, mean, deviation = standardise(features, blocks)
-    search = _search(scaled, labels, groups, balanced, seed, progress) if c is None else []
-    if c is None:
-        c = min(search, key=lambda point: point.log_loss).c if search else FALLBACK
+    if isinstance(features, DiskMatrix) or not _fits(features, classes, None if c else progress):
+        scaled = _lazily(features, blocks)
+        search = [] if c is not None else _search_large(scaled, target, groups, balanced, seed, progress)
+        c = c or _best(search)
+        found = solve_streamed(scaled, target, classes, c, balanced=balanced, seed=seed, progress=progress)
+        return Head(*found, c, tuple(search))
+    standard, mean, deviation = standardise(features, blocks)
+    search = _search(standard, labels, groups, balanced, seed, progress) if c is None else []
+    c = c or _best(search)
     phase = (progress or SilentProgress()).phase("Solving the head", None)
-    with phase, _quiet(), threadpool_limits(1 if scaled.size < LARGE else None):
+    with phase, _quiet(), threadpool_limits(1 if standard.size < LARGE else None):
         solved = _solver(c, balanced, FINE)
-        solved.fit(scaled, target)
+        solved.fit(standard, target)
     weights, bias = _softmax_form(solved, classes)
     kernel = weights.T / deviation[:, None]
     return Head(
@@ -127,8 +142,48 @@ def solve_head(
     )
 
 
+def _fits(features: Matrix, classes: int, progress: Progress | None) -> bool:
+    """Whether the head can be solved in memory; if not, say so."""
+    rows, columns = features.shape
+    needed = 4 * rows * (columns + COPIES * classes)
+    if needed < ALWAYS or needed <= (free := usable_memory()):
+        return True
+    if progress is not None:
+        progress.note(
+            f"the head is solved in passes over the features: in memory it would take {in_words(needed)}, "
+            f"and {in_words(free)} may be used"
+        )
+    return False
+
+
+def _lazily(features: Vectors, blocks: Sequence[int]) -> Scaled:
+    mean, variance = moments(features)
+    return Scaled(features, mean, deviations(variance, blocks))
+
+
+def _best(search: Sequence[GridPoint]) -> float:
+    return min(search, key=lambda point: point.log_loss).c if search else FALLBACK
+
+
+def _search_large(
+    scaled: Scaled,
+    target: NDArray[np.int64],
+    groups: Sequence[int] | None,
+    balanced: bool,
+    seed: int,
+    progress: Progress | None,
+) -> list[GridPoint]:
+    """Search as `_search` does, with only those rows in memory that its folds use."""
+    folds = thinned(make_folds(target, groups, seed, folds_for(len(target))), target, seed, MAX_SEARCH_ROWS)
+    if not folds:
+        return []
+    used = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
+    near = [(np.searchsorted(used, train), np.searchsorted(used, test)) for train, test in folds]
+    return cross_validate(scaled.rows(used), target[used], near, balanced=balanced, progress=progress)[0]
+
+
 def best_grid_point(
-    features: Matrix,
+    features: Vectors,
     labels: Sequence[int],
     *,
     groups: Sequence[int] | None = None,
@@ -141,7 +196,11 @@ def best_grid_point(
 
     The arguments are those of `solve_head`, which makes the same choice.
     """
-    search = _search(standardise(features, blocks)[0], labels, groups, balanced, seed, progress)
+    if isinstance(features, DiskMatrix):
+        target = np.asarray(labels, dtype=np.int64)
+        search = _search_large(_lazily(features, blocks), target, groups, balanced, seed, progress)
+    else:
+        search = _search(standardise(features, blocks)[0], labels, groups, balanced, seed, progress)
     return min(search, key=lambda point: point.log_loss) if search else None
 
 
@@ -161,71 +220,12 @@ def _search(
     key = digest.digest()
     if key not in _searched:
         folds = make_folds(target, groups, seed, folds_for(len(target)))
-        compact, thin = rotated(scaled)[0], _thinned(folds, target, seed)
+        compact, thin = rotated(scaled)[0], thinned(folds, target, seed, MAX_SEARCH_ROWS)
         found = cross_validate(compact, target, thin, balanced=balanced, progress=progress)[0]
         if len(_searched) >= MAX_SEARCHED:
             del _searched[next(iter(_searched))]
         _searched[key] = tuple(found)
     return list(_searched[key])
-
-
-def standardise(
-    features: Matrix, blocks: Sequence[int] = ()
-) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64]]:
-    """Standardise features, with a lower bound on the deviations.
-
-    `FLOOR` times the mean variance of its block is added to the variance of each column. On few images some channels
-    hardly vary. Dividing by their own deviation would make them dominate on other images
-    (``benchmarks/head_scaling.py``).
-
-    Args:
-        features: float32 [n, d].
-        blocks: Widths of the column blocks, which add up to d; empty: one block.
-
-    Returns:
-        Standardised features, float32 [n, d]; mean, float64 [d]; deviation, float64 [d].
-    """
-    mean = features.mean(axis=0, dtype=np.float64)
-    scaled = features - mean.astype(np.float32)  # modified in place from here on: it may take most of the memory
-    variance = np.einsum("ij,ij->j", scaled, scaled, dtype=np.float64) / len(scaled)
-    parts = np.split(variance, np.cumsum(blocks)[:-1]) if blocks else [variance]
-    deviation = np.sqrt(np.concatenate([part + FLOOR * part.mean() for part in parts]))
-    deviation[deviation < 1e-6] = 1.0
-    scaled /= deviation.astype(np.float32)
-    return scaled, mean, deviation
-
-
-def rotated(scaled: Matrix) -> tuple[Matrix, NDArray[np.float64] | None]:
-    """Rotate features so that there are no more columns than rows; with as many rows or more, they stay as they are.
-
-    The rows span at most as many dimensions as there are rows, and neither their inner products nor the L2 penalty
-    change with a rotation, so that the solution is the same, in a fraction of the time.
-
-    Args:
-        scaled: Standardised features, float32 [n, d].
-
-    Returns:
-        Rotated features, float32 [n, min(n, d)]; the basis, float64 [d, n], which turns weights back, or None.
-    """
-    if len(scaled) >= scaled.shape[1]:
-        return scaled, None
-    basis, triangle = np.linalg.qr(scaled.T.astype(np.float64))
-    return np.ascontiguousarray(triangle.T, dtype=np.float32), basis
-
-
-def _thinned(folds: list[Fold], target: NDArray[np.int64], seed: int) -> list[Fold]:
-    """Limit folds to `MAX_SEARCH_ROWS` training rows and as many test rows, keeping every class."""
-    rng = np.random.default_rng(seed)
-
-    def thin(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        if len(rows) <= MAX_SEARCH_ROWS:
-            return rows
-        mixed = rng.permutation(rows)
-        _, firsts = np.unique(target[mixed], return_index=True)
-        order = np.concatenate([firsts, np.setdiff1d(np.arange(len(mixed)), firsts)])
-        return np.sort(mixed[order[: max(MAX_SEARCH_ROWS, len(firsts))]])
-
-    return [(thin(train), thin(test)) for train, test in folds]
 
 
 def cross_validate(

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlkit.linear.folds import make_folds
-from tlkit.linear.head import Matrix, cross_validate, standardise
+from tlkit.linear.folds import Fold, make_folds
+from tlkit.linear.head import FALLBACK, Matrix, best_grid_point, cross_validate, solve_head
+from tlkit.linear.scaling import standardise
 from tlkit.progress import Progress
+from tlkit.store.disk_matrix import DiskMatrix, Vectors
 
 HIGHEST_OWN = 0.1  # an image with a higher probability of its own label is never suspect
 CONFIDENT = 0.9  # this much confidence is always enough: a bundle may be even more confident on its training images
@@ -41,7 +43,7 @@ class LabelIssue:
 
 
 def probe_probabilities(
-    features: Matrix,
+    features: Vectors,
     labels: Sequence[int],
     groups: Sequence[int],
     seed: int,
@@ -58,20 +60,53 @@ def probe_probabilities(
         labels: Class index of each row.
         groups: Group of each row; copies of one image share a group, so that no probe has seen a copy either.
         seed: Random seed of the folds.
-        blocks: Widths of the column blocks, as for `tlkit.linear.head.standardise`.
+        blocks: Widths of the column blocks, as for `tlkit.linear.scaling.standardise`.
         progress: Progress reporter.
     """
     target = np.asarray(labels, dtype=np.int64)
     folds = make_folds(target, groups, seed)
     if not folds:
         return None
-    damped = np.asarray(np.sign(features) * np.sqrt(np.abs(features)), dtype=np.float32)
-    scaled, _, _ = standardise(damped, blocks)
-    found = cross_validate(scaled, target, folds, progress=progress)[1]
+    if isinstance(features, DiskMatrix):
+        found = _from_disk(features.changed(_damped), target, folds, groups, seed, blocks, progress)
+    else:
+        scaled, _, _ = standardise(_damped(features), blocks)
+        found = cross_validate(scaled, target, folds, progress=progress)[1]
     untested = np.ones(len(target), dtype=bool)
     untested[np.concatenate([test for _, test in folds])] = False
     found[untested] = np.nan
     return found
+
+
+def _from_disk(
+    features: DiskMatrix,
+    target: NDArray[np.int64],
+    folds: Sequence[Fold],
+    groups: Sequence[int],
+    seed: int,
+    blocks: Sequence[int],
+    progress: Progress | None,
+) -> Matrix:
+    """Probabilities of probes that are solved in passes over the features."""
+    labels, classes = target.tolist(), int(target.max()) + 1
+    best = best_grid_point(features, labels, groups=groups, blocks=blocks, seed=seed, progress=progress)
+    found = np.zeros((len(target), classes), dtype=np.float32)
+    for train, test in folds:
+        probe = solve_head(
+            features.part(train),
+            target[train].tolist(),
+            classes,
+            blocks=blocks,
+            seed=seed,
+            c=FALLBACK if best is None else best.c,
+            progress=progress,
+        )
+        found[test] = probe.probabilities(features.part(test))
+    return found
+
+
+def _damped(features: Matrix) -> Matrix:
+    return np.asarray(np.sign(features) * np.sqrt(np.abs(features)), dtype=np.float32)
 
 
 def find_label_issues(probabilities: NDArray[np.float32], labels: Sequence[int]) -> list[LabelIssue]:

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from tlkit.errors import TlkitError
 from tlkit.linear.folds import make_folds
-from tlkit.linear.head import Matrix, standardise
+from tlkit.linear.head import Matrix
+from tlkit.linear.scaling import standardise
 from tlkit.plan.choices import MAX_UNKNOWN_RATE
+from tlkit.store.disk_matrix import DiskMatrix, Vectors, in_parts, part_of
 
 RANK = 128  # leading directions of the covariance; all others share one variance
 SHRINK = 0.4  # share of the mean variance in the covariance: there are few images for so many columns
@@ -64,8 +66,10 @@ class OodStatistics:
     typical: NDArray[np.float32]
     scores: NDArray[np.float32]
 
-    def measures(self, features: Matrix) -> Floats:
+    def measures(self, features: Vectors) -> Floats:
         """Return the three measures, float64 [n, 3], of features, float32 [n, d]; larger means less like training."""
+        if isinstance(features, DiskMatrix):
+            return np.concatenate([np.zeros((0, 3)), *(self.measures(rows) for _, rows in in_parts(features))])
         classes = self.classes.astype(np.float64)
         white = _whitened((features - self.mean) / self.scale, self.basis, self.gain, self.rest) - self.centre
         lengths, sizes = (white**2).sum(axis=1), (classes**2).sum(axis=1)
@@ -159,7 +163,7 @@ def check_rate(rate: float) -> float:
     return rate
 
 
-def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed: int = 0) -> OodStatistics | None:
+def fit_ood(features: Vectors, labels: Sequence[int], blocks: Sequence[int], seed: int = 0) -> OodStatistics | None:
     """Fit OOD statistics to training images; they still have to be calibrated.
 
     Args:
@@ -210,7 +214,7 @@ def fit_ood(features: Matrix, labels: Sequence[int], blocks: Sequence[int], seed
 
 
 def cross_validated_measures(
-    features: Matrix, labels: Sequence[int], groups: Sequence[int], blocks: Sequence[int], seed: int = 0
+    features: Vectors, labels: Sequence[int], groups: Sequence[int], blocks: Sequence[int], seed: int = 0
 ) -> Floats:
     """Return out-of-fold measures of training images, float64 [m, 3], m at most n.
 
@@ -223,9 +227,9 @@ def cross_validated_measures(
     """
     target, found = np.asarray(labels, dtype=np.int64), [np.zeros((0, 3))]
     for train, test in make_folds(target, groups, seed):
-        known = fit_ood(features[train], target[train].tolist(), blocks, seed)
+        known = fit_ood(part_of(features, train), target[train].tolist(), blocks, seed)
         if known is not None:
-            found.append(known.measures(features[test]))
+            found.append(known.measures(part_of(features, test)))
     return np.concatenate(found)
 
 

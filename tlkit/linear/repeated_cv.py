@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.linear.folds import make_folds
-from tlkit.linear.head import Matrix, cross_validate, standardise
+from tlkit.linear.head import Matrix, cross_validate
+from tlkit.linear.scaling import standardise
 from tlkit.progress import Progress
 
 REPEATS = 3

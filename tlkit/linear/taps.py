@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from tlkit.backbones.extractor import TOP, Taps, rows_of, widths_of
 from tlkit.errors import TlkitError
-from tlkit.linear.head import GridPoint, Matrix, best_grid_point
+from tlkit.linear.head import GridPoint, best_grid_point
 from tlkit.plan.choices import ALL, EARLY, LAST_LAYERS
 from tlkit.plan.plan import Plan
 from tlkit.progress import Progress
+from tlkit.store.disk_matrix import Vectors
 
 EARLIEST, DEEPEST = 2, 2 / 3  # first stage considered; share of the stages that count as early or middle
 
@@ -59,7 +60,7 @@ def check_boundary(boundary: str | None, strategy: str, taps: Taps | None = None
 
 
 def choose_taps(
-    matrix: Matrix,
+    matrix: Vectors,
     taps: Taps,
     labels: Sequence[int],
     groups: Sequence[int],
@@ -108,7 +109,7 @@ def choose_taps(
 
 
 def cross_validated(
-    matrix: Matrix,
+    matrix: Vectors,
     taps: Taps,
     chosen: Sequence[str],
     labels: Sequence[int],

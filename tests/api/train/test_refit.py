@@ -105,3 +105,23 @@ def test_a_tuned_network_is_not_refitted(
     )
     assert result.plan.strategy == "last-layers"
     assert result.refit == ()
+
+
+def test_features_that_do_not_fit_in_memory_give_the_same_network(
+    make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+
+    class Noting(tlkit.progress.SilentProgress):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    images = make_folder({"a": 16, "b": 14})
+    (images / "a" / "broken.png").write_bytes(b"no image")
+    expected = trained(images, tmp_path / "memory.tlkit")
+    monkeypatch.setattr("tlkit.backbones.features.ALWAYS", 0)
+    monkeypatch.setenv("TLKIT_MEMORY", "100KB")
+    found = trained(images, tmp_path / "disk.tlkit", progress=Noting())
+    assert notes[0] == "the features are kept in a file: they need 1 MB of memory, and 1 MB may be used"
+    assert found.metrics["val_accuracy"] == expected.metrics["val_accuracy"]
+    np.testing.assert_allclose(head_of(found), head_of(expected), atol=5e-2 * np.abs(head_of(expected)).max())

@@ -27,6 +27,7 @@ from tlkit.linear.flip_check import balanced_sample
 from tlkit.linear.head import Matrix
 from tlkit.linear.taps import cross_validated, taps_of
 from tlkit.plan.choices import AUTO, FEATURES
+from tlkit.store.disk_matrix import in_memory
 
 MAX_IMAGES = 400  # training images that networks are compared on,
 MIN_IMAGES, MIN_PER_CLASS = 60, 4  # and at least so many, unless there are fewer
@@ -204,4 +205,4 @@ class _Comparison:
             self.opened[network.key] = network.open(self._start, self._context)
         paths = self._dataset.paths(TRAIN)
         found = stored_features([paths[i] for i in sample], self.opened[network.key], self._context)
-        return found.matrix, found.taps, [sample[i] for i in found.rows]
+        return in_memory(found.matrix), found.taps, [sample[i] for i in found.rows]

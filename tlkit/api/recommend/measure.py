@@ -31,6 +31,7 @@ from tlkit.linear.flip_check import balanced_sample
 from tlkit.linear.taps import cross_validated, taps_of
 from tlkit.plan.choices import ALL, IMAGENET
 from tlkit.plan.plan import Flips, Plan
+from tlkit.store.disk_matrix import DiskMatrix, in_memory
 
 MAX_MIRRORED = 128  # training images that are checked mirrored
 MAX_SIMILARITY = 256  # training images that similarity is measured on, if that needs a separate pass
@@ -184,9 +185,13 @@ def similarity_of(dataset: Dataset, extractor: Extractor, context: Context) -> S
     packaged = extractor.backbone.name == catalog.DEFAULT and extractor.weights == IMAGENET
     if packaged and extractor.input_size == extractor.backbone.input_size:
         matrix, taps = dataset.matrix(TRAIN), dataset.features.taps
+        if isinstance(matrix, DiskMatrix):
+            matrix = matrix.part(
+                np.sort(np.random.default_rng([context.seed, 2]).permutation(len(matrix))[:MAX_SIMILARITY])
+            )
     else:
         network, paths = open_extractor(catalog.DEFAULT), dataset.paths(TRAIN)
         some = np.sort(np.random.default_rng([context.seed, 2]).permutation(len(paths))[:MAX_SIMILARITY])
         found = stored_features([paths[i] for i in some], network, context)
         matrix, taps = found.matrix, found.taps
-    return judge_similarity(matrix, taps, packaged_source(), class_names())
+    return judge_similarity(in_memory(matrix), taps, packaged_source(), class_names())

@@ -23,6 +23,7 @@ from tlkit.plan.choices import FREEZE, LAST_LAYERS
 from tlkit.plan.plan import Plan
 from tlkit.plan.recipe import LAST, Recipe, make_recipe
 from tlkit.store.decoded import decode_all
+from tlkit.store.disk_matrix import in_memory
 
 SHARE = 0.8  # of the steps of a training: after a tenth, networks that gain in the end are often still worse
 HELD_OUT = 1 / 3  # of each class's training images
@@ -90,7 +91,7 @@ def run_pilot(dataset: Dataset, extractor: Extractor, start: Start, flip: bool, 
         job = build(Material(inner, decoded, extractor, plan, context), solved, recipe, stack).job
         outcome = fit(job, show, title="Pilot")
         tuned = mix_of(job, 1.0)
-    logits = rival.head.logits(inner.matrix(VAL, rival.choice.taps)).astype(np.float64)
+    logits = rival.head.logits(in_memory(inner.matrix(VAL, rival.choice.taps))).astype(np.float64)
     frozen = mix_of_logits(logits, np.asarray(inner.labels(VAL), dtype=np.int32), 0.0)
     fall = frozen.losses - tuned.losses
     return Pilot(

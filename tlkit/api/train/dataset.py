@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlkit.backbones.extractor import rows_of
 from tlkit.context import Context
 from tlkit.errors import TlkitError
@@ -19,6 +16,7 @@ from tlkit.images.folder import IMBALANCE, TEST, TRAIN, VAL, Dropped, ImageFolde
 from tlkit.images.grouping import Grouping
 from tlkit.images.groups import divided_groups, is_divided, joined_groups
 from tlkit.images.splits import with_test, with_validation
+from tlkit.store.disk_matrix import Vectors, part_of
 from tlkit.words import plural
 
 if TYPE_CHECKING:
@@ -102,13 +100,13 @@ class Dataset:
         paths = self.folder.paths
         return [paths[index] for index in self.of(split)]
 
-    def matrix(self, split: str, taps: Sequence[str] | None = None) -> NDArray[np.float32]:
+    def matrix(self, split: str, taps: Sequence[str] | None = None) -> Vectors:
         """Features of a split's images, float32 [n, columns]; of these taps, or of all that were computed."""
         return self.features_of(self.of(split), taps)
 
-    def features_of(self, indices: Sequence[int], taps: Sequence[str] | None = None) -> NDArray[np.float32]:
+    def features_of(self, indices: Sequence[int], taps: Sequence[str] | None = None) -> Vectors:
         """Features of some images by their index into ``folder``, float32 [n, columns]."""
-        rows = self.features.matrix[[self.rows[index] for index in indices]]
+        rows = part_of(self.features.matrix, [self.rows[index] for index in indices])
         return rows if taps is None else rows_of(rows, self.features.taps, taps)
 
     @cached_property

@@ -15,6 +15,7 @@ from tlkit.images.batches import load_images
 from tlkit.images.folder import TRAIN
 from tlkit.linear.flip_check import MAX_CHECKED, balanced_sample, check_flips
 from tlkit.plan.plan import Flips
+from tlkit.store.disk_matrix import in_memory
 from tlkit.store.features import rounded
 
 Pixels = Callable[[list[int]], NDArray[np.uint8]]
@@ -49,7 +50,7 @@ def look_at_flips(
             part = chosen[start : start + together]
             mirrored.append(rounded(forward(np.ascontiguousarray(pixels_of(part)[:, :, ::-1])))[:, top])
             advance(len(part))
-    plain = dataset.features_of(chosen, [TOP])
+    plain = in_memory(dataset.features_of(chosen, [TOP]))
     return check_flips(
         plain, np.concatenate(mirrored), [labels[i] for i in places], [groups[i] for i in places], context.seed
     )

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlkit.context import Context
 from tlkit.images.capture import Capture
 from tlkit.images.duplicates import Pair, group_pairs
@@ -15,13 +12,14 @@ from tlkit.images.group_candidates import Candidate, group_candidates
 from tlkit.images.grouping import Grouping
 from tlkit.images.groups import group_pairs_of
 from tlkit.linear.group_folds import compare_folds
+from tlkit.store.disk_matrix import Vectors, part_of
 
 CLOSE = 0.02  # a way of grouping that loses this much less accuracy than another is preferred, if it is more explicit
 
 
 def find_grouping(
     folder: ImageFolder,
-    features: NDArray[np.float32],
+    features: Vectors,
     copies: Sequence[Pair],
     context: Context,
     asked: str | None,
@@ -60,7 +58,7 @@ def _gap(its: Grouping) -> float:
 def _compared(
     folder: ImageFolder,
     candidate: Candidate,
-    features: NDArray[np.float32],
+    features: Vectors,
     copies: Sequence[Pair],
     context: Context,
     *,
@@ -71,7 +69,7 @@ def _compared(
     groups = group_pairs(group_pairs_of(candidate.groups), count)
     different = [index for index, first in enumerate(alike) if index == first]
     found = compare_folds(
-        features[different],
+        part_of(features, different),
         [folder.labels[index] for index in different],
         [groups[index] for index in different],
         context.seed,

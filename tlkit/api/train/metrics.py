@@ -16,6 +16,7 @@ from tlkit.images.folder import TEST, TRAIN, VAL
 from tlkit.images.splits import MIN_IMAGES_FOR_TEST
 from tlkit.linear.group_folds import interval_over_groups
 from tlkit.plan.plan import Plan
+from tlkit.store.disk_matrix import in_memory
 from tlkit.words import plural
 
 Probabilities = dict[str, NDArray[np.float32]]
@@ -63,7 +64,7 @@ def instead_of_test(dataset: Dataset, plan: Plan, solved: Solved, context: Conte
         return {}
     taps = solved.choice.taps
     right = repeated_right(
-        dataset.matrix(TRAIN, taps),
+        in_memory(dataset.matrix(TRAIN, taps)),
         dataset.labels(TRAIN),
         solved.head.c,
         groups=dataset.groups(TRAIN),
