@@ -99,7 +99,9 @@ def measured(
 
 def _cross_validated(refit: Refit, dataset: Dataset, plan: Plan, context: Context) -> HeldOut | None:
     """Predict every image that the head was solved on by one that was solved without it; None if that cannot be."""
-    from tlkit.linear.head import cross_validate, standardise
+    from tlkit.linear.head import cross_validate
+    from tlkit.linear.scaling import standardise
+    from tlkit.store.disk_matrix import in_memory
 
     indices = [index for split in refit.splits for index in dataset.of(split)]
     target = np.asarray([dataset.folder.labels[index] for index in indices], dtype=np.int64)
@@ -108,7 +110,7 @@ def _cross_validated(refit: Refit, dataset: Dataset, plan: Plan, context: Contex
     if not folds:
         return None
     blocks = widths_of(dataset.features.taps, plan.taps)
-    scaled, _, _ = standardise(dataset.features_of(indices, plan.taps), blocks)
+    scaled, _, _ = standardise(in_memory(dataset.features_of(indices, plan.taps)), blocks)
     _, found = cross_validate(
         scaled,
         target,

@@ -78,6 +78,7 @@ def _of_tuned(
 ) -> tuple[Dataset, Taps, NDArray[np.float32]]:
     """Compute the features of all images with the tuned network; an image that is gone by now is left out."""
     from tlkit.api.train.dataset import stored_features
+    from tlkit.store.disk_matrix import in_memory
 
     dataset = finished.dataset
     extractor, head_taps = network_extractor(folder / MODEL, plan, own=plan.backbone_file is not None)
@@ -89,4 +90,4 @@ def _of_tuned(
     if found.errors:
         its = list(found.rows)
         whole = replace(whole, folder=dataset.folder.keep(its), group_of=tuple(dataset.group_of[i] for i in its))
-    return whole, found.taps, found.matrix
+    return whole, found.taps, in_memory(found.matrix)
