@@ -36,6 +36,7 @@ def found(
         "unknown_share": 0.05,
         "used_in_training": {"train": trained, "val": 0, "test": 0},
         "promise": None,
+        "background": None,
         "warnings": [f"{trained} images used in training"] if trained else [],
         "skipped": [{"file": f"{EVIL}.jpg", "error": "truncated"}] if skipped else [],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from tlkit.api.train.keywords import documented
 from tlkit.bundle.load import Bundle, load
 from tlkit.bundle.run import answers, check_mirroring
 from tlkit.errors import TlkitError
+from tlkit.evaluation.background import Background
 from tlkit.evaluation.classes import ClassFigures, ConfusedPair, class_figures, confusion, figures, most_confused
 from tlkit.evaluation.metrics import TOP, Metrics, exact, measure
 from tlkit.images.class_names import matched_names
@@ -60,6 +61,7 @@ class Evaluation:
         promises: What can be promised of the answers, from images that training did not use.
         kept: What the bundle's own promise, of the precision asked for, came to on these images; None: nothing was
             asked for, or it makes no such promise.
+        background: What the classes can be read from besides the object; None: that was not asked for.
     """
 
     model: Path
@@ -78,6 +80,7 @@ class Evaluation:
     metrics: Metrics
     promises: Promises
     kept: Kept | None = None
+    background: Background | None = None
     unused: tuple[dict[str, Any], ...] = ()
     doubts: tuple[str, ...] = ()
 
@@ -110,7 +113,7 @@ class Evaluation:
             found.append(f"the bundle has no class '{name}': {plural(count, 'image')} ignored")
         if missing := [its.name for its in self.per_class if not its.support]:
             found.append(f"no images of {some(missing, TOP)}: their recall is not known")
-        return tuple(found)
+        return (*found, *(self.background.warnings if self.background is not None else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the fields of the command line's JSON."""
@@ -127,18 +130,20 @@ class Evaluation:
             "warnings": list(self.warnings),
             "promise": self.promises.to_json(),
             "own_promise": None if self.kept is None else self.kept.to_json(),
+            "background": None if self.background is None else self.background.to_json(),
             "unused": list(self.unused),
         }
 
 
 @documented(TableOptions)
-def evaluate(
+def evaluate(  # noqa: PLR0913  (one argument an option)
     images: PathLike,
     model: PathLike | Bundle | None = None,
     *,
     split: str = AUTO,
     unknown_rate: float | None = None,
     precision: float | None = None,
+    background_test: bool = False,
     tta: bool = False,
     engine: str = AUTO,
     workers: int | None = None,
@@ -154,6 +159,8 @@ def evaluate(
         unknown_rate: As for `tlkit.predict`.
         precision: Find how sure the bundle must be for this share of its answers to be right, from those of these
             images that training did not use; None: for 99%, 95% and 90%.
+        background_test: Also find out whether the class can be read from the border of the images or from the facts of
+            their files.
         tta: As for `tlkit.predict`.
         engine: "auto": LiteRT on a CPU, Keras on a GPU; "litert"; "keras".
         workers: Threads to read images with, and cores to compute with; None: all.
@@ -163,14 +170,14 @@ def evaluate(
     Raises:
         TypeError: There is no such option.
         TlkitError: There is no bundle or it is damaged, the folder has no such part, none of its classes is in the
-            bundle, or no image can be read.
+            bundle, no image can be read, or there are too few for what was asked.
     """
     table = TableOptions.of("evaluate", options)
     require("evaluate", "scipy", "sklearn")
     bundle = model if isinstance(model, Bundle) else load(model)
     show = progress or SilentProgress()
     folder, part = find_part(images, table, split, show)
-    return evaluate_folder(
+    result = evaluate_folder(
         folder,
         part,
         bundle,
@@ -182,6 +189,13 @@ def evaluate(
         workers=workers,
         show=show,
     )
+    if not background_test:
+        return result
+    from tlkit.api.background import background_of
+
+    paths = [result.root / file for file in result.files]
+    found = background_of(paths, result.labels, bundle, engine=engine, workers=workers, show=show)
+    return replace(result, background=found)
 
 
 def evaluate_folder(  # noqa: PLR0913  (one argument an option)

@@ -21,6 +21,7 @@ from tlkit.words import plural
 
 if TYPE_CHECKING:
     from tlkit.api.evaluate import Evaluation
+    from tlkit.evaluation.background import Background
 
 
 @with_options(TableOptions, "table")
@@ -64,6 +65,14 @@ def evaluate_command(
             show_default="0.99, 0.95 and 0.9",
         ),
     ] = None,
+    background_test: Annotated[
+        bool,
+        typer.Option(
+            "--background-test",
+            help="Also test whether the class can be read from the border of the images, or from facts of their files.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     tta: Tta = False,
     engine: Engine = "auto",
     workers: Workers = None,
@@ -96,6 +105,7 @@ def evaluate_command(
         split=split,
         unknown_rate=unknown_rate,
         precision=precision,
+        background_test=background_test,
         tta=tta,
         engine=engine,
         workers=workers,
@@ -130,6 +140,18 @@ def _say_promises(result: Evaluation, say: Callable[[str], None], *, asked: bool
         say(f"to use it: tlkit predict IMAGES --model {model} --threshold {threshold!r}")
     if result.kept is not None:
         say(str(result.kept))
+
+
+def _say_background(found: Background, say: Callable[[str], None]) -> None:
+    """Say what the class can be read from, and how often."""
+    left_out = f", {found.left_out:,} left out to save time" if found.left_out else ""
+    say(
+        f"what the class can be read from ({plural(found.images, 'image')}{left_out}; always naming the largest class: "
+        f"{found.majority:.1%}):"
+    )
+    for name, reading, answers in found.rows():
+        bundle = "" if answers is None else f"; the bundle sees only that: {answers.accuracy:.1%}"
+        say(f"  {name}: {reading}{bundle}")
 
 
 def _present(result: Evaluation, *, asked: bool) -> None:
@@ -167,6 +189,8 @@ def _present(result: Evaluation, *, asked: bool) -> None:
             Text(printable(each.name)), str(each.support), recall, interval, f"{each.precision:.1%}", f"{each.f1:.3f}"
         )
     console.print(table)
+    if result.background is not None:
+        _say_background(result.background, say)
     for pair in result.confused:
         if pair.count > 1:  # a single image is no pattern
             say(f"common mix-up: {pair.count} of {pair.actual} ({pair.share:.0%}) predicted as {pair.answer}")
