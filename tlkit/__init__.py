@@ -41,7 +41,7 @@ _HOME = {
     "Embedded": "tlkit.api.embed.file",
     "Embedding": "tlkit.api.embed.embed",
     "evaluate": "tlkit.api.evaluate",
-    "Evaluation": "tlkit.api.evaluate",
+    "Evaluation": "tlkit.api.evaluation",
     "explain": "tlkit.api.explain",
     "export": "tlkit.api.export.export",
     "Exported": "tlkit.api.export.result",

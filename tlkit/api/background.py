@@ -32,9 +32,9 @@ from tlkit.words import plural
 
 SIDE = 192  # pixels that the small classifiers see
 BATCH = 32
-MAX_IMAGES, MIN_IMAGES = 600, 40
+MAX_IMAGES, MIN_IMAGES = 600, 60
 STRENGTH = 0.1  # of the ridge classifiers, see `tlkit.linear.ridge`
-TREES, MIN_LEAF = 200, 3  # of the forests
+TREES, MIN_LEAF = 100, 3  # of the forests
 MAX_CAMERAS = 20
 
 Matrix = NDArray[np.float32]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.api.comparison import ClassDifference, Comparison, Disagreement, Side
-from tlkit.api.evaluate import Evaluation, evaluate_folder, used_in
+from tlkit.api.evaluate import evaluate_folder, used_in
+from tlkit.api.evaluation import Evaluation
 from tlkit.api.labelled import find_part
 from tlkit.api.table_options import TableOptions
 from tlkit.api.train.keywords import documented

@@ -20,7 +20,7 @@ from tlkit.plan.option import DATA, OUTPUT
 from tlkit.words import plural
 
 if TYPE_CHECKING:
-    from tlkit.api.evaluate import Evaluation
+    from tlkit.api.evaluation import Evaluation
     from tlkit.evaluation.background import Background
 
 

@@ -166,13 +166,9 @@ def seen(pixels: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
         return pixels
     height, width = pixels.shape[1:3]
     rows, columns = _middle(height, view), _middle(width, view)
-    if view == BORDER:
-        shown = pixels.copy()
-        shown[:, rows, columns] = GREY
-        return shown
-    shown: NDArray[np.uint8] = np.full_like(pixels, GREY)
-    shown[:, rows, columns] = pixels[:, rows, columns]
-    return shown
+    middle = np.zeros((height, width, 1), np.bool_)
+    middle[rows, columns] = True
+    return np.asarray(np.where(middle == (view == CENTRE), pixels, np.uint8(GREY)), dtype=np.uint8)
 
 
 def _middle(side: int, view: str) -> slice:
