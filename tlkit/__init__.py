@@ -108,7 +108,8 @@ if TYPE_CHECKING:
     from tlkit.api.comparison import Comparison
     from tlkit.api.embed.embed import Embedding, embed, embed_iter
     from tlkit.api.embed.file import Embedded, embed_file
-    from tlkit.api.evaluate import Evaluation, evaluate
+    from tlkit.api.evaluate import evaluate
+    from tlkit.api.evaluation import Evaluation
     from tlkit.api.explain import Explained, explain
     from tlkit.api.export.export import export
     from tlkit.api.export.result import Exported
