@@ -116,9 +116,13 @@ def head_reasons(solved: Solved, strategy: str) -> tuple[str, ...]:
 
 
 def needed_taps(plan: Plan, taps: Taps) -> list[str]:
-    """The blocks to hold in memory: those a head may take, and those needed to find copies and unknown images."""
+    """The blocks to hold in memory: those a head may take, and those needed to find copies and unknown images.
+
+    The head of the frozen network that tuned weights must beat may take more than theirs.
+    """
     from tlkit.linear.classifier import ood_taps
 
-    if plan.strategy not in (AUTO, EARLY) and plan.features == LAST:
+    rival = plan.frozen_features if plan.tunes else LAST
+    if plan.strategy not in (AUTO, EARLY) and plan.features == rival == LAST:
         return list(ood_taps(taps, [taps[-1][0]]))
     return [name for name, _ in taps]
