@@ -3,8 +3,8 @@
     python ray_predict.py FOLDER --model BUNDLE [--images 10000] [--workers 2] [--kill]
 
 Plain Ray tasks, one for each shard: `tlkit.predict_file` writes a part, and `tlkit.merge` puts the parts together. A
-task whose worker is lost runs again and goes on with the rows that are there. The script has a folder of its own, because
-Ray puts that before the libraries.
+task whose worker is lost runs again and goes on with the rows that are there. The script has a folder of its own,
+because Ray puts that before the libraries.
 """
 
 from __future__ import annotations
