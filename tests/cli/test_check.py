@@ -174,6 +174,17 @@ def test_without_suspects_no_network_library_is_loaded(make_folder: Make) -> Non
     assert done.returncode == 0, done.stderr
 
 
+def test_a_report_with_images_side_by_side(tlkit: Tlkit, faulty: Path, tmp_path: Path) -> None:
+    ran = tlkit("check", faulty, "--no-suspects", "--report", tmp_path / "page.html")
+    assert ran.code == 0, ran.err
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    for file in (*TWINS, *COPIES, "train/flowers/panorama.png"):
+        assert f'alt="{file}"' in page
+    assert "train/birds/cut.png: " in page
+    assert "file,problem,detail" not in page
+
+
 def refused(ran: Ran) -> str:
     assert ran.code == 2, (ran.out, ran.err)
     assert ran.out == ""

@@ -11,6 +11,7 @@ import numpy as np
 from tlkit.api.train.grouping import find_grouping
 from tlkit.context import Context
 from tlkit.images.check import Checked, assess
+from tlkit.images.checked import Seen
 from tlkit.images.duplicates import Pair, copy_pairs
 from tlkit.images.facts import Facts
 from tlkit.images.folder import ImageFolder
@@ -89,6 +90,7 @@ def found_by_probes(
         found.suspects_by = f"not checked: two classes need at least two {what} each"
         return found
     names = [folder.classes[label] for label in labels]
+    found.seen = Seen([folder.files[row] for row in rows], names, probabilities)
     untested = np.isnan(probabilities[:, 0])
     found.suspects_by = f"cross-validated probes on the frozen features of {backbone}"
     found.not_searched = [name for number, name in enumerate(names) if bool(np.all(untested[present == number]))]
@@ -126,7 +128,10 @@ def found_by_bundle(
     labels = [number[matches[folder.classes[folder.labels[index]]]] for index in order]
     found.suspects_by = f"predictions of {path}"
     if order:
-        worst = find_label_issues(np.stack([predicted[index] for index in order]), labels)
+        found.seen = Seen(
+            [folder.files[index] for index in order], classes, np.stack([predicted[index] for index in order])
+        )
+        worst = find_label_issues(found.seen.probabilities, labels)
         _name_suspects(found, worst, [folder.files[index] for index in order], classes)
     return found
 

@@ -182,14 +182,15 @@ def _vectors(parts: Parts, target: Path, show: Progress, *, raw: bool) -> _Found
 
 
 def _check(parts: Parts, target: Path | None, context: Context, *, raw: bool) -> _Found:
-    from tlkit.api.check_report import report_text
+    from tlkit.api.check_report import check_report_name, report_text
     from tlkit.api.check_rows import merged_check
 
     if target is not None:
         check_free(target, None, "--output")
+        check_report_name(target)
     checked = merged_check(parts, context)
     if target is not None:
-        write_new(target, report_text(checked, raw=raw))
+        write_new(target, report_text(checked, target, raw=raw))
     return _Found(checked=checked)
 
 

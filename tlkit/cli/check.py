@@ -61,7 +61,11 @@ def check_command(
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Also write every finding to a CSV file.", rich_help_panel=OUTPUT),
+        typer.Option(
+            metavar="FILE.csv|html",
+            help="Also write every finding to a CSV file, or a page with the images side by side.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     shard: Annotated[
         str | None,
@@ -90,8 +94,10 @@ def check_command(
         if strict:
             raise TlkitError("--strict does not apply to --shard", "problems are found by tlkit merge")
     elif report is not None:
+        from tlkit.api.check_report import check_report_name
         from tlkit.api.places import check_written
 
+        check_report_name(report)
         check_written(images, table.columns, {"--report": report})
     show = ConsoleProgress()
     with show.phase("Starting", None):
@@ -122,7 +128,7 @@ def check_command(
         from tlkit.api.check_report import report_text
         from tlkit.files import write_new
 
-        write_new(report, report_text(result, raw=raw_csv))
+        write_new(report, report_text(result, report, raw=raw_csv))
     if as_json:
         typer.echo(json_text(result.to_json()))
     else:

@@ -65,6 +65,7 @@ def assess(folder: ImageFolder, facts: Sequence[Facts], copies: Sequence[Pair]) 
         small_classes={name: count for name, count in training.items() if count < MIN_PER_CLASS},
         layout=layout_problems(folder),
         unusable=[(each.file, each.reason) for each in folder.dropped],
+        root=folder.root,
         dark=with_fault(DARK_KIND),
         overexposed=with_fault(BRIGHT_KIND),
         low_information=with_fault(FLAT_KIND),

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tlkit.images.folder import IMBALANCE
 from tlkit.images.grouping import Grouping
@@ -32,6 +36,21 @@ class Finding:
     message: str
     advice: str
     rows: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Probabilities by which label errors were searched for.
+
+    Attributes:
+        files: The images, relative to the root.
+        classes: Class names.
+        probabilities: float32 [images, classes]; a row is NaN if nothing is known of its image.
+    """
+
+    files: Sequence[str]
+    classes: Sequence[str]
+    probabilities: NDArray[np.float32]
 
 
 @dataclass
@@ -66,6 +85,8 @@ class Checked:
         overexposed: Images that are nearly white.
         low_information: Images with little in them, though not blank.
         blurry: Images much less sharp than the others.
+        root: The folder that file names are relative to.
+        seen: What the search for label errors saw in the images; None: there was none.
     """
 
     images: int
@@ -94,6 +115,8 @@ class Checked:
     overexposed: list[str] = field(default_factory=list)
     low_information: list[str] = field(default_factory=list)
     blurry: list[str] = field(default_factory=list)
+    root: Path | None = field(default=None, compare=False)
+    seen: Seen | None = field(default=None, compare=False, repr=False)
 
     @property
     def ok(self) -> bool:

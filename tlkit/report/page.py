@@ -21,6 +21,15 @@ def require_page() -> None:
     require("--report", "jinja2", "matplotlib")
 
 
+def require_template(what: str) -> None:
+    """Refuse to make a page without plots, before any work, where what it is made with is not installed.
+
+    Raises:
+        TlkitError: jinja2 is missing.
+    """
+    require(what, "jinja2")
+
+
 def render(template: str, **values: Any) -> str:
     """Render a page. Every value is escaped, except plots by `tlkit.report.plots`.
 
