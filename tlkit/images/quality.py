@@ -51,19 +51,26 @@ def qualities_of(greys: NDArray[np.uint8]) -> list[Quality]:
     Args:
         greys: Grey values, uint8 [n, side, side], from `tlkit.images.duplicates.fingerprint_and_grey`.
     """
-    flat = np.sort(greys.reshape(len(greys), -1), axis=1)
-    last = flat.shape[1] - 1
-    levels = flat[:, [last // 100, last // 2, last - last // 100]].tolist()
-    near, far = (_steepest(greys.astype(np.int16), apart) for apart in (1, REACH))
+    count, size = len(greys), greys[0].size
+    places = greys.reshape(count, size) + 256 * np.arange(count)[:, None]
+    below = np.bincount(places.ravel(), minlength=256 * count).reshape(count, 256).cumsum(axis=1)
+    shares = (size // 100, size // 2, size - 1 - size // 100)  # sorting the pixels takes many times as long
+    low, middle, high = ((below <= share).sum(axis=1).tolist() for share in shares)
+    columns = np.ascontiguousarray(greys.transpose(2, 1, 0))  # the images last, so that numpy's loops are long
+    near, far = (_steepest(columns, apart) for apart in (1, REACH))
     sharpness = (near / np.maximum(far, 1)).round(3).tolist()
-    return [Quality(low, middle, high, sharp) for (low, middle, high), sharp in zip(levels, sharpness, strict=True)]
+    return [Quality(*its) for its in zip(low, middle, high, sharpness, strict=True)]
 
 
-def _steepest(greys: NDArray[np.int16], apart: int) -> NDArray[np.int64]:
+def _steepest(greys: NDArray[np.uint8], apart: int) -> NDArray[np.int64]:
     """Return the largest differences of pixels so far apart, summed over the rows and columns of each image."""
-    along = np.abs(greys[:, :, apart:] - greys[:, :, :-apart]).max(axis=2)
-    down = np.abs(greys[:, apart:] - greys[:, :-apart]).max(axis=1)
-    return np.asarray(along.sum(axis=1, dtype=np.int64) + down.sum(axis=1, dtype=np.int64))
+    along = _differences(greys[apart:], greys[:-apart]).max(axis=0)
+    down = _differences(greys[:, apart:], greys[:, :-apart]).max(axis=1)
+    return np.asarray(along.sum(axis=0, dtype=np.int64) + down.sum(axis=0, dtype=np.int64))
+
+
+def _differences(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.maximum(one, other) - np.minimum(one, other)
 
 
 def faults_of(images: Sequence[Quality | None]) -> list[str | None]:
