@@ -57,6 +57,9 @@ _HOME = {
     "load": "tlkit.api.classifier",
     "Classifier": "tlkit.api.classifier",
     "Bundle": "tlkit.bundle.load",
+    "suggest": "tlkit.api.suggest",
+    "Suggested": "tlkit.api.suggest",
+    "Suggestion": "tlkit.api.suggest",
     "TlkitError": "tlkit.errors",
 }
 __all__ = [
@@ -76,6 +79,8 @@ __all__ = [
     "Prediction",
     "Recommendation",
     "Sorted",
+    "Suggested",
+    "Suggestion",
     "TlkitError",
     "TrainResult",
     "check",
@@ -96,6 +101,7 @@ __all__ = [
     "recommend",
     "resume",
     "sort_into",
+    "suggest",
     "train",
     "undo",
 ]
@@ -120,6 +126,7 @@ if TYPE_CHECKING:
     from tlkit.api.predict_file import Predicted, predict_file
     from tlkit.api.recommend.recommend import Recommendation, recommend
     from tlkit.api.sort import Sorted, sort_into, undo
+    from tlkit.api.suggest import Suggested, Suggestion, suggest
     from tlkit.api.train.run import TrainResult, resume, train
     from tlkit.bundle.load import Bundle
     from tlkit.errors import TlkitError

@@ -25,6 +25,7 @@ from tlkit.cli.merge import merge_command
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
 from tlkit.cli.serve import serve_command
+from tlkit.cli.suggest import suggest_command
 from tlkit.cli.train import train_command
 from tlkit.cli.undo import undo_command
 
@@ -41,6 +42,7 @@ app.command("check", cls=GroupedCommand)(check_command)
 app.command("predict", cls=GroupedCommand)(predict_command)
 app.command("evaluate", cls=GroupedCommand)(evaluate_command)
 app.command("compare", cls=GroupedCommand)(compare_command)
+app.command("suggest", cls=GroupedCommand)(suggest_command)
 app.command("explain", cls=GroupedCommand)(explain_command)
 app.command("merge", cls=GroupedCommand)(merge_command)
 app.command("undo", cls=GroupedCommand)(undo_command)
