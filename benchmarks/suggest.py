@@ -3,8 +3,8 @@
     python benchmarks/suggest.py ../shared/data/flowers ../shared/data/clothing --table suggest.jsonl
     python benchmarks/suggest.py --table suggest.jsonl --summary
 
-A third of the images tests. Of the others, at most 1,500, a few of each class have a label at the start. Then batches are
-labelled, chosen by each way, by a random draw (the mean of three), and as suggest would: by the way that its own
+A third of the images tests. Of the others, at most 1,500, eight of each class have a label at the start. Then batches
+are labelled, chosen by each way, by a random draw (the mean of three), and as suggest would: by the way that its own
 backtest on the labelled images prefers, or at random if none has won. Resumes: lines that are there are not computed
 again. Features are those of the default network, from the cache.
 """
@@ -92,7 +92,7 @@ def one(folder: Path, seed: int) -> dict[str, Any]:
             **{way: round(float(np.mean(its)), 4) for way, its in curves.items()},
         },
         "gain": gains,
-        "curves": {RANDOM: drawn.round(4).tolist(), **{way: np.round(its, 4).tolist() for way, its in curves.items()}},
+        "curves": {way: np.round(its, 4).tolist() for way, its in {RANDOM: drawn, **curves}.items()},
         "chosen": [each["by"] for each in verdicts],
         "backtest": verdicts,
         "backtest_seconds": round(seconds / ROUNDS, 1),

@@ -394,6 +394,32 @@ def image(seed: int, size: tuple[int, int] = (40, 40), tint: tuple[int, int, int
     return small.resize(size, Image.Resampling.BICUBIC)
 
 
+ADDED: dict[str, Any] = {"strategy": "freeze", "backbone": "efficientnet-lite0", "image_size": 32, "report": False}
+"""Options of a small bundle that keeps features."""
+
+
+def draw_images(root: Path, place: str, seeds: range, tint: tuple[int, int, int]) -> None:
+    (root / place).mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        image(seed, tint=tint).save(root / place / f"{seed}.png")
+
+
+@pytest.fixture(scope="session")
+def base(make_once: Callable[[str, Make], Path]) -> Path:
+    """A bundle of two classes with kept features, its images, and new ones of three classes."""
+
+    import tlkit
+
+    def make(place: Path) -> None:
+        for label, start, tint in (("a", 0, (90, 0, 0)), ("b", 100, (0, 90, 0))):
+            draw_images(place / "old", label, range(start, start + 24, 2), tint)
+            draw_images(place / "new", label, range(start + 1, start + 13, 2), tint)
+        draw_images(place / "new", "c", range(200, 208), (0, 0, 90))
+        tlkit.train(place / "old", output=place / "old.tlkit", features="last", keep_features=True, **ADDED)
+
+    return make_once("added", make)
+
+
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """``make_folder({"cats": 5, "train/dogs": 3})``: a folder with that many PNG images in each place."""

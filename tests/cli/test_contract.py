@@ -41,6 +41,7 @@ def test_help_and_the_list_of_backbones_import_nothing_heavy() -> None:
         "predict",
         "evaluate",
         "compare",
+        "suggest",
         "explain",
         "embed",
         "export",

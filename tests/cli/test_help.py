@@ -67,7 +67,20 @@ def test_completion_is_for_the_shell_that_is_named(tlkit: Tlkit, shell: str, sta
 
 @pytest.mark.parametrize(
     "command",
-    ["predict", "check", "evaluate", "compare", "explain", "embed", "export", "backbones", "cache", "doctor", "serve"],
+    [
+        "predict",
+        "check",
+        "evaluate",
+        "compare",
+        "suggest",
+        "explain",
+        "embed",
+        "export",
+        "backbones",
+        "cache",
+        "doctor",
+        "serve",
+    ],
 )
 def test_every_command_groups_its_options(tlkit: Tlkit, command: str) -> None:
     found = sections(tlkit(command, "--help").out)

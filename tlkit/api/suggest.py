@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlkit.api.inputs import find_images
-from tlkit.api.places import places_of
+from tlkit.api.labelled_features import Together, put_together
 from tlkit.api.suggestion import Suggested, Suggestion, verdict_of, why_of
-from tlkit.api.train.dataset import stored_features
-from tlkit.backbones.copies import confirmed_copies
-from tlkit.backbones.extractor import TOP, Extractor, rows_of, widths_of
-from tlkit.backbones.features import Features
-from tlkit.bundle.backbone import bundle_extractor
-from tlkit.bundle.kept import read_kept
 from tlkit.bundle.load import Bundle, load
 from tlkit.context import Context
 from tlkit.errors import TlkitError
-from tlkit.images.duplicates import group_pairs
-from tlkit.images.groups import joined_groups
-from tlkit.images.labelled import labelled_images
-from tlkit.linear.acquisition import RANDOM, WAYS, choose, compact, probabilities_of, strength_of
-from tlkit.linear.classifier import ood_taps
-from tlkit.linear.replay import Backtest, replay
+from tlkit.linear.acquisition import RANDOM, WAYS, choose, probabilities_of, strength_of
+from tlkit.linear.replay import replay
 from tlkit.plan.choices import AUTO
 from tlkit.plan.option import unknown_choice
 from tlkit.progress import Progress, SilentProgress
-from tlkit.store.bound import refuse_cache_among
-from tlkit.words import plural
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tlkit.api.inputs import Images
 
 PathLike = str | os.PathLike[str]
@@ -60,8 +46,8 @@ def suggest(
     """Suggest which unlabelled images to label next.
 
     Every way of choosing is tried first on the labelled images, as if they had no labels. If none gets more accuracy
-    than a random draw of as many, by more than chance, the suggestion is a random draw. Copies of labelled images, and of
-    each other, are left out. Nothing but the cache is written.
+    than a random draw of as many, by more than chance, the suggestion is a random draw. Copies of labelled images, and
+    of each other, are left out. Nothing but the cache is written.
 
     Example:
         >>> tlkit.suggest("unlabelled", "photos.tlkit", n=20).suggestions[0].file  # doctest: +SKIP
@@ -89,143 +75,49 @@ def suggest(
         raise TlkitError(f"-n must be at least 1, not {n}", "it is the number of images to label")
     context = Context(progress or SilentProgress(), workers, seed, None)
     bundle = load(model)
-    kept = None if labelled is not None else read_kept(bundle, "suggest without --labelled")
     paths = [path for path in find_images(images, progress=progress) if isinstance(path, Path)]
     if not paths:
         raise TlkitError("images in memory cannot be suggested", "give files or folders")
-    extractor, head_taps = bundle_extractor(bundle, engine=engine, progress=context.show)
-    shown = ood_taps(extractor.taps, head_taps)
-    if kept is not None:
-        taps = [name for name, _ in kept.taps]
-        known = _Labelled(
-            Features(
-                kept.matrix.astype(np.float32), tuple(range(len(kept))), kept.contents, kept.prints, {}, kept.taps, 0
-            ),
-            kept.labels,
-            bundle.classes,
-            kept.groups,
-        )
-        if missing := {*head_taps, *shown, TOP} - set(taps):
-            raise TlkitError(
-                f"{bundle.path} keeps no features of {', '.join(sorted(missing))}", "give --labelled IMAGES"
-            )
-    else:
-        taps = [name for name, _ in extractor.taps if name in {*head_taps, *shown, TOP}]
-        known = _labelled(str(labelled), taps, extractor, context)
-    found = stored_features(paths, extractor, context, taps=taps)
-    if found.taps != known.features.taps:
-        raise TlkitError(f"the kept features are not of the network in {bundle.path}", "train it again")
-    skipped = tuple((str(paths[index]), reason) for index, reason in found.errors.items())
-    if not found.rows:
-        raise TlkitError(f"no readable image among {plural(len(paths), 'file')}", f"{skipped[0][0]}: {skipped[0][1]}")
-    return _suggested(bundle, known, found, paths, head_taps, shown, n, by, skipped, context)
-
-
-@dataclass(frozen=True, eq=False)
-class _Labelled:
-    """Labelled images: features, class indices, class names, and the group of each."""
-
-    features: Features
-    labels: Sequence[int]
-    classes: tuple[str, ...]
-    groups: Sequence[str]
-
-
-def _labelled(images: str, taps: Sequence[str], extractor: Extractor, context: Context) -> _Labelled:
-    folder = labelled_images(images)
-    refuse_cache_among(places_of(folder).within)
-    features = stored_features(folder.paths, extractor, context, taps=taps)
-    if not features.rows:
-        raise TlkitError(f"no readable image in {folder.source}")
-    used = folder.keep(list(features.rows))
-    return _Labelled(features, used.labels, used.classes, used.groups)
-
-
-def _suggested(
-    bundle: Bundle,
-    known: _Labelled,
-    found: Features,
-    paths: Sequence[Path],
-    head_taps: Sequence[str],
-    shown: Sequence[str],
-    n: int,
-    by: str,
-    skipped: tuple[tuple[str, str], ...],
-    context: Context,
-) -> Suggested:
-    labels = np.asarray(known.labels, dtype=np.int64)
-    count = len(labels)
-    with context.show.phase("Looking for copies", None):
-        together = joined(known.features, found)
-        copies = confirmed_copies(together)
-        pool, labelled_already = _different(group_pairs(copies, len(together.rows)), count)
-        groups = joined_groups(known.groups, [pair for pair in copies if max(pair) < count], count)
-    if not pool:
-        raise TlkitError(
-            "no image is left to suggest: all have a label already, or copies that do", "give other images"
-        )
-    blocks = widths_of(together.taps, head_taps)
-    rows = compact(rows_of(together.matrix, together.taps, head_taps), blocks)
-    c = strength_of(rows[:count], labels.tolist(), groups, context.seed)
-    backtest = replay(rows[:count], labels.tolist(), groups, c, n, seed=context.seed, progress=context.show)
-    way = by if by != AUTO else _way_of(backtest)
-    classes = len(known.classes)
-    probabilities = probabilities_of(rows[:count], labels, rows[pool], classes, c)
-    rng = np.random.default_rng([context.seed, 0x5E1EC7])
+    its = put_together(bundle, labelled, paths, engine, context)
+    if not its.pool:
+        raise TlkitError("no image is left to suggest: all of them, or copies of them, have a label", "give others")
+    count = len(its.labels)
+    known = its.rows[:count]
+    c = strength_of(known, its.labels.tolist(), its.groups, seed)
+    backtest = replay(known, its.labels.tolist(), its.groups, c, n, seed=seed, progress=context.show)
+    way = by
+    if by == AUTO:
+        way = RANDOM if backtest is None or backtest.best is None else backtest.best.way
     with context.show.phase("Choosing", None):
-        chosen = choose(way, rows, list(range(count)), pool, probabilities, n, rng)
-    place = {row: number for number, row in enumerate(pool)}
-    unknown = _unknown(bundle, rows_of(together.matrix[chosen], together.taps, shown))
-    why = why_of(way, known.classes)
-    made = []
-    for rank, row in enumerate(chosen, 1):
-        its = probabilities[place[row]]
-        file = str(paths[found.rows[row - count]])
-        best = int(its.argmax())
-        made.append(Suggestion(rank, file, why(its.tolist()), known.classes[best], float(its[best]), unknown[rank - 1]))
+        shown = probabilities_of(known, its.labels, its.rows[its.pool], len(its.classes), c)
+        rng = np.random.default_rng([seed, 0x5E1EC7])
+        chosen = choose(way, its.rows, list(range(count)), its.pool, shown, n, rng)
     return Suggested(
         model=bundle.path,
-        suggestions=tuple(made),
+        suggestions=_rows(its, chosen, shown, way, bundle),
         way=way,
         verdict=verdict_of(backtest, way, count, asked=by != AUTO),
-        images=len(pool),
+        images=len(its.pool),
         labelled=count,
-        known=labelled_already,
-        copies=len(found.rows) - len(pool) - labelled_already,
+        known=its.known,
+        copies=len(its.files) - len(its.pool) - its.known,
         backtest=backtest,
-        skipped=skipped,
+        skipped=its.skipped,
     )
 
 
-def joined(one: Features, two: Features) -> Features:
-    """Return the features of the readable images of two lists one after the other."""
-    parts = (one, two)
-    total = len(one.rows) + len(two.rows)
-    return replace(
-        one,
-        matrix=np.concatenate([each.matrix for each in parts]),
-        rows=tuple(range(total)),
-        contents=tuple(each.contents[row] for each in parts for row in each.rows),
-        prints=tuple(each.prints[row] for each in parts for row in each.rows),
-        errors={},
-    )
-
-
-def _different(groups: Sequence[int], labelled: int) -> tuple[list[int], int]:
-    """Return the rows that may be chosen, one of each group of copies, and the number of those with a label already."""
-    taken = set(groups[:labelled])
-    pool, known, seen = [], 0, set()
-    for row in range(labelled, len(groups)):
-        if groups[row] in taken:
-            known += 1
-        elif groups[row] not in seen:
-            seen.add(groups[row])
-            pool.append(row)
-    return pool, known
-
-
-def _way_of(backtest: Backtest | None) -> str:
-    return RANDOM if backtest is None or backtest.best is None else backtest.best.way
+def _rows(
+    its: Together, chosen: Sequence[int], probabilities: NDArray[np.float64], way: str, bundle: Bundle
+) -> tuple[Suggestion, ...]:
+    place = {row: number for number, row in enumerate(its.pool)}
+    unknown, why = _unknown(bundle, its.shown[list(chosen)]), why_of(way, its.classes)
+    made = []
+    for rank, row in enumerate(chosen, 1):
+        each = probabilities[place[row]]
+        best = int(each.argmax())
+        file = its.files[row - len(its.labels)]
+        made.append(Suggestion(rank, file, why(each.tolist()), its.classes[best], float(each[best]), unknown[rank - 1]))
+    return tuple(made)
 
 
 def _unknown(bundle: Bundle, features: NDArray[np.float32]) -> list[bool | None]:

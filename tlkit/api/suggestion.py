@@ -80,8 +80,8 @@ class Suggested:
         if self.backtest is None or self.backtest.gain is None:
             return None
         middle, low, high = (100 * each for each in self.backtest.gain)
-        change = f"change accuracy by {middle:+.1f} percentage points (90% interval {low:+.1f} to {high:+.1f})"
-        return f"50 more labels, drawn at random, are predicted to {change}"
+        gain = f"{middle:.1f} percentage points (90% interval {low:.1f} to {high:.1f})"
+        return f"50 more labels, drawn at random, are predicted to raise accuracy by {gain}"
 
     @property
     def unknown(self) -> int:
@@ -123,15 +123,17 @@ def verdict_of(backtest: Backtest | None, way: str, labelled: int, *, asked: boo
         asked: Whether the user asked for it.
     """
     if backtest is None:
-        few = f"{plural(labelled, 'labelled image')} are too few to try it on ({MIN_IMAGES} in all, {MIN_PER_CLASS} a class)"
-        return f"{few}: {'not known whether ' + way + ' beats a random draw' if asked else 'this is a random draw'}"
+        few = f"it takes {MIN_IMAGES} labelled images, and {MIN_PER_CLASS} of each class, to try that"
+        if asked and way != RANDOM:
+            return f"whether {way} beats a random draw is not known: {few}, and there are {labelled}"
+        return f"this is a random draw: whether another choice is better is not known; {few}, and there are {labelled}"
     images = plural(backtest.images, "labelled image")
     its = next((each for each in backtest.ways if each.way == way), backtest.ways[0])
     gain = f"{100 * its.gain:+.1f} percentage points of accuracy, standard error {100 * its.error:.1f}"
     if way == RANDOM and not asked:
         return (
-            f"this is a random draw: replayed on your {images}, no way of choosing beat that by more than chance (best: "
-            f"{its.way}, {gain})"
+            f"this is a random draw: replayed on your {images}, no way of choosing beat that by more than chance "
+            f"(best: {its.way}, {gain})"
         )
     if way == RANDOM:
         return f"this is a random draw, as asked; replayed on your {images}, the best way was {its.way} ({gain})"
@@ -141,15 +143,15 @@ def verdict_of(backtest: Backtest | None, way: str, labelled: int, *, asked: boo
 
 def why_of(way: str, classes: tuple[str, ...]) -> Callable[[list[float]], str]:
     """Return a function from the probabilities of an image to why it is suggested."""
-
-    def doubt(row: list[float]) -> str:
-        first, second = sorted(range(len(row)), key=lambda place: -row[place])[:2]
-        return f"{classes[first]} {row[first]:.0%} or {classes[second]} {row[second]:.0%}"
-
     words = {
-        MARGIN: lambda row: f"unsure: {doubt(row)}",
-        DIVERSE: lambda row: f"unsure, and unlike those before: {doubt(row)}",
-        TYPICAL: lambda row: "typical of images with few labels",
-        RANDOM: lambda row: "random draw",
+        MARGIN: "unsure: {}",
+        DIVERSE: "unsure, and unlike those before: {}",
+        TYPICAL: "typical of images with few labels",
+        RANDOM: "random draw",
     }
-    return words[way]
+
+    def why(row: list[float]) -> str:
+        first, second = sorted(range(len(row)), key=lambda place: -row[place])[:2]
+        return words[way].format(f"{classes[first]} {row[first]:.0%} or {classes[second]} {row[second]:.0%}")
+
+    return why

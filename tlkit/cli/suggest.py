@@ -29,9 +29,7 @@ MAX_SHOWN = 20  # images listed on the terminal; --output and --json list all
 def suggest_command(
     images: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="UNLABELLED...", help="Files, folders, tables of files, or patterns of images to label."
-        ),
+        typer.Argument(metavar="UNLABELLED...", help="Images to label: files, folders, tables of files, or patterns."),
     ],
     model: Model = None,
     n: Annotated[

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from tlkit.linear.acquisition import RANDOM, WAYS, Floats, choose, probabilities_of
 from tlkit.linear.folds import make_folds
@@ -55,7 +56,7 @@ class Backtest:
         tested: Number of images that the accuracy is measured on in each repeat.
         ways: How each way did, the best first.
         curve: (labelled images, accuracy) of random draws, ascending.
-        gain: Predicted change of accuracy by 50 more images drawn at random, and the bounds of its 90% interval, -1..1;
+        gain: Predicted gain of accuracy by 50 more images drawn at random, and the bounds of its 90% interval, 0..1;
             None: no curve can be fitted.
     """
 
@@ -123,7 +124,11 @@ def replay(
         part = np.sort(rng.permutation(len(target))[:MAX_IMAGES])
         rows, target, groups = rows[part], target[part], [groups[each] for each in part]
     played = []
-    with (progress or SilentProgress()).phase("Replaying on labelled images", REPEATS) as advance:
+    # small products gain nothing from more threads, and lose much when other programs keep the cores busy
+    with (
+        (progress or SilentProgress()).phase("Replaying on labelled images", REPEATS) as advance,
+        threadpool_limits(1),
+    ):
         for number in range(REPEATS):
             one = _repeat(rows, target, groups, c, wanted / len(target), seed + number)
             if one is not None:
@@ -212,6 +217,7 @@ def _predicted(
     def gain(accuracies: Floats) -> float:
         errors = 1.0 - accuracies
         slope, level = np.polyfit(np.log(sizes), np.log(np.maximum(errors, 1e-4)), 1)
+        slope = min(0.0, float(slope))  # more labels do no harm, whatever a few images say
         now, then = (float(np.exp(level + slope * np.log(count))) for count in (labelled, labelled + 50))
         return now - then
 

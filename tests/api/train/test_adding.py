@@ -14,8 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import Make as Fill
-from conftest import Ran, changed, examples, image
+from conftest import ADDED, Ran, changed, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,27 +31,6 @@ from tlkit.plan.renames import read_renames
 pytestmark = pytest.mark.usefixtures("one_bundle")
 
 Make = Callable[..., Path]
-PLAIN: dict[str, Any] = {"strategy": "freeze", "backbone": "efficientnet-lite0", "image_size": 32, "report": False}
-
-
-def draw(root: Path, place: str, seeds: range, tint: tuple[int, int, int]) -> None:
-    (root / place).mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        image(seed, tint=tint).save(root / place / f"{seed}.png")
-
-
-@pytest.fixture(scope="module")
-def base(make_once: Callable[[str, Fill], Path]) -> Path:
-    """A bundle of two classes with kept features, its images, and new ones of three classes."""
-
-    def make(place: Path) -> None:
-        for label, start, tint in (("a", 0, (90, 0, 0)), ("b", 100, (0, 90, 0))):
-            draw(place / "old", label, range(start, start + 24, 2), tint)
-            draw(place / "new", label, range(start + 1, start + 13, 2), tint)
-        draw(place / "new", "c", range(200, 208), (0, 0, 90))
-        tlkit.train(place / "old", output=place / "old.tlkit", features="last", keep_features=True, **PLAIN)
-
-    return make_once("added", make)
 
 
 def add(base: Path, target: Path, images: Path | None = None, **options: Any) -> tlkit.TrainResult:
@@ -84,7 +62,7 @@ def test_it_is_the_head_of_a_training_on_all_images(
     assert ran.json["model"] == str(tmp_path / "old-2.tlkit")
     split, start = manifest_of(base / "old.tlkit")["split"], training.prepare_start
     monkeypatch.setattr(training, "prepare_start", lambda *its: replace(start(*its), earlier_split=split))
-    whole = training.train(tmp_path / "all", output=tmp_path / "whole.tlkit", features="last", **PLAIN)
+    whole = training.train(tmp_path / "all", output=tmp_path / "whole.tlkit", features="last", **ADDED)
     assert ran.json["images"] == whole.images
     assert ran.json["refit"]["images"] == 24 + 12 + 8
     for ours, theirs in zip(head_of(tmp_path / "old-2.tlkit"), head_of(whole.model), strict=True):
