@@ -39,7 +39,7 @@ def test_compact_features_keep_the_distances() -> None:
         rows = (rng.normal(size=(shape[0], 20)) @ rng.normal(size=(20, shape[1]))).astype(np.float32)
         small = compact(rows)
         assert small.shape == (shape[0], min(MAX_COLUMNS, shape[0]))
-        from tlkit.linear.head import standardise
+        from tlkit.linear.scaling import standardise
 
         scaled = standardise(rows)[0]
         one, two = np.linalg.norm(scaled[0] - scaled[1:], axis=1), np.linalg.norm(small[0] - small[1:], axis=1)

@@ -27,6 +27,7 @@ from tlkit.images.labelled import labelled_images
 from tlkit.linear.acquisition import compact
 from tlkit.linear.classifier import ood_taps
 from tlkit.store.bound import refuse_cache_among
+from tlkit.store.disk_matrix import in_memory
 from tlkit.words import plural
 
 
@@ -107,8 +108,8 @@ def put_together(
         copies = confirmed_copies(every)
     pool, known = _different(group_pairs(copies, len(every.rows)), count)
     return Together(
-        rows=compact(rows_of(every.matrix, taps, head_taps), widths_of(taps, head_taps)),
-        shown=rows_of(every.matrix, taps, shown),
+        rows=compact(in_memory(rows_of(every.matrix, taps, head_taps)), widths_of(taps, head_taps)),
+        shown=in_memory(rows_of(every.matrix, taps, shown)),
         labels=np.asarray(its.labels, dtype=np.int64),
         groups=joined_groups(its.groups, [pair for pair in copies if max(pair) < count], count),
         classes=its.classes,
@@ -146,7 +147,7 @@ def _joined(one: Features, two: Features) -> Features:
     parts = (one, two)
     return replace(
         one,
-        matrix=np.concatenate([each.matrix for each in parts]),
+        matrix=np.concatenate([in_memory(each.matrix) for each in parts]),
         rows=tuple(range(len(one.rows) + len(two.rows))),
         contents=tuple(each.contents[row] for each in parts for row in each.rows),
         prints=tuple(each.prints[row] for each in parts for row in each.rows),

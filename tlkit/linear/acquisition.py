@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.linear.folds import folds_for, make_folds
-from tlkit.linear.head import FALLBACK, Matrix, cross_validate, standardise
+from tlkit.linear.head import FALLBACK, Matrix, cross_validate
+from tlkit.linear.scaling import standardise
 
 MARGIN, DIVERSE, TYPICAL, RANDOM = "margin", "diverse", "typical", "random"
 WAYS = (MARGIN, DIVERSE, TYPICAL)
