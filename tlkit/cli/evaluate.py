@@ -17,7 +17,7 @@ from tlkit.cli.options import Debug, Engine, Json, LabelledImages, Model, RawCsv
 from tlkit.jsontext import json_text
 from tlkit.plan.choices import AUTO, SPLITS
 from tlkit.plan.option import DATA, OUTPUT
-from tlkit.words import plural
+from tlkit.words import plural, some
 
 if TYPE_CHECKING:
     from tlkit.api.evaluation import Evaluation
@@ -133,8 +133,10 @@ def _say_promises(result: Evaluation, say: Callable[[str], None], *, asked: bool
     if not asked:
         return
     for name, its in result.promises.by_class.items():
-        by_itself = "no promise" if its is None else f"answers {its.answered:,} of {its.images:,} predicted as such"
-        say(f"  {name} by itself: {by_itself}")
+        if its is not None:
+            say(f"  {name} by itself: answers {its.answered:,} of {its.images:,} predicted as such")
+    if missing := [name for name, its in result.promises.by_class.items() if its is None]:
+        say(f"  no promise by itself: {some(missing)}")
     if result.promises.best is not None:
         model, threshold = shlex.quote(short(result.model)), result.promises.best.threshold
         say(f"to use it: tlkit predict IMAGES --model {model} --threshold {threshold!r}")
