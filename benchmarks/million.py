@@ -113,7 +113,7 @@ def files(count: int, image: Path, model: Path, seconds: float) -> None:
         first, memory = time.perf_counter() - start, resident(running.pid)
         time.sleep(seconds)
         last, done = resident(running.pid), sum(1 for _ in rows.open("rb"))
-        running.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGTERM)
         running.wait()
         again = time.perf_counter()
         running = subprocess.Popen([*command, "--resume"], env=environment, stderr=subprocess.DEVNULL)
@@ -121,7 +121,7 @@ def files(count: int, image: Path, model: Path, seconds: float) -> None:
         while running.poll() is None and sum(1 for _ in rows.open("rb")) <= kept:
             time.sleep(0.5)
         resumed = time.perf_counter() - again
-        running.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGTERM)
         running.wait()
         say(
             images=count,
