@@ -13,6 +13,7 @@ from typing import Any
 from tlkit.durable import new_file
 from tlkit.errors import TlkitError
 from tlkit.jsontext import json_text
+from tlkit.remote import is_remote, local_text, refuse_remote, remote_path
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def check_free(path: Path, images: ImagePlaces | None, option: str = "--report")
     Raises:
         TlkitError: The file cannot be written.
     """
+    refuse_remote(path, option)
     check_path(path, option)
     if os.path.lexists(path):
         raise TlkitError(f"output exists: {path}", f"choose another name for {option}")
@@ -75,6 +77,8 @@ def check_path(path: str | os.PathLike[str], option: str) -> None:
     Raises:
         TlkitError: It cannot be looked up.
     """
+    if is_remote(remote_path(path)):
+        return
     try:
         os.stat(path)  # noqa: PTH116  (takes text that is no path either)
     except (FileNotFoundError, NotADirectoryError):
@@ -143,7 +147,7 @@ def replace_json(file: Path, data: dict[str, Any]) -> None:
 
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return the absolute path, with ``~`` expanded."""
-    return str(Path(path).expanduser().absolute())
+    return str(remote_path(path) or Path(local_text(path)).expanduser().absolute())
 
 
 def file_hash(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tlkit.errors import TlkitError
+from tlkit.images.formats import IMAGE_SUFFIXES
 from tlkit.images.given import GivenImage, given_image, is_image
 from tlkit.images.natural import natural
 from tlkit.images.table.columns import Columns
@@ -19,6 +20,7 @@ from tlkit.images.table.text import KINDS, names_table
 from tlkit.images.tree import read_tree
 from tlkit.images.unused import left_out, unused_lines
 from tlkit.progress import Progress, SilentProgress
+from tlkit.remote import RemotePath, is_remote, local_text, remote_path
 from tlkit.store.bound import refuse_cache_among
 from tlkit.words import plural
 
@@ -66,6 +68,8 @@ def find_images(
     for item in items:
         if isinstance(item, GivenImage):
             found[item] = None
+        elif isinstance(item, RemotePath):
+            found.update(dict.fromkeys(_remote(item, show)))
         elif os.path.isdir(item):  # noqa: PTH112  (unlike Path.is_dir, never raises)
             found.update(dict.fromkeys(_below(_readable(item), show)))
         elif names_table(item) and not is_pattern(item):
@@ -97,6 +101,25 @@ def _below(folder: Path, show: Progress) -> list[Path]:
     if len(unreadable) > MAX_NOTED:
         show.note(f"... and {plural(len(unreadable) - MAX_NOTED, 'more place')} that cannot be read")
     return [folder / file for file in tree.files()]
+
+
+def _remote(item: RemotePath, show: Progress) -> list[Path]:
+    """Return the images of a folder in an object store, or one file.
+
+    Raises:
+        TlkitError: It is a table or a pattern, or the store cannot be read.
+    """
+    if item.suffix.lower() in IMAGE_SUFFIXES:
+        return [item]
+    if item.is_dir():
+        return _below(item, show)
+    if glob.has_magic(str(item)):
+        raise TlkitError(f"a pattern does not apply to an object store: {item}", "give the folder")
+    if names_table(item):
+        raise TlkitError(f"a table must be a local file, not {item}", "download it, and name its files in full")
+    if not item.exists():
+        raise TlkitError(f"no images in {item}")
+    return [item]
 
 
 def _named(table: Path, columns: Columns, *, alone: bool) -> list[Path]:
@@ -155,7 +178,7 @@ def _item(image: Any, name: str) -> Path | GivenImage:
     text = os.fsdecode(image)
     if not text:
         raise TlkitError(f"{name} is an empty path", TYPES)
-    return Path(text)
+    return remote_path(text) or Path(local_text(text))
 
 
 def _wrong(name: str, value: Any) -> TlkitError:
@@ -174,7 +197,7 @@ def _readable(folder: Path) -> Path:
 
 def is_pattern(path: Path) -> bool:
     """Return whether a path is a pattern, and not the name of something that exists."""
-    return glob.has_magic(str(path)) and not os.path.lexists(path)
+    return not is_remote(path) and glob.has_magic(str(path)) and not os.path.lexists(path)
 
 
 def matches(pattern: Path) -> list[Path]:

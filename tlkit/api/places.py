@@ -12,6 +12,7 @@ from tlkit.images.folder import ImageFolder
 from tlkit.images.table.columns import Columns
 from tlkit.images.table.read import table_files
 from tlkit.images.table.text import names_table
+from tlkit.remote import is_remote
 
 if TYPE_CHECKING:
     from tlkit.api.inputs import Images
@@ -33,7 +34,9 @@ def places_named(images: Images, columns: Columns | None = None) -> ImagePlaces:
     for item in items:
         if not isinstance(item, Path):
             continue
-        if names_table(item) and os.path.isfile(item):  # noqa: PTH113
+        if is_remote(item):
+            within.append(item)
+        elif names_table(item) and os.path.isfile(item):  # noqa: PTH113
             if len(items) == 1:  # among others, it may be anything
                 beside += dict.fromkeys(file.parent for file in table_files(item, columns or Columns()))
         else:

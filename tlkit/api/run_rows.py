@@ -15,6 +15,7 @@ from tlkit.errors import TlkitError
 from tlkit.files import replace_json
 from tlkit.images.given import GivenImage
 from tlkit.jsontext import json_text
+from tlkit.remote import RemotePath, stamp_of
 
 RUN, ROWS = "run.json", "rows.jsonl"
 SYNC_SECONDS = 2.0  # a power cut loses at most the rows of so long
@@ -126,10 +127,12 @@ class RunRows:
                 yield row, stamp, place
 
 
-def _stamp(image: Path | GivenImage) -> list[int] | None:
+def _stamp(image: Path | GivenImage) -> list[Any] | None:
     """Return what tells whether a file is still the same: its size and time."""
     if isinstance(image, GivenImage):
         return None
+    if isinstance(image, RemotePath):
+        return stamp_of(image)
     try:
         its = os.stat(image)  # noqa: PTH116  (of text that is no path too)
     except (OSError, ValueError):

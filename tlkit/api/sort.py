@@ -22,6 +22,7 @@ from tlkit.moves.folders import folder_names
 from tlkit.moves.journal import ACTIONS, COPY, read_journal
 from tlkit.plan.choices import AUTO
 from tlkit.progress import Progress, SilentProgress
+from tlkit.remote import is_remote
 
 if TYPE_CHECKING:
     from tlkit.api.inputs import Images
@@ -214,6 +215,8 @@ def _files(images: Sequence[Path | GivenImage], into: Path, table: FileOptions, 
     for image in find_images(images, table, show):
         if not isinstance(image, Path):
             raise TlkitError(f"{image} is in memory, so it cannot be sorted into a folder", "give paths of files")
+        if is_remote(image):
+            raise TlkitError(f"{image} is in an object store, so it cannot be sorted into a folder", "use --output")
         files.append(image)
     return files
 

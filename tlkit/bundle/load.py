@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tlkit.backbones.engines import Forward, LiteRTNetwork, choose_engine, keras_forward
 from tlkit.bundle.beside import restore
+from tlkit.bundle.fetched import fetched_bundle
 from tlkit.bundle.manifest import FILES, HELD_OUT, LITE, MODEL, OOD
 from tlkit.bundle.save import MANIFEST, SUFFIX
 from tlkit.bundle.verify import damaged, verified_manifest
@@ -24,6 +25,7 @@ from tlkit.libraries import require_keras
 from tlkit.linear.ood import OodStatistics
 from tlkit.npz import read_npz
 from tlkit.plan.choices import AUTO, LITERT
+from tlkit.remote import remote_path
 
 Made = TypeVar("Made")
 
@@ -267,7 +269,8 @@ def load(model: str | os.PathLike[str] | None = None) -> Bundle:
     """Open a bundle and verify its format version, its values and the hash of every file.
 
     Args:
-        model: The bundle's folder; None: the newest ``*.tlkit`` in the current folder.
+        model: The bundle's folder, also in an object store, such as ``s3://bucket/garden.tlkit``, from where it is
+            fetched into the cache; None: the newest ``*.tlkit`` in the current folder.
 
     Raises:
         TlkitError: There is no bundle, it has a newer format, or a file is missing, changed or not as it must be; or
@@ -275,7 +278,10 @@ def load(model: str | os.PathLike[str] | None = None) -> Bundle:
     """
     if model is not None and not isinstance(model, (str, os.PathLike)):
         raise TlkitError(f"a bundle cannot be of type {type(model).__name__}", "give the path of its folder")
-    path = Path(model) if model is not None else newest_bundle(Path.cwd())
+    if model is not None and (place := remote_path(model)) is not None:
+        path = fetched_bundle(place)
+    else:
+        path = Path(model) if model is not None else newest_bundle(Path.cwd())
     if not os.path.lexists(path):
         restore(path.parent, path.name)
     return Bundle(path, verified_manifest(path))

@@ -21,6 +21,7 @@ from tlkit.images.given import GivenImage
 from tlkit.images.opening import opened_file
 from tlkit.images.read import ReadImage, UnreadableImage, read_details
 from tlkit.images.refused import RefusedError
+from tlkit.remote import THREADS, is_remote
 
 RETRY_SECONDS = 0.2
 MAX_BYTES = 1 << 30  # bytes of a file; no image that is decoded needs more
@@ -65,6 +66,8 @@ def read_file(path: Path | str) -> tuple[bytes, bytes | Path | str]:
     Raises:
         UnreadableImage: The file cannot be read, is not a regular file, or is larger than `MAX_BYTES`.
     """
+    if is_remote(path):
+        return _fetched(path)
     try:
         return _hashed(path)
     except (OSError, RefusedError):
@@ -75,6 +78,18 @@ def read_file(path: Path | str) -> tuple[bytes, bytes | Path | str]:
         raise UnreadableImage(error.reason, str(path)) from None
     except OSError as error:
         raise UnreadableImage((error.strerror or "cannot be read").lower(), str(path)) from None
+
+
+def _fetched(path: Path | str) -> tuple[bytes, bytes]:
+    """Read a file in an object store; failed requests were repeated."""
+    try:
+        with opened_file(path) as file:
+            data = file.read()
+    except RefusedError as error:
+        raise UnreadableImage(error.reason, str(path)) from None
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage("too large: more than 1 GiB", str(path))
+    return hashlib.sha256(data).digest(), data
 
 
 def _hashed(path: Path | str) -> tuple[bytes, bytes | Path | str]:
@@ -141,6 +156,8 @@ def load_images(
 ) -> Iterator[Loaded]:
     """Read images with threads and yield them in order, never holding more than ``ahead``.
 
+    Files in object stores are waited for by many threads at once.
+
     Args:
         paths: Files to read, each once, or images in memory.
         size: (height, width) in pixels to resize to, None for full size.
@@ -169,7 +186,11 @@ def load_batches(
     def work(index: int) -> Loaded:
         return load_image(paths[index], size, index=index, wanted=wanted, fingerprints=fingerprints)
 
-    with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="tlkit-read") as pool:
+    threads = workers or cpu_count()
+    if any(map(is_remote, paths)):
+        threads = max(threads, THREADS)
+        ahead = max(ahead, 2 * threads)
+    with ThreadPoolExecutor(threads, thread_name_prefix="tlkit-read") as pool:
         pending: deque[Future[Loaded]] = deque()
         rest = iter(range(len(paths)))
         try:

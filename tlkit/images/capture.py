@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tlkit.images.batches import cpu_count
 from tlkit.images.opening import opened_file, opened_image
+from tlkit.remote import THREADS, is_remote
 
 _EXIF_FOLDER = 0x8769
 _TAKEN, _DIGITISED = 0x9003, 0x9004  # DateTimeOriginal, DateTimeDigitized; DateTime may be that of a program
@@ -42,7 +43,8 @@ def read_capture(path: Path) -> Capture:
 
 def read_captures(paths: Sequence[Path], workers: int | None = None) -> list[Capture]:
     """Read the EXIF headers of many files with threads; no pixels are decoded."""
-    with ThreadPoolExecutor(workers or cpu_count()) as pool:
+    threads = THREADS if any(map(is_remote, paths)) else workers or cpu_count()
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(read_capture, paths))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from tlkit.images.budget import decoding
 from tlkit.images.opening import TOO_LARGE
 from tlkit.images.quality import Quality, qualities_of
 from tlkit.images.read import suffix_matches
+from tlkit.remote import THREADS, RemotePath, is_remote, stamp_of
 
 SIZE = (96, 96)  # size in pixels that images are reduced to if no network needs them
 SMALL = 100_000  # bytes
@@ -100,6 +103,9 @@ def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts
     Reading small images spends much of its time in Python code, which needs processes to run in parallel. They are
     loky's, which, unlike the standard library's, also work in a script without a main guard.
     """
+    if any(map(is_remote, paths)):
+        yield from _examine_remote(paths)
+        return
     names = [str(path) for path in paths]  # cheaper to send than paths
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     if len(chunks) < 2 or workers == 1:
@@ -112,6 +118,22 @@ def examine(paths: Sequence[Path], workers: int | None = None) -> Iterator[Facts
         for fact, path in zip(found, places, strict=False):
             is_large = fact.error is not None and fact.error.startswith(TOO_LARGE)
             yield facts_of(path, _load(path)) if is_large else fact
+
+
+def _examine_remote(paths: Sequence[Path]) -> Iterator[Facts]:
+    """Yield the facts of files in object stores, which threads wait for."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="tlkit-read") as pool:
+        pending: deque[Future[Facts]] = deque()
+        try:
+            for path in paths:
+                pending.append(pool.submit(lambda place: facts_of(place, _load(place)), path))
+                if len(pending) == 2 * THREADS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def _pool(workers: int | None) -> Any:
@@ -149,6 +171,9 @@ def _load(path: Path | str) -> Loaded:
 
 def _size_for(path: Path | str) -> tuple[int, int] | None:
     """Return `SIZE` for a large file, None for a small one: there, resampling would cost more than it saves."""
+    if isinstance(path, RemotePath):
+        its = stamp_of(path)
+        return SIZE if its is not None and its[0] > SMALL else None
     try:
         return SIZE if os.stat(path).st_size > SMALL else None  # noqa: PTH116  (faster)
     except OSError:

@@ -16,6 +16,7 @@ from tlkit.images.natural import natural
 from tlkit.images.split_names import TEST, TRAIN, VAL
 from tlkit.images.tree import Tree, read_tree
 from tlkit.images.unused import OUTSIDE, Unused
+from tlkit.remote import remote_path
 from tlkit.words import plural, some
 
 __all__ = ["IMBALANCE", "LAYOUT_HINT", "TEST", "TRAIN", "VAL", "ImageFolder", "existing_folder", "scan"]
@@ -188,6 +189,10 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
     Raises:
         TlkitError: It does not exist, is not a folder, or cannot be read.
     """
+    if (place := remote_path(path)) is not None:
+        if not place.is_dir():
+            raise TlkitError(f"no such folder: {place}", LAYOUT_HINT)
+        return place
     folder = Path(path)
     try:
         if not folder.exists():

@@ -11,7 +11,8 @@ from tlkit.images.folder import ImageFolder, existing_folder, scan
 from tlkit.images.split_names import split_of
 from tlkit.images.table.columns import Columns
 from tlkit.images.table.read import Source, existing_root, read_tables
-from tlkit.images.table.text import KINDS, OTHER_KINDS, TEXT, names_table
+from tlkit.images.table.text import KINDS, OTHER_KINDS, SUFFIXES, TEXT, names_table
+from tlkit.remote import RemotePath, is_remote, listing, local_text, remote_path
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """Tables by which a folder names its own labels, as Hugging Face's ImageFolder has it."""
@@ -37,7 +38,7 @@ def labelled_images(images: PathLike, given: Columns | None = None, *, min_class
     if not place.is_dir():
         return replace(read_tables([Source(place)], given, root, min_classes=min_classes), given=place)
     option = given.first_given()
-    if tables := _metadata(place):
+    if tables := [] if is_remote(place) else _metadata(place):
         root = place if given.root is None else root
         # some folders of classes hold a table of something else
         has_classes = option is None and len(scan(place, min_classes=0).classes) > 1
@@ -51,6 +52,10 @@ def labelled_images(images: PathLike, given: Columns | None = None, *, min_class
         return replace(scan(place, min_classes=min_classes), remarks=(remark,))
     if option is not None:
         raise TlkitError(f"{option} requires a table, and {place} is a folder", f"a table ends in {KINDS}")
+    if isinstance(place, RemotePath):
+        folder = scan(place, min_classes=min_classes)
+        unread = [name for name in METADATA if name in listing(place).sizes]
+        return replace(folder, remarks=tuple(f"{name} is not read: labels from the class folders" for name in unread))
     try:
         folder = scan(place, min_classes=min_classes)
     except TlkitError as error:
@@ -68,7 +73,9 @@ def existing_images(images: PathLike) -> Path:
     Raises:
         TlkitError: There is none, or it is something else.
     """
-    path = Path(images)
+    path = remote_path(images) or Path(local_text(images))
+    if is_remote(path) and path.suffix.lower() in (*SUFFIXES, *OTHER_KINDS):
+        raise TlkitError(f"a table must be a local file, not {path}", "download it, and name its files in full")
     if not names_table(path):
         if path.suffix.lower() in OTHER_KINDS and os.path.isfile(path):  # noqa: PTH113
             raise TlkitError(f"not a folder, and not a table that can be read: {path}", f"a table ends in {KINDS}")

@@ -22,6 +22,7 @@ from tlkit.images.jpeg import Frame, read_frame
 from tlkit.images.refused import RefusedError, not_supported
 from tlkit.images.tiff import Directory, has_codec, read_directory
 from tlkit.libraries import install_extra
+from tlkit.remote import is_remote, read_bytes
 
 MAX_PIXELS: Final = 178_956_970
 """The largest image that is decoded, at a reduced scale or in grey: the size at which Pillow suspects an attack."""
@@ -41,11 +42,19 @@ _NO_DECODER: Final = re.compile(
 def opened_file(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
     """Open a regular file, or bytes as if they were one, and close it at the end.
 
+    A file in an object store is read as a whole.
+
     Raises:
         RefusedError: There is no such file, it cannot be read, or it is not a regular file.
     """
     if isinstance(source, bytes):
         yield io.BytesIO(source)
+        return
+    if is_remote(source):
+        try:
+            yield io.BytesIO(read_bytes(os.fspath(source)))
+        except OSError as error:
+            raise RefusedError(error.strerror or "cannot be read") from error
         return
     try:
         kind = os.stat(source).st_mode  # noqa: PTH116  (faster)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from tlkit.images.formats import FORMATS, HEADER_BYTES, IMAGE_SUFFIXES, sniff_format
 from tlkit.images.names import NOT_IMAGES, is_hidden, kind_of
 from tlkit.images.natural import natural
+from tlkit.remote import is_remote, listing, read_bytes, remote_path
 
 MAX_DEPTH = 100  # folders within folders; deeper ones are not read
 MAX_MISSES = 20  # files of an unknown kind that are looked into; if none is an image, the others are not
@@ -73,6 +75,9 @@ def read_tree(top: str | os.PathLike[str]) -> Tree:
     a folder that holds the link. A file counts as an image by its suffix; one with no suffix, or an unknown one, by
     its first bytes. A broken link with the name of an image counts as an image, so that it is reported as unreadable.
     """
+    place = remote_path(top)
+    if place is not None:
+        return _Reader(str(place), listing(place).scandir).read(str(place), str(place), 0)
     path, real = os.fspath(top), os.path.realpath(top)
     return _Reader(real).read(path, real, 0)
 
@@ -82,10 +87,12 @@ class _Reader:
 
     Args:
         root: Real path of the folder that is read.
+        scandir: Yields what lies in a folder.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, scandir: Callable[[str], Any] = os.scandir) -> None:
         self._root = _slashed(root)
+        self._scandir = scandir
         self._read: dict[str, Tree] = {}
         self._within: set[str] = set()  # real paths of the folders that hold the one being read
         self._misses: Counter[str] = Counter()
@@ -129,7 +136,7 @@ class _Reader:
         images: list[str] = []
         others: list[str] = []
         refused: list[tuple[str, OSError]] = []
-        with os.scandir(path) as entries:
+        with self._scandir(path) as entries:
             for entry in entries:
                 name = entry.name
                 dot = name.rfind(".")
@@ -180,6 +187,9 @@ def sniffed(path: str | os.PathLike[str]) -> bool:
     Raises:
         OSError: It cannot be read.
     """
+    if is_remote(path):
+        format = sniff_format(read_bytes(os.fspath(path), HEADER_BYTES))
+        return format in FORMATS or format == "HEIC"
     if not os.path.isfile(path):  # noqa: PTH113  (a pipe would wait for someone to write to it)
         if os.path.islink(path):  # noqa: PTH114
             os.stat(path)  # noqa: PTH116  (says why the link cannot be followed)
