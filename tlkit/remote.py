@@ -23,6 +23,7 @@ THREADS = 48  # that read at once: over a network, a file is waited for, not rea
 TRIES = 7
 FIRST_WAIT = 0.1  # seconds before the second try; twice as long before each further one
 FRESH = 10.0  # seconds for which a listing is used again
+MAX_LISTED = 8  # listings that are kept
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?!/)(.*)", re.DOTALL)  # one slash: pathlib has removed the other
 _LOCAL = re.compile(r"(?:file|local):/{1,3}", re.IGNORECASE)
 _KINDS = {"s3fs": ("s3", "s3a"), "gcsfs": ("gs", "gcs"), "adlfs": ("abfs", "abfss", "az", "adl")}
@@ -58,7 +59,7 @@ class RemotePath(_SystemPath):
 
     def exists(self, **_: Any) -> bool:
         """Return whether it is a file or a folder."""
-        return bool(listing(self).sizes)
+        return stamp_of(self) is not None or bool(listing(self).sizes)
 
     def is_dir(self, **_: Any) -> bool:
         """Return whether anything lies below it."""
@@ -66,6 +67,8 @@ class RemotePath(_SystemPath):
 
     def is_file(self, **_: Any) -> bool:
         """Return whether it is a file."""
+        if stamp_of(self) is not None:
+            return True
         found = listing(self)
         return bool(found.sizes) and not found.is_folder
 
@@ -196,10 +199,12 @@ def listing(folder: RemotePath) -> Listing:
             continue
         sizes[below] = int(info.get("size") or 0)
         stamps[below] = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or "")
-    if len(_LISTED) > 8:
-        _LISTED.clear()
-    _LISTED[root] = Listing(root, sizes, stamps, time.monotonic())
-    return _LISTED[root]
+    listed = Listing(root, sizes, stamps, time.monotonic())
+    if listed.is_folder:
+        for old in list(_LISTED)[: max(0, len(_LISTED) - MAX_LISTED + 1)]:
+            del _LISTED[old]
+        _LISTED[root] = listed
+    return listed
 
 
 def stamp_of(source: RemotePath) -> list[Any] | None:

@@ -22,7 +22,10 @@ Json = Annotated[
 ]
 Images = Annotated[
     list[Path],
-    typer.Argument(metavar="IMAGES...", help="Files, folders, tables of files, or patterns such as 'photos/*.jpg'."),
+    typer.Argument(
+        metavar="IMAGES...",
+        help="Files, folders, tables of files, patterns such as 'photos/*.jpg', or s3://bucket/folder.",
+    ),
 ]
 LabelledImages = Annotated[
     Path,
