@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2500)
     parser.add_argument("--pairs", type=int, default=3)
     arguments = parser.parse_args()
-    passes, advices, shares = [], [], []
+    passes, recommended, shares = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         images = draw(arguments.images.resolve(), place / arguments.images.resolve().name, arguments.count)
@@ -36,7 +36,7 @@ def main() -> None:
                 "recommend", images, *PLAIN[2:-1], "--no-pilot", "--json", cwd=place, env=fresh_cache(place)
             )
             passes.append(trained.result["seconds"]["features"])
-            advices.append(advised.seconds)
+            recommended.append(advised.seconds)
             shares.append(advised.result["seconds"]["features"])
     print(
         json.dumps(
@@ -45,9 +45,9 @@ def main() -> None:
                 "images": arguments.images.resolve().name,
                 "count": arguments.count,
                 "feature_pass_seconds": statistics.median(passes),
-                "recommend_seconds": statistics.median(advices),
+                "recommend_seconds": statistics.median(recommended),
                 "of_it_features": statistics.median(shares),
-                "to_pass": round(statistics.median(np.divide(advices, passes).tolist()), 3),
+                "to_pass": round(statistics.median(np.divide(recommended, passes).tolist()), 3),
                 **machine(),
             }
         )
