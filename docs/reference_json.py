@@ -64,6 +64,7 @@ def json_page() -> str:
     from tlkit.api.export import result as export
     from tlkit.api.recommend import recommend
     from tlkit.api.sort import Sorted
+    from tlkit.api.suggestion import Suggested
     from tlkit.api.train import result as train
     from tlkit.images.check import Checked
     from tlkit.moves.batch import TakenBack
@@ -78,6 +79,7 @@ def json_page() -> str:
         ("tlkit evaluate", "", evaluation.Evaluation),
         ("tlkit compare", "", comparison.Comparison),
         ("tlkit explain", "A list with one object for each image.", explain.Explained),
+        ("tlkit suggest", "", Suggested),
         ("tlkit embed", "", file.Embedded),
         ("tlkit features", "", features.Kept),
         ("tlkit merge", "Of parts of `check`: the fields of `tlkit check`.", merge.Merged),

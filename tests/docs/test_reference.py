@@ -27,6 +27,14 @@ def described(command: str) -> set[str]:
     return set(re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE))
 
 
+def test_every_command_that_prints_json_is_described() -> None:
+    commands = (PAGES / "cli.md").read_text(encoding="utf-8").split("\n## tlkit ")[1:]
+    names = {each.split("\n", 1)[0] for each in commands if "| `--json` |" in each}
+    text = (PAGES / "json.md").read_text(encoding="utf-8")
+    assert "train" in names
+    assert names - set(re.findall(r"^## tlkit (.+)$", text, re.MULTILINE)) == {"serve"}  # docs/serve.md
+
+
 def test_every_field_of_the_reference_is_described() -> None:
     text = (PAGES / "json.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `.+` \| +\|$", text, re.MULTILINE) == []
