@@ -281,7 +281,7 @@ def attributes(record: type[Any]) -> dict[str, str]:
     for line in block.split("\n"):
         if line and not line.startswith(" "):
             break
-        if match := re.match(r"    ([\w, ]+): (.*)", line):
+        if match := re.match(r"    (\w[\w, ]*): (.*)", line):
             name = match.group(1)
             for each in name.split(", "):
                 found[each] = match.group(2)
