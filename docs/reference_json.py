@@ -166,6 +166,11 @@ class _Reader:
                 elif isinstance(key, ast.Name) and isinstance(its := getattr(self.module, key.id, None), str):
                     yield from self._entry(its, value)
         elif isinstance(node, ast.DictComp):
+            over = node.generators[0].iter
+            names = getattr(self.module, over.id, None) if isinstance(over, ast.Name) else None
+            if isinstance(names, tuple) and "self" in self.known:  # the attributes that a constant names
+                its = getattr(self.module, self.known["self"][0])
+                yield from ((name, attributes(its).get(name, "")) for name in names)
             inner = self._inside(node.generators)
             for path, text in inner.rows(node.value):
                 yield f"*.{path}", text
