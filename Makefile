@@ -21,7 +21,7 @@ docs: # pages made from the code, the files of smaller installations; links betw
 	$(VENV)/bin/pytest -n 0 tests/docs
 
 site: # the documentation as pages to read: site/index.html
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict -q
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 ci: # all that a change must pass
 	bash .ci/run
