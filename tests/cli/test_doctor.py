@@ -29,6 +29,7 @@ def test_it_says_what_works_and_what_to_do_about_the_rest(tlkit: Callable[..., R
     assert "TLKIT_CACHE_SIZE is not a size" in found["cache", "folder"]["detail"]
     assert "JPEG" in found["images", "formats"]["detail"]
     assert {each["name"] for each in ran.json["findings"] if each["section"] == "extras"} == {
+        "cloud",
         "coreml",
         "heif",
         "onnx",

@@ -35,6 +35,7 @@ from tlkit.version import VERSION
 from tlkit.words import plural
 
 EXTRAS = {
+    "cloud": ("fsspec", "reads images and bundles from object stores"),
     "coreml": ("coremltools", "enables tlkit export --format coreml"),
     "heif": ("pillow-heif", "reads HEIC images"),
     "onnx": ("onnx", "enables tlkit export --format onnx"),
