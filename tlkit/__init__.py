@@ -46,6 +46,8 @@ _HOME = {
     "export": "tlkit.api.export.export",
     "Exported": "tlkit.api.export.result",
     "Explained": "tlkit.api.explain",
+    "review": "tlkit.serve.review",
+    "Applied": "tlkit.api.review_apply",
     "check": "tlkit.api.check",
     "check_part": "tlkit.api.check_parts",
     "features": "tlkit.api.features",
@@ -63,6 +65,7 @@ _HOME = {
     "TlkitError": "tlkit.errors",
 }
 __all__ = [
+    "Applied",
     "Bundle",
     "Checked",
     "Classifier",
@@ -100,6 +103,7 @@ __all__ = [
     "predict_iter",
     "recommend",
     "resume",
+    "review",
     "sort_into",
     "suggest",
     "train",
@@ -125,12 +129,14 @@ if TYPE_CHECKING:
     from tlkit.api.predict import Prediction, predict, predict_iter
     from tlkit.api.predict_file import Predicted, predict_file
     from tlkit.api.recommend.recommend import Recommendation, recommend
+    from tlkit.api.review_apply import Applied
     from tlkit.api.sort import Sorted, sort_into, undo
     from tlkit.api.suggest import Suggested, Suggestion, suggest
     from tlkit.api.train.run import TrainResult, resume, train
     from tlkit.bundle.load import Bundle
     from tlkit.errors import TlkitError
     from tlkit.images.check import Checked
+    from tlkit.serve.review import review
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,7 @@ from tlkit.cli.features import features_command
 from tlkit.cli.merge import merge_command
 from tlkit.cli.predict import predict_command
 from tlkit.cli.recommend import recommend_command
+from tlkit.cli.review import review_command
 from tlkit.cli.serve import serve_command
 from tlkit.cli.suggest import suggest_command
 from tlkit.cli.train import train_command
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("train", cls=GroupedCommand)(train_command)
 app.command("recommend", cls=GroupedCommand)(recommend_command)
 app.command("check", cls=GroupedCommand)(check_command)
+app.command("review", cls=GroupedCommand)(review_command)
 app.command("predict", cls=GroupedCommand)(predict_command)
 app.command("evaluate", cls=GroupedCommand)(evaluate_command)
 app.command("compare", cls=GroupedCommand)(compare_command)

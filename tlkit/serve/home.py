@@ -18,7 +18,7 @@ FILES = {
 }
 """The files by their address, each with the package that has it in ``page``; no other file is ever sent."""
 
-_POLICY = (
+POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -27,10 +27,11 @@ _POLICY = (
 async def page(request: Request) -> Response:
     """``GET /`` and the files that the page needs."""
     package, name = FILES[request.url.path]
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return Response(_content(package, name), 200, headers, _TYPES[name.rpartition(".")[2]])
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    return Response(content(package, name), 200, headers, _TYPES[name.rpartition(".")[2]])
 
 
 @lru_cache(maxsize=16)
-def _content(package: str, name: str) -> bytes:
+def content(package: str, name: str) -> bytes:
+    """Return a file of the folder ``page`` of a package."""
     return (resources.files(package) / "page" / name).read_bytes()
