@@ -262,7 +262,7 @@ def test_who_does_not_know_the_token_sees_nothing(make_folder: Callable[..., Pat
 
     from tlkit.images.folder import scan
     from tlkit.serve.options import ServeOptions
-    from tlkit.serve.review import Review
+    from tlkit.serve.review_page import Review
     from tlkit.serve.review_server import make_app
 
     folder = scan(make_folder({"a": 2, "b": 2}))

@@ -28,7 +28,7 @@ from tlkit.serve.metrics import Metrics
 from tlkit.serve.options import ServeOptions
 from tlkit.serve.protocol import PatientProtocol
 from tlkit.serve.refusal import BAD, LARGE, NOT_FOUND, UNPROCESSABLE, Refused
-from tlkit.serve.review import Review
+from tlkit.serve.review_page import Review
 from tlkit.serve.server import address, allowed_connections, listening
 
 MAX_BODY = 64 << 10  # bytes
