@@ -32,7 +32,7 @@ def measured(image: Image.Image, size: tuple[int, int] | None = None) -> Quality
 
 
 def of_pixels(pixels: np.ndarray) -> Quality:
-    return qualities_of(fingerprint_and_grey(pixels)[1][None])[0]
+    return qualities_of([fingerprint_and_grey(pixels)[1]])[0]
 
 
 def test_photographs_raise_no_alarm(photos: list[Image.Image]) -> None:

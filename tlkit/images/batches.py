@@ -13,9 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlkit.images.duplicates import fingerprint_and_grey
 from tlkit.images.given import GivenImage
 from tlkit.images.opening import opened_file
@@ -39,7 +36,7 @@ class Loaded:
         image: The decoded image, or None if decoding was not wanted or failed.
         error: Why the image could not be read, or None.
         fingerprint: Perceptual hash if requested, else empty.
-        grey: The small grey image that it was computed from, uint8 [32, 32], or None.
+        grey: The small grey image that it was computed from, see `fingerprint_and_grey`, else empty.
     """
 
     index: int
@@ -47,7 +44,7 @@ class Loaded:
     image: ReadImage | None
     error: str | None
     fingerprint: bytes = b""
-    grey: NDArray[np.uint8] | None = None
+    grey: bytes = b""
 
 
 def cpu_count() -> int:
@@ -139,7 +136,7 @@ def load_image(
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
         image = read(size, within=within)
-        print_, grey = fingerprint_and_grey(image.pixels) if fingerprints else (b"", None)
+        print_, grey = fingerprint_and_grey(image.pixels) if fingerprints else (b"", b"")
         return Loaded(index, content, image, None, print_, grey)
     except UnreadableImage as error:
         return Loaded(index, content, None, error.reason)

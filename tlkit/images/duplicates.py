@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,29 +35,34 @@ def fingerprint(pixels: NDArray[np.uint8]) -> bytes:
     return fingerprint_and_grey(pixels)[0]
 
 
-def fingerprint_and_grey(pixels: NDArray[np.uint8]) -> tuple[bytes, NDArray[np.uint8]]:
+def fingerprint_and_grey(pixels: NDArray[np.uint8]) -> tuple[bytes, bytes]:
     """Return the perceptual hash of an image, and the small grey image that it is computed from.
 
     Args:
         pixels: uint8 [height, width, 3], RGB, of any size.
 
     Returns:
-        The hash, 16 bytes; empty for a blank image, since all blank images look alike. Grey values, uint8 [GRID, GRID].
+        The hash, 16 bytes; empty for a blank image, since all blank images look alike. Grey values, GRID x GRID bytes.
     """
     height, width = pixels.shape[:2]
     image = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(pixels), "raw", "RGB", 0, 1)
     # first to one small size for all images; a plain average (box filter) would shift edges by fractions of a pixel
     # and double the number of bits in which copies differ
     grey = image.convert("L").resize((GRID, GRID), Image.Resampling.BILINEAR)
-    darkest, lightest = np.asarray(grey.getextrema())
+    darkest, lightest = cast("tuple[int, int]", grey.getextrema())
     # the cheap test first; grey alone would miss images with colours of equal brightness
     if lightest - darkest < PLAIN and np.asarray(image).std(axis=(0, 1)).max() < BLANK:
-        return b"", np.asarray(grey)
+        return b"", grey.tobytes()
     # LANCZOS on grey values as bytes: anything else would not match the fingerprints already stored
-    rows = np.asarray(grey.resize((HASH + 1, HASH), Image.Resampling.LANCZOS))
-    columns = np.asarray(grey.resize((HASH, HASH + 1), Image.Resampling.LANCZOS))
+    rows = _values(grey.resize((HASH + 1, HASH), Image.Resampling.LANCZOS))
+    columns = _values(grey.resize((HASH, HASH + 1), Image.Resampling.LANCZOS))
     bits = np.stack([rows[:, 1:] > rows[:, :-1], columns[1:] > columns[:-1]])
-    return np.packbits(bits).tobytes(), np.asarray(grey)
+    return np.packbits(bits).tobytes(), grey.tobytes()
+
+
+def _values(grey: Image.Image) -> NDArray[np.uint8]:
+    """Return the values of a grey image, in half the time that ``np.asarray`` takes."""
+    return np.frombuffer(grey.tobytes(), np.uint8).reshape(grey.height, grey.width)
 
 
 def exact_copies(contents: Sequence[str]) -> list[list[int]]:

@@ -12,9 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlkit.images.batches import Loaded, cpu_count, load_image
 from tlkit.images.budget import decoding
 from tlkit.images.opening import TOO_LARGE
@@ -66,12 +63,12 @@ def facts_of(path: Path | str, item: Loaded) -> Facts:
     return _measured([_plain_facts(path, item)], [item.grey])[0]
 
 
-def _measured(facts: Sequence[Facts], greys: Sequence[NDArray[np.uint8] | None]) -> list[Facts]:
+def _measured(facts: Sequence[Facts], greys: Sequence[bytes]) -> list[Facts]:
     """Add to facts how the images look that are not blank."""
-    shown = [(number, grey) for number, grey in enumerate(greys) if grey is not None and facts[number].fingerprint]
+    shown = [(number, grey) for number, grey in enumerate(greys) if grey and facts[number].fingerprint]
     found = list(facts)
     if shown:
-        for (number, _), quality in zip(shown, qualities_of(np.stack([grey for _, grey in shown])), strict=True):
+        for (number, _), quality in zip(shown, qualities_of([grey for _, grey in shown]), strict=True):
             found[number] = replace(facts[number], quality=quality)
     return found
 

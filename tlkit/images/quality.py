@@ -7,6 +7,7 @@ and how often a good image is named.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Final, NamedTuple
@@ -42,16 +43,18 @@ class Quality(NamedTuple):
     sharpness: float
 
 
-def qualities_of(greys: NDArray[np.uint8]) -> list[Quality]:
+def qualities_of(images: Sequence[bytes]) -> list[Quality]:
     """Measure images, many at a time, since numpy takes as long to begin as to measure one.
 
     Sharpness compares, in every row and column, the largest difference of neighbours with the largest difference of
     pixels `REACH` apart. It depends on edges alone, not on contrast, nor on how much of the image is plain.
 
     Args:
-        greys: Grey values, uint8 [n, side, side], from `tlkit.images.duplicates.fingerprint_and_grey`.
+        images: Grey images of one size, square, from `tlkit.images.duplicates.fingerprint_and_grey`.
     """
-    count, size = len(greys), greys[0].size
+    count, size = len(images), len(images[0])
+    side = math.isqrt(size)
+    greys = np.frombuffer(b"".join(images), np.uint8).reshape(count, side, side)
     places = greys.reshape(count, size) + 256 * np.arange(count)[:, None]
     below = np.bincount(places.ravel(), minlength=256 * count).reshape(count, 256).cumsum(axis=1)
     shares = (size // 100, size // 2, size - 1 - size // 100)  # sorting the pixels takes many times as long
