@@ -63,6 +63,7 @@ def json_page() -> str:
     from tlkit.api.embed import file
     from tlkit.api.export import result as export
     from tlkit.api.recommend import recommend
+    from tlkit.api.review_apply import Applied
     from tlkit.api.sort import Sorted
     from tlkit.api.suggestion import Suggested
     from tlkit.api.train import result as train
@@ -73,6 +74,7 @@ def json_page() -> str:
         ("tlkit train", "", train.TrainResult),
         ("tlkit recommend", "", recommend.Recommendation),
         ("tlkit check", "", Checked),
+        ("tlkit review", "null if nothing was applied.", Applied),
         ("tlkit predict", "One line for each image.", predict.Prediction),
         ("tlkit predict --output", "", predict_file.Predicted),
         ("tlkit predict --sort-into", "", Sorted),
