@@ -136,8 +136,8 @@ def load_image(
         if wanted is not None and not wanted(content):
             return Loaded(index, content, None, None)
         image = read(size, within=within)
-        print_, grey = fingerprint_and_grey(image.pixels) if fingerprints else (b"", b"")
-        return Loaded(index, content, image, None, print_, grey)
+        mark, grey = fingerprint_and_grey(image.pixels) if fingerprints else (b"", b"")
+        return Loaded(index, content, image, None, mark, grey)
     except UnreadableImage as error:
         return Loaded(index, content, None, error.reason)
 
