@@ -87,12 +87,12 @@ class _Reader:
 
     Args:
         root: Real path of the folder that is read.
-        scandir: Yields what lies in a folder.
+        scandir: Yields what lies in a folder; None: `os.scandir`.
     """
 
-    def __init__(self, root: str, scandir: Callable[[str], Any] = os.scandir) -> None:
+    def __init__(self, root: str, scandir: Callable[[str], Any] | None = None) -> None:
         self._root = _slashed(root)
-        self._scandir = scandir
+        self._scandir = scandir or os.scandir
         self._read: dict[str, Tree] = {}
         self._within: set[str] = set()  # real paths of the folders that hold the one being read
         self._misses: Counter[str] = Counter()
