@@ -123,12 +123,13 @@ def installed(python: str, bounds: str, kind: str, file: Path) -> dict[str, Any]
         cache = {"TLKIT_CACHE": str(Path(place, "cache")), "PYTHONPATH": ""}
         tlkit = venv / "bin" / "tlkit"
         began = time.perf_counter()
-        options = ("--strategy", "freeze", "--json")
+        options = ("--strategy", "freeze", "--backbone", "efficientnet-lite0", "--json")
         found = json.loads(run(tlkit, "train", ROOT / "sample_data" / "garden", *options, cwd=empty, **cache))
         run(tlkit, "predict", ROOT / "sample_data" / "unseen", "--json", cwd=empty, **cache)
         run(tlkit, "evaluate", ROOT / "sample_data" / "garden", "--json", cwd=empty, **cache)
         size = sum(each.lstat().st_blocks * 512 for each in venv.rglob("*"))
         return {
+            **machine(),
             "python": python,
             "bounds": bounds,
             "kind": kind,
@@ -138,7 +139,6 @@ def installed(python: str, bounds: str, kind: str, file: Path) -> dict[str, Any]
             "use_seconds": round(time.perf_counter() - began, 1),
             "val_accuracy": found["metrics"]["val_accuracy"],
             "megabytes": round(size / 1e6),
-            **machine(),
         }
 
 
