@@ -27,7 +27,7 @@ COMMANDS = {
     "evaluate": "evaluate {garden} --model {bundle} --json",
     "explain": "explain {unseen} --model {bundle} --json",
     "predict": "predict {unseen} --model {bundle} --json",
-    "recommend": "recommend {garden} --image-size 32 --advisor rule --json",
+    "recommend": "recommend {garden} --backbone efficientnet-lite0 --image-size 32 --advisor rule --json",
 }
 VARIES = {"seconds", "reused", "used", "bytes", "entries"}
 

@@ -23,6 +23,8 @@ from tlkit.bundle.save import save_bundle
 from tlkit.cli.app import run
 from tlkit.jsontext import json_text
 
+SMALL = ("--backbone", "efficientnet-lite0", "--image-size", "64")
+
 NOT_FINITE = "the network returned no finite probabilities"
 
 
@@ -95,7 +97,7 @@ def test_a_network_that_gives_no_number_for_an_image(
     assert np.isfinite(np.load(tmp_path / "v.npz")["vector"]).all()
     assert run(["check", str(garden), "--json"]) == 0
     strict(capfd.readouterr().out)
-    assert run(["recommend", str(garden), "--image-size", "64", "--no-pilot", "--json"]) == 0
+    assert run(["recommend", str(garden), *SMALL, "--no-pilot", "--json"]) == 0
     strict(capfd.readouterr().out)
 
 

@@ -79,7 +79,7 @@ def test_one_image_gets_the_label_of_predict(page: chromium.Chromium, trained: T
     wait(page, f"{file.name}: {row.label}, {row.probability:.1%}")
     (text,) = results(page)
     assert text.startswith(f"{row.label} ({row.probability:.1%})")
-    assert page.evaluate("document.querySelector('.result canvas').width") > 0
+    page.wait_for("document.querySelector('.result canvas').width > 0")
     page.evaluate("document.querySelector('.why').click()")
     page.wait_for("document.querySelector('.seen')?.naturalWidth")
     assert "birds" in page.evaluate("document.querySelector('.seen').alt")

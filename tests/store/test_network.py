@@ -65,8 +65,12 @@ def test_a_shard_that_another_machine_removed(tmp_path: Path, monkeypatch: pytes
     first.add(rows(2, 3))
     found = store(tmp_path)
     assert same(found.get(rows(1)[0][0]), record(1))
-    held, real = next(iter(found._mapped.values()))._descriptor, os.pread  # type: ignore[union-attr]
-    monkeypatch.setattr(os, "pread", lambda handle, *rest: stale() if handle == held else real(handle, *rest))
+    real = os.pread
+    # the number of a handle is used again once it is closed
+    held = os.fstat(next(iter(found._mapped.values()))._descriptor).st_ino  # type: ignore[union-attr]
+    monkeypatch.setattr(
+        os, "pread", lambda handle, *rest: stale() if os.fstat(handle).st_ino == held else real(handle, *rest)
+    )
     gone = next(file for file in found.folder.glob("*.npy") if file.name in found._mapped)
     gone.unlink()
     assert same(found.get(rows(2)[0][0]), record(2))
