@@ -33,6 +33,7 @@ from measure import machine
 ROOT = Path(__file__).resolve().parent.parent
 LOWEST = "lowest"
 PYTHONS, BOUNDS, KINDS = ("3.10", "3.11", "3.12", "3.13"), ("highest", LOWEST), ("wheel", "sdist")
+VERSION = "import importlib.metadata as its; print(its.version('tensorflow'))"
 NEEDED = (
     "tlkit/py.typed",
     "tlkit/report/templates/base.html",
@@ -141,7 +142,7 @@ def installed(python: str, bounds: str, kind: str, file: Path) -> dict[str, Any]
             "kind": kind,
             "version": run(tlkit, "--version", cwd=empty).strip(),
             "check": check,
-            "tensorflow": run("uv", "pip", "show", "-q", "--python", venv, "tensorflow").split("\n")[1].split()[-1],
+            "tensorflow": run(venv / "bin" / "python", "-c", VERSION, cwd=empty).strip(),
             "install_seconds": round(took, 1),
             "use_seconds": round(time.perf_counter() - began, 1),
             "val_accuracy": found["metrics"]["val_accuracy"],
