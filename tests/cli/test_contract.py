@@ -12,6 +12,7 @@ import pytest
 from conftest import Ran
 
 from tlkit.backbones import catalog
+from tlkit.cli.app import app
 
 Tlkit = Callable[..., Ran]
 
@@ -32,25 +33,10 @@ def test_help_and_the_list_of_backbones_import_nothing_heavy() -> None:
     assert catalog.DEFAULT in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "train",
-        "recommend",
-        "check",
-        "predict",
-        "evaluate",
-        "compare",
-        "suggest",
-        "explain",
-        "embed",
-        "export",
-        "backbones",
-        "cache",
-        "doctor",
-        "serve",
-    ],
-)
+COMMANDS = [str(each.name) for each in (*app.registered_commands, *app.registered_groups)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(tlkit: Tlkit, command: str) -> None:
     ran = tlkit(command, "--help")
     assert ran.code == 0
